@@ -1,0 +1,199 @@
+"""What one step is made of: which examples (JointBatchSampler), their views (ViewDataset), stacked (SSLCollator).
+
+    labeled set   [0 .. L)   cycled, a fresh shuffle in each cycle   -> B  keys  \\
+                                                                                one batch of B + mu*B keys
+    unlabeled pool [0 .. U)  one shuffled pass makes an epoch        -> mu*B keys /
+
+Both orders and all random draws of the views are functions of (seed, epoch, position) alone, so that neither workers, nor
+prefetching, nor the number of processes, nor resuming in the middle can change them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+
+@dataclass
+class SSLBatch:
+    """One joint batch. B labeled and mu*B unlabeled examples.
+
+    Args:
+        labeled: model keywords of the labeled examples' weak view, each tensor [B, ...].
+        labels: their classes, int64 [B].
+        unlabeled: view name ("weak", "strong", "strong_2", "rotated") -> model keywords, each tensor [mu*B, ...].
+        labeled_index: positions [B] in the labeled set.
+        unlabeled_index: positions [mu*B] in the pool.
+        labeled_strong: model keywords of a strong view of the labeled examples.
+        rotation_labels: quarter turns [mu*B] of the "rotated" view, 0 to 3.
+        mix_lambda, mix_permutation, perturbation: normally absent and drawn by the algorithm; given to fix its randomness.
+    """
+
+    labeled: dict[str, torch.Tensor]
+    labels: torch.Tensor
+    unlabeled: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+    labeled_index: torch.Tensor | None = None
+    unlabeled_index: torch.Tensor | None = None
+    labeled_strong: dict[str, torch.Tensor] | None = None
+    rotation_labels: torch.Tensor | None = None
+    mix_lambda: torch.Tensor | None = None
+    mix_permutation: torch.Tensor | None = None
+    perturbation: torch.Tensor | None = None
+
+
+class ExampleKey(NamedTuple):
+    """One draw of one example: which set, which position, and when, from which its views' random numbers follow."""
+
+    labeled: bool
+    index: int
+    epoch: int
+    cycle: int
+
+    def generator(self, seed: int, view: int) -> np.random.Generator:
+        """The random numbers of one view of this draw."""
+        entropy = (seed, self.epoch, self.cycle, self.index, int(self.labeled), view)
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+
+
+class JointBatchSampler(Sampler[list[ExampleKey]]):
+    """Yields B labeled and mu*B unlabeled keys at a time; an epoch is one pass over the unlabeled pool.
+
+    The labeled set is cycled, shuffled afresh in each cycle. Examples of the pool that do not fill a last batch are left out
+    of this epoch; a pool smaller than `min_batches` batches is cycled as well. With several processes accelerate hands whole
+    batches out in turn, so that W processes with batch B see in one step what one process with batch W*B sees.
+
+    Args:
+        num_labeled, num_unlabeled: sizes of the two sets, at least 1.
+        labeled_batch_size, unlabeled_batch_size: B and mu*B of one process.
+        seed: with the epoch it decides the order.
+        min_batches: batches an epoch has at least, the number of processes.
+    """
+
+    # accelerate reads these two; it drops every batch that is shorter than `batch_size`.
+    drop_last = True
+
+    def __init__(
+        self,
+        num_labeled: int,
+        num_unlabeled: int,
+        labeled_batch_size: int,
+        unlabeled_batch_size: int,
+        seed: int = 0,
+        min_batches: int = 1,
+    ):
+        if num_labeled < 1 or num_unlabeled < 1:
+            raise ValueError(f"there are {num_labeled} labeled and {num_unlabeled} unlabeled examples; each needs one at least")
+        self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
+        self.labeled_batch_size, self.unlabeled_batch_size = labeled_batch_size, unlabeled_batch_size
+        self.batch_size = labeled_batch_size + unlabeled_batch_size
+        self.seed = seed
+        self.min_batches = min_batches
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return max(self.num_unlabeled // self.unlabeled_batch_size, self.min_batches)
+
+    def __iter__(self) -> Iterator[list[ExampleKey]]:
+        epoch = self.epoch
+        labeled = self._stream(epoch, labeled=True, size=self.num_labeled)
+        unlabeled = self._stream(epoch, labeled=False, size=self.num_unlabeled)
+        for _ in range(len(self)):
+            keys = [next(labeled) for _ in range(self.labeled_batch_size)]
+            yield keys + [next(unlabeled) for _ in range(self.unlabeled_batch_size)]
+
+    def _stream(self, epoch: int, labeled: bool, size: int) -> Iterator[ExampleKey]:
+        cycle = 0
+        while True:
+            order = np.random.default_rng((self.seed, epoch, cycle, int(labeled))).permutation(size)
+            for index in order:
+                yield ExampleKey(labeled, int(index), epoch, cycle)
+            cycle += 1
+
+
+class ViewDataset(Dataset):
+    """Turns keys into views: `dataset[key]` is a dict of what `SSLCollator` stacks.
+
+    Args:
+        labeled, unlabeled: indexable; a row is a mapping of columns.
+        views: makes a view of a row: `views(kind, row, rng)`; see `hf_ssl.views`.
+        names: view name -> kind, from `algorithm.views`.
+        label_column: column of `labeled` with the class; read from `unlabeled` too where it is there, only to measure the
+            accuracy of pseudo-labels.
+        seed: of all random draws.
+    """
+
+    def __init__(self, labeled, unlabeled, views, names: Mapping[str, str], label_column: str, seed: int = 0):
+        self.labeled, self.unlabeled = labeled, unlabeled
+        self.views = views
+        self.labeled_names = {"labeled": "weak", **{n: k for n, k in names.items() if n == "labeled_strong"}}
+        self.unlabeled_names = {name: kind for name, kind in names.items() if name not in self.labeled_names}
+        self.label_column = label_column
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.labeled) + len(self.unlabeled)
+
+    def __getitem__(self, key: ExampleKey) -> dict[str, Any]:
+        item: dict[str, Any] = {"key": key}
+        names = self.labeled_names if key.labeled else self.unlabeled_names
+        # The baseline has no unlabeled views: its pool is never read, and costs nothing.
+        if not names:
+            return item
+        row = (self.labeled if key.labeled else self.unlabeled)[key.index]
+        item["label"] = row.get(self.label_column)
+        for number, (name, kind) in enumerate(names.items()):
+            item[name] = self.views(kind, row, key.generator(self.seed, number))
+        return item
+
+
+class SSLCollator:
+    """Stacks the items of `ViewDataset` into nested dicts of tensors; `to_batch` makes the `SSLBatch` of them.
+
+    Args:
+        views: its `collate(list)` stacks the views of one name into model keywords.
+    """
+
+    def __init__(self, views):
+        self.views = views
+
+    def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        labeled = [item for item in items if item["key"].labeled]
+        unlabeled = [item for item in items if not item["key"].labeled]
+        batch: dict[str, Any] = {
+            "labels": torch.tensor([int(item["label"]) for item in labeled]),
+            "labeled_index": torch.tensor([item["key"].index for item in labeled]),
+            "unlabeled_index": torch.tensor([item["key"].index for item in unlabeled]),
+            "labeled": {name: self._stack(labeled, name) for name in labeled[0] if name not in ("key", "label")},
+            "unlabeled": {name: self._stack(unlabeled, name) for name in unlabeled[0] if name not in ("key", "label")},
+        }
+        hidden = [item.get("label") for item in unlabeled]
+        if all(label is not None for label in hidden):
+            batch["hidden_labels"] = torch.tensor([int(label) for label in hidden])
+        if "rotated" in unlabeled[0]:
+            turns = [item["rotated"][1] for item in unlabeled]
+            batch["rotation_labels"] = torch.tensor(turns)
+        return batch
+
+    def _stack(self, items, name):
+        values = [item[name] for item in items]
+        return self.views.collate([value[0] for value in values] if name == "rotated" else values)
+
+    @staticmethod
+    def to_batch(inputs: Mapping[str, Any]) -> SSLBatch:
+        """The algorithm's batch. Hidden labels are left out here, so that no algorithm can train on them."""
+        labeled = dict(inputs["labeled"])
+        return SSLBatch(
+            labeled=labeled.pop("labeled"),
+            labels=inputs["labels"],
+            unlabeled=inputs["unlabeled"],
+            labeled_index=inputs["labeled_index"],
+            unlabeled_index=inputs["unlabeled_index"],
+            labeled_strong=labeled.pop("labeled_strong", None),
+            rotation_labels=inputs.get("rotation_labels"),
+        )

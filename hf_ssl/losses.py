@@ -1,0 +1,84 @@
+"""The losses of semi-supervised classification, as pure functions.
+
+Shapes: N examples, C classes. Probabilities are computed in float32 (or in float64, when the logits are), also under
+autocast, since confidences near 1 decide over masks.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def float_logits(logits: torch.Tensor) -> torch.Tensor:
+    """Logits in float32 at least."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """softmax(logits / temperature) over the classes: [N, C] -> [N, C]."""
+    return torch.softmax(float_logits(logits) / temperature, dim=-1)
+
+
+def sharpen(probs: torch.Tensor, temperature: float) -> torch.Tensor:
+    """p^(1/T) / sum_c p_c^(1/T) (MixMatch, arXiv 1905.02249, eq. 7): T < 1 makes a distribution [N, C] more certain."""
+    powered = probs.clamp_min(torch.finfo(probs.dtype).tiny).pow(1.0 / temperature)
+    return powered / powered.sum(dim=-1, keepdim=True)
+
+
+def masked_mean(values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean over all N examples of `mask * values`: examples with weight 0 count in N, so the loss grows as more take part."""
+    return values.mean() if mask is None else (values * mask).mean()
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """-sum_c q_c log p_c, averaged over the examples.
+
+    Args:
+        logits: [N, C].
+        targets: class indices [N], or distributions [N, C].
+        mask: weights [N]; None weighs every example with 1.
+    """
+    return masked_mean(F.cross_entropy(float_logits(logits), targets, reduction="none"), mask)
+
+
+def squared_error(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Brier-style distance |softmax(logits) - targets|^2 / C, averaged over the examples; targets [N, C]."""
+    return masked_mean((probabilities(logits) - targets).square().mean(dim=-1), mask)
+
+
+def entropy(logits: torch.Tensor) -> torch.Tensor:
+    """-sum_c p_c log p_c, averaged over the examples (arXiv 1704.03976 uses it beside VAT)."""
+    log_probs = F.log_softmax(float_logits(logits), dim=-1)
+    return -(log_probs.exp() * log_probs).sum(dim=-1).mean()
+
+
+def kl_divergence(targets: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """KL(q || p) of constant distributions q [N, C] and p = softmax(logits), averaged over the examples."""
+    divergence = F.kl_div(F.log_softmax(float_logits(logits), dim=-1), targets.detach(), reduction="none")
+    return masked_mean(divergence.sum(dim=-1), mask)
+
+
+def cosine(first: torch.Tensor, second: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Cosine of the angles between the rows of two tensors [N, D], averaged over the examples."""
+    return masked_mean(F.cosine_similarity(float_logits(first), float_logits(second), dim=-1), mask)
+
+
+def unit_length(vectors: torch.Tensor) -> torch.Tensor:
+    """Rows [N, D] divided by their Euclidean lengths, in float32 at least."""
+    return F.normalize(float_logits(vectors), dim=-1)
+
+
+def one_hot(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Classes [N] as float32 distributions [N, C]; unlike `F.one_hot` it never reads the labels back from the device."""
+    return (labels.unsqueeze(-1) == torch.arange(num_classes, device=labels.device)).float()
+
+
+def graph_contrast(first: torch.Tensor, second: torch.Tensor, graph: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Cross-entropy between the similarity of two views' embeddings and a target graph (CoMatch, arXiv 2011.11183, eq. 8).
+
+    Args:
+        first, second: embeddings [N, P] of unit length.
+        graph: [N, N], each row a distribution over the examples that should be near.
+        temperature: of the similarities.
+    """
+    similarity = torch.softmax(first @ second.T / temperature, dim=-1)
+    return -(torch.log(similarity + 1e-7) * graph).sum(dim=-1).mean()

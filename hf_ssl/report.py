@@ -1,0 +1,159 @@
+"""What a person reads of a run: the block at its start, the table, the results file and the curves."""
+
+import inspect
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+
+PACKAGES = ("hf-ssl", "torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide over a result."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def settings_of(algorithm) -> dict:
+    """The algorithm's own settings with the values in force."""
+    values = {}
+    for name in type(algorithm).settings():
+        value = getattr(algorithm, name, None)
+        values[name] = getattr(value, name, None) if hasattr(value, "parameters") else value
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def describe_run(trainer) -> str:
+    """The block at the start of a training."""
+    args, data = trainer.args, trainer.data
+    steps, processes = trainer.state.max_steps, args.world_size
+    labeled = args.per_device_train_batch_size
+    unlabeled = labeled * args.unlabeled_batch_ratio
+    accumulated = args.gradient_accumulation_steps
+    settings = ", ".join(f"{name}={value}" for name, value in settings_of(trainer.algorithm).items())
+    counts = np.bincount(data.labels, minlength=len(data.label_names))
+    per_class = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    evaluation = trainer.eval_dataset
+    test = "none" if evaluation is None else f"{len(evaluation):,} examples" if hasattr(evaluation, "features") else "several"
+    hidden = data.label_column in (getattr(trainer.unlabeled_dataset, "column_names", None) or ())
+    passes = steps * unlabeled * accumulated * processes / len(trainer.unlabeled_dataset)
+    ema = f"decay {args.ema_decay}, for {args.ema_role}" if args.ema_role != "none" else "none"
+    if trainer.algorithm.uses_teacher and args.ema_role in ("none", "evaluation"):
+        ema = f"decay {args.ema_decay}, for teacher" + (" and evaluation" if args.ema_role == "evaluation" else "")
+    rows = {
+        "algorithm": trainer.algorithm_name + (f" ({settings})" if settings else ""),
+        "labeled": f"{len(trainer.train_dataset):,} examples, {len(data.label_names)} classes, {per_class} a class",
+        "unlabeled": f"{len(trainer.unlabeled_dataset):,} examples"
+        + (", with hidden labels (used for the accuracy of pseudo-labels only)" if hidden else ""),
+        "evaluation": test,
+        "batch": f"{labeled} labeled + {unlabeled} unlabeled a device and pass; x {accumulated} accumulated x {processes} "
+        f"processes = {labeled * accumulated * processes} + {unlabeled * accumulated * processes} a step",
+        "steps": f"{steps:,}, {passes:.1f} passes over the pool",
+        "moving average": ema,
+    }
+    described = trainer.views.describe()
+    kinds = dict.fromkeys(["weak", *trainer.algorithm.views.values()])
+    rows.update({f"{kind} view": described[kind] for kind in kinds if kind in described})
+    width = max(map(len, rows))
+    return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
+
+
+def describe_algorithm(name: str, algorithm) -> str:
+    """One algorithm for `hf-ssl algorithms NAME`: its docstring, settings with defaults, and citation."""
+    lines = [f"{name} ({algorithm.title}): {algorithm.summary}", "", inspect.getdoc(algorithm) or ""]
+    settings = algorithm.settings()
+    if settings:
+        lines += ["", "Defaults: " + ", ".join(f"{key}={parameter.default!r}" for key, parameter in settings.items())]
+    if algorithm.citation:
+        lines += ["", algorithm.citation]
+    return "\n".join(lines)
+
+
+def table(header: list[str], rows: list[list[str]], left: bool = False) -> str:
+    """Columns of text with aligned edges: the first column to the left, the others to the right unless `left`."""
+    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells):
+        sides = ["<" if left or i == 0 else ">" for i in range(len(cells))]
+        return "  ".join(f"{c:{s}{w}}" for c, s, w in zip(cells, sides, widths, strict=True)).rstrip()
+
+    return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, rows)])
+
+
+def results_table(runs: list[dict]) -> str:
+    """One row for each algorithm: mean and standard deviation over its seeds."""
+    rows = []
+    for name in dict.fromkeys(run["algorithm"] for run in runs):
+        mine = [run for run in runs if run["algorithm"] == name]
+
+        def percent(key, mine=mine):
+            values = [100 * run[key] for run in mine if run[key] is not None]
+            if not values:
+                return "-"
+            return f"{mean(values):.1f} %" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+        seconds = f"{mean(run['seconds'] for run in mine):.0f}"
+        columns = [percent(key) for key in ("test_accuracy", "mask_ratio", "pseudo_label_accuracy")]
+        rows.append([name, str(len(mine)), columns[0], seconds, *columns[1:]])
+    return table(["algorithm", "seeds", "test accuracy", "seconds a seed", "mask ratio", "pseudo-label accuracy"], rows)
+
+
+def write_results(folder: Path, runs: list[dict], settings: dict) -> Path:
+    """Write `results.json`: {"runs", "settings", "versions"}; whole or not at all."""
+    path = folder / "results.json"
+    temporary = path.with_suffix(".tmp")
+    content = {"runs": runs, "settings": settings, "versions": versions()}
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def draw_curves(path: Path, histories: dict[str, list[list[dict]]], title: str) -> None:
+    """Draw accuracy, mask ratio and pseudo-label accuracy over steps; a line is a mean over seeds, a band their range.
+
+    Args:
+        histories: algorithm -> one `log_history` of Trainer for each seed.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels = [
+        ("eval_accuracy", "Test accuracy"),
+        ("mask_ratio", "Share of the pool that takes part\n(mask ratio)"),
+        ("pseudo_label_accuracy", "Share of its pseudo-labels that are right"),
+    ]
+    figure, axes = plt.subplots(1, len(panels), figsize=(13, 4.2), layout="constrained")
+    colors = dict(zip(histories, ("#777777", "#0b6fb8", "#d1495b", "#3a7d44", "#8f4fa8"), strict=False))
+    for axis, (key, label) in zip(axes, panels, strict=True):
+        shown = 0
+        for name, seeds in histories.items():
+            curves = [{row["step"]: row[key] for row in history if key in row} for history in seeds]
+            steps = sorted(set.union(*map(set, curves))) if curves else []
+            if not steps:
+                continue
+            values = [[100 * curve[step] for curve in curves if step in curve] for step in steps]
+            means = [mean(v) for v in values]
+            axis.plot(steps, means, label=f"{name}: {means[-1]:.1f} %", color=colors.get(name), linewidth=2)
+            axis.fill_between(steps, [min(v) for v in values], [max(v) for v in values], color=colors.get(name), alpha=0.15)
+            shown += 1
+        axis.set_title(label, fontsize=11)
+        axis.set_xlabel("training step")
+        axis.set_ylim(0, 102)
+        axis.grid(alpha=0.25)
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+        if shown:
+            axis.legend(loc="lower right", frameon=False)
+    figure.suptitle(title, fontsize=12)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

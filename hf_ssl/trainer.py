@@ -1,0 +1,378 @@
+"""SSLTrainer: transformers' Trainer with a second stream of unlabeled batches and a semi-supervised loss."""
+
+import contextlib
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback
+
+from . import state as checkpoint_files
+from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
+from .batches import JointBatchSampler, SSLCollator, ViewDataset
+from .config import SSLConfig
+from .data import check_columns, inspect_data
+from .distributed import average_gradients
+from .ema import ModelEma
+from .forward import ModelForward, find_head
+from .metrics import compute_metrics as default_metrics
+from .models import class_frequencies, load_classifier
+from .report import describe_run
+
+
+class SSLTrainer(Trainer):
+    """Trains a classifier on few labeled and many unlabeled examples.
+
+    It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step takes
+    B labeled and mu*B unlabeled examples, makes the views that the algorithm asks for, and minimises the algorithm's loss.
+    Each log line holds the terms of that loss, the share of unlabeled examples that took part (`mask_ratio`), and, where the
+    pool has a label column, the accuracy of the pseudo-labels (`pseudo_label_accuracy`, over those that took part). Labels of
+    the pool are only ever used for that number: they never reach the algorithm.
+
+    Args:
+        model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or local path,
+            which is loaded with a head for the labeled dataset's classes.
+        args: an `SSLConfig`.
+        train_dataset: the labeled examples, a `datasets.Dataset`.
+        unlabeled_dataset: the pool, a `datasets.Dataset`; left out, the labeled examples serve as pool.
+        eval_dataset: what `evaluate()` uses, or a dict of such.
+        processing_class: the model's image processor, feature extractor or tokenizer.
+        algorithm: an `SSLAlgorithm` class or object of your own, instead of the name in `args.algorithm`.
+        views: a view maker of your own (see `hf_ssl.views`), instead of the modality's.
+        compute_metrics: as in Trainer; default `hf_ssl.metrics.compute_metrics`.
+
+    Raises:
+        ValueError, TypeError: if the datasets, the model and the settings do not fit together; one line says what to do.
+    """
+
+    # Per-batch means: Trainer then divides by the number of accumulated batches, also for models that accept **kwargs.
+    loss_is_scaled_for_ga = False
+    _tag_names = ("hf-ssl", "semi-supervised")
+
+    def __init__(
+        self,
+        model: str | nn.Module | None = None,
+        args: SSLConfig | None = None,
+        data_collator: Callable | None = None,
+        train_dataset=None,
+        eval_dataset=None,
+        processing_class=None,
+        *,
+        unlabeled_dataset=None,
+        algorithm: SSLAlgorithm | type[SSLAlgorithm] | None = None,
+        views=None,
+        compute_metrics: Callable | None = None,
+        **kwargs: Any,
+    ):
+        args = SSLConfig(output_dir="trainer_output") if args is None else args
+        if not isinstance(args, SSLConfig):
+            raise TypeError(
+                f"args must be an SSLConfig, got {type(args).__name__}; SSLConfig takes the same arguments and more"
+            )
+        if train_dataset is None:
+            raise ValueError("train_dataset is missing: the labeled examples, a datasets.Dataset")
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError("compute_loss_func would replace the algorithm's loss; write an SSLAlgorithm instead")
+        algorithm = algorithm if algorithm is not None else args.algorithm
+        if not isinstance(algorithm, SSLAlgorithm):
+            resolve_algorithm(algorithm)
+        self.data = inspect_data(train_dataset, args.input_column, args.label_column)
+        self.unlabeled_dataset = train_dataset if unlabeled_dataset is None else unlabeled_dataset
+        self._check_datasets(eval_dataset)
+        if views is None:
+            views = make_views(self.data, processing_class, args)
+        self.views = views
+        if model is not None:
+            model = load_classifier(model, self.data.modality, self.data.label_names)
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=data_collator or EvaluationCollator(views, self.data.label_column),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            compute_metrics=compute_metrics or default_metrics,
+            **kwargs,
+        )
+        # The algorithm computes its own loss: models must not be handed `num_items_in_batch`.
+        self.model_accepts_loss_kwargs = False
+        self.algorithm = self._make_algorithm(algorithm).to(args.device)
+        self.algorithm_name = algorithm if isinstance(algorithm, str) else type(self.algorithm).__name__
+        self.ema: ModelEma | None = None
+        self.batch_sampler: JointBatchSampler | None = None
+        self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, device=self.args.device))
+        self._forward: ModelForward | None = None
+        self.add_callback(_StepCallback(self))
+
+    # ---- What is trained on ----
+
+    def _check_datasets(self, eval_dataset) -> None:
+        if len(self.unlabeled_dataset) == 0:
+            raise ValueError("the unlabeled dataset is empty; leave it out to train on the labeled examples alone")
+        check_columns(self.unlabeled_dataset, "unlabeled", [self.data.input_column])
+        several = eval_dataset if isinstance(eval_dataset, dict) else {"evaluation": eval_dataset}
+        for name, dataset in several.items():
+            check_columns(dataset, name, [self.data.input_column, self.data.label_column])
+
+    def _make_algorithm(self, algorithm) -> SSLAlgorithm:
+        if isinstance(algorithm, SSLAlgorithm):
+            return algorithm
+        batch = self.args.per_device_train_batch_size * self.args.world_size
+        return get_algorithm(
+            algorithm,
+            num_classes=len(self.data.label_names),
+            num_labeled=len(self.train_dataset),
+            num_unlabeled=len(self.unlabeled_dataset),
+            feature_size=find_head(self.model).in_features,
+            labeled_batch_size=batch,
+            unlabeled_batch_size=batch * self.args.unlabeled_batch_ratio,
+            class_distribution=class_frequencies(self.data.labels, len(self.data.label_names)),
+            unsupervised_weight=self.args.unsupervised_weight,
+            **(self.args.algorithm_kwargs or {}),
+        )
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Joint batches of B labeled and mu*B unlabeled examples, each with the views that the algorithm names."""
+        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+        names = self.algorithm.views
+        dataset = ViewDataset(self.train_dataset, self.unlabeled_dataset, self.views, names, self.data.label_column, seed)
+        self.batch_sampler = JointBatchSampler(
+            num_labeled=len(self.train_dataset),
+            num_unlabeled=len(self.unlabeled_dataset),
+            labeled_batch_size=self._train_batch_size,
+            unlabeled_batch_size=self._train_batch_size * self.args.unlabeled_batch_ratio,
+            seed=seed,
+            min_batches=self.args.world_size,
+        )
+        loader = DataLoader(
+            dataset,
+            batch_sampler=self.batch_sampler,
+            collate_fn=SSLCollator(self.views),
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
+        return self.accelerator.prepare(loader)
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        """The model's optimizer with the algorithm's heads added; the moving average starts here, from loaded weights."""
+        optimizer = super().create_optimizer(model)
+        heads = [p for p in self.algorithm.parameters() if p.requires_grad]
+        known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if heads and id(heads[0]) not in known:
+            optimizer.add_param_group({"params": heads, "weight_decay": 0.0})
+        if self.args.ema_role != "none" or self.algorithm.uses_teacher:
+            self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
+        self._forward = None
+        return optimizer
+
+    # ---- The step ----
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The algorithm's loss on a joint batch; on an evaluation batch, the model's own loss on its labels."""
+        if "unlabeled" not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self._forward is None or self._forward.model is not model:
+            use_teacher = self.algorithm.uses_teacher or self.args.ema_role in ("teacher", "both")
+            self._forward = ModelForward(model, self.ema.module if self.ema is not None and use_teacher else None)
+            if self._forward.teacher_model is not None:
+                self._forward.teacher_model.train()
+        output: AlgorithmOutput = self.algorithm(self._forward, SSLCollator.to_batch(inputs), self.progress)
+        self._record(output, inputs.get("hidden_labels"))
+        return (output.loss, output) if return_outputs else output.loss
+
+    @property
+    def progress(self) -> Progress:
+        """Where training stands, in optimizer steps."""
+        return Progress(self.state.global_step, self.state.max_steps, self.steps_per_epoch)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the unlabeled pool."""
+        batches = len(self.batch_sampler) // self.args.world_size if self.batch_sampler is not None else 1
+        return max(math.ceil(batches / self.args.gradient_accumulation_steps), 1)
+
+    @torch.no_grad()
+    def _record(self, output: AlgorithmOutput, hidden_labels: torch.Tensor | None) -> None:
+        """Add this batch to the sums that the next log line shows, on the device: no step waits to read a number."""
+        for name, value in {**output.terms, **output.metrics}.items():
+            self._sums[name] += torch.stack([value.detach().float(), torch.ones_like(value, dtype=torch.float32)])
+        if hidden_labels is None or output.pseudo_labels is None:
+            return
+        labels = output.pseudo_labels
+        labels = labels.argmax(dim=-1) if labels.ndim == 2 else labels
+        weight = torch.ones_like(labels, dtype=torch.float32) if output.mask is None else output.mask.float()
+        if weight.shape == labels.shape:
+            self._sums["pseudo_label_accuracy"] += torch.stack([(weight * (labels == hidden_labels)).sum(), weight.sum()])
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Trainer's log line with the means of the loss terms and metrics since the last one, over all processes."""
+        if "loss" in logs and self._sums:
+            totals = self.accelerator.reduce(torch.stack(list(self._sums.values())), reduction="sum").tolist()
+            # A mean over no example (no pseudo-label passed the threshold) is left out rather than shown as 0.
+            logs.update({name: total / n for name, (total, n) in zip(self._sums, totals, strict=True) if n > 0})
+            self._sums.clear()
+        super().log(logs, start_time)
+
+    # ---- Evaluation and files: with the averaged weights where ema_role says so ----
+
+    def _evaluated_weights(self):
+        if self.ema is not None and self.args.ema_evaluates:
+            return self.ema.swapped_into()
+        return contextlib.nullcontext()
+
+    def evaluation_loop(self, *args, **kwargs):
+        """As in Trainer, with the averaged weights in the model where they are the ones to evaluate."""
+        with self._evaluated_weights():
+            return super().evaluation_loop(*args, **kwargs)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        with self._evaluated_weights():
+            super()._save(output_dir, None if self.args.ema_evaluates else state_dict)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            student = self.accelerator.unwrap_model(self.model)
+            checkpoint_files.save_state(output_dir, student, self.algorithm, self.algorithm_name, self.ema)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        student = self.accelerator.unwrap_model(self.model if model is None else model)
+        checkpoint_files.load_student(resume_from_checkpoint, student, self.algorithm_name)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            checkpoint_files.load_state(checkpoint, self.algorithm, self.algorithm_name, self.ema)
+
+    def _load_best_model(self) -> None:
+        model = self.accelerator.unwrap_model(self.model)
+        if not hasattr(type(model), "from_pretrained") or hasattr(model, "peft_config"):
+            super()._load_best_model()
+        else:
+            # from_pretrained knows the names that save_pretrained wrote; load_state_dict does not (ViT).
+            best = type(model).from_pretrained(self.state.best_model_checkpoint)
+            model.load_state_dict(best.state_dict(), strict=True)
+        if self.ema is not None:
+            self.ema.reset()
+
+    # ---- What people read ----
+
+    def describe(self) -> str:
+        """The block that is printed when training starts: algorithm, sizes, batches, steps, views."""
+        return describe_run(self)
+
+    def create_model_card(
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
+    ) -> None:
+        """Write the model card `README.md` into `args.output_dir`, from the run; arguments as in Trainer."""
+        if not self.is_world_process_zero():
+            return
+        from .hub import model_card
+
+        path = getattr(getattr(self.model, "config", None), "_name_or_path", None)
+        # A local path says nothing to others, and may name a user or a machine.
+        base = finetuned_from or (path if path and not os.path.exists(path) else None)
+        card = model_card(
+            self,
+            name=model_name or os.path.basename(os.path.abspath(self.args.output_dir)),
+            dataset=dataset if isinstance(dataset, str) or dataset is None else ", ".join(dataset),
+            license=license,
+            base_model=base,
+            tags=[tags] if isinstance(tags, str) else tags or [],
+        )
+        card.save(os.path.join(self.args.output_dir, "README.md"))
+
+
+class EvaluationCollator:
+    """Rows of an evaluation dataset -> model keywords, with "labels" where the rows have them. Picklable."""
+
+    def __init__(self, views, label_column: str):
+        self.views, self.label_column = views, label_column
+
+    def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = self.views.collate([self.views.evaluation(row) for row in rows])
+        if self.label_column in rows[0]:
+            batch["labels"] = torch.tensor([int(row[self.label_column]) for row in rows])
+        return batch
+
+
+class _StepCallback(TrainerCallback):
+    """What happens around a step that Trainer has no method for."""
+
+    def __init__(self, trainer: SSLTrainer):
+        self.trainer = trainer
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.trainer._sums.clear()
+        if state.is_world_process_zero and not args.disable_tqdm:
+            print(self.trainer.describe(), flush=True)
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        # Trainer reaches one level of samplers only; after resuming ours is nested deeper.
+        self.trainer.batch_sampler.set_epoch(int(round(state.epoch or 0.0, 6)))
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        # The heads are not part of the module that DistributedDataParallel wraps.
+        average_gradients(self.trainer.algorithm.parameters())
+
+    def on_optimizer_step(self, args, state, control, **kwargs):
+        self.trainer.algorithm.zero_grad()
+        if self.trainer.ema is not None and not self.trainer.accelerator.optimizer_step_was_skipped:
+            self.trainer.ema.update()
+
+
+def make_views(data, processing_class, args: SSLConfig):
+    """The view maker for the data's modality, with the settings of `args`.
+
+    Raises:
+        ValueError: if there is no processor for it.
+    """
+    if processing_class is None:
+        needed = {"image": "image processor", "text": "tokenizer", "audio": "feature extractor"}[data.modality]
+        raise ValueError(
+            f"processing_class is missing: column {data.input_column!r} is {data.modality}, which needs the model's {needed}"
+        )
+    if data.modality == "image":
+        if not hasattr(processing_class, "image_mean"):
+            raise ValueError(
+                f"column {data.input_column!r} holds images and {type(processing_class).__name__} processes none; "
+                "use an image model and its AutoImageProcessor"
+            )
+        from .views.image import ImageViews
+
+        return ImageViews(
+            processing_class,
+            data.input_column,
+            size=args.image_size,
+            crop_ratio=args.crop_ratio,
+            horizontal_flip=args.horizontal_flip,
+            vertical_flip=args.vertical_flip,
+            strong_operations=args.strong_operations,
+            color_operations=args.color_operations,
+        )
+    if data.modality == "text":
+        from .views.text import TextViews
+
+        return TextViews(processing_class, (data.input_column,))
+    from .views.audio import AudioViews
+
+    return AudioViews(processing_class, (data.input_column,))
+
+
+__all__ = ["EvaluationCollator", "SSLTrainer", "make_views"]

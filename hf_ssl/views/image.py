@@ -1,0 +1,211 @@
+"""Weak and strong views of images, as in the USB benchmark (arXiv 2208.07204); torchvision does the work.
+
+Every random number is drawn here, from the example's own generator, and handed to torchvision's deterministic functions:
+its random transforms read the global generator, whose state depends on workers, prefetching and resuming.
+"""
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torchvision.transforms.v2 import functional as F
+
+CUTOUT_COLOR = (125, 123, 114)
+
+_GEOMETRIC = ("equalize", "identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "brightness", "sharpness")
+_COLOR = ("autocontrast", "color", "contrast", "posterize", "solarize")
+
+
+def decode_image(value: Any) -> Image.Image:
+    """An RGB image from what a dataset holds: a PIL image, {"bytes", "path"}, a path, or an array [H, W] or [H, W, C].
+
+    Transparent images are laid on white. 16-bit grey is scaled to 8 bits.
+
+    Raises:
+        ValueError: if it cannot be read; the message names the file.
+    """
+    name = "an image"
+    try:
+        if isinstance(value, Mapping):
+            name = value.get("path") or name
+            value = Image.open(io.BytesIO(value["bytes"]) if value.get("bytes") is not None else value["path"])
+        elif isinstance(value, str):
+            name = value
+            value = Image.open(value)
+        elif not isinstance(value, Image.Image):
+            value = Image.fromarray(np.asarray(value))
+        value.load()
+    except (OSError, UnidentifiedImageError, TypeError, ValueError) as error:
+        raise ValueError(f"cannot read {name}: {error}") from error
+    if value.mode.startswith("I;16") or value.mode == "I":
+        value = Image.fromarray((np.asarray(value).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if value.mode in ("RGBA", "LA", "PA") or "transparency" in value.info:
+        value = value.convert("RGBA")
+        white = Image.new("RGBA", value.size, "white")
+        value = Image.alpha_composite(white, value)
+    return value if value.mode == "RGB" else value.convert("RGB")
+
+
+def apply_operation(image: Image.Image, name: str, rng: np.random.Generator) -> Image.Image:
+    """One RandAugment operation (arXiv 1909.13719) with a magnitude drawn uniformly from USB's range for it."""
+    if name == "identity":
+        return image
+    if name == "autocontrast":
+        return F.autocontrast(image)
+    if name == "equalize":
+        return F.equalize(image)
+    if name == "posterize":
+        return F.posterize(image, int(rng.integers(4, 9)))
+    if name == "solarize":
+        # A threshold of 256 inverts nothing, and is one more than torchvision takes.
+        threshold = float(rng.uniform(0, 256))
+        return F.solarize(image, min(threshold, 255.0))
+    if name in ("brightness", "color", "contrast", "sharpness"):
+        adjust = {
+            "brightness": F.adjust_brightness,
+            "color": F.adjust_saturation,
+            "contrast": F.adjust_contrast,
+            "sharpness": F.adjust_sharpness,
+        }[name]
+        return adjust(image, float(rng.uniform(0.05, 0.95)))
+    if name == "rotate":
+        return F.rotate(image, float(rng.uniform(-30, 30)))
+    amount = float(rng.uniform(-0.3, 0.3))
+    degrees = math.degrees(math.atan(amount))
+    width, height = image.size
+    translate = [0, 0]
+    shear = [0.0, 0.0]
+    if name == "shear_x":
+        shear = [degrees, 0.0]
+    elif name == "shear_y":
+        shear = [0.0, degrees]
+    elif name == "translate_x":
+        translate = [round(amount * width), 0]
+    else:
+        translate = [0, round(amount * height)]
+    return F.affine(image, angle=0.0, translate=translate, scale=1.0, shear=shear)
+
+
+def cutout(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Cover a square of side up to half the image, centred anywhere, with a middle grey (arXiv 1708.04552)."""
+    width, height = image.size
+    side = float(rng.uniform(0, 0.5)) * min(width, height)
+    x, y = float(rng.uniform(0, width)), float(rng.uniform(0, height))
+    left, top = round(max(0, x - side / 2)), round(max(0, y - side / 2))
+    right, bottom = round(min(width, x + side / 2)), round(min(height, y + side / 2))
+    image = image.copy()
+    if right > left and bottom > top:
+        image.paste(CUTOUT_COLOR, (left, top, right, bottom))
+    return image
+
+
+class ImageViews:
+    """Views of an image column as uint8 tensors [3, size, size], normalised when they are stacked.
+
+    weak: resize, shift by up to (1 - crop_ratio) of the side with mirrored borders, flip. strong: the same geometry, then
+    `strong_operations` RandAugment operations drawn with replacement, then cutout. rotated: weak, then turned by a random
+    number of quarter turns.
+
+    Args:
+        processor: the model's image processor: it gives size, mean and standard deviation, and makes the evaluation view.
+        column: name of the image column.
+        size: side in pixels, instead of the processor's.
+        crop_ratio: in (0, 1].
+        horizontal_flip, vertical_flip: mirror with probability 1/2.
+        strong_operations: number of operations of a strong view.
+        color_operations: whether operations that change colours are among them.
+    """
+
+    modality = "image"
+
+    def __init__(
+        self,
+        processor,
+        column: str = "image",
+        *,
+        size: int | None = None,
+        crop_ratio: float = 0.875,
+        horizontal_flip: bool = True,
+        vertical_flip: bool = False,
+        strong_operations: int = 3,
+        color_operations: bool = True,
+    ):
+        self.processor, self.column = processor, column
+        self.size = size or processor_size(processor)
+        self.padding = int(self.size * (1 - crop_ratio))
+        self.horizontal_flip, self.vertical_flip = horizontal_flip, vertical_flip
+        self.strong_operations = strong_operations
+        self.operations = tuple(sorted(_GEOMETRIC + (_COLOR if color_operations else ())))
+        normalise = getattr(processor, "do_normalize", True)
+        self.mean = list(processor.image_mean) if normalise and processor.image_mean else [0.0, 0.0, 0.0]
+        self.std = list(processor.image_std) if normalise and processor.image_std else [1.0, 1.0, 1.0]
+
+    def __call__(self, kind: str, row: Mapping[str, Any], rng: np.random.Generator):
+        """The view of a row: a uint8 tensor [3, size, size]; for "rotated" the tensor and its quarter turns, 0 to 3."""
+        image = self._weak(decode_image(row[self.column]), rng)
+        if kind == "strong":
+            for number in rng.integers(len(self.operations), size=self.strong_operations):
+                image = apply_operation(image, self.operations[number], rng)
+            image = cutout(image, rng)
+        elif kind == "rotated":
+            turns = int(rng.integers(4))
+            return torch.rot90(F.pil_to_tensor(image), turns, dims=(1, 2)), turns
+        elif kind != "weak":
+            raise ValueError(f"unknown kind of view {kind!r}; images have weak, strong and rotated")
+        return F.pil_to_tensor(image)
+
+    def _weak(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        if image.size != (self.size, self.size):
+            image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+        if self.padding:
+            image = F.pad(image, [self.padding], padding_mode="reflect")
+            left, top = (int(shift) for shift in rng.integers(2 * self.padding + 1, size=2))
+            image = image.crop((left, top, left + self.size, top + self.size))
+        flips = rng.random(2) < 0.5
+        if self.horizontal_flip and flips[0]:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.vertical_flip and flips[1]:
+            image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        return image
+
+    def evaluation(self, row: Mapping[str, Any]) -> torch.Tensor:
+        """What `transformers.pipeline` would show the model: the processor's float tensor [3, H, W]."""
+        return self.processor(decode_image(row[self.column]), return_tensors="pt")["pixel_values"][0]
+
+    def collate(self, items: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Views -> {"pixel_values": float32 [N, 3, H, W]}, normalised with the processor's mean and standard deviation."""
+        pixels = torch.stack(items)
+        if pixels.dtype == torch.uint8:
+            mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+            pixels = (pixels.float() / 255 - mean) / std
+        return {"pixel_values": pixels}
+
+    def describe(self) -> dict[str, str]:
+        flips = [name for name, on in (("left-right", self.horizontal_flip), ("top-bottom", self.vertical_flip)) if on]
+        weak = f"{self.size} x {self.size} pixels, shifted by up to {self.padding}"
+        weak += f", flipped {' and '.join(flips)} at random" if flips else ", not flipped"
+        strong = f"weak, then {self.strong_operations} RandAugment operations out of {len(self.operations)}, then cutout"
+        return {"weak": weak, "strong": strong, "rotated": "weak, then turned by 0, 90, 180 or 270 degrees"}
+
+
+def processor_size(processor) -> int:
+    """Side of the square that an image processor makes.
+
+    Raises:
+        ValueError: if it states none.
+    """
+    for size in (
+        getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", False) else None,
+        getattr(processor, "size", None),
+    ):
+        if size is None:
+            continue
+        size = {"": size} if isinstance(size, int) else dict(size)
+        for key in ("", "height", "shortest_edge"):
+            if size.get(key):
+                return int(size[key])
+    raise ValueError(f"{type(processor).__name__} states no image size; set image_size")

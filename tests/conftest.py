@@ -1,0 +1,92 @@
+"""Tiny models and datasets that every test file may use. Nothing here reads the network."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+torch.set_num_threads(1)
+datasets.disable_progress_bars()
+
+NUM_CLASSES = 3
+
+
+def make_images(count: int, seed: int, labeled: bool = True) -> datasets.Dataset:
+    """Images of 12 x 12 pixels whose brightness gives their class away; labels 0, 1, 2, 0, 1, ..."""
+    rng = np.random.default_rng(seed)
+    labels = [i % NUM_CLASSES for i in range(count)]
+    pixels = [rng.integers(0, 60, (12, 12, 3)) + 80 * label for label in labels]
+    columns = {"image": [Image.fromarray(p.astype(np.uint8)) for p in pixels]}
+    features = {"image": datasets.Image()}
+    if labeled:
+        columns["label"], features["label"] = labels, datasets.ClassLabel(names=["dark", "middle", "bright"])
+    return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+
+
+@pytest.fixture(scope="session")
+def images():
+    return {"labeled": make_images(6, 0), "unlabeled": make_images(24, 1), "test": make_images(12, 2)}
+
+
+@pytest.fixture(scope="session")
+def image_processor():
+    return ViTImageProcessor(size={"height": 12, "width": 12}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+
+
+def make_vit(seed: int = 0) -> ViTForImageClassification:
+    torch.manual_seed(seed)
+    config = ViTConfig(
+        image_size=12,
+        patch_size=4,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        num_labels=NUM_CLASSES,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return ViTForImageClassification(config)
+
+
+@pytest.fixture
+def vit():
+    return make_vit()
+
+
+@pytest.fixture
+def make_trainer(images, image_processor, tmp_path):
+    """A function that makes a small SSLTrainer; keywords go to SSLConfig, `trainer` to SSLTrainer."""
+    from hf_ssl import SSLConfig, SSLTrainer
+
+    def make(model=None, trainer=None, **config):
+        defaults = {
+            "output_dir": str(tmp_path / "run"),
+            "max_steps": 4,
+            "per_device_train_batch_size": 2,
+            "unlabeled_batch_ratio": 2,
+            "learning_rate": 1e-2,
+            "algorithm_kwargs": {"threshold": 0.2} if config.get("algorithm", "fixmatch") == "fixmatch" else None,
+            "save_strategy": "no",
+            "report_to": "none",
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "logging_steps": 1,
+            "dataloader_pin_memory": False,
+        }
+        given = {
+            "train_dataset": images["labeled"],
+            "unlabeled_dataset": images["unlabeled"],
+            "eval_dataset": images["test"],
+            "processing_class": image_processor,
+        }
+        return SSLTrainer(model or make_vit(), SSLConfig(**{**defaults, **config}), **{**given, **(trainer or {})})
+
+    return make

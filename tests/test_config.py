@@ -1,0 +1,70 @@
+"""SSLConfig: its defaults, and what it refuses."""
+
+from dataclasses import fields
+
+import pytest
+from transformers import HfArgumentParser
+
+from hf_ssl import SSLConfig
+
+
+def config(tmp_path, **changes):
+    return SSLConfig(output_dir=str(tmp_path), use_cpu=True, report_to="none", **changes)
+
+
+def test_the_defaults_it_changes(tmp_path):
+    args = config(tmp_path)
+    assert (args.max_steps, args.logging_steps) == (10_000, 50)
+    assert args.remove_unused_columns is False
+    assert args.ddp_find_unused_parameters is False
+    assert args.logging_nan_inf_filter is False
+
+
+CONTRADICTIONS = [
+    ({"unlabeled_batch_ratio": 0}, "unlabeled_batch_ratio must be at least 1, got 0"),
+    ({"unsupervised_weight": -1.0}, "unsupervised_weight must be at least 0"),
+    ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\)"),
+    ({"ema_role": "student"}, "none, evaluation, teacher, both"),
+    ({"crop_ratio": 0.0}, "crop_ratio"),
+    ({"strong_operations": 0}, "strong_operations"),
+    ({"ignore_data_skip": True}, "ignore_data_skip .* leave it off"),
+    ({"remove_unused_columns": True}, "leave it off"),
+    ({"label_smoothing_factor": 0.1}, "leave it 0"),
+    ({"train_sampling_strategy": "group_by_length"}, "leave train_sampling_strategy"),
+    ({"accelerator_config": {"dispatch_batches": True}}, "dispatch_batches"),
+    ({"accelerator_config": {"split_batches": True}}, "split_batches"),
+    ({"algorithm_kwargs": "{threshold"}, "algorithm_kwargs"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), CONTRADICTIONS, ids=lambda value: str(value)[:40])
+def test_contradictions_say_what_to_do(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        config(tmp_path, **changes)
+
+
+def test_one_process_with_several_gpus_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(SSLConfig, "n_gpu", property(lambda self: 2))
+    with pytest.raises(ValueError, match="accelerate launch"):
+        config(tmp_path)
+
+
+def test_unknown_settings_are_errors(tmp_path):
+    with pytest.raises(TypeError, match="unlabelled_batch_ratio"):
+        config(tmp_path, unlabelled_batch_ratio=2)
+
+
+def test_every_own_field_has_help_and_stands_in_the_docstring():
+    inherited = {field.name for field in fields(SSLConfig.__mro__[1])}
+    own = [field for field in fields(SSLConfig) if field.name not in inherited]
+    assert len(own) > 10
+    for field in own:
+        assert len(field.metadata["help"]) > 20, field.name
+        assert f"`{field.name}`" in SSLConfig.__doc__, field.name
+
+
+def test_the_command_line_reads_every_field(tmp_path):
+    (args,) = HfArgumentParser(SSLConfig).parse_args_into_dataclasses(
+        ["--output_dir", str(tmp_path), "--algorithm", "fixmatch", "--algorithm_kwargs", '{"threshold": 0.9}', "--use_cpu"]
+    )
+    assert args.algorithm_kwargs == {"threshold": 0.9}
