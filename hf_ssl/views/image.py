@@ -146,31 +146,31 @@ class ImageViews:
 
     def __call__(self, kind: str, row: Mapping[str, Any], rng: np.random.Generator):
         """The view of a row: a uint8 tensor [3, size, size]; for "rotated" the tensor and its quarter turns, 0 to 3."""
-        image = self._weak(decode_image(row[self.column]), rng)
+        pixels = self._weak(decode_image(row[self.column]), rng)
         if kind == "strong":
+            image = Image.fromarray(pixels)
             for number in rng.integers(len(self.operations), size=self.strong_operations):
                 image = apply_operation(image, self.operations[number], rng)
-            image = cutout(image, rng)
+            pixels = np.array(cutout(image, rng))
         elif kind == "rotated":
             turns = int(rng.integers(4))
-            return torch.rot90(F.pil_to_tensor(image), turns, dims=(1, 2)), turns
+            return _to_tensor(np.rot90(pixels, turns)), turns
         elif kind != "weak":
             raise ValueError(f"unknown kind of view {kind!r}; images have weak, strong and rotated")
-        return F.pil_to_tensor(image)
+        return _to_tensor(pixels)
 
-    def _weak(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def _weak(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
+        """Resized, shifted and flipped pixels [size, size, 3]: rows and columns are picked once, borders mirrored."""
         if image.size != (self.size, self.size):
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
-        if self.padding:
-            image = F.pad(image, [self.padding], padding_mode="reflect")
-            left, top = (int(shift) for shift in rng.integers(2 * self.padding + 1, size=2))
-            image = image.crop((left, top, left + self.size, top + self.size))
+        shifts = rng.integers(-self.padding, self.padding + 1, size=2)
         flips = rng.random(2) < 0.5
-        if self.horizontal_flip and flips[0]:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        rows, columns = (mirrored(np.arange(self.size) + shift, self.size) for shift in shifts)
         if self.vertical_flip and flips[1]:
-            image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-        return image
+            rows = rows[::-1]
+        if self.horizontal_flip and flips[0]:
+            columns = columns[::-1]
+        return np.asarray(image)[rows[:, None], columns]
 
     def evaluation(self, row: Mapping[str, Any]) -> torch.Tensor:
         """What `transformers.pipeline` would show the model: the processor's float tensor [3, H, W]."""
@@ -190,6 +190,15 @@ class ImageViews:
         weak += f", flipped {' and '.join(flips)} at random" if flips else ", not flipped"
         strong = f"weak, then {self.strong_operations} RandAugment operations out of {len(self.operations)}, then cutout"
         return {"weak": weak, "strong": strong, "rotated": "weak, then turned by 0, 90, 180 or 270 degrees"}
+
+
+def mirrored(positions: np.ndarray, size: int) -> np.ndarray:
+    """Positions outside of 0..size-1 reflected at the border pixels: -1 is 1, size is size - 2."""
+    return size - 1 - np.abs(size - 1 - np.abs(positions))
+
+
+def _to_tensor(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def processor_size(processor) -> int:

@@ -1,0 +1,215 @@
+"""Weak and strong views of texts.
+
+Weak is the text itself. Strong is, as in USB, one of the texts in the augmentation columns (back-translations, say) where
+a row has them; otherwise words are deleted, neighbours swapped and tokens masked, which needs no second model.
+
+    text --delete--> words --swap--> words --tokenizer--> ids --mask--> item {"input_ids": [n], "attention_mask": [n], ...}
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.data.data_collator import pad_without_fast_tokenizer_warning
+
+# `model_max_length` of a tokenizer that does not know its model's limit is about 1e30.
+_LONGEST_BELIEVED = 1_000_000
+_DEFAULT_MAX_LENGTH = 512
+
+
+def draw_count(ratio: float, size: int, rng: np.random.Generator) -> int:
+    """`ratio * size` as a whole number, at most `size - 1` so that something is always left.
+
+    A fractional part is rounded up with its own probability, so that short texts are changed as much as long ones on average.
+    """
+    count = int(ratio * size + rng.random())
+    return max(0, min(count, size - 1))
+
+
+def delete_words(words: Sequence[str], ratio: float, rng: np.random.Generator) -> list[str]:
+    """The words without a random share `ratio` of them, in their order; at least one is kept."""
+    count = draw_count(ratio, len(words), rng)
+    gone = set(rng.choice(len(words), count, replace=False).tolist()) if count else ()
+    return [word for position, word in enumerate(words) if position not in gone]
+
+
+def swap_neighbours(words: Sequence[str], ratio: float, rng: np.random.Generator) -> list[str]:
+    """The words after `ratio * len(words)` exchanges of two neighbours, at different places, one after another."""
+    words = list(words)
+    count = draw_count(ratio, len(words), rng)
+    for left in rng.choice(len(words) - 1, count, replace=False).tolist() if count else ():
+        words[left], words[left + 1] = words[left + 1], words[left]
+    return words
+
+
+class TextViews:
+    """Makes the views of a row with one text column, or with two whose texts are a pair (premise and hypothesis).
+
+    An item is what the tokenizer returns for one text: name -> list of n integers, n <= `max_length`.
+
+    Two strong views of one example draw independently. USB's two-view algorithms take both back-translations in random
+    order; here, where every view has random numbers of its own, both views may pick the same one (half of the time).
+
+    Args:
+        tokenizer: of the model; it must have a padding token.
+        columns: one column of texts, or two for pairs.
+        max_length: tokens of an item at most, special ones included; None takes the tokenizer's `model_max_length`, or 512
+            where it has no believable one.
+        delete_ratio: share of the words, separated by white space, that the fallback leaves out, in [0, 1).
+        swap_ratio: exchanges of neighbouring words per word in the fallback, in [0, 1).
+        mask_ratio: share of the tokens that the fallback replaces by the mask token, in [0, 1). A tokenizer without one
+            uses the unknown token, or drops the tokens where that too is missing or has another role (as in GPT-2, where
+            it also ends a text). Special tokens are never touched.
+        augmentation_columns: columns with ready strong texts, used where a row has a non-empty one; for pairs a value is a
+            list of two texts. Empty: always the fallback.
+        pad_to_max_length: pad batches to `max_length` and not to their longest item, which keeps shapes fixed for
+            `torch.compile`.
+
+    Raises:
+        ValueError: for settings out of their range, and for rows without a text, in the words of what to do about it.
+    """
+
+    modality = "text"
+
+    def __init__(
+        self,
+        tokenizer,
+        columns: Sequence[str] = ("text",),
+        *,
+        max_length: int | None = None,
+        delete_ratio: float = 0.1,
+        swap_ratio: float = 0.1,
+        mask_ratio: float = 0.15,
+        augmentation_columns: Sequence[str] = ("aug_0", "aug_1"),
+        pad_to_max_length: bool = False,
+    ):
+        # A single name is what people type first; tuple("text") would be four columns.
+        self.columns = (columns,) if isinstance(columns, str) else tuple(columns)
+        if len(self.columns) not in (1, 2):
+            raise ValueError(f"columns={self.columns!r}: a text is in one column, a pair of texts in two")
+        for name, ratio in (("delete_ratio", delete_ratio), ("swap_ratio", swap_ratio), ("mask_ratio", mask_ratio)):
+            if not 0 <= ratio < 1:
+                raise ValueError(f"{name}={ratio} is not in [0, 1)")
+        if max_length is None:
+            limit = tokenizer.model_max_length
+            max_length = limit if 0 < limit <= _LONGEST_BELIEVED else _DEFAULT_MAX_LENGTH
+        if max_length < 1:
+            raise ValueError(f"max_length={max_length} leaves no room for a token")
+        if tokenizer.pad_token is None:
+            raise ValueError(
+                "the tokenizer has no padding token; set tokenizer.pad_token = tokenizer.eos_token "
+                "and model.config.pad_token_id = tokenizer.pad_token_id"
+            )
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.delete_ratio, self.swap_ratio, self.mask_ratio = delete_ratio, swap_ratio, mask_ratio
+        names = augmentation_columns
+        self.augmentation_columns = (names,) if isinstance(names, str) else tuple(names)
+        self.pad_to_max_length = pad_to_max_length
+        self._special_ids = frozenset(tokenizer.all_special_ids)
+        self._mask_id = _mask_id(tokenizer)
+
+    def __call__(self, kind: str, row: Mapping[str, Any], rng: np.random.Generator) -> dict[str, list[int]]:
+        """One view of a row. `kind` is "weak" (no random numbers are drawn) or "strong"."""
+        if kind == "weak":
+            return self.evaluation(row)
+        if kind != "strong":
+            raise ValueError(f'a text has views of kind "weak" and "strong", not {kind!r}')
+        ready = [column for column in self.augmentation_columns if _is_filled(row.get(column))]
+        if ready:
+            column = ready[rng.integers(len(ready))]
+            return self._tokenize(self._ready_texts(column, row[column]))
+        return self._mask([self._perturb(text, rng) for text in self._texts(row)], rng)
+
+    def evaluation(self, row: Mapping[str, Any]) -> dict[str, list[int]]:
+        """The text itself, tokenized and cut to `max_length`."""
+        return self._tokenize(self._texts(row))
+
+    def collate(self, items: list[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+        """Pads items to one length n and stacks them: model keywords, each an int64 tensor [len(items), n]."""
+        padding = "max_length" if self.pad_to_max_length else "longest"
+        batch = pad_without_fast_tokenizer_warning(
+            self.tokenizer,
+            items,
+            padding=padding,
+            max_length=self.max_length if self.pad_to_max_length else None,
+            return_tensors="pt",
+        )
+        return dict(batch)
+
+    def describe(self) -> dict[str, str]:
+        """View kind -> one sentence on what it does, for the log and the model card."""
+        text = "the text itself" if len(self.columns) == 1 else "the pair of texts itself"
+        fallback = (
+            f"{self.delete_ratio:.0%} of the words are deleted, {self.swap_ratio:.0%} swapped with a neighbour and "
+            f"{self.mask_ratio:.0%} of the tokens {'masked' if self._mask_id is not None else 'dropped'} "
+            "(needs no download, and is not comparable with USB's back-translation)"
+        )
+        if self.augmentation_columns:
+            names = ", ".join(self.augmentation_columns)
+            strong = f"One of the columns {names} at random, in rows that have them; in other rows {fallback}."
+        else:
+            strong = f"In every row {fallback}."
+        return {"weak": f"Weak is {text}, cut to {self.max_length} tokens.", "strong": strong}
+
+    def _texts(self, row: Mapping[str, Any]) -> list[str]:
+        texts = []
+        for column in self.columns:
+            if column not in row:
+                raise ValueError(f"there is no text column {column!r}; the row has {', '.join(map(repr, row))}")
+            if not isinstance(row[column], str):
+                raise ValueError(f"column {column!r} should hold a text and holds {row[column]!r:.80}")
+            texts.append(row[column])
+        return texts
+
+    def _ready_texts(self, column: str, value: Any) -> list[str]:
+        texts = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        if len(texts) != len(self.columns) or not all(isinstance(text, str) for text in texts):
+            wanted = "a text" if len(self.columns) == 1 else "a list of two texts"
+            raise ValueError(f"augmentation column {column!r} should hold {wanted} and holds {value!r:.80}")
+        return texts
+
+    def _perturb(self, text: str, rng: np.random.Generator) -> str:
+        words = text.split()
+        changed = swap_neighbours(delete_words(words, self.delete_ratio, rng), self.swap_ratio, rng)
+        # Joining would turn line breaks and runs of spaces into single spaces: an unchanged text stays as it is.
+        return text if changed == words else " ".join(changed)
+
+    def _tokenize(self, texts: list[str], **options) -> dict[str, list[int]]:
+        item = dict(self.tokenizer(*texts, truncation=True, max_length=self.max_length, **options))
+        if not item["input_ids"]:
+            raise ValueError(f"the tokenizer makes no token of the text {texts[0]!r:.80}; leave such rows out")
+        return item
+
+    def _mask(self, texts: list[str], rng: np.random.Generator) -> dict[str, list[int]]:
+        item = self._tokenize(texts, return_special_tokens_mask=True)
+        ids = item["input_ids"]
+        # The tokenizer's own mask marks only what its template added, not "[SEP]" typed by the author of the text.
+        special = item.pop("special_tokens_mask")
+        free = [i for i, token in enumerate(ids) if not special[i] and token not in self._special_ids]
+        count = draw_count(self.mask_ratio, len(free), rng)
+        if not count:
+            return item
+        chosen = [free[i] for i in rng.choice(len(free), count, replace=False)]
+        if self._mask_id is None:
+            gone = set(chosen)
+            return {name: [v for i, v in enumerate(values) if i not in gone] for name, values in item.items()}
+        for position in chosen:
+            ids[position] = self._mask_id
+        return item
+
+
+def _is_filled(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip())
+    # Tables made with pandas hold NaN where there is no text.
+    return value is not None and value != [] and not (isinstance(value, float) and np.isnan(value))
+
+
+def _mask_id(tokenizer) -> int | None:
+    if tokenizer.mask_token_id is not None:
+        return tokenizer.mask_token_id
+    others = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
+    unknown = tokenizer.unk_token_id
+    return None if unknown in [getattr(tokenizer, name, None) for name in others] else unknown
