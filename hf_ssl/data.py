@@ -1,7 +1,7 @@
 """What the given datasets contain: modality, columns, classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import datasets
@@ -66,6 +66,18 @@ def check_columns(dataset: Any, what: str, required: Sequence[str]) -> None:
     missing = [name for name in required if columns is not None and name not in columns]
     if missing:
         raise ValueError(f"the {what} dataset has no column {missing[0]!r}; its columns are {', '.join(columns)}")
+
+
+def undecoded(dataset: Any, column: str) -> Any:
+    """The dataset with its images or recordings left as bytes or paths, for the views to decode.
+
+    Decoding audio inside `datasets` needs torchcodec; decoding here needs soundfile alone, and names files that are broken.
+    Anything but a `datasets.Dataset` with such a column is returned as it is.
+    """
+    feature = (getattr(dataset, "features", None) or {}).get(column)
+    if isinstance(dataset, datasets.Dataset) and isinstance(feature, datasets.Image | datasets.Audio) and feature.decode:
+        return dataset.cast_column(column, replace(feature, decode=False))
+    return dataset
 
 
 def _pick(what: str, given: str | None, usual: Sequence[str], columns: list[str]) -> str:

@@ -7,9 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .ema import ModelEma
+from .losses import float_logits
+
 
 class ViewOutput(NamedTuple):
-    """What the model says of one view: `logits` [N, C] and `features` [N, D], the input of its classification head."""
+    """What the model says of one view: `logits` [N, C] and `features` [N, D], the input of its classification head,
+    in float32 at least."""
 
     logits: torch.Tensor
     features: torch.Tensor
@@ -73,6 +77,23 @@ def frozen_statistics(model: nn.Module):
             layer.track_running_stats = True
 
 
+@contextmanager
+def differentiable_inputs(model: nn.Module):
+    """Let gradients with respect to the input through the speech encoders of transformers.
+
+    For gradient checkpointing these mark their input as requiring a gradient, which autograd refuses for an input that
+    already has a history. The mark is switched off for the time being.
+    """
+    encoders = [module for module in model.modules() if getattr(module, "_requires_grad", False) is True]
+    for encoder in encoders:
+        encoder._requires_grad = False
+    try:
+        yield
+    finally:
+        for encoder in encoders:
+            encoder._requires_grad = True
+
+
 class ModelForward:
     """Calls the model on several views at once and splits the answer.
 
@@ -86,15 +107,15 @@ class ModelForward:
         model: any classification model whose call takes the views' tensors as keywords and returns logits [N, C], as a
             `ModelOutput`, a mapping with "logits", a tuple that starts with them, or the tensor itself. It may be wrapped
             in DistributedDataParallel: views with gradient pass through the wrapper once, the others by-pass it.
-        teacher: the model whose weights are the moving average, for `forward.teacher`.
+        teacher: the model whose weights are the moving average, or the `ModelEma` that keeps it, for `forward.teacher`.
         head: the layer whose input are the features; found by `find_head` when not given.
     """
 
-    def __init__(self, model: nn.Module, teacher: nn.Module | None = None, head: nn.Module | None = None):
+    def __init__(self, model: nn.Module, teacher: nn.Module | ModelEma | None = None, head: nn.Module | None = None):
         self.model = model
         self.unwrapped = unwrap(model)
         self.head = head if head is not None else find_head(self.unwrapped)
-        self.teacher_model = teacher
+        self.teacher_model = teacher.module if isinstance(teacher, ModelEma) else teacher
         self.batch_norm = has_batch_norm(self.unwrapped)
         self._teacher_head = None
 
@@ -154,7 +175,7 @@ class ModelForward:
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Logits [N, C] of given features [N, D], through the head alone (for mixing on features)."""
-        return self.head(features)
+        return self.head(features.to(next(self.head.parameters()).dtype))
 
     def _without_gradient(self, model, head, views, update_statistics):
         with torch.no_grad(), _statistics(model, update_statistics):
@@ -167,7 +188,8 @@ class ModelForward:
             logits = logits_of(model(**concatenate(list(views.values()), unwrap(model))))
         finally:
             handle.remove()
-        features = captured[-1]
+        # Heads of the algorithms and statistics are float32, also beside a model in bfloat16.
+        features = float_logits(captured[-1])
         if features.ndim != 2:
             raise ValueError(
                 f"the classification head of {type(unwrap(model)).__name__} reads a tensor of shape {tuple(features.shape)}; "

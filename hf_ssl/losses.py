@@ -47,8 +47,7 @@ def squared_error(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tenso
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:
     """-sum_c p_c log p_c, averaged over the examples (arXiv 1704.03976 uses it beside VAT)."""
-    log_probs = F.log_softmax(float_logits(logits), dim=-1)
-    return -(log_probs.exp() * log_probs).sum(dim=-1).mean()
+    return -(probabilities(logits) * F.log_softmax(float_logits(logits), dim=-1)).sum(dim=-1).mean()
 
 
 def kl_divergence(targets: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

@@ -18,7 +18,7 @@ class Mixup:
     def __init__(self, alpha: float, size: int, device, mix_lambda=None, mix_permutation=None):
         if mix_lambda is None:
             # On the host: a zero-dimensional CPU tensor enters an operation as a number, without a copy to the device.
-            drawn = torch.distributions.Beta(alpha, alpha).sample()
+            drawn = torch.distributions.Beta(alpha, alpha, validate_args=False).sample()
             mix_lambda = torch.maximum(drawn, 1 - drawn)
         self.weight = mix_lambda
         self.permutation = torch.randperm(size, device=device) if mix_permutation is None else mix_permutation

@@ -98,7 +98,9 @@ class FlexibleThreshold(FixedThreshold):
         divisor = (largest_or_unused if self.warmup else largest).clamp_min(1)
         # A pool that is all of one kind (at the start: unused) says nothing about the classes.
         informative = largest_or_unused < pool
-        status = torch.where(informative, (self.class_counts / divisor).to(self.class_learning_status), self.class_learning_status)
+        status = torch.where(
+            informative, (self.class_counts / divisor).to(self.class_learning_status), self.class_learning_status
+        )
         self.class_learning_status.copy_(status)
 
 
@@ -241,7 +243,9 @@ class GaussianWeight(nn.Module):
     def update(self, probs: torch.Tensor) -> None:
         """Move the statistics towards those of distributions [N, C]."""
         confidence, labels = probs.to(self.confidence_mean.dtype).max(dim=-1)
-        groups = one_hot(labels, probs.shape[-1]).to(confidence) if self.per_class else torch.ones_like(confidence).unsqueeze(-1)
+        groups = (
+            one_hot(labels, probs.shape[-1]).to(confidence) if self.per_class else torch.ones_like(confidence).unsqueeze(-1)
+        )
         count = groups.sum(dim=0)
         mean = (groups * confidence.unsqueeze(-1)).sum(dim=0) / count.clamp_min(1)
         deviation = groups * (confidence.unsqueeze(-1) - mean).square()

@@ -6,6 +6,7 @@ baseline and the algorithm share the initial weights, steps, batches of labeled 
 last weights are tested. The settings below were chosen on a part of the pool, never on the test set.
 """
 
+import os
 import time
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from .trainer import SSLTrainer
 
 IMAGE_SIZE = 32
 SETTINGS = {
-    "max_steps": 500,
-    "per_device_train_batch_size": 16,
+    "max_steps": 600,
+    "per_device_train_batch_size": 8,
     "unlabeled_batch_ratio": 3,
     "learning_rate": 5e-3,
     "weight_decay": 5e-4,
@@ -171,7 +172,10 @@ def run(algorithm: str, labels_per_class: int, seeds: list[int], output_dir: str
     model_folder = folder / "model"
     model_folder.mkdir(parents=True, exist_ok=True)
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    # A process of its own makes the views: with as many threads as cores beside it, threads would wait for each other.
+    torch.set_num_threads(max((os.cpu_count() or 2) - 1, 1))
 
     print(
         f"{10 * labels_per_class} labeled digits ({labels_per_class} a class), {len(labels):,} unlabeled, "
@@ -194,7 +198,7 @@ def run(algorithm: str, labels_per_class: int, seeds: list[int], output_dir: str
     draw_curves(model_folder / "curves.png", {name: curves[:1] for name, curves in histories.items()}, title)
     kept.baseline = next(row for row in runs if row["algorithm"] == "supervised" and row["seed"] == seeds[0])
     kept.save_model(str(model_folder))
-    kept.create_model_card(dataset="Optical Recognition of Handwritten Digits (scikit-learn)")
+    kept.create_model_card(model_name=f"digits-{algorithm}", dataset="Optical Recognition of Handwritten Digits (scikit-learn)")
     settings = {**SETTINGS, "labels_per_class": labels_per_class, "seeds": seeds, "image_size": IMAGE_SIZE}
     settings |= {"model": "model", "model_seed": seeds[0], "model_algorithm": algorithm}
     write_results(folder, runs, settings)

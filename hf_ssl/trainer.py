@@ -16,7 +16,7 @@ from . import state as checkpoint_files
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
 from .batches import JointBatchSampler, SSLCollator, ViewDataset
 from .config import SSLConfig
-from .data import check_columns, inspect_data
+from .data import check_columns, inspect_data, undecoded
 from .distributed import average_gradients
 from .ema import ModelEma
 from .forward import ModelForward, find_head
@@ -84,6 +84,12 @@ class SSLTrainer(Trainer):
         self.data = inspect_data(train_dataset, args.input_column, args.label_column)
         self.unlabeled_dataset = train_dataset if unlabeled_dataset is None else unlabeled_dataset
         self._check_datasets(eval_dataset)
+        train_dataset = undecoded(train_dataset, self.data.input_column)
+        self.unlabeled_dataset = undecoded(self.unlabeled_dataset, self.data.input_column)
+        if isinstance(eval_dataset, dict):
+            eval_dataset = {name: undecoded(dataset, self.data.input_column) for name, dataset in eval_dataset.items()}
+        else:
+            eval_dataset = undecoded(eval_dataset, self.data.input_column)
         if views is None:
             views = make_views(self.data, processing_class, args)
         self.views = views
@@ -133,6 +139,7 @@ class SSLTrainer(Trainer):
             unlabeled_batch_size=batch * self.args.unlabeled_batch_ratio,
             class_distribution=class_frequencies(self.data.labels, len(self.data.label_names)),
             unsupervised_weight=self.args.unsupervised_weight,
+            modality=self.data.modality,
             **(self.args.algorithm_kwargs or {}),
         )
 

@@ -3,10 +3,11 @@
 import datasets
 import pytest
 import torch
-from conftest import make_images, make_vit
 from transformers import AutoModelForImageClassification, TrainerCallback
 
 from hf_ssl import AlgorithmOutput, SSLAlgorithm, losses
+
+from conftest import make_images, make_vit
 
 
 def weights(model):

@@ -1,0 +1,55 @@
+"""AdaMatch: distribution alignment with the labeled batch, and a threshold relative to its confidence."""
+
+from .. import losses
+from ..alignment import MovingAverageAlignment
+from ..pseudo_labels import RelativeThreshold
+from .weak_strong import WeakStrongAlgorithm
+
+
+class AdaMatch(WeakStrongAlgorithm):
+    """FixMatch whose predictions on the pool are aligned with those on the labeled data, and whose threshold is relative to
+    the confidence on the labeled batch.
+
+        q = align(softmax(f(weak(u)))),  mask = [max q >= threshold * mean_b max softmax(f(x_b))]
+        target = argmax q
+
+    Shapes: labeled [B], unlabeled [mu*B], running distributions [C].
+
+    Args:
+        threshold: relative to the mean confidence on the labeled batch, in (0, 1]; 0.95.
+        hard_labels: train towards argmax q; otherwise towards q sharpened with the temperature.
+        temperature: of soft targets, above 0; 0.5.
+        momentum: of the running class distributions, in [0, 1); 0.999.
+
+    Paper: Berthelot et al., "AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation", ICLR 2022,
+    arXiv 2106.04732. Its interpolation of logits, for domain adaptation, is left out, as in USB.
+    """
+
+    title = "AdaMatch"
+    summary = "distribution alignment and a threshold relative to the labeled batch"
+    year = 2022
+    arxiv = "2106.04732"
+    citation = """@inproceedings{berthelot2022adamatch,
+  title = {{AdaMatch}: A Unified Approach to Semi-Supervised Learning and Domain Adaptation},
+  author = {Berthelot, David and Roelofs, Rebecca and Sohn, Kihyuk and Carlini, Nicholas and Kurakin, Alex},
+  booktitle = {International Conference on Learning Representations},
+  year = {2022}
+}"""
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.95,
+        hard_labels: bool = True,
+        temperature: float = 0.5,
+        momentum: float = 0.999,
+        **task,
+    ):
+        super().__init__(RelativeThreshold(threshold), hard_labels, temperature, **task)
+        self.alignment = MovingAverageAlignment(self.num_classes, momentum=momentum)
+
+    def refine(self, probs, labeled_probs, out, batch, progress):
+        return self.alignment(probs, labeled_probs)
+
+    def targets(self, weak, probs):
+        return probs.argmax(dim=-1) if self.hard_labels else losses.sharpen(probs, self.temperature)

@@ -1,0 +1,113 @@
+"""CoMatch: class predictions and embeddings correct each other."""
+
+import torch
+
+from .. import losses
+from ..alignment import QueueAlignment
+from ..distributed import gather
+from ..memory import FeatureQueue
+from ..pseudo_labels import FixedThreshold
+from .base import check
+from .projection import embed, projection_head
+from .weak_strong import WeakStrongAlgorithm
+
+
+class CoMatch(WeakStrongAlgorithm):
+    """FixMatch with a second, low-dimensional embedding: the neighbours in a memory of embeddings smooth the pseudo-labels,
+    and the pseudo-labels make a graph of which examples should be neighbours.
+
+        q = smoothing * align(softmax(f(weak(u)))) + (1 - smoothing) * vote of the memory
+        W_ij = q_i . q_j if at least graph_threshold, W_ii = 1, rows normalised
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), q)) + contrastive_weight * CE(S, W)
+
+    where S is the softmax similarity, with `temperature`, of the embeddings of two strong views.
+
+    Shapes: labeled [B], unlabeled [mu*B], embeddings [mu*B, P], memory [queue_batches * (mu + 1) * B, P].
+
+    Args:
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.95.
+        hard_labels: accepted because published recipes carry it, without effect: q is always the target itself.
+        temperature: of similarities, above 0; 0.2.
+        graph_threshold: similarity of pseudo-labels from which two examples are linked, in [0, 1]; 0.8.
+        contrastive_weight: factor of the contrastive term, at least 0; 1.
+        projection_size: P, at least 1; 64.
+        queue_batches: steps that the memory holds, at least 1; 32 (USB: 128 for text and audio).
+        smoothing: weight of the model's own prediction, in [0, 1]; 0.9.
+        alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; 32.
+
+    With several processes each builds the graph of its own part of the batch, so that two processes with half a batch each
+    are not quite one with a whole batch; memory and alignment are of the joint batch.
+
+    Paper: Li, Xiong and Hoi, "CoMatch: Semi-supervised Learning with Contrastive Graph Regularization", ICCV 2021,
+    arXiv 2011.11183.
+    """
+
+    views = {"weak": "weak", "strong": "strong", "strong_2": "strong"}
+    title = "CoMatch"
+    summary = "pseudo-labels smoothed by neighbours, embeddings trained on a graph of pseudo-labels"
+    year = 2021
+    arxiv = "2011.11183"
+    citation = """@inproceedings{li2021comatch,
+  title = {{CoMatch}: Semi-supervised Learning with Contrastive Graph Regularization},
+  author = {Li, Junnan and Xiong, Caiming and Hoi, Steven C. H.},
+  booktitle = {Proceedings of the IEEE/CVF International Conference on Computer Vision},
+  pages = {9475--9484},
+  year = {2021}
+}"""
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.95,
+        hard_labels: bool = False,
+        temperature: float = 0.2,
+        graph_threshold: float = 0.8,
+        contrastive_weight: float = 1.0,
+        projection_size: int = 64,
+        queue_batches: int = 32,
+        smoothing: float = 0.9,
+        alignment_queue_size: int = 32,
+        **task,
+    ):
+        super().__init__(FixedThreshold(threshold), hard_labels, temperature, **task)
+        check(0 <= graph_threshold <= 1, "graph_threshold", graph_threshold, "in [0, 1]")
+        check(contrastive_weight >= 0, "contrastive_weight", contrastive_weight, "at least 0")
+        check(queue_batches >= 1, "queue_batches", queue_batches, "at least 1")
+        check(0 <= smoothing <= 1, "smoothing", smoothing, "in [0, 1]")
+        self.graph_threshold = graph_threshold
+        self.contrastive_weight = contrastive_weight
+        self.queue_batches = queue_batches
+        self.smoothing = smoothing
+        self.projection = projection_head(self.feature_size, projection_size)
+        self.alignment = QueueAlignment(self.num_classes, alignment_queue_size)
+        size = queue_batches * (self.labeled_batch_size + self.unlabeled_batch_size)
+        self.memory = FeatureQueue(size, projection_size, self.num_classes)
+
+    def run(self, forward, batch):
+        views = batch.unlabeled
+        strong, strong_2 = views["strong"], views["strong_2"]
+        return forward(labeled=batch.labeled, strong=strong, strong_2=strong_2, no_grad={"weak": views["weak"]})
+
+    @torch.no_grad()
+    def refine(self, probs, labeled_probs, out, batch, progress):
+        aligned = self.alignment(probs)
+        weak, labeled = (embed(self.projection, out[name].features) for name in ("weak", "labeled"))
+        # Before the memory is full its votes would count empty slots.
+        smoothed = aligned
+        if progress.epoch > 0 and progress.step > self.queue_batches:
+            votes = self.memory.vote(weak, self.temperature)
+            smoothed = self.smoothing * aligned + (1 - self.smoothing) * votes
+        known = losses.one_hot(gather(batch.labels), self.num_classes).to(aligned)
+        self.memory.push(torch.cat([gather(weak), gather(labeled)]), torch.cat([gather(aligned), known]))
+        return smoothed
+
+    def targets(self, weak, probs):
+        return probs
+
+    def additions(self, out, probs, mask, batch, progress):
+        graph = (probs @ probs.T).fill_diagonal_(1.0)
+        graph = graph * (graph >= self.graph_threshold)
+        graph = graph / graph.sum(dim=-1, keepdim=True)
+        first, second = (embed(self.projection, out[name].features) for name in ("strong", "strong_2"))
+        contrastive = losses.graph_contrast(first, second, graph, self.temperature)
+        return {"extra": {"contrastive": (self.contrastive_weight, contrastive)}}

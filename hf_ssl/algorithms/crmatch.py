@@ -1,0 +1,55 @@
+"""CRMatch: consistent predictions, but features that still tell the two views apart."""
+
+from torch import nn
+
+from .. import losses
+from .fixmatch import FixMatch
+from .rotation import RotationTerm
+
+
+class CRMatch(RotationTerm, FixMatch):
+    """FixMatch with two terms on the features: the projected features of the weak and strong view are driven apart, so that
+    the features stay equivariant while the predictions become invariant, and a head predicts how an image was turned.
+
+        loss = FixMatch + mean(mask * cos(g(z_weak), g(z_strong))) + rotation_weight * CE(r(z_rotated), turn)
+
+    with z the features, g = `distance` (linear) and r = `rotation` (two layers).
+
+    Shapes: labeled [B], unlabeled [mu*B], features [mu*B, D].
+
+    Args:
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.95.
+        hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
+        temperature: of soft targets, above 0; 0.5.
+        rotation_weight: factor of the rotation term, at least 0; 1. It is 0 for text and audio.
+
+    Paper: Fan, Kukleva, Dai and Schiele, "Revisiting Consistency Regularization for Semi-Supervised Learning", GCPR 2021 and
+    IJCV 2023, arXiv 2112.05825.
+    """
+
+    views = {"weak": "weak", "strong": "strong", "rotated": "rotated"}
+    title = "CRMatch"
+    summary = "FixMatch with features that stay sensitive to the view, and rotation prediction"
+    year = 2021
+    arxiv = "2112.05825"
+    citation = """@article{fan2023revisiting,
+  title = {Revisiting Consistency Regularization for Semi-Supervised Learning},
+  author = {Fan, Yue and Kukleva, Anna and Dai, Dengxin and Schiele, Bernt},
+  journal = {International Journal of Computer Vision},
+  year = {2023}
+}"""
+
+    def __init__(self, *, rotation_weight: float = 1.0, **task):
+        super().__init__(**task)
+        width = self.feature_size
+        self.distance = nn.Linear(width, width)
+        self.setup_rotation(rotation_weight, lambda: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)))
+
+    def run(self, forward, batch):
+        # The weak view with gradient: the distance term needs it. Its prediction stays a constant.
+        weak, strong = batch.unlabeled["weak"], batch.unlabeled["strong"]
+        return forward(labeled=batch.labeled, weak=weak, strong=strong, **self.rotated_view(batch))
+
+    def additions(self, out, probs, mask, batch, progress):
+        apart = losses.cosine(self.distance(out["weak"].features), self.distance(out["strong"].features), mask)
+        return {"extra": {"distance": (1.0, apart), **self.rotation_term(out, batch)}}

@@ -1,0 +1,57 @@
+"""DeFixMatch: FixMatch without the bias of counting the labeled examples' own pseudo-labels."""
+
+from .. import losses
+from ..pseudo_labels import make_targets
+from .fixmatch import FixMatch
+
+
+class DeFixMatch(FixMatch):
+    """FixMatch minus its own unsupervised term on the labeled examples, which makes the whole an unbiased estimate of the
+    supervised risk. The labeled loss takes weak and strong views.
+
+        H(z) = [max softmax(f(weak(z))) >= threshold] * CE(f(strong(z)), target)
+        loss = (CE(f(weak(x)), y) + CE(f(strong(x)), y)) / 2 + unsupervised_weight * (mean_u H(u) - mean_x H(x))
+
+    Shapes: labeled [B], unlabeled [mu*B], mask [mu*B] for the unlabeled, labeled_mask [B] for the labeled examples.
+
+    Args:
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.95.
+        hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
+        temperature: of soft targets, above 0; 0.5.
+
+    The paper and USB's recipes set `unsupervised_weight` to 0.5.
+
+    Paper: Schmutz, Humbert and Mattei, "Don't fear the unlabelled: safe semi-supervised learning via simple debiasing",
+    ICLR 2023, arXiv 2203.07512.
+    """
+
+    views = {"weak": "weak", "strong": "strong", "labeled_strong": "strong"}
+    title = "DeFixMatch"
+    summary = "FixMatch, debiased with the labeled examples"
+    year = 2023
+    arxiv = "2203.07512"
+    citation = """@inproceedings{schmutz2023dont,
+  title = {Don't fear the unlabelled: safe semi-supervised learning via debiasing},
+  author = {Schmutz, Hugo and Humbert, Olivier and Mattei, Pierre-Alexandre},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023}
+}"""
+
+    def run(self, forward, batch):
+        return forward(
+            labeled=batch.labeled,
+            labeled_strong=batch.labeled_strong,
+            strong=batch.unlabeled["strong"],
+            no_grad={"weak": batch.unlabeled["weak"]},
+        )
+
+    def supervised(self, out, batch, progress):
+        strong = losses.cross_entropy(out["labeled_strong"].logits, batch.labels)
+        return (super().supervised(out, batch, progress) + strong) / 2
+
+    def additions(self, out, probs, mask, batch, progress):
+        weak = out["labeled"].logits.detach()
+        labeled_mask = self.threshold(losses.probabilities(weak))
+        targets = make_targets(weak, self.hard_labels, self.temperature)
+        debias = losses.cross_entropy(out["labeled_strong"].logits, targets, labeled_mask)
+        return {"extra": {"debias": (-self.unsupervised_weight, debias)}, "labeled_mask": labeled_mask}

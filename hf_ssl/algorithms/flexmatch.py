@@ -1,0 +1,47 @@
+"""FlexMatch: FixMatch with a threshold for each class, lower where the class is not learned yet."""
+
+from ..pseudo_labels import FlexibleThreshold
+from .weak_strong import WeakStrongAlgorithm
+
+
+class FlexMatch(WeakStrongAlgorithm):
+    """FixMatch whose threshold is scaled for each class by how many examples the model is already sure of. Only the
+    threshold differs: `FlexibleThreshold` in pseudo_labels.py, which also keeps the state.
+
+        mask = [max q >= threshold * s / (2 - s)],  s = class_learning_status[argmax q]
+
+    Shapes: labeled [B], unlabeled [mu*B], state [num_unlabeled] and [C].
+
+    Args:
+        threshold: of a class that is learned fully, in (0, 1]; 0.95.
+        hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
+        temperature: of soft targets, above 0; 0.5.
+        threshold_warmup: hold the thresholds down while most of the pool was never predicted with confidence.
+
+    Paper: Zhang et al., "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling", NeurIPS 2021,
+    arXiv 2110.08263.
+    """
+
+    title = "FlexMatch"
+    summary = "FixMatch with lower thresholds for the classes that are harder to learn"
+    year = 2021
+    arxiv = "2110.08263"
+    citation = """@inproceedings{zhang2021flexmatch,
+  title = {{FlexMatch}: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling},
+  author = {Zhang, Bowen and Wang, Yidong and Hou, Wenxin and Wu, Hao and Wang, Jindong and Okumura, Manabu and
+            Shinozaki, Takahiro},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2021}
+}"""
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.95,
+        hard_labels: bool = True,
+        temperature: float = 0.5,
+        threshold_warmup: bool = True,
+        **task,
+    ):
+        rule = FlexibleThreshold(threshold, task["num_classes"], task["num_unlabeled"], threshold_warmup)
+        super().__init__(rule, hard_labels, temperature, **task)

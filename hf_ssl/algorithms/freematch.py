@@ -1,0 +1,87 @@
+"""FreeMatch: the threshold sets itself, and predictions are kept diverse."""
+
+import torch
+
+from .. import losses
+from ..distributed import total
+from ..pseudo_labels import SelfAdaptiveThreshold
+from .base import check
+from .weak_strong import WeakStrongAlgorithm
+
+
+class FreeMatch(WeakStrongAlgorithm):
+    """FixMatch with a threshold that follows the model's confidence, for all classes together and for each. A fairness term
+    keeps the strong views' mean prediction as diverse as the running one.
+
+        mask = [max q >= global_threshold * p_c / max_k p_k],  c = argmax q
+        fairness = sum_c a_c log b_c,  a = normalise(p / label_histogram),  b = normalise(mean_s / histogram_s)
+
+    where mean_s and histogram_s are of the strong predictions with mask 1.
+
+    Shapes: labeled [B], unlabeled [mu*B], p and label_histogram [C].
+
+    Args:
+        hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
+        temperature: of soft targets, above 0; 0.5.
+        momentum: of the running statistics, in [0, 1); 0.999.
+        fairness_weight: factor of the fairness term, at least 0; 0.001, as in USB.
+        use_quantile: let the threshold follow the 0.8 quantile of the confidences rather than their mean.
+        clip_threshold: keep the global threshold at 0.95 or below.
+
+    Paper: Wang et al., "FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning", ICLR 2023, arXiv 2205.07246.
+    """
+
+    title = "FreeMatch"
+    summary = "thresholds that adapt themselves, with a fairness term"
+    year = 2023
+    arxiv = "2205.07246"
+    citation = """@inproceedings{wang2023freematch,
+  title = {{FreeMatch}: Self-adaptive Thresholding for Semi-supervised Learning},
+  author = {Wang, Yidong and Chen, Hao and Heng, Qiang and Hou, Wenxin and Fan, Yue and Wu, Zhen and Wang, Jindong and
+            Savvides, Marios and Shinozaki, Takahiro and Raj, Bhiksha and Schiele, Bernt and Xie, Xing},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023}
+}"""
+
+    def __init__(
+        self,
+        *,
+        hard_labels: bool = True,
+        temperature: float = 0.5,
+        momentum: float = 0.999,
+        fairness_weight: float = 0.001,
+        use_quantile: bool = False,
+        clip_threshold: bool = False,
+        **task,
+    ):
+        rule = SelfAdaptiveThreshold(task["num_classes"], momentum, use_quantile, clip_threshold)
+        super().__init__(rule, hard_labels, temperature, **task)
+        check(fairness_weight >= 0, "fairness_weight", fairness_weight, "at least 0")
+        self.fairness_weight = fairness_weight
+
+    def additions(self, out, probs, mask, batch, progress):
+        strong = losses.probabilities(out["strong"].logits)
+        rule = self.threshold
+        fairness = fairness_loss(strong, mask, rule.class_probability, rule.label_histogram)
+        return {"extra": {"fairness": (self.fairness_weight, fairness)}}
+
+
+def fairness_loss(strong, mask, class_probability, label_histogram) -> torch.Tensor:
+    """FreeMatch's fairness term (eq. 11) of predictions [N, C] with weights [N], 0 where no weight is above 0.
+
+    The means are over the examples of all processes: the term is no mean of per-example losses.
+    """
+    weight = mask.unsqueeze(-1)
+    count = total(weight.sum())
+    mean = total((weight * strong).sum(dim=0)) / count.clamp_min(1)
+    labels = losses.one_hot(strong.argmax(dim=-1), strong.shape[-1])
+    histogram = total((weight * labels).sum(dim=0)) / count.clamp_min(1)
+    wanted = _normalised_ratio(class_probability, label_histogram).detach()
+    present = _normalised_ratio(mean, histogram)
+    return torch.where(count > 0, (wanted * torch.log(present + 1e-12)).sum(), 0.0)
+
+
+def _normalised_ratio(values, divisor):
+    """values / divisor, 0 where the divisor is 0, normalised to sum 1."""
+    ratio = torch.where(divisor > 0, values / torch.where(divisor > 0, divisor, 1.0), 0.0)
+    return ratio / ratio.sum().clamp_min(torch.finfo(ratio.dtype).tiny)

@@ -1,0 +1,53 @@
+"""Pi-Model: two views of an example should be predicted alike."""
+
+from .. import losses
+from .base import SSLAlgorithm, check
+
+
+class PiModel(SSLAlgorithm):
+    """Draws two weak views of each unlabeled example and pulls the prediction on the second towards that on the first. The
+    weight of this term rises at the beginning, while predictions are poor.
+
+        q = softmax(f(u_1)), a constant
+        loss = CE(f(x), y) + unsupervised_weight * warmup * |softmax(f(u_2)) - q|^2 / C
+
+    Shapes: labeled [B], unlabeled [mu*B], q [mu*B, C].
+
+    Args:
+        warmup_fraction: part of training over which the unsupervised weight rises, at least 0; 0.4.
+
+    USB's recipes set `unsupervised_weight` to 10.
+
+    Papers: Rasmus et al., "Semi-Supervised Learning with Ladder Networks", NeurIPS 2015, arXiv 1507.02672; the name is from
+    Laine and Aila, "Temporal Ensembling for Semi-Supervised Learning", ICLR 2017, arXiv 1610.02242.
+    """
+
+    views = {"weak": "weak", "strong": "weak"}
+    title = "Pi-Model"
+    summary = "two views of an example are predicted alike"
+    year = 2015
+    arxiv = "1507.02672"
+    citation = """@inproceedings{rasmus2015semi,
+  title = {Semi-Supervised Learning with Ladder Networks},
+  author = {Rasmus, Antti and Valpola, Harri and Honkala, Mikko and Berglund, Mathias and Raiko, Tapani},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2015}
+}"""
+
+    def __init__(self, *, warmup_fraction: float = 0.4, **task):
+        super().__init__(**task)
+        check(warmup_fraction >= 0, "warmup_fraction", warmup_fraction, "at least 0")
+        self.warmup_fraction = warmup_fraction
+
+    def forward(self, forward, batch, progress):
+        out = self.run(forward, batch)
+        supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
+        targets = losses.probabilities(out["weak"].logits)
+        unsupervised = losses.squared_error(out["strong"].logits, targets)
+        warmup = progress.warmup(self.warmup_fraction)
+        return self.total(supervised, unsupervised, warmup=warmup, pseudo_labels=targets)
+
+    def run(self, forward, batch):
+        """Outputs "labeled" and "strong" with gradient and "weak", the target, without."""
+        unlabeled = batch.unlabeled
+        return forward(labeled=batch.labeled, frozen={"strong": unlabeled["strong"]}, no_grad={"weak": unlabeled["weak"]})

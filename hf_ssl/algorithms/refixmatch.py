@@ -1,0 +1,40 @@
+"""ReFixMatch: FixMatch that also learns from the predictions it is not confident of."""
+
+from .. import losses
+from .fixmatch import FixMatch
+
+
+class ReFixMatch(FixMatch):
+    """FixMatch, and where the prediction is below the threshold, a divergence between the softened predictions on both views
+    in the place of a pseudo-label. So every unlabeled example takes part in every step.
+
+        loss = FixMatch + mean((1 - mask) * KL(softmax(q / T) || softmax(f(strong(u)) / T))),  q = softmax(f(weak(u)))
+
+    Shapes: labeled [B], unlabeled [mu*B], mask [mu*B].
+
+    Args:
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.95.
+        hard_labels: train towards argmax q; otherwise towards softmax(logits / temperature).
+        temperature: T, and of soft targets, above 0; 0.5.
+
+    Paper: Nguyen and Yang, "Boosting Semi-Supervised Learning by bridging high and low-confidence predictions", ICCV 2023
+    Workshops, arXiv 2308.07509. The target takes a softmax of probabilities, as in the reference implementation, which
+    makes it nearly flat.
+    """
+
+    title = "ReFixMatch"
+    summary = "FixMatch that also uses low-confidence predictions, as soft targets"
+    year = 2023
+    arxiv = "2308.07509"
+    citation = """@inproceedings{nguyen2023boosting,
+  title = {Boosting Semi-Supervised Learning by Bridging high and low-Confidence Predictions},
+  author = {Nguyen, Khanh-Binh and Yang, Joon-Sung},
+  booktitle = {Proceedings of the IEEE/CVF International Conference on Computer Vision (ICCV) Workshops},
+  pages = {1028--1038},
+  year = {2023}
+}"""
+
+    def additions(self, out, probs, mask, batch, progress):
+        softened = losses.probabilities(probs, self.temperature)
+        strong = losses.float_logits(out["strong"].logits) / self.temperature
+        return {"extra": {"low_confidence": (1.0, losses.kl_divergence(softened, strong, 1 - mask))}}

@@ -1,0 +1,165 @@
+"""SimMatch: similarity to the labeled examples is matched across views, like class predictions are."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .. import losses
+from ..alignment import QueueAlignment
+from ..distributed import gather
+from ..memory import last_occurrence
+from ..pseudo_labels import FixedThreshold
+from .base import check
+from .projection import embed, projection_head
+from .weak_strong import WeakStrongAlgorithm
+
+
+class SimMatch(WeakStrongAlgorithm):
+    """FixMatch with a memory of one embedding for each labeled example: how similar a strong view is to each of them should
+    match how similar the weak view is, and the two kinds of pseudo-label (class, instance) correct each other.
+
+        p = align(softmax(f(weak(u)))),  s = softmax(e_weak . memory / temperature)
+        class target     q = smoothing * p + (1 - smoothing) * sum of s over the examples of each class
+        instance target  t = normalise(s_i * p_{class of i})
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), q))
+               + instance_weight * CE(softmax(e_strong . memory / temperature), t)
+
+    The memory's terms start after the first epoch, when it has been filled once.
+
+    Shapes: labeled [B], unlabeled [mu*B], embeddings e [mu*B, P], memory_bank [P, num_labeled].
+
+    Args:
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.95.
+        temperature: of similarities, above 0; 0.1.
+        projection_size: P, at least 1; 128.
+        instance_weight: factor of the instance term, at least 0; 1.
+        smoothing: weight of the model's own prediction, in [0, 1]; 0.9.
+        alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; 32.
+
+    Paper: Zheng et al., "SimMatch: Semi-supervised Learning with Similarity Matching", CVPR 2022, arXiv 2203.06915.
+    """
+
+    uses_teacher = True
+    title = "SimMatch"
+    summary = "matches class predictions and similarities to labeled examples across views"
+    year = 2022
+    arxiv = "2203.06915"
+    citation = """@inproceedings{zheng2022simmatch,
+  title = {{SimMatch}: Semi-supervised Learning with Similarity Matching},
+  author = {Zheng, Mingkai and You, Shan and Huang, Lang and Wang, Fei and Qian, Chen and Xu, Chang},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  pages = {14471--14481},
+  year = {2022}
+}"""
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.95,
+        temperature: float = 0.1,
+        projection_size: int = 128,
+        instance_weight: float = 1.0,
+        smoothing: float = 0.9,
+        alignment_queue_size: int = 32,
+        **task,
+    ):
+        super().__init__(FixedThreshold(threshold), False, temperature, **task)
+        check(instance_weight >= 0, "instance_weight", instance_weight, "at least 0")
+        check(0 <= smoothing <= 1, "smoothing", smoothing, "in [0, 1]")
+        self.instance_weight = instance_weight
+        self.smoothing = smoothing
+        self.projection = projection_head(self.feature_size, projection_size)
+        self.alignment = QueueAlignment(self.num_classes, alignment_queue_size)
+        # A generator of its own: every process must start from the same memory, whatever its seed.
+        start = torch.randn(projection_size, self.num_labeled, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("memory_bank", F.normalize(start, dim=0))
+        self.register_buffer("memory_labels", torch.zeros(self.num_labeled, dtype=torch.int64))
+        self.teacher_projection = TeacherProjection(self.projection, (self.num_classes, self.feature_size))
+
+    def run(self, forward, batch):
+        out = super().run(forward, batch)
+        with torch.no_grad():
+            if forward.teacher_model is None:
+                out["memory"] = embed(self.projection, out["labeled"].features)
+            else:
+                teacher = forward.teacher(labeled=batch.labeled)["labeled"]
+                self.teacher_projection.follow(self.projection, forward.head, forward.teacher_head)
+                out["memory"] = embed(self.teacher_projection, teacher.features)
+            out["similarity"] = self.similarity(embed(self.projection, out["weak"].features))
+        return out
+
+    def similarity(self, embeddings):
+        """Logits [N, num_labeled] of how near embeddings [N, P] are to each labeled example."""
+        return embeddings @ self.memory_bank.to(embeddings.dtype) / self.temperature
+
+    def refine(self, probs, labeled_probs, out, batch, progress):
+        aligned = out["aligned"] = self.alignment(probs)
+        if progress.epoch == 0:
+            return aligned
+        classes = losses.one_hot(self.memory_labels, self.num_classes).to(aligned)
+        votes = losses.probabilities(out["similarity"]) @ classes
+        return self.smoothing * aligned + (1 - self.smoothing) * votes
+
+    def targets(self, weak, probs):
+        return probs
+
+    def additions(self, out, probs, mask, batch, progress):
+        targets = losses.probabilities(out["similarity"]) * out["aligned"][:, self.memory_labels]
+        targets = targets / targets.sum(dim=-1, keepdim=True)
+        strong = self.similarity(embed(self.projection, out["strong"].features))
+        instance = losses.cross_entropy(strong, targets)
+        self.remember(gather(batch.labeled_index), gather(out["memory"]), gather(batch.labels))
+        # In the first epoch the memory is not filled yet; the term stays, with weight 0, so that its head has a gradient.
+        weight = self.instance_weight if progress.epoch > 0 else 0.0
+        return {"extra": {"instance": (weight, instance)}}
+
+    @torch.no_grad()
+    def remember(self, index, embeddings, labels) -> None:
+        """Write embeddings [N, P] and labels [N] of the labeled examples [N] to their places."""
+        last = last_occurrence(index)
+        # The product above still needs the old memory for its gradient, so it is replaced and not written into.
+        bank = self.memory_bank.clone()
+        bank[:, index] = embeddings[last].T.to(bank.dtype)
+        self.memory_bank = bank
+        self.memory_labels[index] = labels
+
+
+class TeacherProjection(nn.Module):
+    """The moving average of the projection head, which keeps pace with the teacher.
+
+    Whoever trains updates the teacher, at a rate that the algorithm is not told. It can be measured, though: it is how far
+    the teacher's classification head has moved towards the student's since the last step, as a fraction of the way. The
+    projection's average moves by the same fraction.
+
+    Args:
+        head: the projection.
+        classifier_shape: of the classification head's weight.
+    """
+
+    def __init__(self, head: nn.Module, classifier_shape: tuple[int, int]):
+        super().__init__()
+        # Buffers, and not parameters: no optimizer and no gradient averaging should see them.
+        self.names = {name: "average_" + name.replace(".", "_") for name, _ in head.named_parameters()}
+        for name, parameter in head.named_parameters():
+            self.register_buffer(self.names[name], parameter.detach().clone())
+        self.register_buffer("classifier_before", torch.zeros(classifier_shape))
+        self.register_buffer("started", torch.zeros(()))
+        # In a tuple, so that the head is not a sub-module here as well.
+        self._head = (head,)
+
+    @torch.no_grad()
+    def follow(self, head: nn.Module, student: nn.Linear, teacher: nn.Linear) -> None:
+        """Move the average towards `head` by as much as the teacher has moved towards the student."""
+        moved = teacher.weight.to(self.classifier_before) - self.classifier_before
+        way = student.weight.to(self.classifier_before) - self.classifier_before
+        tiny = torch.finfo(way.dtype).tiny
+        rate = ((moved * way).sum() / way.square().sum().clamp_min(tiny)).clamp(0, 1)
+        rate = torch.where(self.started > 0, rate, 1.0)
+        for name, parameter in head.named_parameters():
+            getattr(self, self.names[name]).lerp_(parameter.to(rate.dtype), rate)
+        self.classifier_before.copy_(teacher.weight)
+        self.started.fill_(1.0)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        averages = {name: getattr(self, buffer) for name, buffer in self.names.items()}
+        return torch.func.functional_call(self._head[0], averages, (features,))

@@ -1,0 +1,59 @@
+"""SoftMatch: every pseudo-label counts, with a weight that follows its confidence."""
+
+import torch
+
+from ..alignment import MovingAverageAlignment
+from ..pseudo_labels import GaussianWeight
+from .weak_strong import WeakStrongAlgorithm
+
+
+class SoftMatch(WeakStrongAlgorithm):
+    """FixMatch with a truncated Gaussian of the confidence in the place of a threshold, so that many pseudo-labels take part
+    without the doubtful ones weighing much. Alignment evens out the classes among the confidences, not among the targets.
+
+        q = align(softmax(f(weak(u)))),  mask = exp(-min(max q - mean, 0)^2 / (2 variance / n_sigma^2))
+
+    Shapes: labeled [B], unlabeled [mu*B], mask [mu*B] in (0, 1].
+
+    Args:
+        hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
+        temperature: of soft targets, above 0; 0.5.
+        uniform_alignment: align with the uniform distribution; otherwise with the predictions on the labeled batch.
+        momentum: of all running statistics, in [0, 1); 0.999.
+        n_sigma: narrowness of the Gaussian, above 0; 2.
+        per_class: a Gaussian for each predicted class.
+
+    Paper: Chen et al., "SoftMatch: Addressing the Quantity-Quality Trade-off in Semi-supervised Learning", ICLR 2023,
+    arXiv 2301.10921. The Gaussian is fitted to the aligned confidences, as in the reference implementation.
+    """
+
+    title = "SoftMatch"
+    summary = "weights by a Gaussian of the confidence instead of a threshold"
+    year = 2023
+    arxiv = "2301.10921"
+    citation = """@inproceedings{chen2023softmatch,
+  title = {{SoftMatch}: Addressing the Quantity-Quality Trade-off in Semi-supervised Learning},
+  author = {Chen, Hao and Tao, Ran and Fan, Yue and Wang, Yidong and Wang, Jindong and Schiele, Bernt and Xie, Xing and
+            Raj, Bhiksha and Savvides, Marios},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023}
+}"""
+
+    def __init__(
+        self,
+        *,
+        hard_labels: bool = True,
+        temperature: float = 0.5,
+        uniform_alignment: bool = True,
+        momentum: float = 0.999,
+        n_sigma: float = 2,
+        per_class: bool = False,
+        **task,
+    ):
+        rule = GaussianWeight(task["num_classes"], n_sigma, momentum, per_class)
+        super().__init__(rule, hard_labels, temperature, **task)
+        target = torch.full((self.num_classes,), 1.0 / self.num_classes) if uniform_alignment else None
+        self.alignment = MovingAverageAlignment(self.num_classes, target, momentum)
+
+    def refine(self, probs, labeled_probs, out, batch, progress):
+        return self.alignment(probs, labeled_probs)
