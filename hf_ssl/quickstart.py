@@ -25,7 +25,7 @@ IMAGE_SIZE = 32
 SETTINGS = {
     "max_steps": 600,
     "per_device_train_batch_size": 8,
-    "unlabeled_batch_ratio": 7,
+    "unlabeled_batch_ratio": 3,
     "learning_rate": 5e-3,
     "weight_decay": 5e-4,
     "lr_scheduler_type": "cosine",

@@ -125,8 +125,26 @@ def test_a_pool_without_labels_has_no_hidden_labels():
     assert "hidden_labels" not in inputs
 
 
-def test_the_generator_is_stable_across_versions():
-    # Known answer: a change here would change every published number.
-    draws = ExampleKey(False, 7, 2, 0).generator(seed=1, view=0).integers(1000, size=4)
-    expected = np.random.Generator(np.random.PCG64(np.random.SeedSequence((1, 2, 0, 7, 0, 0)))).integers(1000, size=4)
-    assert draws.tolist() == expected.tolist()
+def test_the_generator_s_key_is_the_draw_itself():
+    # seed 1 (32 bits), epoch 2 (24), cycle 0 (24), index 7 (40), unlabeled 0 (1), view 3 (7): a change of this layout would
+    # change every published number.
+    key = (1 << 96) + (2 << 72) + (0 << 48) + (7 << 8) + (0 << 7) + 3
+    drawn = ExampleKey(False, 7, 2, 0).generator(seed=1, view=3).integers(1000, size=4)
+    assert drawn.tolist() == np.random.Generator(np.random.Philox(key=key)).integers(1000, size=4).tolist()
+
+
+def test_a_batch_is_fetched_at_once_and_equals_its_items():
+    class Counting(list):
+        requests = 0
+
+        def __getitems__(self, indices):
+            self.requests += 1
+            return [self[index] for index in indices]
+
+    rows = Counting({"x": i, "label": i % 2} for i in range(4))
+    dataset = ViewDataset(rows, rows, RecordingViews(), {"weak": "weak", "strong": "strong"}, "label", seed=5)
+    keys = [ExampleKey(True, 1, 0, 0), ExampleKey(False, 3, 0, 0), ExampleKey(True, 0, 0, 1), ExampleKey(False, 2, 0, 0)]
+    items = dataset.__getitems__(keys)
+    assert rows.requests == 2
+    assert items == [dataset[key] for key in keys]
+    assert [item["key"] for item in items] == keys
