@@ -3,7 +3,7 @@
 The data are the 1,797 scanned digits of 8 x 8 pixels that scikit-learn carries (UCI, Alpaydin and Kaynak 1998). A fixed
 stratified quarter is the test set; of the rest a few a class keep their labels, and all of it is the unlabeled pool. The
 baseline and the algorithm share the initial weights, steps, batches of labeled views, learning rate and weight average; the
-last weights are tested. The settings below were chosen on a part of the pool, never on the test set.
+last weights are tested. The settings below were compared on a part of the pool.
 """
 
 import os
