@@ -1,10 +1,13 @@
 """SSLConfig: the settings of a semi-supervised training."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import TrainingArguments
+
+from .forward import BATCH_NORM_VIEWS
 
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
 
@@ -22,11 +25,14 @@ class SSLConfig(TrainingArguments):
 
     - `per_device_train_batch_size`: labeled examples B of one process in one forward pass.
     - `unlabeled_batch_ratio`: mu; each pass also takes mu*B unlabeled examples.
+    - `global_batch_size`: labeled examples of one step over all processes and accumulated passes, which splits the same step
+      over more devices; without it each device adds `per_device_train_batch_size` labeled examples to the step.
     - An epoch is one pass over the unlabeled pool; the labeled set is cycled. `max_steps` counts optimizer steps.
 
     **Which weights are evaluated, saved and used as teacher**
 
     - `ema_decay`, `ema_role`: the moving average of the weights and what it is for.
+    - `batch_norm_views`: which views enter the running statistics of batch normalisation, where a model has it.
 
     **Where the data is and how views are made**
 
@@ -53,6 +59,13 @@ class SSLConfig(TrainingArguments):
     unlabeled_batch_ratio: int = field(
         default=1, metadata={"help": "Unlabeled examples for each labeled one in a batch (mu), at least 1."}
     )
+    global_batch_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Labeled examples of one optimizer step over all processes and accumulated passes; sets "
+            "per_device_train_batch_size. Not set: each process adds per_device_train_batch_size to the step."
+        },
+    )
     unsupervised_weight: float = field(
         default=1.0, metadata={"help": "Factor of the unsupervised term in the loss, at least 0."}
     )
@@ -65,6 +78,14 @@ class SSLConfig(TrainingArguments):
             "help": "What the moving average is for: 'none' (not kept), 'evaluation' (evaluated and saved), 'teacher' "
             "(targets of algorithms that have one; those switch it on by themselves), or 'both'.",
             "choices": list(EMA_ROLES),
+        },
+    )
+    batch_norm_views: str = field(
+        default="published",
+        metadata={
+            "help": "Views that the running statistics of batch normalisation see: 'published' (as the algorithm's reference: "
+            "all of the joint pass, or the labeled ones where it makes separate calls), 'labeled', or 'all'.",
+            "choices": list(BATCH_NORM_VIEWS),
         },
     )
     label_column: str | None = field(
@@ -109,9 +130,37 @@ class SSLConfig(TrainingArguments):
         self._refuse(self.unsupervised_weight < 0, "unsupervised_weight must be at least 0", self.unsupervised_weight)
         self._refuse(not 0 <= self.ema_decay < 1, "ema_decay must be in [0, 1)", self.ema_decay)
         self._refuse(self.ema_role not in EMA_ROLES, f"ema_role must be one of {', '.join(EMA_ROLES)}", self.ema_role)
+        self._refuse(
+            self.batch_norm_views not in BATCH_NORM_VIEWS,
+            f"batch_norm_views must be one of {', '.join(BATCH_NORM_VIEWS)}",
+            self.batch_norm_views,
+        )
         self._refuse(not 0 < self.crop_ratio <= 1, "crop_ratio must be in (0, 1]", self.crop_ratio)
         self._refuse(self.strong_operations < 1, "strong_operations must be at least 1", self.strong_operations)
         self._refuse_what_breaks_joint_batches()
+        self._refuse_sharded_models()
+        if self.global_batch_size is not None:
+            parts = self.world_size * self.gradient_accumulation_steps
+            self._refuse(
+                self.global_batch_size < parts or self.global_batch_size % parts != 0,
+                f"global_batch_size must be a multiple of processes x gradient_accumulation_steps = {self.world_size} x "
+                f"{self.gradient_accumulation_steps}",
+                self.global_batch_size,
+            )
+            self.per_device_train_batch_size = self.global_batch_size // parts
+
+    def _refuse_sharded_models(self):
+        """Model parallelism under which the moving average, heads and features would be those of a part of the model."""
+        for name, given, variable in (
+            ("FSDP", self.fsdp, "ACCELERATE_USE_FSDP"),
+            ("DeepSpeed", self.deepspeed, "ACCELERATE_USE_DEEPSPEED"),
+        ):
+            self._refuse(
+                bool(given) or os.environ.get(variable, "").lower() in ("1", "true"),
+                f"{name} is not supported: the moving average of the weights, the algorithm's heads and the captured features "
+                "need whole models. Use several GPUs with `accelerate launch --multi_gpu` (DDP), and for memory bf16=True, "
+                "gradient_checkpointing=True or a PEFT model",
+            )
 
     def _refuse_what_breaks_joint_batches(self):
         """Settings of the Trainer under which a joint batch would be cut, reordered or its loss replaced, silently."""

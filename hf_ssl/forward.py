@@ -11,6 +11,9 @@ from .ema import ModelEma
 from .losses import float_logits
 
 
+BATCH_NORM_VIEWS = ("published", "labeled", "all")
+
+
 class ViewOutput(NamedTuple):
     """What the model says of one view: `logits` [N, C] and `features` [N, D], the input of its classification head,
     in float32 at least."""
@@ -31,6 +34,21 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = model._orig_mod
         else:
             return model
+
+
+def without_ddp(model: nn.Module) -> nn.Module:
+    """The model inside DistributedDataParallel, compiled as the whole is."""
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        return without_ddp(model.module)
+    inner = getattr(model, "_orig_mod", model)
+    return compile_like(model, without_ddp(inner)) if isinstance(inner, nn.parallel.DistributedDataParallel) else model
+
+
+def compile_like(model: nn.Module, other: nn.Module) -> nn.Module:
+    """`other`, compiled with the settings that `model` was compiled with, if it was."""
+    while isinstance(model, nn.parallel.DistributedDataParallel):
+        model = model.module
+    return model.dynamo_ctx(other) if hasattr(model, "dynamo_ctx") and not hasattr(other, "_orig_mod") else other
 
 
 def find_head(model: nn.Module) -> nn.Linear:
@@ -109,13 +127,32 @@ class ModelForward:
             in DistributedDataParallel: views with gradient pass through the wrapper once, the others by-pass it.
         teacher: the model whose weights are the moving average, or the `ModelEma` that keeps it, for `forward.teacher`.
         head: the layer whose input are the features; found by `find_head` when not given.
+        batch_norm_views: which views batch normalisation's running averages see. "published": as the algorithm's reference
+            has it, that is, every view of the joint call, but the labeled ones alone where the reference makes separate
+            calls. "labeled": the labeled view alone; the others are normalised in a call of their own. "all": every view.
+            Without meaning for models that have no batch normalisation.
+
+    Raises:
+        ValueError: if there is no head, or for other `batch_norm_views`.
     """
 
-    def __init__(self, model: nn.Module, teacher: nn.Module | ModelEma | None = None, head: nn.Module | None = None):
+    def __init__(
+        self,
+        model: nn.Module,
+        teacher: nn.Module | ModelEma | None = None,
+        head: nn.Module | None = None,
+        batch_norm_views: str = "published",
+    ):
+        if batch_norm_views not in BATCH_NORM_VIEWS:
+            raise ValueError(f"batch_norm_views must be one of {', '.join(BATCH_NORM_VIEWS)}, got {batch_norm_views!r}")
+        self.batch_norm_views = batch_norm_views
         self.model = model
         self.unwrapped = unwrap(model)
+        # For calls that need no gradient, and those beside the one joint call that DDP allows.
+        self.beside = without_ddp(model)
         self.head = head if head is not None else find_head(self.unwrapped)
         self.teacher_model = teacher.module if isinstance(teacher, ModelEma) else teacher
+        self._teacher_call = None if self.teacher_model is None else compile_like(model, self.teacher_model)
         self.batch_norm = has_batch_norm(self.unwrapped)
         self._teacher_head = None
 
@@ -139,13 +176,19 @@ class ModelForward:
             update_statistics: False leaves batch normalisation's running averages as they are.
         """
         targets, frozen = dict(no_grad or {}), dict(frozen or {})
+        if self.batch_norm and self.batch_norm_views == "labeled":
+            frozen.update({name: view for name, view in views.items() if name != "labeled"})
+            views = {name: view for name, view in views.items() if name == "labeled"}
+        elif self.batch_norm and self.batch_norm_views == "all":
+            views, frozen, update_statistics = {**views, **frozen}, {}, True
         outputs = {}
         if targets and not (self.batch_norm and (views or frozen)):
-            outputs.update(self._without_gradient(self.unwrapped, self.head, targets, update_statistics and not frozen))
+            seen = update_statistics and not frozen and self.batch_norm_views != "labeled"
+            outputs.update(self._without_gradient(self.beside, self.head, targets, seen))
             targets = {}
         if frozen and (self.batch_norm or not views):
             with frozen_statistics(self.unwrapped):
-                separate = self._run(self.unwrapped, self.head, {**frozen, **targets})
+                separate = self._run(self.beside, self.head, {**frozen, **targets})
             outputs.update({name: out.detach() if name in targets else out for name, out in separate.items()})
             frozen, targets = {}, {}
         if views:
@@ -162,7 +205,7 @@ class ModelForward:
         """
         if self.teacher_model is None:
             raise ValueError("this algorithm needs a teacher: pass ModelForward(model, teacher=...) or ema_role='teacher'")
-        return self._without_gradient(self.teacher_model, self.teacher_head, views, update_statistics=False)
+        return self._without_gradient(self._teacher_call, self.teacher_head, views, update_statistics=False)
 
     @property
     def teacher_head(self) -> nn.Module:
@@ -178,7 +221,7 @@ class ModelForward:
         return self.head(features.to(next(self.head.parameters()).dtype))
 
     def _without_gradient(self, model, head, views, update_statistics):
-        with torch.no_grad(), _statistics(model, update_statistics):
+        with torch.no_grad(), _statistics(unwrap(model), update_statistics):
             return self._run(model, head, views)
 
     def _run(self, model, head, views) -> dict[str, ViewOutput]:

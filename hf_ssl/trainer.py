@@ -5,12 +5,14 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
+from transformers.trainer import TRAINING_ARGS_NAME
 
 from . import state as checkpoint_files
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
@@ -107,12 +109,15 @@ class SSLTrainer(Trainer):
         )
         # The algorithm computes its own loss: models must not be handed `num_items_in_batch`.
         self.model_accepts_loss_kwargs = False
+        self._algorithm_choice = None if isinstance(algorithm, SSLAlgorithm) else algorithm
         self.algorithm = self._make_algorithm(algorithm).to(args.device)
         self.algorithm_name = algorithm if isinstance(algorithm, str) else type(self.algorithm).__name__
         self.ema: ModelEma | None = None
         self.batch_sampler: JointBatchSampler | None = None
         self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, device=self.args.device))
         self._forward: ModelForward | None = None
+        self._weights: str | None = None
+        self._resumed_log: tuple | None = None
         self.add_callback(_StepCallback(self))
 
     # ---- What is trained on ----
@@ -128,7 +133,7 @@ class SSLTrainer(Trainer):
     def _make_algorithm(self, algorithm) -> SSLAlgorithm:
         if isinstance(algorithm, SSLAlgorithm):
             return algorithm
-        batch = self.args.per_device_train_batch_size * self.args.world_size
+        batch = self._train_batch_size * self.args.world_size
         return get_algorithm(
             algorithm,
             num_classes=len(self.data.label_names),
@@ -169,6 +174,13 @@ class SSLTrainer(Trainer):
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """The model's optimizer with the algorithm's heads added; the moving average starts here, from loaded weights."""
+        if (
+            self.algorithm.labeled_batch_size != self._train_batch_size * self.args.world_size
+            and self._algorithm_choice is not None
+        ):
+            # auto_find_batch_size has found that less fits: memories have the size of the batch, and start anew.
+            self.algorithm = self._make_algorithm(self._algorithm_choice).to(self.args.device)
+            self.optimizer = None
         optimizer = super().create_optimizer(model)
         heads = [p for p in self.algorithm.parameters() if p.requires_grad]
         known = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -187,12 +199,25 @@ class SSLTrainer(Trainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self._forward is None or self._forward.model is not model:
             use_teacher = self.algorithm.uses_teacher or self.args.ema_role in ("teacher", "both")
-            self._forward = ModelForward(model, self.ema.module if self.ema is not None and use_teacher else None)
+            teacher = self.ema if use_teacher else None
+            self._forward = ModelForward(model, teacher, batch_norm_views=self.args.batch_norm_views)
             if self._forward.teacher_model is not None:
                 self._forward.teacher_model.train()
         output: AlgorithmOutput = self.algorithm(self._forward, SSLCollator.to_batch(inputs), self.progress)
         self._record(output, inputs.get("hidden_labels"))
         return (output.loss, output) if return_outputs else output.loss
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients:
+            # The heads are not part of the module that DistributedDataParallel wraps.
+            average_gradients(self.algorithm.parameters())
+        return loss
+
+    def _clip_grad_norm(self, model):
+        """Clip the gradients of model and heads by their common norm: they are optimised together."""
+        parameters = [*model.parameters(), *self.algorithm.parameters()]
+        return self.accelerator.clip_grad_norm_(parameters, self.args.max_grad_norm)
 
     @property
     def progress(self) -> Progress:
@@ -227,12 +252,55 @@ class SSLTrainer(Trainer):
             self._sums.clear()
         super().log(logs, start_time)
 
+    def _begin_log(self) -> None:
+        """Start with empty sums, or after resuming with those of the log line that the interrupted run was in."""
+        self._sums.clear()
+        if self._resumed_log is None:
+            return
+        self._globalstep_last_logged, loss, sums = self._resumed_log
+        self._tr_loss += loss.to(self._tr_loss)
+        # Trainer's mean over the whole run counts only the steps since resuming.
+        self._total_loss_scalar -= self.accelerator.gather(self._tr_loss.reshape(1)).mean().item()
+        for name, value in sums.items():
+            self._sums[name] += value.to(self.args.device)
+        self._resumed_log = None
+
     # ---- Evaluation and files: with the averaged weights where ema_role says so ----
 
     def _evaluated_weights(self):
-        if self.ema is not None and self.args.ema_evaluates:
+        averaged = self.args.ema_evaluates if self._weights is None else self._weights == "ema"
+        if self.ema is not None and averaged:
             return self.ema.swapped_into()
         return contextlib.nullcontext()
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval", *, weights: str | None = None):
+        """As in Trainer.
+
+        Args:
+            weights: "student", the weights that are trained, or "ema", their moving average; default: as `ema_role` says.
+
+        Raises:
+            ValueError: for other `weights`, or "ema" where no moving average is kept.
+        """
+        with self._chosen_weights(weights):
+            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+
+    def predict(self, test_dataset, ignore_keys=None, metric_key_prefix="test", *, weights: str | None = None):
+        """As in Trainer; `weights` and errors as in `evaluate`."""
+        with self._chosen_weights(weights):
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix)
+
+    @contextlib.contextmanager
+    def _chosen_weights(self, weights: str | None):
+        if weights not in (None, "student", "ema"):
+            raise ValueError(f"weights must be 'student' or 'ema', got {weights!r}")
+        if weights == "ema" and self.ema is None:
+            raise ValueError("there is no moving average: set ema_role='evaluation' and train")
+        self._weights = weights
+        try:
+            yield
+        finally:
+            self._weights = None
 
     def evaluation_loop(self, *args, **kwargs):
         """As in Trainer, with the averaged weights in the model where they are the ones to evaluate."""
@@ -242,12 +310,43 @@ class SSLTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         with self._evaluated_weights():
             super()._save(output_dir, None if self.args.ema_evaluates else state_dict)
+        if self.args.should_save:
+            folder = output_dir or self.args.output_dir
+            # A pickle, with the paths and tokens of whoever trained in it.
+            Path(folder, TRAINING_ARGS_NAME).unlink(missing_ok=True)
+            checkpoint_files.save_settings(folder, self.args)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
+        # Every process has sums of its own: all of them take part, one writes.
+        loss = self.accelerator.gather(self._tr_loss.detach().reshape(1))
+        sums = {name: self.accelerator.gather(value.unsqueeze(0)) for name, value in self._sums.items()}
         if self.args.should_save:
             student = self.accelerator.unwrap_model(self.model)
-            checkpoint_files.save_state(output_dir, student, self.algorithm, self.algorithm_name, self.ema)
+            name, processes = self.algorithm_name, self.args.world_size
+            checkpoint_files.save_state(output_dir, student, self.algorithm, name, self.ema, processes=processes)
+            checkpoint_files.save_log(output_dir, name, self._globalstep_last_logged, loss, sums)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The checkpoint is complete once every process has written its part; older ones must not be deleted before.
+        self.accelerator.wait_for_everyone()
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs):
+        """As in Trainer.
+
+        Args:
+            resume_from_checkpoint: a checkpoint folder, or True for the newest complete one in `args.output_dir`; one that a
+                killed run left incomplete is passed over with a warning.
+
+        Raises:
+            ValueError: if the named checkpoint is incomplete, damaged or of another algorithm or model, or there is none;
+                the message names the file, and an older checkpoint that is complete.
+        """
+        self._resumed_log = None
+        if resume_from_checkpoint:
+            resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         student = self.accelerator.unwrap_model(self.model if model is None else model)
@@ -256,7 +355,10 @@ class SSLTrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
-            checkpoint_files.load_state(checkpoint, self.algorithm, self.algorithm_name, self.ema)
+            name = self.algorithm_name
+            checkpoint_files.load_state(checkpoint, self.algorithm, name, self.ema)
+            rank, processes = self.args.process_index, self.args.world_size
+            self._resumed_log = checkpoint_files.load_log(checkpoint, name, rank, processes)
 
     def _load_best_model(self) -> None:
         model = self.accelerator.unwrap_model(self.model)
@@ -326,17 +428,13 @@ class _StepCallback(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.trainer._sums.clear()
+        self.trainer._begin_log()
         if state.is_world_process_zero and not args.disable_tqdm:
             print(self.trainer.describe(), flush=True)
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         # Trainer reaches one level of samplers only; after resuming ours is nested deeper.
         self.trainer.batch_sampler.set_epoch(int(round(state.epoch or 0.0, 6)))
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        # The heads are not part of the module that DistributedDataParallel wraps.
-        average_gradients(self.trainer.algorithm.parameters())
 
     def on_optimizer_step(self, args, state, control, **kwargs):
         self.trainer.algorithm.zero_grad()
