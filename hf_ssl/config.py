@@ -125,6 +125,7 @@ class SSLConfig(TrainingArguments):
                 self.algorithm_kwargs = json.loads(self.algorithm_kwargs)
             except json.JSONDecodeError as error:
                 raise ValueError(f"algorithm_kwargs is not JSON: {error}") from None
+        self._refuse_sharded_models()
         super().__post_init__()
         self._refuse(self.unlabeled_batch_ratio < 1, "unlabeled_batch_ratio must be at least 1", self.unlabeled_batch_ratio)
         self._refuse(self.unsupervised_weight < 0, "unsupervised_weight must be at least 0", self.unsupervised_weight)
@@ -138,7 +139,6 @@ class SSLConfig(TrainingArguments):
         self._refuse(not 0 < self.crop_ratio <= 1, "crop_ratio must be in (0, 1]", self.crop_ratio)
         self._refuse(self.strong_operations < 1, "strong_operations must be at least 1", self.strong_operations)
         self._refuse_what_breaks_joint_batches()
-        self._refuse_sharded_models()
         if self.global_batch_size is not None:
             parts = self.world_size * self.gradient_accumulation_steps
             self._refuse(

@@ -10,7 +10,6 @@ from torch import nn
 from .ema import ModelEma
 from .losses import float_logits
 
-
 BATCH_NORM_VIEWS = ("published", "labeled", "all")
 
 

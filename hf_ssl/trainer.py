@@ -134,19 +134,22 @@ class SSLTrainer(Trainer):
         if isinstance(algorithm, SSLAlgorithm):
             return algorithm
         batch = self._train_batch_size * self.args.world_size
-        return get_algorithm(
-            algorithm,
-            num_classes=len(self.data.label_names),
-            num_labeled=len(self.train_dataset),
-            num_unlabeled=len(self.unlabeled_dataset),
-            feature_size=find_head(self.model).in_features,
-            labeled_batch_size=batch,
-            unlabeled_batch_size=batch * self.args.unlabeled_batch_ratio,
-            class_distribution=class_frequencies(self.data.labels, len(self.data.label_names)),
-            unsupervised_weight=self.args.unsupervised_weight,
-            modality=self.data.modality,
-            **(self.args.algorithm_kwargs or {}),
-        )
+        with torch.random.fork_rng(devices=[]):
+            # Heads start from the seed alone, whatever drew random numbers before.
+            torch.manual_seed(self.args.seed)
+            return get_algorithm(
+                algorithm,
+                num_classes=len(self.data.label_names),
+                num_labeled=len(self.train_dataset),
+                num_unlabeled=len(self.unlabeled_dataset),
+                feature_size=find_head(self.model).in_features,
+                labeled_batch_size=batch,
+                unlabeled_batch_size=batch * self.args.unlabeled_batch_ratio,
+                class_distribution=class_frequencies(self.data.labels, len(self.data.label_names)),
+                unsupervised_weight=self.args.unsupervised_weight,
+                modality=self.data.modality,
+                **(self.args.algorithm_kwargs or {}),
+            )
 
     def get_train_dataloader(self) -> DataLoader:
         """Joint batches of B labeled and mu*B unlabeled examples, each with the views that the algorithm names."""

@@ -1,0 +1,310 @@
+"""SSLTrainer with what Trainer offers: accumulation, precision, checkpointing, compilation, PEFT, logging, ..."""
+
+import pytest
+import torch
+from transformers import AutoModelForImageClassification, ResNetConfig, ResNetForImageClassification, TrainerCallback
+
+from hf_ssl import ModelForward, SSLConfig, SSLTrainer
+
+from conftest import make_vit
+from tiny_tasks import new_model, task
+
+
+def make(folder, modality="image", model=None, algorithm="fixmatch", **config):
+    defaults = {
+        "max_steps": 4,
+        "per_device_train_batch_size": 2,
+        "unlabeled_batch_ratio": 2,
+        "learning_rate": 1e-2,
+        "algorithm_kwargs": {"threshold": 0.35} if algorithm in ("fixmatch", "flexmatch") else None,
+        "save_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "dataloader_pin_memory": False,
+    }
+    args = SSLConfig(output_dir=str(folder), algorithm=algorithm, **{**defaults, **config})
+    return SSLTrainer(model or new_model(modality), args, **task(modality))
+
+
+def losses_of(trainer):
+    trainer.train()
+    return [row["loss"] for row in trainer.state.log_history if "loss" in row]
+
+
+# ---- The same step, cut differently ----
+
+
+@pytest.mark.parametrize("algorithm", ["supervised", "fixmatch", "pseudo_label", "mean_teacher", "uda"])
+def test_batch_8_x_1_is_4_x_2_is_2_x_4(algorithm, tmp_path):
+    """Three steps in float64, 24 labeled views and as many unlabeled ones, cut into passes of three sizes."""
+    found = []
+    for batch, accumulated in ((8, 1), (4, 2), (2, 4)):
+        config = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulated, "optim": "sgd"}
+        trainer = make(
+            tmp_path,
+            algorithm=algorithm,
+            model=new_model("image").double(),
+            unlabeled_batch_ratio=1,
+            max_steps=3,
+            learning_rate=0.1,
+            ema_role="evaluation",
+            algorithm_kwargs=None,
+            **config,
+        )
+        losses = losses_of(trainer)
+        found.append((torch.tensor(losses, dtype=torch.float64), trainer.model.state_dict(), trainer.ema.state_dict()))
+    for losses, student, ema in found[1:]:
+        assert torch.allclose(losses, found[0][0], rtol=1e-5)
+        for state, expected in ((student, found[0][1]), (ema, found[0][2])):
+            assert all(torch.allclose(state[name], expected[name], rtol=0, atol=1e-9) for name in expected)
+
+
+def test_a_global_batch_size_is_divided_among_processes_and_passes(tmp_path):
+    args = SSLConfig(output_dir=str(tmp_path), global_batch_size=8, gradient_accumulation_steps=2, use_cpu=True)
+    assert args.per_device_train_batch_size == 4
+    with pytest.raises(ValueError, match="global_batch_size must be a multiple of processes x gradient_accumulation_steps"):
+        SSLConfig(output_dir=str(tmp_path), global_batch_size=9, gradient_accumulation_steps=2, use_cpu=True)
+
+
+# ---- Batch normalisation ----
+
+
+def make_resnet():
+    torch.manual_seed(0)
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic", num_labels=3)
+    return ResNetForImageClassification(config)
+
+
+def first_mean(model):
+    return next(b for name, b in model.named_buffers() if name.endswith("running_mean")).clone()
+
+
+@pytest.mark.parametrize(
+    ("setting", "seen"),
+    [("published", ("labeled", "weak", "strong")), ("labeled", ("labeled",)), ("all", ("labeled", "weak", "strong"))],
+)
+def test_which_views_enter_the_running_statistics_is_a_setting(setting, seen):
+    generator = torch.Generator().manual_seed(0)
+    views = {
+        name: {"pixel_values": torch.randn(4, 3, 12, 12, generator=generator) + 3 * i}
+        for i, name in enumerate(("labeled", "weak", "strong"))
+    }
+    model, expected = make_resnet(), make_resnet()
+    out = ModelForward(model, batch_norm_views=setting)(
+        labeled=views["labeled"], strong=views["strong"], no_grad={"weak": views["weak"]}
+    )
+    expected.train()
+    expected(pixel_values=torch.cat([views[name]["pixel_values"] for name in seen]))
+    assert torch.allclose(first_mean(model), first_mean(expected), atol=1e-6)
+    assert out["strong"].logits.requires_grad and not out["weak"].logits.requires_grad
+    assert set(out) == {"labeled", "weak", "strong"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "seen"), [("published", ("labeled",)), ("labeled", ("labeled",)), ("all", ("labeled", "other"))]
+)
+def test_views_of_separate_calls_enter_only_where_all_do(setting, seen):
+    views = {"labeled": torch.zeros(2, 3, 12, 12), "other": torch.ones(2, 3, 12, 12)}
+    model, expected = make_resnet(), make_resnet()
+    forward = ModelForward(model, batch_norm_views=setting)
+    forward(labeled={"pixel_values": views["labeled"]}, frozen={"other": {"pixel_values": views["other"]}})
+    expected(pixel_values=torch.cat([views[name] for name in seen]))
+    assert torch.allclose(first_mean(model), first_mean(expected), atol=1e-6)
+
+
+def test_the_trainer_passes_the_setting_on(tmp_path):
+    means = {}
+    for setting in ("published", "labeled"):
+        trainer = make(tmp_path, model=make_resnet(), batch_norm_views=setting, max_steps=1)
+        trainer.train()
+        means[setting] = first_mean(trainer.model)
+    assert not torch.allclose(means["published"], means["labeled"])
+
+
+# ---- Precision, memory, speed ----
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "audio"])
+@pytest.mark.parametrize("algorithm", ["fixmatch", "simmatch", "mean_teacher"])
+def test_bf16_autocast_follows_float32(algorithm, modality, tmp_path):
+    role = {"ema_role": "evaluation"}
+    exact = losses_of(make(tmp_path, modality, algorithm=algorithm, max_steps=2, **role))
+    rounded = losses_of(make(tmp_path, modality, algorithm=algorithm, max_steps=2, bf16=True, **role))
+    assert exact != rounded
+    assert rounded == pytest.approx(exact, rel=0.05, abs=0.05)
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "audio"])
+def test_activation_checkpointing_changes_nothing_but_memory(modality, tmp_path):
+    plain = losses_of(make(tmp_path, modality))
+    assert losses_of(make(tmp_path, modality, gradient_checkpointing=True)) == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_a_compiled_model_trains_the_same_and_is_not_compiled_again(modality, tmp_path):
+    """Texts of different lengths are padded to a fixed one, so that shapes stay: no graph is added after the first steps."""
+    from torch._dynamo.utils import counters
+
+    class Count(TrainerCallback):
+        graphs = []
+
+        def on_step_end(self, args, state, control, **kwargs):
+            self.graphs.append(counters["stats"]["unique_graphs"])
+
+    torch._dynamo.reset()
+    counters.clear()
+    config = {"algorithm": "mean_teacher" if modality == "image" else "fixmatch", "max_steps": 5}
+    trainer = make(tmp_path, modality, torch_compile=True, torch_compile_backend="aot_eager", **config)
+    trainer.add_callback(Count())
+    Count.graphs = []
+    compiled = losses_of(trainer)
+    assert Count.graphs[0] > 0
+    assert Count.graphs[1:] == [Count.graphs[1]] * 4
+    assert compiled == pytest.approx(losses_of(make(tmp_path, modality, **config)), rel=1e-3)
+    assert trainer.evaluate()["eval_accuracy"] >= 0
+    trainer.save_model(str(tmp_path / "saved"))
+    if modality == "image":
+        loaded = AutoModelForImageClassification.from_pretrained(tmp_path / "saved")
+        student = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+        assert torch.equal(loaded.classifier.weight, student.classifier.weight)
+
+
+@pytest.mark.parametrize("algorithm", ["fixmatch", "comatch"])
+def test_a_batch_that_does_not_fit_is_halved_and_memories_with_it(algorithm, tmp_path):
+    trainer = make(tmp_path, algorithm=algorithm, per_device_train_batch_size=4, auto_find_batch_size=True)
+    step = trainer.compute_loss
+
+    def out_of_memory(model, inputs, *args, **kwargs):
+        if "unlabeled" in inputs and len(inputs["labels"]) > 2:
+            raise RuntimeError("CUDA out of memory.")
+        return step(model, inputs, *args, **kwargs)
+
+    trainer.compute_loss = out_of_memory
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert trainer.algorithm.labeled_batch_size == 2 and trainer.algorithm.unlabeled_batch_size == 4
+    in_training = {id(p) for group in trainer.optimizer.param_groups for p in group["params"]}
+    assert in_training >= {id(p) for p in trainer.algorithm.parameters()}
+    direct = make(tmp_path, algorithm=algorithm, per_device_train_batch_size=2)
+    direct.train()
+    expected = direct.model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in trainer.model.state_dict().items())
+
+
+def test_gradients_of_model_and_heads_are_clipped_together(tmp_path):
+    norms = []
+
+    class Norm(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+            parameters = [*model.parameters(), *trainer.algorithm.parameters()]
+            norms.append(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]).item())
+
+    trainer = make(tmp_path, algorithm="simmatch", max_grad_norm=0.01)
+    trainer.add_callback(Norm())
+    trainer.train()
+    assert norms == pytest.approx([0.01] * 4, rel=1e-3)
+    # The logged norm is the one before clipping.
+    assert all(row["grad_norm"] > 0.1 for row in trainer.state.log_history if "grad_norm" in row)
+
+
+# ---- PEFT ----
+
+
+def lora_model():
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj", "query", "value"], modules_to_save=["classifier"])
+    return peft.get_peft_model(make_vit(), config)
+
+
+def test_only_adapters_of_a_peft_model_train_and_are_saved(tmp_path):
+    from peft import PeftModel
+    from safetensors import safe_open
+
+    trainer = make(tmp_path, model=lora_model(), ema_role="both", ema_decay=0.5, save_strategy="steps", save_steps=2)
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    trainer.train()
+    after = trainer.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all("lora_" in name or "modules_to_save" in name for name in changed)
+    checkpoint = tmp_path / "checkpoint-4"
+    assert (checkpoint / "adapter_model.safetensors").is_file() and not (checkpoint / "model.safetensors").exists()
+    for name in ("ssl_student.safetensors", "ssl_ema.safetensors"):
+        with safe_open(checkpoint / name, framework="pt") as file:
+            names = list(file.keys())
+        assert names and all("lora_" in name or "modules_to_save" in name for name in names)
+    loaded = PeftModel.from_pretrained(make_vit(), checkpoint)
+    averaged = dict(trainer.ema.module.named_parameters())
+    adapters = {n: p for n, p in loaded.named_parameters() if "lora_" in n or "modules_to_save" in n}
+    assert adapters and all(torch.equal(p, averaged[n]) for n, p in adapters.items())
+
+
+def test_a_peft_run_resumes_bit_for_bit(tmp_path):
+    config = {"ema_role": "evaluation", "save_strategy": "steps", "save_steps": 2}
+    whole = make(tmp_path, model=lora_model(), **config)
+    whole.train()
+    resumed = make(tmp_path, model=lora_model(), **config)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    expected = whole.model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
+
+
+# ---- Evaluation ----
+
+
+def test_the_weights_to_evaluate_can_be_chosen(tmp_path):
+    trainer = make(tmp_path, ema_role="evaluation", ema_decay=0.5, learning_rate=0.1)
+    trainer.train()
+    averaged, student = trainer.evaluate(), trainer.evaluate(weights="student")
+    assert trainer.evaluate(weights="ema")["eval_loss"] == averaged["eval_loss"] != student["eval_loss"]
+    test = task("image")["eval_dataset"]
+    predictions = {name: trainer.predict(test, weights=name).predictions for name in ("student", "ema")}
+    with torch.no_grad():
+        batch = trainer.data_collator([test[i] for i in range(len(test))])
+        batch.pop("labels")
+        expected = trainer.model.eval()(**batch).logits.numpy()
+    assert predictions["student"] == pytest.approx(expected, abs=1e-5)
+    assert abs(predictions["ema"] - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("role", "weights", "message"),
+    [
+        ("none", "ema", "there is no moving average: set ema_role='evaluation' and train"),
+        ("evaluation", "best", "weights must be 'student' or 'ema', got 'best'"),
+    ],
+)
+def test_weights_that_do_not_exist_are_refused(role, weights, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path, ema_role=role).evaluate(weights=weights)
+
+
+# ---- Logging and refusals ----
+
+
+def test_tensorboard_shows_the_terms_of_the_loss(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "events"))
+    trainer = make(tmp_path, report_to="tensorboard")
+    trainer.train()
+    events = EventAccumulator(str(next((tmp_path / "events").rglob("events.out*")).parent))
+    events.Reload()
+    assert {"train/loss", "train/supervised", "train/unsupervised", "train/mask_ratio"} <= set(events.Tags()["scalars"])
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "name"),
+    [
+        ({"fsdp": "full_shard"}, {}, "FSDP"),
+        ({}, {"ACCELERATE_USE_FSDP": "true"}, "FSDP"),
+        ({}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed"),
+    ],
+)
+def test_sharded_models_are_refused(given, environment, name, tmp_path, monkeypatch):
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(ValueError, match=f"{name} is not supported: .*accelerate launch --multi_gpu"):
+        SSLConfig(output_dir=str(tmp_path), use_cpu=True, **given)
