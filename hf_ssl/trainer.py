@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from transformers import Trainer, TrainerCallback
 
 from . import state as checkpoint_files
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
-from .batches import JointBatchSampler, SSLCollator, ViewDataset
+from .batches import EvaluationCollator, JointBatchSampler, SSLCollator, ViewDataset
 from .config import SSLConfig
 from .data import check_columns, inspect_data, undecoded
 from .distributed import average_gradients
@@ -23,6 +23,7 @@ from .forward import ModelForward, find_head
 from .metrics import compute_metrics as default_metrics
 from .models import class_frequencies, load_classifier
 from .report import describe_run
+from .views import make_views
 
 
 class SSLTrainer(Trainer):
@@ -306,19 +307,6 @@ class SSLTrainer(Trainer):
         card.save(os.path.join(self.args.output_dir, "README.md"))
 
 
-class EvaluationCollator:
-    """Rows of an evaluation dataset -> model keywords, with "labels" where the rows have them. Picklable."""
-
-    def __init__(self, views, label_column: str):
-        self.views, self.label_column = views, label_column
-
-    def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = self.views.collate([self.views.evaluation(row) for row in rows])
-        if self.label_column in rows[0]:
-            batch["labels"] = torch.tensor([int(row[self.label_column]) for row in rows])
-        return batch
-
-
 class _StepCallback(TrainerCallback):
     """What happens around a step that Trainer has no method for."""
 
@@ -344,42 +332,4 @@ class _StepCallback(TrainerCallback):
             self.trainer.ema.update()
 
 
-def make_views(data, processing_class, args: SSLConfig):
-    """The view maker for the data's modality, with the settings of `args`.
-
-    Raises:
-        ValueError: if there is no processor for it.
-    """
-    if processing_class is None:
-        needed = {"image": "image processor", "text": "tokenizer", "audio": "feature extractor"}[data.modality]
-        raise ValueError(
-            f"processing_class is missing: column {data.input_column!r} is {data.modality}, which needs the model's {needed}"
-        )
-    if data.modality == "image":
-        if not hasattr(processing_class, "image_mean"):
-            raise ValueError(
-                f"column {data.input_column!r} holds images and {type(processing_class).__name__} processes none; "
-                "use an image model and its AutoImageProcessor"
-            )
-        from .views.image import ImageViews
-
-        return ImageViews(
-            processing_class,
-            data.input_column,
-            size=args.image_size,
-            crop_ratio=args.crop_ratio,
-            horizontal_flip=args.horizontal_flip,
-            vertical_flip=args.vertical_flip,
-            strong_operations=args.strong_operations,
-            color_operations=args.color_operations,
-        )
-    if data.modality == "text":
-        from .views.text import TextViews
-
-        return TextViews(processing_class, (data.input_column,))
-    from .views.audio import AudioViews
-
-    return AudioViews(processing_class, (data.input_column,))
-
-
-__all__ = ["EvaluationCollator", "SSLTrainer", "make_views"]
+__all__ = ["SSLTrainer"]
