@@ -225,3 +225,16 @@ class SSLCollator:
             labeled_strong=labeled.pop("labeled_strong", None),
             rotation_labels=inputs.get("rotation_labels"),
         )
+
+
+class EvaluationCollator:
+    """Rows of an evaluation dataset -> model keywords, with "labels" where the rows have them. Picklable."""
+
+    def __init__(self, views, label_column: str):
+        self.views, self.label_column = views, label_column
+
+    def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = self.views.collate([self.views.evaluation(row) for row in rows])
+        if self.label_column in rows[0]:
+            batch["labels"] = torch.tensor([int(row[self.label_column]) for row in rows])
+        return batch

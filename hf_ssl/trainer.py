@@ -3,8 +3,7 @@
 import contextlib
 import math
 import os
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,17 @@ from transformers.trainer import TRAINING_ARGS_NAME
 
 from . import state as checkpoint_files
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
-from .batches import JointBatchSampler, SSLCollator, ViewDataset
+from .batches import EvaluationCollator, JointBatchSampler, SSLCollator, ViewDataset
 from .config import SSLConfig
 from .data import check_columns, inspect_data, undecoded
 from .distributed import average_gradients
 from .ema import ModelEma
 from .forward import ModelForward, find_head
+from .log_sums import LogSums
 from .metrics import compute_metrics as default_metrics
 from .models import class_frequencies, load_classifier
 from .report import describe_run
+from .views import make_views
 
 
 class SSLTrainer(Trainer):
@@ -114,7 +115,7 @@ class SSLTrainer(Trainer):
         self.algorithm_name = algorithm if isinstance(algorithm, str) else type(self.algorithm).__name__
         self.ema: ModelEma | None = None
         self.batch_sampler: JointBatchSampler | None = None
-        self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, device=self.args.device))
+        self._sums = LogSums()
         self._forward: ModelForward | None = None
         self._weights: str | None = None
         self._resumed_log: tuple | None = None
@@ -207,7 +208,7 @@ class SSLTrainer(Trainer):
             if self._forward.teacher_model is not None:
                 self._forward.teacher_model.train()
         output: AlgorithmOutput = self.algorithm(self._forward, SSLCollator.to_batch(inputs), self.progress)
-        self._record(output, inputs.get("hidden_labels"))
+        self._sums.add(output, inputs.get("hidden_labels"))
         return (output.loss, output) if return_outputs else output.loss
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
@@ -233,25 +234,10 @@ class SSLTrainer(Trainer):
         batches = len(self.batch_sampler) // self.args.world_size if self.batch_sampler is not None else 1
         return max(math.ceil(batches / self.args.gradient_accumulation_steps), 1)
 
-    @torch.no_grad()
-    def _record(self, output: AlgorithmOutput, hidden_labels: torch.Tensor | None) -> None:
-        """Add this batch to the sums that the next log line shows, on the device: no step waits to read a number."""
-        for name, value in {**output.terms, **output.metrics}.items():
-            self._sums[name] += torch.stack([value.detach().float(), torch.ones_like(value, dtype=torch.float32)])
-        if hidden_labels is None or output.pseudo_labels is None:
-            return
-        labels = output.pseudo_labels
-        labels = labels.argmax(dim=-1) if labels.ndim == 2 else labels
-        weight = torch.ones_like(labels, dtype=torch.float32) if output.mask is None else output.mask.float()
-        if weight.shape == labels.shape:
-            self._sums["pseudo_label_accuracy"] += torch.stack([(weight * (labels == hidden_labels)).sum(), weight.sum()])
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's log line with the means of the loss terms and metrics since the last one, over all processes."""
-        if "loss" in logs and self._sums:
-            totals = self.accelerator.reduce(torch.stack(list(self._sums.values())), reduction="sum").tolist()
-            # A mean over no example (no pseudo-label passed the threshold) is left out rather than shown as 0.
-            logs.update({name: total / n for name, (total, n) in zip(self._sums, totals, strict=True) if n > 0})
+        if "loss" in logs:
+            logs.update(self._sums.means(self.accelerator))
             self._sums.clear()
         super().log(logs, start_time)
 
@@ -264,8 +250,7 @@ class SSLTrainer(Trainer):
         self._tr_loss += loss.to(self._tr_loss)
         # Trainer's mean over the whole run counts only the steps since resuming.
         self._total_loss_scalar -= self.accelerator.gather(self._tr_loss.reshape(1)).mean().item()
-        for name, value in sums.items():
-            self._sums[name] += value.to(self.args.device)
+        self._sums.values = {name: value.to(self.args.device) for name, value in sums.items()}
         self._resumed_log = None
 
     # ---- Evaluation and files: with the averaged weights where ema_role says so ----
@@ -323,7 +308,7 @@ class SSLTrainer(Trainer):
         super()._save_optimizer_and_scheduler(output_dir)
         # Every process has sums of its own: all of them take part, one writes.
         loss = self.accelerator.gather(self._tr_loss.detach().reshape(1))
-        sums = {name: self.accelerator.gather(value.unsqueeze(0)) for name, value in self._sums.items()}
+        sums = {name: self.accelerator.gather(value.unsqueeze(0)) for name, value in self._sums.values.items()}
         if self.args.should_save:
             student = self.accelerator.unwrap_model(self.model)
             name, processes = self.algorithm_name, self.args.world_size
@@ -411,19 +396,6 @@ class SSLTrainer(Trainer):
         card.save(os.path.join(self.args.output_dir, "README.md"))
 
 
-class EvaluationCollator:
-    """Rows of an evaluation dataset -> model keywords, with "labels" where the rows have them. Picklable."""
-
-    def __init__(self, views, label_column: str):
-        self.views, self.label_column = views, label_column
-
-    def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = self.views.collate([self.views.evaluation(row) for row in rows])
-        if self.label_column in rows[0]:
-            batch["labels"] = torch.tensor([int(row[self.label_column]) for row in rows])
-        return batch
-
-
 class _StepCallback(TrainerCallback):
     """What happens around a step that Trainer has no method for."""
 
@@ -445,42 +417,4 @@ class _StepCallback(TrainerCallback):
             self.trainer.ema.update()
 
 
-def make_views(data, processing_class, args: SSLConfig):
-    """The view maker for the data's modality, with the settings of `args`.
-
-    Raises:
-        ValueError: if there is no processor for it.
-    """
-    if processing_class is None:
-        needed = {"image": "image processor", "text": "tokenizer", "audio": "feature extractor"}[data.modality]
-        raise ValueError(
-            f"processing_class is missing: column {data.input_column!r} is {data.modality}, which needs the model's {needed}"
-        )
-    if data.modality == "image":
-        if not hasattr(processing_class, "image_mean"):
-            raise ValueError(
-                f"column {data.input_column!r} holds images and {type(processing_class).__name__} processes none; "
-                "use an image model and its AutoImageProcessor"
-            )
-        from .views.image import ImageViews
-
-        return ImageViews(
-            processing_class,
-            data.input_column,
-            size=args.image_size,
-            crop_ratio=args.crop_ratio,
-            horizontal_flip=args.horizontal_flip,
-            vertical_flip=args.vertical_flip,
-            strong_operations=args.strong_operations,
-            color_operations=args.color_operations,
-        )
-    if data.modality == "text":
-        from .views.text import TextViews
-
-        return TextViews(processing_class, (data.input_column,))
-    from .views.audio import AudioViews
-
-    return AudioViews(processing_class, (data.input_column,))
-
-
-__all__ = ["EvaluationCollator", "SSLTrainer", "make_views"]
+__all__ = ["SSLTrainer"]
