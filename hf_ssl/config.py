@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+LR_SCHEDULES = ("trainer", "cosine_7_16")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
 
 
@@ -17,6 +18,12 @@ class SSLConfig(TrainingArguments):
 
     - `algorithm`, `algorithm_kwargs`: its name (`hf-ssl algorithms` lists them) and its own settings.
     - `unsupervised_weight`: factor of the unsupervised term.
+
+    **How fast each weight learns**
+
+    - `layer_decay`: factor of the learning rate from each layer to the one below it; `hf_ssl/optimization.py` has the details.
+    - `lr_schedule`: "trainer" for `lr_scheduler_type`, or "cosine_7_16", USB's; both warm up over `warmup_steps`.
+    - `weight_decay` is left out for biases, norms, class tokens and position embeddings.
 
     **What a batch is**
 
@@ -67,6 +74,17 @@ class SSLConfig(TrainingArguments):
             "choices": list(EMA_ROLES),
         },
     )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={"help": "Factor of the learning rate from each layer to the one below it, in (0, 1]; 1 is the same for all."},
+    )
+    lr_schedule: str = field(
+        default="trainer",
+        metadata={
+            "help": "'trainer': as lr_scheduler_type says; 'cosine_7_16': cos(7/16 pi t) over the steps after warmup_steps.",
+            "choices": list(LR_SCHEDULES),
+        },
+    )
     label_column: str | None = field(
         default=None, metadata={"help": "Column of the class; found from the dataset's features when not given."}
     )
@@ -111,6 +129,15 @@ class SSLConfig(TrainingArguments):
         self._refuse(self.ema_role not in EMA_ROLES, f"ema_role must be one of {', '.join(EMA_ROLES)}", self.ema_role)
         self._refuse(not 0 < self.crop_ratio <= 1, "crop_ratio must be in (0, 1]", self.crop_ratio)
         self._refuse(self.strong_operations < 1, "strong_operations must be at least 1", self.strong_operations)
+        self._refuse(not 0 < self.layer_decay <= 1, "layer_decay must be in (0, 1]", self.layer_decay)
+        self._refuse(
+            self.lr_schedule not in LR_SCHEDULES, f"lr_schedule must be one of {', '.join(LR_SCHEDULES)}", self.lr_schedule
+        )
+        self._refuse(
+            self.lr_schedule != "trainer" and self.lr_scheduler_type != "linear",
+            f"lr_schedule={self.lr_schedule!r} and lr_scheduler_type={self.lr_scheduler_type.value!r} are two schedules; leave "
+            "one of them out",
+        )
         self._refuse_what_breaks_joint_batches()
 
     def _refuse_what_breaks_joint_batches(self):

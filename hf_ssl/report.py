@@ -9,6 +9,8 @@ from statistics import mean, stdev
 
 import numpy as np
 
+from .optimization import describe_learning_rate
+
 PACKAGES = ("hf-ssl", "torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
 
 
@@ -58,6 +60,7 @@ def describe_run(trainer) -> str:
         "batch": f"{labeled} labeled + {unlabeled} unlabeled a device and pass; x {accumulated} accumulated x {processes} "
         f"processes = {labeled * accumulated * processes} + {unlabeled * accumulated * processes} a step",
         "steps": f"{steps:,}, {passes:.1f} passes over the pool",
+        "learning rate": describe_learning_rate(args, steps),
         "moving average": ema,
     }
     described = trainer.views.describe()

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
+from . import optimization
 from . import state as checkpoint_files
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
 from .batches import JointBatchSampler, SSLCollator, ViewDataset
@@ -78,6 +79,7 @@ class SSLTrainer(Trainer):
             raise ValueError("train_dataset is missing: the labeled examples, a datasets.Dataset")
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("compute_loss_func would replace the algorithm's loss; write an SSLAlgorithm instead")
+        optimization.refuse_ignored_settings(args, *kwargs.get("optimizers", (None, None)))
         algorithm = algorithm if algorithm is not None else args.algorithm
         if not isinstance(algorithm, SSLAlgorithm):
             resolve_algorithm(algorithm)
@@ -169,7 +171,13 @@ class SSLTrainer(Trainer):
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """The model's optimizer with the algorithm's heads added; the moving average starts here, from loaded weights."""
+        chosen = self.optimizer_cls_and_kwargs
+        if self.optimizer is None:
+            base = self.model if model is None else model
+            given = chosen or self.get_optimizer_cls_and_kwargs(self.args, base)
+            self.optimizer_cls_and_kwargs = optimization.grouped(*given, base, self.args)
         optimizer = super().create_optimizer(model)
+        self.optimizer_cls_and_kwargs = chosen
         heads = [p for p in self.algorithm.parameters() if p.requires_grad]
         known = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if heads and id(heads[0]) not in known:
@@ -178,6 +186,14 @@ class SSLTrainer(Trainer):
             self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
         self._forward = None
         return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
+        """As in Trainer, and USB's schedule where `args.lr_schedule` says so."""
+        if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
+            warmup = self.args.get_warmup_steps(num_training_steps)
+            self.lr_scheduler = optimization.cosine_7_16(optimizer or self.optimizer, warmup, num_training_steps)
+            self._created_lr_scheduler = True
+        return super().create_scheduler(num_training_steps, optimizer)
 
     # ---- The step ----
 
