@@ -142,8 +142,8 @@ def refuse_ignored_settings(args, optimizer, scheduler) -> None:
     """Raise a ValueError if an optimizer or scheduler of the user's own stands beside settings that it would ignore."""
     if optimizer is not None and args.layer_decay < 1:
         raise ValueError(
-            "layer_decay has no effect on an optimizer that is given; make its groups with hf_ssl.optimization.parameter_groups "
-            "and leave layer_decay 1"
+            "layer_decay has no effect on an optimizer that is given; make its groups with "
+            "hf_ssl.optimization.parameter_groups and leave layer_decay 1"
         )
     if scheduler is not None and args.lr_schedule != "trainer":
         raise ValueError(
@@ -212,7 +212,8 @@ def _place(name: str, model: nn.Module, model_type: str) -> tuple[int, ...]:
         if re.match(rf"(?:{pattern})(?:\.|$)", name):
             return place
     raise ValueError(
-        f"the depth of {name!r} in {type(model).__name__} is not known, so layer_decay cannot be used with it; set layer_decay=1"
+        f"the depth of {name!r} in {type(model).__name__} is not known, so layer_decay cannot be used with it; "
+        "set layer_decay=1"
     )
 
 

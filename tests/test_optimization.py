@@ -304,7 +304,7 @@ def test_wrapped_models_have_the_same_groups():
 def test_a_model_whose_layers_are_not_known_is_named():
     config = T.AlbertConfig(vocab_size=20, embedding_size=4, **SIZES)
     albert = T.AlbertForSequenceClassification(config)
-    with pytest.raises(ValueError, match="layers of AlbertForSequenceClassification is not known.*set layer_decay=1") as error:
+    with pytest.raises(ValueError, match=r"layers of AlbertForSequenceClassification is not known.*set layer_decay=1") as error:
         parameter_groups(albert, 0.1, 0.0, 0.5)
     assert "\n" not in str(error.value)
     assert len(parameter_groups(albert, 0.1, 0.01, 1.0)) == 2
