@@ -402,7 +402,8 @@ def test_groups_of_one_rate_without_decay_change_nothing(make_trainer):
     for plain in (False, True):
         trainer = make_trainer(max_steps=2)
         if plain:
-            trainer.optimizer = torch.optim.AdamW(trainer.model.parameters(), lr=1e-2, weight_decay=0.0)
+            kind, keywords = trainer.get_optimizer_cls_and_kwargs(trainer.args)
+            trainer.optimizer = kind(trainer.model.parameters(), weight_decay=0.0, **keywords)
         trainer.train()
         finals.append(trainer.model.state_dict())
     assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
