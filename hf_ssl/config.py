@@ -40,6 +40,11 @@ class SSLConfig(TrainingArguments):
     - `label_column`, `input_column`: found from the dataset's features when not given.
     - `image_size`, `crop_ratio`, `horizontal_flip`, `vertical_flip`, `strong_operations`, `color_operations`: image views.
 
+    **What is looked out for**
+
+    - `stop_on_nan`: a loss that is not finite ends the training before it is logged, evaluated or saved.
+    - `zero_mask_warning_steps`: a warning, once, when no unlabeled example took part for so long.
+
     **Defaults of `TrainingArguments` that are changed here**
 
     - `max_steps` 10,000 (was: from `num_train_epochs`); set it to -1 to count epochs over the pool instead.
@@ -103,6 +108,14 @@ class SSLConfig(TrainingArguments):
     color_operations: bool = field(
         default=True, metadata={"help": "Let strong image views change colours; off for grey or coded images."}
     )
+    stop_on_nan: bool = field(
+        default=True,
+        metadata={"help": "Stop with an error when the loss, or a weight about to be saved, is NaN or infinite."},
+    )
+    zero_mask_warning_steps: int = field(
+        default=500,
+        metadata={"help": "Warn once when the mask ratio was 0 for so many steps, looked at in each log line; 0: never."},
+    )
 
     max_steps: int = field(
         default=10_000, metadata={"help": "Optimizer steps; -1 counts num_train_epochs over the unlabeled pool instead."}
@@ -137,6 +150,9 @@ class SSLConfig(TrainingArguments):
             self.lr_schedule != "trainer" and self.lr_scheduler_type != "linear",
             f"lr_schedule={self.lr_schedule!r} and lr_scheduler_type={self.lr_scheduler_type.value!r} are two schedules; leave "
             "one of them out",
+        )
+        self._refuse(
+            self.zero_mask_warning_steps < 0, "zero_mask_warning_steps must be at least 0", self.zero_mask_warning_steps
         )
         self._refuse_what_breaks_joint_batches()
 

@@ -24,6 +24,7 @@ from .forward import ModelForward, find_head
 from .metrics import compute_metrics as default_metrics
 from .models import class_frequencies, load_classifier
 from .report import describe_run
+from .watch import Watch
 
 
 class SSLTrainer(Trainer):
@@ -115,6 +116,7 @@ class SSLTrainer(Trainer):
         self.batch_sampler: JointBatchSampler | None = None
         self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, device=self.args.device))
         self._forward: ModelForward | None = None
+        self.watch = Watch(self)
         self.add_callback(_StepCallback(self))
 
     # ---- What is trained on ----
@@ -224,6 +226,7 @@ class SSLTrainer(Trainer):
     @torch.no_grad()
     def _record(self, output: AlgorithmOutput, hidden_labels: torch.Tensor | None) -> None:
         """Add this batch to the sums that the next log line shows, on the device: no step waits to read a number."""
+        self.watch.see(output.loss, output.terms)
         for name, value in {**output.terms, **output.metrics}.items():
             self._sums[name] += torch.stack([value.detach().float(), torch.ones_like(value, dtype=torch.float32)])
         if hidden_labels is None or output.pseudo_labels is None:
@@ -236,11 +239,14 @@ class SSLTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's log line with the means of the loss terms and metrics since the last one, over all processes."""
+        if "loss" in logs or "train_loss" in logs:
+            self.watch.check()
         if "loss" in logs and self._sums:
             totals = self.accelerator.reduce(torch.stack(list(self._sums.values())), reduction="sum").tolist()
             # A mean over no example (no pseudo-label passed the threshold) is left out rather than shown as 0.
             logs.update({name: total / n for name, (total, n) in zip(self._sums, totals, strict=True) if n > 0})
             self._sums.clear()
+            self.watch.warn_if_nothing_takes_part(logs.get("mask_ratio"), self.state.global_step)
         super().log(logs, start_time)
 
     # ---- Evaluation and files: with the averaged weights where ema_role says so ----
@@ -252,8 +258,14 @@ class SSLTrainer(Trainer):
 
     def evaluation_loop(self, *args, **kwargs):
         """As in Trainer, with the averaged weights in the model where they are the ones to evaluate."""
+        if self.is_in_train:
+            self.watch.check()
         with self._evaluated_weights():
             return super().evaluation_loop(*args, **kwargs)
+
+    def _save_checkpoint(self, model, trial) -> None:
+        self.watch.check(self.accelerator.unwrap_model(self.model))
+        super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         with self._evaluated_weights():
@@ -343,6 +355,7 @@ class _StepCallback(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.trainer._sums.clear()
+        self.trainer.watch.start(state.global_step)
         if state.is_world_process_zero and not args.disable_tqdm:
             print(self.trainer.describe(), flush=True)
 
