@@ -44,6 +44,7 @@ class SSLConfig(TrainingArguments):
 
     - `stop_on_nan`: a loss that is not finite ends the training before it is logged, evaluated or saved.
     - `zero_mask_warning_steps`: a warning, once, when no unlabeled example took part for so long.
+    - `duplicate_check_seconds`: time at the start to search for examples that are in more than one dataset.
 
     **Defaults of `TrainingArguments` that are changed here**
 
@@ -116,6 +117,13 @@ class SSLConfig(TrainingArguments):
         default=500,
         metadata={"help": "Warn once when the mask ratio was 0 for so many steps, looked at in each log line; 0: never."},
     )
+    duplicate_check_seconds: float = field(
+        default=60.0,
+        metadata={
+            "help": "Seconds at most to search, at the start, for examples that are in more than one of the labeled, unlabeled "
+            "and evaluation datasets (50,000 small images take about one); 0: no search."
+        },
+    )
 
     max_steps: int = field(
         default=10_000, metadata={"help": "Optimizer steps; -1 counts num_train_epochs over the unlabeled pool instead."}
@@ -153,6 +161,9 @@ class SSLConfig(TrainingArguments):
         )
         self._refuse(
             self.zero_mask_warning_steps < 0, "zero_mask_warning_steps must be at least 0", self.zero_mask_warning_steps
+        )
+        self._refuse(
+            self.duplicate_check_seconds < 0, "duplicate_check_seconds must be at least 0", self.duplicate_check_seconds
         )
         self._refuse_what_breaks_joint_batches()
 

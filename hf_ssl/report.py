@@ -63,6 +63,8 @@ def describe_run(trainer) -> str:
         "learning rate": describe_learning_rate(args, steps),
         "moving average": ema,
     }
+    if trainer.duplicates is not None:
+        rows["duplicates"] = trainer.duplicates.describe()
     described = trainer.views.describe()
     kinds = dict.fromkeys(["weak", *trainer.algorithm.views.values()])
     rows.update({f"{kind} view": described[kind] for kind in kinds if kind in described})

@@ -16,6 +16,7 @@ from . import optimization
 from . import state as checkpoint_files
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
 from .batches import JointBatchSampler, SSLCollator, ViewDataset
+from .checks import Duplicates, check_evaluation_labels, check_run
 from .config import SSLConfig
 from .data import check_columns, inspect_data, undecoded
 from .distributed import average_gradients
@@ -117,6 +118,7 @@ class SSLTrainer(Trainer):
         self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, device=self.args.device))
         self._forward: ModelForward | None = None
         self.watch = Watch(self)
+        self.duplicates: Duplicates | None = None
         self.add_callback(_StepCallback(self))
 
     # ---- What is trained on ----
@@ -128,6 +130,7 @@ class SSLTrainer(Trainer):
         several = eval_dataset if isinstance(eval_dataset, dict) else {"evaluation": eval_dataset}
         for name, dataset in several.items():
             check_columns(dataset, name, [self.data.input_column, self.data.label_column])
+            check_evaluation_labels(dataset, name, self.data)
 
     def _make_algorithm(self, algorithm) -> SSLAlgorithm:
         if isinstance(algorithm, SSLAlgorithm):
@@ -356,6 +359,8 @@ class _StepCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         self.trainer._sums.clear()
         self.trainer.watch.start(state.global_step)
+        if state.is_world_process_zero:
+            self.trainer.duplicates = check_run(self.trainer)
         if state.is_world_process_zero and not args.disable_tqdm:
             print(self.trainer.describe(), flush=True)
 

@@ -50,7 +50,8 @@ class Watch:
         if self._first is None:
             self._first = torch.zeros_like(loss, dtype=torch.float32)
         first = ~loss.isfinite() & (self._first == 0)
-        self._first = torch.where(first, self.trainer.state.global_step + 1, self._first)
+        # A plain number in `where` would be copied to the device, and the copy waited for.
+        self._first = torch.where(first, torch.full_like(self._first, self.trainer.state.global_step + 1), self._first)
         for name, value in {"loss": loss, **terms}.items():
             kept = self._values.get(name, torch.zeros_like(self._first))
             self._values[name] = torch.where(first, value.detach().float(), kept)
