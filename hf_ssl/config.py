@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 
 from .forward import BATCH_NORM_VIEWS
 
+LR_SCHEDULES = ("trainer", "cosine_7_16")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
 
 
@@ -20,6 +21,12 @@ class SSLConfig(TrainingArguments):
 
     - `algorithm`, `algorithm_kwargs`: its name (`hf-ssl algorithms` lists them) and its own settings.
     - `unsupervised_weight`: factor of the unsupervised term.
+
+    **How fast each weight learns**
+
+    - `layer_decay`: factor of the learning rate from each layer to the one below it; `hf_ssl/optimization.py` has the details.
+    - `lr_schedule`: "trainer" for `lr_scheduler_type`, or "cosine_7_16", USB's; both warm up over `warmup_steps`.
+    - `weight_decay` is left out for biases, norms, class tokens and position embeddings.
 
     **What a batch is**
 
@@ -38,6 +45,12 @@ class SSLConfig(TrainingArguments):
 
     - `label_column`, `input_column`: found from the dataset's features when not given.
     - `image_size`, `crop_ratio`, `horizontal_flip`, `vertical_flip`, `strong_operations`, `color_operations`: image views.
+
+    **What is looked out for**
+
+    - `stop_on_nan`: a loss that is not finite ends the training before it is logged, evaluated or saved.
+    - `zero_mask_warning_steps`: a warning, once, when no unlabeled example took part for so long.
+    - `duplicate_check_seconds`: time at the start to search for examples that are in more than one dataset.
 
     **Defaults of `TrainingArguments` that are changed here**
 
@@ -88,6 +101,17 @@ class SSLConfig(TrainingArguments):
             "choices": list(BATCH_NORM_VIEWS),
         },
     )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={"help": "Factor of the learning rate from each layer to the one below it, in (0, 1]; 1 is the same for all."},
+    )
+    lr_schedule: str = field(
+        default="trainer",
+        metadata={
+            "help": "'trainer': as lr_scheduler_type says; 'cosine_7_16': cos(7/16 pi t) over the steps after warmup_steps.",
+            "choices": list(LR_SCHEDULES),
+        },
+    )
     label_column: str | None = field(
         default=None, metadata={"help": "Column of the class; found from the dataset's features when not given."}
     )
@@ -105,6 +129,21 @@ class SSLConfig(TrainingArguments):
     strong_operations: int = field(default=3, metadata={"help": "RandAugment operations of a strong image view, at least 1."})
     color_operations: bool = field(
         default=True, metadata={"help": "Let strong image views change colours; off for grey or coded images."}
+    )
+    stop_on_nan: bool = field(
+        default=True,
+        metadata={"help": "Stop with an error when the loss, or a weight about to be saved, is NaN or infinite."},
+    )
+    zero_mask_warning_steps: int = field(
+        default=500,
+        metadata={"help": "Warn once when the mask ratio was 0 for so many steps, looked at in each log line; 0: never."},
+    )
+    duplicate_check_seconds: float = field(
+        default=60.0,
+        metadata={
+            "help": "Seconds at most to search, at the start, for examples that are in more than one of the labeled, unlabeled "
+            "and evaluation datasets (50,000 small images take about one); 0: no search."
+        },
     )
 
     max_steps: int = field(
@@ -138,6 +177,21 @@ class SSLConfig(TrainingArguments):
         )
         self._refuse(not 0 < self.crop_ratio <= 1, "crop_ratio must be in (0, 1]", self.crop_ratio)
         self._refuse(self.strong_operations < 1, "strong_operations must be at least 1", self.strong_operations)
+        self._refuse(not 0 < self.layer_decay <= 1, "layer_decay must be in (0, 1]", self.layer_decay)
+        self._refuse(
+            self.lr_schedule not in LR_SCHEDULES, f"lr_schedule must be one of {', '.join(LR_SCHEDULES)}", self.lr_schedule
+        )
+        self._refuse(
+            self.lr_schedule != "trainer" and self.lr_scheduler_type != "linear",
+            f"lr_schedule={self.lr_schedule!r} and lr_scheduler_type={self.lr_scheduler_type.value!r} are two schedules; leave "
+            "one of them out",
+        )
+        self._refuse(
+            self.zero_mask_warning_steps < 0, "zero_mask_warning_steps must be at least 0", self.zero_mask_warning_steps
+        )
+        self._refuse(
+            self.duplicate_check_seconds < 0, "duplicate_check_seconds must be at least 0", self.duplicate_check_seconds
+        )
         self._refuse_what_breaks_joint_batches()
         if self.global_batch_size is not None:
             parts = self.world_size * self.gradient_accumulation_steps

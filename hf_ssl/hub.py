@@ -5,6 +5,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .models import count_trainable
+from .optimization import describe_learning_rate
 from .report import settings_of, versions
 
 PIPELINES = {"image": "image-classification", "text": "text-classification", "audio": "audio-classification"}
@@ -71,7 +72,7 @@ def _body(trainer, name, dataset, pipeline, last, best) -> str:
         ["labeled examples", f"{len(trainer.train_dataset):,} in {len(data.label_names)} classes"],
         ["unlabeled pool", f"{len(trainer.unlabeled_dataset):,} examples"],
         ["steps", f"{trainer.state.global_step:,} of {batch} labeled + {batch * args.unlabeled_batch_ratio} unlabeled"],
-        ["learning rate", f"{args.learning_rate}, {args.lr_scheduler_type.value}, weight decay {args.weight_decay}"],
+        ["learning rate", f"{describe_learning_rate(args, trainer.state.max_steps)}, weight decay {args.weight_decay}"],
         ["weights", weights],
         ["seed", str(args.seed)],
         ["parameters", f"{count_trainable(trainer.model):,} trainable"],

@@ -9,6 +9,8 @@ from statistics import mean, stdev
 
 import numpy as np
 
+from .optimization import describe_learning_rate
+
 PACKAGES = ("hf-ssl", "torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
 
 
@@ -58,8 +60,11 @@ def describe_run(trainer) -> str:
         "batch": f"{labeled} labeled + {unlabeled} unlabeled a device and pass; x {accumulated} accumulated x {processes} "
         f"processes = {labeled * accumulated * processes} + {unlabeled * accumulated * processes} a step",
         "steps": f"{steps:,}, {passes:.1f} passes over the pool",
+        "learning rate": describe_learning_rate(args, steps),
         "moving average": ema,
     }
+    if trainer.duplicates is not None:
+        rows["duplicates"] = trainer.duplicates.describe()
     described = trainer.views.describe()
     kinds = dict.fromkeys(["weak", *trainer.algorithm.views.values()])
     rows.update({f"{kind} view": described[kind] for kind in kinds if kind in described})

@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINING_ARGS_NAME
 
+from . import optimization
 from . import state as checkpoint_files
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
 from .batches import EvaluationCollator, JointBatchSampler, SSLCollator, ViewDataset
+from .checks import Duplicates, check_evaluation_labels, check_run
 from .config import SSLConfig
 from .data import check_columns, inspect_data, undecoded
 from .distributed import average_gradients
@@ -26,6 +28,7 @@ from .metrics import compute_metrics as default_metrics
 from .models import class_frequencies, load_classifier
 from .report import describe_run
 from .views import make_views
+from .watch import Watch
 
 
 class SSLTrainer(Trainer):
@@ -81,6 +84,7 @@ class SSLTrainer(Trainer):
             raise ValueError("train_dataset is missing: the labeled examples, a datasets.Dataset")
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("compute_loss_func would replace the algorithm's loss; write an SSLAlgorithm instead")
+        optimization.refuse_ignored_settings(args, *kwargs.get("optimizers", (None, None)))
         algorithm = algorithm if algorithm is not None else args.algorithm
         if not isinstance(algorithm, SSLAlgorithm):
             resolve_algorithm(algorithm)
@@ -119,6 +123,8 @@ class SSLTrainer(Trainer):
         self._forward: ModelForward | None = None
         self._weights: str | None = None
         self._resumed_log: tuple | None = None
+        self.watch = Watch(self)
+        self.duplicates: Duplicates | None = None
         self.add_callback(_StepCallback(self))
 
     # ---- What is trained on ----
@@ -130,6 +136,7 @@ class SSLTrainer(Trainer):
         several = eval_dataset if isinstance(eval_dataset, dict) else {"evaluation": eval_dataset}
         for name, dataset in several.items():
             check_columns(dataset, name, [self.data.input_column, self.data.label_column])
+            check_evaluation_labels(dataset, name, self.data)
 
     def _make_algorithm(self, algorithm) -> SSLAlgorithm:
         if isinstance(algorithm, SSLAlgorithm):
@@ -185,7 +192,13 @@ class SSLTrainer(Trainer):
             # auto_find_batch_size has found that less fits: memories have the size of the batch, and start anew.
             self.algorithm = self._make_algorithm(self._algorithm_choice).to(self.args.device)
             self.optimizer = None
+        chosen = self.optimizer_cls_and_kwargs
+        if self.optimizer is None:
+            base = self.model if model is None else model
+            given = chosen or self.get_optimizer_cls_and_kwargs(self.args, base)
+            self.optimizer_cls_and_kwargs = optimization.grouped(*given, base, self.args)
         optimizer = super().create_optimizer(model)
+        self.optimizer_cls_and_kwargs = chosen
         heads = [p for p in self.algorithm.parameters() if p.requires_grad]
         known = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if heads and id(heads[0]) not in known:
@@ -194,6 +207,14 @@ class SSLTrainer(Trainer):
             self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
         self._forward = None
         return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
+        """As in Trainer, and USB's schedule where `args.lr_schedule` says so."""
+        if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
+            warmup = self.args.get_warmup_steps(num_training_steps)
+            self.lr_scheduler = optimization.cosine_7_16(optimizer or self.optimizer, warmup, num_training_steps)
+            self._created_lr_scheduler = True
+        return super().create_scheduler(num_training_steps, optimizer)
 
     # ---- The step ----
 
@@ -208,6 +229,7 @@ class SSLTrainer(Trainer):
             if self._forward.teacher_model is not None:
                 self._forward.teacher_model.train()
         output: AlgorithmOutput = self.algorithm(self._forward, SSLCollator.to_batch(inputs), self.progress)
+        self.watch.see(output.loss, output.terms)
         self._sums.add(output, inputs.get("hidden_labels"))
         return (output.loss, output) if return_outputs else output.loss
 
@@ -236,9 +258,12 @@ class SSLTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's log line with the means of the loss terms and metrics since the last one, over all processes."""
+        if "loss" in logs or "train_loss" in logs:
+            self.watch.check()
         if "loss" in logs:
             logs.update(self._sums.means(self.accelerator))
             self._sums.clear()
+            self.watch.warn_if_nothing_takes_part(logs.get("mask_ratio"), self.state.global_step)
         super().log(logs, start_time)
 
     def _begin_log(self) -> None:
@@ -292,8 +317,14 @@ class SSLTrainer(Trainer):
 
     def evaluation_loop(self, *args, **kwargs):
         """As in Trainer, with the averaged weights in the model where they are the ones to evaluate."""
+        if self.is_in_train:
+            self.watch.check()
         with self._evaluated_weights():
             return super().evaluation_loop(*args, **kwargs)
+
+    def _save_checkpoint(self, model, trial) -> None:
+        self.watch.check(self.accelerator.unwrap_model(self.model))
+        super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         with self._evaluated_weights():
@@ -404,6 +435,9 @@ class _StepCallback(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.trainer._begin_log()
+        self.trainer.watch.start(state.global_step)
+        if state.is_world_process_zero:
+            self.trainer.duplicates = check_run(self.trainer)
         if state.is_world_process_zero and not args.disable_tqdm:
             print(self.trainer.describe(), flush=True)
 

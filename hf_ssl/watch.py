@@ -1,0 +1,116 @@
+"""What a training keeps an eye on: losses and weights that are not finite, and a pool of which nothing takes part."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from transformers.utils import logging
+
+from .distributed import gather
+from .report import settings_of
+
+logger = logging.get_logger(__name__)
+
+ADVICE = "lower learning_rate, set warmup_steps or max_grad_norm, or use bf16 instead of fp16 (stop_on_nan=False goes on)"
+
+
+class NotFiniteError(ValueError):
+    """A loss or a weight became NaN or infinite; the message says at which step and in which term."""
+
+
+class Watch:
+    """Stops a training whose loss is not finite, and warns where no unlabeled example takes part.
+
+    Each forward pass only marks the first loss that is not finite, on the device: no step waits to read a number. The mark is
+    read where the training waits anyway: before a log line, before an evaluation, before a checkpoint is written, and at the
+    end. Before a checkpoint the weights are looked at too, since a gradient can overflow under a finite loss. So what is
+    logged, evaluated or saved is finite, and at most `logging_steps` steps are wasted. All processes read all marks and
+    stop together.
+
+    Args:
+        trainer: the `SSLTrainer` it belongs to; `args.stop_on_nan` and `args.zero_mask_warning_steps` switch its two halves.
+    """
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+        self.start(0)
+
+    def start(self, step: int) -> None:
+        """Forget all that was seen; `step` optimizer steps are done."""
+        self._first: torch.Tensor | None = None
+        self._values: dict[str, torch.Tensor] = {}
+        self._last_nonzero_step = step
+        self._warned = False
+
+    @torch.no_grad()
+    def see(self, loss: torch.Tensor, terms: Mapping[str, torch.Tensor]) -> None:
+        """Mark this forward pass if its loss is the first that is not finite, and keep the loss and its terms."""
+        if not self.trainer.args.stop_on_nan:
+            return
+        if self._first is None:
+            self._first = torch.zeros_like(loss, dtype=torch.float32)
+        first = ~loss.isfinite() & (self._first == 0)
+        # A plain number in `where` would be copied to the device, and the copy waited for.
+        self._first = torch.where(first, torch.full_like(self._first, self.trainer.state.global_step + 1), self._first)
+        for name, value in {"loss": loss, **terms}.items():
+            kept = self._values.get(name, torch.zeros_like(self._first))
+            self._values[name] = torch.where(first, value.detach().float(), kept)
+
+    def check(self, model: nn.Module | None = None) -> None:
+        """Stop if a loss since the last check was not finite, or a weight or running statistic of `model` is not.
+
+        Every process must call it at the same place.
+
+        Raises:
+            NotFiniteError: on every process, where one of them saw it.
+        """
+        if not self.trainer.args.stop_on_nan:
+            return
+        if self._first is not None:
+            marks = gather(torch.stack([self._first, *self._values.values()])[None]).tolist()
+            marked = [row for row in marks if row[0] > 0]
+            if marked:
+                step, *values = min(marked, key=lambda row: row[0])
+                value, *terms = (f"{name} {value:.4g}" for name, value in zip(self._values, values, strict=True))
+                self.start(self.trainer.state.global_step)
+                raise NotFiniteError(
+                    f"{value} at step {int(step):,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
+                )
+        if model is not None:
+            self._check_weights(model)
+
+    def _check_weights(self, model: nn.Module) -> None:
+        # Of the buffers only running statistics: others, such as attention masks, may well hold infinite values.
+        named = dict(model.named_parameters())
+        named |= {name: buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))}
+        # Of a weight that is spread over processes (a DTensor) each looks at its own part.
+        parts = {name: tensor.to_local() if hasattr(tensor, "to_local") else tensor for name, tensor in named.items()}
+        finite = torch.stack([part.detach().isfinite().all().to(self.trainer.args.device) for part in parts.values()])
+        finite = gather(finite[None]).all(dim=0).tolist()
+        bad = [name for name, good in zip(parts, finite, strict=True) if not good]
+        if bad:
+            raise NotFiniteError(
+                f"{len(bad)} weights are not finite after step {self.trainer.state.global_step:,} (first {bad[0]}), though the "
+                f"losses were: training stopped and this checkpoint was not saved; {ADVICE}"
+            )
+
+    def warn_if_nothing_takes_part(self, mask_ratio: float | None, step: int) -> None:
+        """Warn once when the mask ratio was 0 in every log line of the last `zero_mask_warning_steps` steps.
+
+        Args:
+            mask_ratio: mean since the last line; None for algorithms without a mask.
+            step: optimizer steps done.
+        """
+        limit = self.trainer.args.zero_mask_warning_steps
+        if mask_ratio is None or mask_ratio > 0:
+            self._last_nonzero_step = step
+        elif 0 < limit <= step - self._last_nonzero_step and not self._warned:
+            self._warned = True
+            settings = settings_of(self.trainer.algorithm)
+            lower = f"lower its threshold ({settings['threshold']} now), " if "threshold" in settings else ""
+            logger.warning(
+                f"no unlabeled example took part in the last {step - self._last_nonzero_step:,} steps (mask_ratio 0): no "
+                f"prediction is confident enough for {self.trainer.algorithm_name}; {lower}raise learning_rate or max_steps, "
+                "start from a pretrained model, label more examples, or use an algorithm without a fixed threshold (freematch, "
+                "softmatch)"
+            )

@@ -1,0 +1,236 @@
+"""What is looked at before training: classes without labels, labels of other classes, examples in more than one dataset."""
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hf_ssl.algorithms import ALGORITHMS
+from hf_ssl.checks import check_classes, digest, find_duplicates
+from hf_ssl.data import inspect_data
+
+from conftest import make_images
+from tiny_tasks import make_sounds, make_texts
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """What was warned of."""
+    seen = []
+    monkeypatch.setattr("hf_ssl.checks.logger.warning", seen.append)
+    return seen
+
+
+def texts(*values, **columns):
+    return datasets.Dataset.from_dict({"text": list(values), **columns})
+
+
+def found(*arguments, seconds=60.0):
+    return {(o.name, o.other): o.places for o in find_duplicates(*arguments, "text", seconds).overlaps}
+
+
+def test_overlaps_are_counted_with_their_places():
+    labeled, pool = texts("a", "b", "c"), texts("x", "b", "y", "a", "a")
+    overlaps = found(labeled, pool, {"evaluation": texts("e", "y", "c", "y")})
+    assert overlaps == {
+        ("labeled", "pool"): {0: 3, 1: 1},
+        ("evaluation", "labeled"): {2: 2},
+        ("evaluation", "pool"): {1: 2, 3: 2},
+    }
+
+
+def test_several_evaluation_datasets_are_told_apart():
+    overlaps = found(texts("a"), None, {"evaluation one": texts("a"), "evaluation two": texts("b")})
+    assert overlaps == {("evaluation one", "labeled"): {0: 0}, ("evaluation two", "labeled"): {}}
+
+
+def write(folder, dataset, column):
+    """The same dataset with files instead of bytes."""
+    paths = []
+    for place, row in enumerate(dataset.with_format("arrow")[column].to_pylist()):
+        path = folder / f"{place}.bin"
+        path.write_bytes(row["bytes"])
+        paths.append({"bytes": None, "path": str(path)})
+    return datasets.Dataset.from_dict({column: paths}).cast_column(column, dataset.features[column])
+
+
+@pytest.mark.parametrize(("column", "make"), [("image", make_images), ("audio", make_sounds), ("text", make_texts)])
+@pytest.mark.parametrize("form", ["bytes", "files"])
+def test_images_sounds_and_texts_are_compared_by_content(tmp_path, column, make, form):
+    pool = make(24, 1)
+    labeled, test = pool.select([20, 3, 7]), datasets.concatenate_datasets([make(4, 5), pool.select([11, 12])])
+    if form == "files" and column != "text":
+        pool = write(tmp_path, pool, column)
+    result = find_duplicates(labeled, pool, {"evaluation": test}, column, 60.0)
+    places = {(o.name, o.other): o.places for o in result.overlaps}
+    if column != "text":  # some of the short texts are equal by chance
+        assert places[("labeled", "pool")] == {0: 20, 1: 3, 2: 7}
+        assert places[("evaluation", "pool")] == {4: 11, 5: 12}
+        assert places[("evaluation", "labeled")] == {}
+    assert len(places[("labeled", "pool")]) == 3 and {4, 5} <= places[("evaluation", "pool")].keys()
+    assert (result.share, result.unreadable) == (1.0, 0)
+
+
+def test_datasets_of_other_kinds_are_compared_too():
+    class Rows(torch.utils.data.Dataset):
+        def __init__(self, images):
+            self.images = images
+
+        def __len__(self):
+            return len(self.images)
+
+        def __getitem__(self, place):
+            return {"image": self.images[place]}
+
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 4, 4, 3), dtype=np.uint8)
+    for images in (list(pixels), [Image.fromarray(p) for p in pixels], [{"array": p} for p in pixels]):
+        result = find_duplicates(Rows(images[1:3]), Rows(images), {}, "image", 60.0)
+        assert result.overlaps[0].places == {0: 1, 1: 2}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a", "b"),
+        (b"a", b"b"),
+        (np.zeros(2, np.uint8), np.zeros(3, np.uint8)),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (Image.new("L", (2, 3)), Image.new("L", (3, 2))),
+        ([1, 2], [1, 3]),
+    ],
+    ids=["text", "bytes", "length", "shape", "size", "numbers"],
+)
+def test_digests_tell_contents_apart(first, second):
+    assert digest(first) == digest(first) != digest(second)
+    assert len(digest(first)) == len(digest(second)) == 16
+
+
+@pytest.mark.parametrize("value", [None, {"bytes": None, "path": "/nowhere/a.png"}, {}, object(), ["a", None]], ids=str)
+def test_what_cannot_be_read_is_counted_and_is_not_the_same_as_anything(value):
+    assert digest(value) is None
+
+
+def test_unreadable_examples_do_not_match_each_other():
+    missing = [{"bytes": None, "path": f"/nowhere/{i}.png"} for i in range(3)]
+    pool = datasets.Dataset.from_dict({"image": missing}).cast_column("image", datasets.Image())
+    result = find_duplicates(pool.select([0]), pool, {}, "image", 60.0)
+    assert (result.overlaps[0].places, result.unreadable) == ({}, 4)
+    assert "4 examples could not be read" in result.describe()
+
+
+IDS = {
+    "equal ids of equal examples decide": (["a", "b"], [7, 8], ["b", "x", "a"], [8, 9, 7], "index", {0: 2, 1: 0}),
+    "also where a text occurs twice": (["a", "b"], [7, 8], ["a", "b", "a"], [5, 8, 7], "index", {0: 2, 1: 1}),
+    "numbers of each split's own do not": (["a", "b"], [0, 1], ["x", "a"], [0, 1], "content", {0: 1}),
+    "ids without a common one do not": (["a", "b"], [0, 1], ["x", "a"], [2, 3], "content", {0: 1}),
+    "ids that occur twice do not": (["a", "b"], [0, 1], ["a", "b"], [0, 0], "content", {0: 0, 1: 1}),
+}
+
+
+@pytest.mark.parametrize(("mine", "my_ids", "other", "other_ids", "by", "places"), IDS.values(), ids=IDS)
+def test_an_id_column_decides_where_it_means_the_same(mine, my_ids, other, other_ids, by, places):
+    (overlap,) = find_duplicates(texts(*mine, index=my_ids), texts(*other, index=other_ids), {}, "text", 60.0).overlaps
+    assert (overlap.by, overlap.places) == (by, places)
+
+
+def test_the_search_ends_in_time_and_says_how_far_it_came(make_trainer, warnings):
+    labeled, pool = texts("a"), texts(*map(str, range(3000)))
+    result = find_duplicates(labeled, pool, {}, "text", 0.0)
+    assert result.share == 0.0
+    assert "0% of the examples looked at" in result.describe()
+    make_trainer(duplicate_check_seconds=1e-9, max_steps=1).train()
+    assert ["the search for duplicates looked at 0% of the examples in the 1e-09 s" in text for text in warnings] == [True]
+
+
+# ---- In the trainer ----
+
+
+def test_labeled_examples_in_the_pool_are_information_and_not_a_warning(make_trainer, images, warnings):
+    trainer = make_trainer(trainer={"train_dataset": images["unlabeled"].select(range(6))}, max_steps=1)
+    trainer.train()
+    assert warnings == []
+    for part in ("6 of 6 labeled in pool", "0 of 12 evaluation in labeled", "0 of 12 evaluation in pool (by content, "):
+        assert part in trainer.describe()
+
+
+def test_evaluation_examples_that_are_trained_on_are_warned_of(make_trainer, images, warnings):
+    test = datasets.concatenate_datasets([images["test"], images["labeled"].select([4]), images["unlabeled"].select([9, 2])])
+    make_trainer(trainer={"eval_dataset": test}, max_steps=1).train()
+    assert len(warnings) == 2
+    assert warnings[0].startswith(
+        "1 of 15 examples of the evaluation dataset are also among the labeled ones (evaluation 12 = labeled 4): the measured"
+    )
+    assert warnings[1].startswith(
+        "2 of 15 examples of the evaluation dataset are also in the unlabeled pool (evaluation 13 = pool 9): training sees them"
+    )
+
+
+def test_a_pool_that_is_never_read_is_not_searched(make_trainer, images, warnings):
+    given = {"eval_dataset": images["unlabeled"].select(range(3))}
+    make_trainer(trainer=given, algorithm="supervised", max_steps=1).train()
+    assert warnings == []
+
+
+def test_the_search_can_be_turned_off(make_trainer, images, warnings):
+    trainer = make_trainer(trainer={"eval_dataset": images["labeled"]}, duplicate_check_seconds=0, max_steps=1)
+    trainer.train()
+    assert warnings == [] and "duplicates" not in trainer.describe()
+
+
+def without_class(dataset, absent):
+    return dataset.filter(lambda label: label != absent, input_columns="label")
+
+
+def test_classes_without_labels_are_named(images, warnings):
+    check_classes(inspect_data(without_class(images["labeled"], 1), None, None))
+    assert [text[:56] for text in warnings] == ["1 of 3 classes have no labeled example (middle): the mod"]
+    check_classes(inspect_data(images["labeled"], None, None))
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_trains_though_a_class_has_no_labels(make_trainer, images, algorithm):
+    trainer = make_trainer(
+        trainer={"train_dataset": without_class(images["labeled"], 2)}, algorithm=algorithm, algorithm_kwargs=None, max_steps=2
+    )
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_a_labeled_set_smaller_than_the_batch_is_cycled(make_trainer, images):
+    trainer = make_trainer(trainer={"train_dataset": images["labeled"].select(range(3))}, per_device_train_batch_size=8)
+    batch = next(iter(trainer.get_train_dataloader()))
+    counts = torch.bincount(batch["labeled_index"])
+    assert sorted(counts.tolist()) == [2, 3, 3]
+    trainer.train()
+    assert trainer.state.global_step == 4
+
+
+def relabeled(dataset, names=None, labels=None):
+    labels = dataset["label"][:] if labels is None else labels
+    dataset = dataset.remove_columns("label").add_column("label", labels)
+    return dataset if names is None else dataset.cast_column("label", datasets.ClassLabel(names=names))
+
+
+EVALUATION = [
+    (
+        {"names": ["bright", "dark", "middle"]},
+        "classes are bright, dark, middle and the labeled dataset's dark, middle, bright",
+    ),
+    ({"labels": [-1] * 12}, r"evaluation dataset's labels run from -1 to -1; with 3 classes they must be in 0\.\.2"),
+    ({"labels": [3] * 12}, "labels run from 3 to 3"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), EVALUATION, ids=["other order", "no labels", "out of range"])
+def test_evaluation_labels_of_other_classes_are_refused_at_once(make_trainer, images, change, message):
+    with pytest.raises(ValueError, match=message) as error:
+        make_trainer(trainer={"eval_dataset": relabeled(images["test"], **change)})
+    assert "\n" not in str(error.value)
+
+
+def test_evaluation_labels_without_names_are_fine(make_trainer, images):
+    trainer = make_trainer(trainer={"eval_dataset": relabeled(images["test"])})
+    assert 0 <= trainer.evaluate()["eval_accuracy"] <= 1
