@@ -17,11 +17,9 @@ from typing import Any
 
 import datasets
 
+from .data import FILE_SUFFIXES
+
 DATA_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-MEDIA_FILES = {
-    "image": frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}),
-    "audio": frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"}),
-}
 MEDIA_NAMES = {"image": "images", "audio": "recordings"}
 MEDIA_FEATURES = {"image": lambda: datasets.Image(decode=False), "audio": lambda: datasets.Audio(decode=False)}
 # Which split of several is meant when none is named, by what the data are for.
@@ -67,7 +65,7 @@ def load_source(name: str, role: str, *, modality: str | None = None, input_colu
         return _load_file(path, role, input_column)
     if path.is_dir():
         return _load_folder(path, split, role, modality, input_column)
-    if path.suffix.lower() in {*DATA_FILES, ".txt", *MEDIA_FILES["image"], *MEDIA_FILES["audio"]} or name.startswith(
+    if path.suffix.lower() in {*DATA_FILES, ".txt", *FILE_SUFFIXES["image"], *FILE_SUFFIXES["audio"]} or name.startswith(
         (".", "/", "~")
     ):
         raise FileNotFoundError(f"there is no file or folder {name}")
@@ -126,6 +124,18 @@ def read_table(path: Path) -> datasets.Dataset:
     dataset = _load_dataset(str(path), "labeled", None, path=kind, data_files=glob_escape(path), **options)
     if len(dataset) == 0:
         raise ValueError(f"{path} has no rows; its columns are {', '.join(dataset.column_names) or 'none'}")
+    return _absolute_paths(dataset, path.parent)
+
+
+def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset:
+    """Columns of files' names are taken from the folder of the table, if the first of them is there."""
+    suffixes = {suffix for found in FILE_SUFFIXES.values() for suffix in found}
+    for name, feature in dataset.features.items():
+        first = dataset[0][name]
+        is_path = isinstance(feature, datasets.Value) and isinstance(first, str) and Path(first).suffix.lower() in suffixes
+        if is_path and (folder / first).is_file():
+            paths = [None if cell is None else str((folder / cell).absolute()) for cell in dataset[name][:]]
+            dataset = dataset.remove_columns(name).add_column(name, paths)
     return dataset
 
 
@@ -176,7 +186,7 @@ def _load_folder(path: Path, split: str | None, role: str, modality: str | None,
     files = list(walk(path))
     if not files:
         raise ValueError(f"the folder {path} is empty")
-    kinds = {kind: [file for file in files if file.suffix.lower() in suffixes] for kind, suffixes in MEDIA_FILES.items()}
+    kinds = {kind: [file for file in files if file.suffix.lower() in suffixes] for kind, suffixes in FILE_SUFFIXES.items()}
     present = [kind for kind, found in kinds.items() if found]
     if not present:
         if any(file.suffix.lower() in DATA_FILES for file in files):
@@ -189,8 +199,7 @@ def _load_folder(path: Path, split: str | None, role: str, modality: str | None,
     if len(present) > 1 and modality not in present:
         raise ValueError(f"the folder {path} holds images and recordings; give a folder with one of them")
     if modality not in (None, kind):
-        expected = MEDIA_NAMES.get(modality, "texts")
-        raise ValueError(f"the folder {path} holds {MEDIA_NAMES[kind]} and the labeled examples are {expected}")
+        raise ValueError(f"the folder {path} holds {MEDIA_NAMES[kind]}, and {MEDIA_NAMES.get(modality, 'texts')} are needed")
     ignored = len(files) - len(kinds[kind])
     notes = [f"{path}: {count(ignored, 'file')} that {'is' if ignored == 1 else 'are'} no {MEDIA_NAMES[kind]} ignored"]
     return Source(_media_dataset(path, kinds[kind], kind, role, input_column or kind), notes if ignored else [])

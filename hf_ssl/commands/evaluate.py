@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data import LABEL_COLUMNS
-from ..labels import label_map, label_values
+from ..labels import Classes, index_labels, read_labels
 from ..metrics import classification_metrics, confusion_matrix
 from ..report import class_table, confusion_text, draw_confusion, table
 from ..sources import count, load_source
@@ -37,8 +37,7 @@ def run(
         )
     labels = np.asarray(class_indices(dataset, label_column, classifier.names))
     column = input_columns(dataset, classifier.modality, columns, data)
-    base = Path(data).parent if Path(data).is_file() else None
-    values = cells(dataset, column, classifier.modality, base)
+    values = cells(dataset, column)
     from tqdm.auto import tqdm
 
     answers = list(tqdm(classifier(values), total=len(values), unit="example", disable=None, leave=False))
@@ -105,6 +104,16 @@ def class_indices(dataset, column: str, names: Sequence[str]) -> list[int]:
     if all(name == f"LABEL_{i}" for i, name in enumerate(names)):
         # A model saved without names: numbers are all that can be compared.
         names = [str(i) for i in range(len(names))]
-    values = label_values(dataset, column, "evaluation")
-    mapping = label_map(dataset, column, names, {name: i for i, name in enumerate(names)}, "evaluation")
-    return values if mapping is None else [mapping[value] for value in values]
+    labels = read_labels(dataset, column, "evaluation")
+    if None in labels:
+        raise ValueError(f"row {labels.index(None)} has no label in column {column!r}; evaluation needs a label in every row")
+    classes = Classes(list(names), {index: index for index in range(len(names))}, named=True)
+    try:
+        mapping = index_labels(labels, dataset.features[column], classes, "evaluation")
+    except ValueError:
+        known = {*names, *(range(len(names)))}
+        shown = sorted({str(label) for label in labels_by_name(dataset, column, labels) if label not in known})
+        raise ValueError(
+            f"the data have the label {shown[0]!r}, which is no class of the model; its classes are {shortened(names)}"
+        ) from None
+    return labels if mapping is None else [mapping[label] for label in labels]

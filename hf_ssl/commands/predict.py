@@ -10,10 +10,10 @@ from typing import Any
 
 import datasets
 
-from ..data import INPUT_COLUMNS, LABEL_COLUMNS
+from ..data import FILE_SUFFIXES, INPUT_COLUMNS, LABEL_COLUMNS
 from ..hub import PIPELINES
 from ..report import table
-from ..sources import DATA_FILES, MEDIA_FILES, MEDIA_NAMES, count, read_lines, read_table, walk
+from ..sources import DATA_FILES, MEDIA_NAMES, count, read_lines, read_table, walk
 from .pretrained import pipeline_task
 
 
@@ -127,7 +127,7 @@ def collect(inputs: Iterable[str], modality: str, columns: Sequence[str] | None)
     """
     items: list[Item] = []
     notes: list[str] = []
-    suffixes = MEDIA_FILES.get(modality, frozenset())
+    suffixes = FILE_SUFFIXES.get(modality, ())
     for name in inputs:
         path = Path(name)
         suffix = path.suffix.lower()
@@ -148,7 +148,7 @@ def collect(inputs: Iterable[str], modality: str, columns: Sequence[str] | None)
             items += [Item(name, row, line) for row, line in enumerate(lines)]
             if blank:
                 notes.append(f"{path}: {count(blank, 'empty line')} left out")
-        elif path.is_file() and modality != "text" and suffix not in {".txt", *MEDIA_FILES["image"], *MEDIA_FILES["audio"]}:
+        elif path.is_file() and modality != "text" and suffix not in {".txt", *FILE_SUFFIXES["image"], *FILE_SUFFIXES["audio"]}:
             # Whatever it is called: the decoder knows better.
             items.append(Item(name, None, name))
         elif path.is_file():
@@ -178,10 +178,7 @@ def input_columns(dataset: datasets.Dataset, modality: str, given: Sequence[str]
                 f"--column was given {len(given)} times; {modality} inputs have {'two' if modality == 'text' else 'one'}"
             )
         return list(given)
-    kind = {"image": datasets.Image, "audio": datasets.Audio, "text": datasets.Value}[modality]
-    found = [name for name, feature in dataset.features.items() if isinstance(feature, kind)]
-    if modality == "text":
-        found = [name for name in found if "string" in dataset.features[name].dtype and name not in LABEL_COLUMNS]
+    found = [name for name in dataset.column_names if name not in LABEL_COLUMNS and _holds(dataset, name, modality)]
     usual = [name for name in INPUT_COLUMNS[modality] if name in dataset.column_names]
     chosen = [name for name in usual if name in found] or usual or (found if len(found) == 1 else [])
     if not chosen:
@@ -189,23 +186,29 @@ def input_columns(dataset: datasets.Dataset, modality: str, given: Sequence[str]
     return chosen[:1]
 
 
-def cells(dataset: datasets.Dataset, columns: Sequence[str], modality: str, folder: Path | None = None) -> list[Any]:
-    """The values of the input column, undecoded; paths of files are taken from `folder` where they are relative to it."""
+def _holds(dataset: datasets.Dataset, name: str, modality: str) -> bool:
+    """Whether a column can be the input: texts, images or recordings, or the names of files of these."""
+    feature = dataset.features[name]
+    if isinstance(feature, datasets.Image | datasets.Audio):
+        return isinstance(feature, {"image": datasets.Image, "audio": datasets.Audio}.get(modality, ()))
+    if not isinstance(feature, datasets.Value) or "string" not in feature.dtype:
+        return False
+    return modality == "text" or str(dataset[0][name]).lower().endswith(FILE_SUFFIXES[modality])
+
+
+def cells(dataset: datasets.Dataset, columns: Sequence[str]) -> list[Any]:
+    """The values of the input column, undecoded; pairs where there are two."""
     for name in columns:
         feature = dataset.features[name]
         if isinstance(feature, datasets.Image | datasets.Audio) and feature.decode:
             dataset = dataset.cast_column(name, type(feature)(decode=False))
-    if len(columns) == 2:
-        return list(zip(*(dataset[name][:] for name in columns), strict=True))
-    values = dataset[columns[0]][:]
-    if modality == "text" or folder is None:
-        return values
-    return [str(folder / value) if isinstance(value, str) and (folder / value).is_file() else value for value in values]
+    values = [dataset[name][:] for name in columns]
+    return values[0] if len(columns) == 1 else list(zip(*values, strict=True))
 
 
 def _rows(path: Path, modality: str, columns: Sequence[str] | None) -> list[Item]:
     dataset = read_table(path)
-    values = cells(dataset, input_columns(dataset, modality, columns, str(path)), modality, path.parent)
+    values = cells(dataset, input_columns(dataset, modality, columns, str(path)))
     return [Item(str(path), row, value) for row, value in enumerate(values)]
 
 

@@ -25,17 +25,29 @@ def modalities(config) -> list[str]:
     return [modality for modality, mapping in MAPPINGS.items() if type(config) in mapping]
 
 
-def check_modality(model: str, modality: str) -> None:
-    """Raise a ValueError unless transformers has a classifier of this model's type for the modality."""
+def classified_by(model: str) -> list[str]:
+    """The modalities for which transformers has a classifier of this model's type.
+
+    Raises:
+        ValueError: if there is no such model, or none of its type classifies.
+    """
     config = load_config(model)
     able = modalities(config)
-    if modality in able:
-        return
-    kinds = " and ".join(WORDS[name] for name in able) or "neither images, texts nor recordings"
-    raise ValueError(
-        f"the labeled examples are {WORDS[modality]} and {model} ({config.model_type}) has no classification head for those, "
-        f"it classifies {kinds}; choose another --model, or another --input_column if {WORDS[modality]} are not what you meant"
-    )
+    if not able:
+        raise ValueError(
+            f"{model} ({config.model_type}) has no classification head for images, texts or recordings; choose another --model"
+        )
+    return able
+
+
+def check_modality(model: str, able: list[str], modality: str) -> None:
+    """Raise a ValueError unless the modality is among those of the model."""
+    if modality not in able:
+        kinds = " and ".join(WORDS[name] for name in able)
+        raise ValueError(
+            f"the labeled examples are {WORDS[modality]} and {model} classifies {kinds}; choose another --model, or another "
+            f"--input_column if {WORDS[modality]} are not what you meant"
+        )
 
 
 def load_config(model: str):

@@ -21,7 +21,7 @@ from ..models import load_classifier
 from ..report import draw_curves, result_of, results_table, write_results
 from ..trainer import SSLTrainer
 from .data import TrainData, load_train_data
-from .pretrained import check_modality, load_processor
+from .pretrained import check_modality, classified_by, load_processor
 
 # What the command sets otherwise than SSLConfig: something to see in ten places of any length of run.
 DEFAULTS = {
@@ -210,19 +210,22 @@ def run(arguments: list[str]) -> None:
     own, settings = parse(arguments)
     resolve_algorithm(settings["algorithm"])
     folder = Path(settings["output_dir"])
-    data = load_train_data(own, settings)
+    able = classified_by(own.model)
+    processor = load_processor(own.model, able[0]) if len(able) == 1 else None
+    data = load_train_data(own, settings, able[0] if len(able) == 1 else None, processor)
+    modality = data.summary.modality
+    if processor is None:
+        check_modality(own.model, able, modality)
+        processor = load_processor(own.model, modality)
     if data.test is None:
         settings["eval_strategy"] = "no"
-    settings.update(label_column=data.label_column, input_column=data.input_column)
     args = SSLConfig(**copy.deepcopy(settings))
-    check_modality(own.model, data.modality)
-    processor = load_processor(own.model, data.modality)
     main = args.process_index == 0
     if main:
         prepare_output(folder, own.resume, own.overwrite)
         for note in data.notes:
             print(note, flush=True)
-    shown = {**_changed(settings), "labeled": data.name, "base_model": _public(own.model), "model": "."}
+    shown = {**_shown(settings, args), "labeled": data.name, "base_model": _public(own.model), "model": "."}
     runs: list[dict] = []
     histories: dict[str, list[list[dict]]] = {}
     if own.baseline and settings["algorithm"] != "supervised":
@@ -241,27 +244,27 @@ def run(arguments: list[str]) -> None:
     if not main:
         return
     drawn = _draw(folder, histories, f"{data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled")
-    trainer.create_model_card(dataset=data.name)
+    trainer.create_model_card(dataset=data.hub_id)
     write_results(folder, runs, shown)
     if args.push_to_hub:
-        trainer.push_to_hub(dataset=data.name)
+        trainer.push_to_hub(dataset=data.hub_id)
     print("\n" + results_table(runs))
     if data.test is None:
         print("\nNothing was evaluated: give --test, or --test-fraction to put a part of the labeled examples aside.")
-    task = PIPELINES[data.modality]
+    task = PIPELINES[modality]
     print(
         f"\nWritten to {folder}: the model with its card (README.md), results.json{', curves.png' if drawn else ''}.\n"
         f"Use it:  hf-ssl predict {folder} INPUT ...\n"
         f"or:      from transformers import pipeline\n"
-        f'         pipeline("{task}", "{folder}")("{EXAMPLE_INPUTS[data.modality]}")'
+        f'         pipeline("{task}", "{folder}")("{EXAMPLE_INPUTS[modality]}")'
     )
 
 
 def _train(own: TrainArguments, args: SSLConfig, data: TrainData, processor, checkpoint: str | None):
     # The head starts from the same random weights in the baseline and in the run it is compared with.
     set_seed(args.seed)
-    model = load_classifier(own.model, data.modality, data.label_names)
-    if data.modality == "text" and model.config.pad_token_id is None:
+    model = load_classifier(own.model, data.summary.modality, data.summary.label_names)
+    if data.summary.modality == "text" and model.config.pad_token_id is None:
         model.config.pad_token_id = processor.pad_token_id
     trainer = SSLTrainer(
         model,
@@ -309,11 +312,17 @@ def _draw(folder: Path, histories: dict, title: str) -> bool:
     return True
 
 
-def _changed(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that are not TrainingArguments' or that differ from their defaults, as JSON can hold them."""
-    defaults = {f.name: f.default for f in dataclasses.fields(TrainingArguments)}
-    kept = {name: value for name, value in settings.items() if name not in PRIVATE and defaults.get(name, "?") != value}
-    kept |= {name: settings[name] for name in ("seed", "learning_rate", "per_device_train_batch_size", "weight_decay")}
+def _shown(settings: dict[str, Any], args: SSLConfig) -> dict[str, Any]:
+    """The semi-supervised settings, and those of TrainingArguments that differ from their defaults, as JSON can hold them."""
+    inherited = {f.name: f for f in dataclasses.fields(TrainingArguments)}
+    always = ("seed", "learning_rate", "lr_scheduler_type", "weight_decay", "per_device_train_batch_size", "max_steps")
+    kept = {}
+    for item in dataclasses.fields(SSLConfig):
+        default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+        ours = item.name not in inherited or item.name in always
+        if item.init and item.name not in PRIVATE and (ours or settings.get(item.name, default) != default):
+            kept[item.name] = settings.get(item.name, default)
+    kept["algorithm_kwargs"] = args.algorithm_kwargs
     return json.loads(json.dumps(kept, default=str))
 
 
