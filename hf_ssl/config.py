@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+BROKEN_FILES = ("skip", "error")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
 
 
@@ -30,8 +31,11 @@ class SSLConfig(TrainingArguments):
 
     **Where the data is and how views are made**
 
-    - `label_column`, `input_column`: found from the dataset's features when not given.
+    - `label_column`, `input_column`, `text_pair_column`: found from the dataset's features and the processor when not given.
+    - `on_broken_file`: what happens to files of the pool that cannot be read.
     - `image_size`, `crop_ratio`, `horizontal_flip`, `vertical_flip`, `strong_operations`, `color_operations`: image views.
+    - `max_length`, `augmentation_columns`, `delete_ratio`, `swap_ratio`, `mask_ratio`: text views.
+    - `max_length_seconds`, `strong_effects`: audio views.
 
     **Defaults of `TrainingArguments` that are changed here**
 
@@ -71,7 +75,22 @@ class SSLConfig(TrainingArguments):
         default=None, metadata={"help": "Column of the class; found from the dataset's features when not given."}
     )
     input_column: str | None = field(
-        default=None, metadata={"help": "Column of the input; found from the dataset's features when not given."}
+        default=None,
+        metadata={
+            "help": "Column of the input; found from the dataset's features and the processor when not given. Naming a raw "
+            "column makes views of it also where rows hold tensors (input_ids, pixel_values, ...)."
+        },
+    )
+    text_pair_column: str | None = field(
+        default=None, metadata={"help": "Column of the second text of a pair; usual names (premise, hypothesis) are found."}
+    )
+    on_broken_file: str = field(
+        default="skip",
+        metadata={
+            "help": "Files of the pool that are missing or broken: 'skip' puts other examples of the pool in their place and "
+            "logs how often (broken_files), 'error' stops with the file's name. Labeled and test files always stop.",
+            "choices": list(BROKEN_FILES),
+        },
     )
     image_size: int | None = field(
         default=None, metadata={"help": "Side of the square image views in pixels; the image processor's when not given."}
@@ -84,6 +103,31 @@ class SSLConfig(TrainingArguments):
     strong_operations: int = field(default=3, metadata={"help": "RandAugment operations of a strong image view, at least 1."})
     color_operations: bool = field(
         default=True, metadata={"help": "Let strong image views change colours; off for grey or coded images."}
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "Tokens of a text at most; the tokenizer's limit, or 512, when not given."}
+    )
+    augmentation_columns: list[str] = field(
+        default_factory=lambda: ["aug_0", "aug_1"],
+        metadata={
+            "help": "Columns of the pool with ready strong texts, such as back-translations; one is drawn at random. Rows "
+            "without any have words deleted, swapped and masked, which cannot be compared with USB's numbers."
+        },
+    )
+    delete_ratio: float = field(default=0.1, metadata={"help": "Share of words that a strong text view deletes, in [0, 1)."})
+    swap_ratio: float = field(
+        default=0.1, metadata={"help": "Exchanges of neighbouring words, per word, in a strong text view, in [0, 1)."}
+    )
+    mask_ratio: float = field(default=0.15, metadata={"help": "Share of tokens that a strong text view masks, in [0, 1)."})
+    max_length_seconds: float | None = field(
+        default=None,
+        metadata={
+            "help": "Length of an audio view in seconds, cropped at random from longer recordings, above 0; the longest of the "
+            "labeled recordings, but at most 10, when not given."
+        },
+    )
+    strong_effects: int = field(
+        default=2, metadata={"help": "Effects (gain, pitch, speed, reverberation) of a strong audio view, at least 0."}
     )
 
     max_steps: int = field(
@@ -111,7 +155,18 @@ class SSLConfig(TrainingArguments):
         self._refuse(self.ema_role not in EMA_ROLES, f"ema_role must be one of {', '.join(EMA_ROLES)}", self.ema_role)
         self._refuse(not 0 < self.crop_ratio <= 1, "crop_ratio must be in (0, 1]", self.crop_ratio)
         self._refuse(self.strong_operations < 1, "strong_operations must be at least 1", self.strong_operations)
+        self._refuse_wrong_views()
         self._refuse_what_breaks_joint_batches()
+
+    def _refuse_wrong_views(self):
+        modes = ", ".join(BROKEN_FILES)
+        self._refuse(self.on_broken_file not in BROKEN_FILES, f"on_broken_file must be one of {modes}", self.on_broken_file)
+        for name in ("delete_ratio", "swap_ratio", "mask_ratio"):
+            self._refuse(not 0 <= getattr(self, name) < 1, f"{name} must be in [0, 1)", getattr(self, name))
+        for name in ("max_length", "max_length_seconds", "image_size"):
+            value = getattr(self, name)
+            self._refuse(value is not None and value <= 0, f"{name} must be above 0", value)
+        self._refuse(self.strong_effects < 0, "strong_effects must be at least 0", self.strong_effects)
 
     def _refuse_what_breaks_joint_batches(self):
         """Settings of the Trainer under which a joint batch would be cut, reordered or its loss replaced, silently."""
