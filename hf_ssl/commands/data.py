@@ -123,8 +123,8 @@ def _with_rest(pool, rest: datasets.Dataset, columns: list[str], own) -> dataset
     missing = [name for name in columns if name not in pool.column_names]
     if missing:
         raise ValueError(
-            f"rows of {own.labeled} without a label join the pool, and {own.unlabeled} has no column {missing[0]!r}; its columns "
-            f"are {', '.join(pool.column_names)}: name it alike, or leave these rows out"
+            f"rows of {own.labeled} without a label join the pool, and {own.unlabeled} has no column {missing[0]!r}; name it "
+            f"alike, or leave these rows out; its columns are {', '.join(pool.column_names)}"
         )
     return datasets.concatenate_datasets([pool.select_columns(columns), rest.cast(pool.select_columns(columns).features)])
 

@@ -110,10 +110,6 @@ def class_indices(dataset, column: str, names: Sequence[str]) -> list[int]:
     classes = Classes(list(names), {index: index for index in range(len(names))}, named=True)
     try:
         mapping = index_labels(labels, dataset.features[column], classes, "evaluation")
-    except ValueError:
-        known = {*names, *(range(len(names)))}
-        shown = sorted({str(label) for label in labels_by_name(dataset, column, labels) if label not in known})
-        raise ValueError(
-            f"the data have the label {shown[0]!r}, which is no class of the model; its classes are {shortened(names)}"
-        ) from None
+    except ValueError as error:
+        raise ValueError(str(error).replace("the labeled dataset", "the model")) from None
     return labels if mapping is None else [mapping[label] for label in labels]
