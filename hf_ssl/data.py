@@ -159,7 +159,7 @@ def _find_input(labeled, given, pair, label_column, processor) -> tuple[str, tup
     able = processor_modalities(processor)
     for setting, name in (("input_column", given), ("text_pair_column", pair)):
         if name is not None:
-            _check_given(setting, name, columns)
+            _check_given(setting, name, labeled.column_names)
     found = {name: kinds for name in columns if (kinds := column_modalities(labeled, name))}
     if given is not None:
         found = {given: found.get(given, ("text",))}

@@ -53,7 +53,7 @@ def prepare(dataset: Any, data: DataSummary, what: str, *, label: bool = True, f
     if as_given:
         return dataset if recode is None else Rows(dataset, label_column=data.label_column, label_index=recode)
     raw = undecoded(raw, data.input_columns)
-    for column in data.input_columns if files else ():
+    for column in data.input_columns if files and data.modality != "text" else ():
         if (path := missing_file(raw, column)) is not None:
             raise ValueError(f"the {what} dataset names {path}, and there is no such file")
     if tensors is None and recode is None:

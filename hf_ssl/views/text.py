@@ -98,6 +98,8 @@ class TextViews:
             max_length = limit if 0 < limit <= _LONGEST_BELIEVED else _DEFAULT_MAX_LENGTH
         if max_length < 1:
             raise ValueError(f"max_length={max_length} leaves no room for a token")
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            raise ValueError(f"the {type(tokenizer).__name__} knows no word: its files are missing; load that of the model")
         if tokenizer.pad_token is None:
             raise ValueError(
                 "the tokenizer has no padding token; set tokenizer.pad_token = tokenizer.eos_token "
