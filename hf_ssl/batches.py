@@ -16,6 +16,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from .views import BrokenExampleError
+from .views.seeds import global_seeds
+
+# Numbers of the random streams of a draw that are not views: see `ExampleKey.generator`.
+_REPLACEMENT, _TRANSFORM = 127, 126
+# So many examples of the pool in a row that cannot be read are no accident.
+_MOST_BROKEN = 20
+
 
 @dataclass
 class SSLBatch:
@@ -132,15 +140,30 @@ class ViewDataset(Dataset):
         label_column: column of `labeled` with the class; read from `unlabeled` too where it is there, only to measure the
             accuracy of pseudo-labels.
         seed: of all random draws.
+        skip_broken: put another example of the pool, drawn at random, in the place of one that cannot be read. Its item says
+            so: "key" is that of the other, "broken" lists the positions that could not be read.
+
+    Raises:
+        BrokenExampleError: for labeled examples that cannot be read, and for those of the pool unless `skip_broken`.
     """
 
-    def __init__(self, labeled, unlabeled, views, names: Mapping[str, str], label_column: str, seed: int = 0):
+    def __init__(
+        self,
+        labeled,
+        unlabeled,
+        views,
+        names: Mapping[str, str],
+        label_column: str,
+        seed: int = 0,
+        skip_broken: bool = False,
+    ):
         self.labeled, self.unlabeled = labeled, unlabeled
         self.views = views
         self.labeled_names = {"labeled": "weak", **{n: k for n, k in names.items() if n == "labeled_strong"}}
         self.unlabeled_names = {name: kind for name, kind in names.items() if name not in self.labeled_names}
         self.label_column = label_column
         self.seed = seed
+        self.skip_broken = skip_broken
 
     def __len__(self) -> int:
         return len(self.labeled) + len(self.unlabeled)
@@ -153,7 +176,8 @@ class ViewDataset(Dataset):
             (False, self.unlabeled, self.unlabeled_names),
         ):
             # The baseline has no unlabeled views: its pool is never read, and costs nothing.
-            places = [place for place, key in enumerate(keys) if key.labeled is labeled] if names else []
+            fetched = bool(names) and not _is_random(dataset)
+            places = [place for place, key in enumerate(keys) if key.labeled is labeled] if fetched else []
             rows.update(zip(places, fetch_rows(dataset, [keys[place].index for place in places]), strict=True))
         return [self._item(key, rows.get(place)) for place, key in enumerate(keys)]
 
@@ -161,14 +185,45 @@ class ViewDataset(Dataset):
         return self.__getitems__([key])[0]
 
     def _item(self, key: ExampleKey, row: Mapping[str, Any] | None) -> dict[str, Any]:
-        item: dict[str, Any] = {"key": key}
-        if row is None:
-            return item
-        names = self.labeled_names if key.labeled else self.unlabeled_names
-        item["label"] = row.get(self.label_column)
+        if not (self.labeled_names if key.labeled else self.unlabeled_names):
+            return {"key": key}
+        source, generator, first, broken = key, None, None, []
+        while True:
+            try:
+                item = self._views(key, source, row)
+            except BrokenExampleError as error:
+                first = first or error
+                broken.append(source.index)
+                if key.labeled or not self.skip_broken:
+                    what = "labeled" if key.labeled else "unlabeled"
+                    raise BrokenExampleError(f"row {key.index} of the {what} dataset: {error}") from error
+                if len(broken) == _MOST_BROKEN:
+                    raise BrokenExampleError(
+                        f"{_MOST_BROKEN} examples of the unlabeled dataset in a row cannot be read; the first, row "
+                        f"{broken[0]}: {first}"
+                    ) from first
+                generator = generator or key.generator(self.seed, _REPLACEMENT)
+                source, row = key._replace(index=int(generator.integers(len(self.unlabeled)))), None
+            else:
+                return {**item, "broken": broken} if broken else item
+
+    def _views(self, key: ExampleKey, source: ExampleKey, row: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The views of `source`, with the random numbers of `key`."""
+        names, dataset = (self.labeled_names, self.labeled) if key.labeled else (self.unlabeled_names, self.unlabeled)
+        if row is None and _is_random(dataset):
+            with global_seeds(key.generator(self.seed, _TRANSFORM)):
+                row = dataset[source.index]
+        elif row is None:
+            row = dataset[source.index]
+        item: dict[str, Any] = {"key": source, "label": row.get(self.label_column)}
         for number, (name, kind) in enumerate(names.items()):
             item[name] = self.views(kind, row, key.generator(self.seed, number))
         return item
+
+
+def _is_random(dataset) -> bool:
+    """Whether reading a row may draw random numbers, in a transform of the user's own."""
+    return getattr(dataset, "transformed", False)
 
 
 def fetch_rows(dataset, indices: Sequence[int]) -> list[Mapping[str, Any]]:
@@ -185,7 +240,12 @@ class SSLCollator:
 
     Args:
         views: its `collate(list)` stacks the views of one name into model keywords.
+
+    Raises:
+        ValueError: if the views of one batch are images of different sizes.
     """
+
+    _NO_VIEWS = ("key", "label", "broken")
 
     def __init__(self, views):
         self.views = views
@@ -197,8 +257,8 @@ class SSLCollator:
             "labels": torch.tensor([int(item["label"]) for item in labeled]),
             "labeled_index": torch.tensor([item["key"].index for item in labeled]),
             "unlabeled_index": torch.tensor([item["key"].index for item in unlabeled]),
-            "labeled": {name: self._stack(labeled, name) for name in labeled[0] if name not in ("key", "label")},
-            "unlabeled": {name: self._stack(unlabeled, name) for name in unlabeled[0] if name not in ("key", "label")},
+            "labeled": {name: self._stack(labeled, name) for name in labeled[0] if name not in self._NO_VIEWS},
+            "unlabeled": {name: self._stack(unlabeled, name) for name in unlabeled[0] if name not in self._NO_VIEWS},
         }
         hidden = [item.get("label") for item in unlabeled]
         if all(label is not None for label in hidden):
@@ -206,7 +266,19 @@ class SSLCollator:
         if "rotated" in unlabeled[0]:
             turns = [item["rotated"][1] for item in unlabeled]
             batch["rotation_labels"] = torch.tensor(turns)
+        broken = [index for item in unlabeled for index in item.get("broken", ())]
+        if broken:
+            batch["broken_index"] = torch.tensor(broken)
+        self._check_sizes({**batch["labeled"], **batch["unlabeled"]})
         return batch
+
+    @staticmethod
+    def _check_sizes(views: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        # Sequences are padded to one length; images of two sizes would fail deep inside the model.
+        sizes = {name: tuple(view["pixel_values"].shape[1:]) for name, view in views.items() if "pixel_values" in view}
+        if len(set(sizes.values())) > 1:
+            shown = ", ".join(f"{name} {' x '.join(map(str, size))}" for name, size in sizes.items())
+            raise ValueError(f"the views of one batch are images of different sizes: {shown}; make them equal (image_size)")
 
     def _stack(self, items, name):
         values = [item[name] for item in items]
@@ -228,13 +300,20 @@ class SSLCollator:
 
 
 class EvaluationCollator:
-    """Rows of an evaluation dataset -> model keywords, with "labels" where the rows have them. Picklable."""
+    """Rows of an evaluation dataset -> model keywords, with "labels" where the rows have them. Picklable.
+
+    Raises:
+        BrokenExampleError: if a row cannot be read.
+    """
 
     def __init__(self, views, label_column: str):
         self.views, self.label_column = views, label_column
 
     def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = self.views.collate([self.views.evaluation(row) for row in rows])
-        if self.label_column in rows[0]:
+        try:
+            batch = self.views.collate([self.views.evaluation(row) for row in rows])
+        except BrokenExampleError as error:
+            raise BrokenExampleError(f"in the evaluation dataset: {error}") from error
+        if rows[0].get(self.label_column) is not None:
             batch["labels"] = torch.tensor([int(row[self.label_column]) for row in rows])
         return batch

@@ -79,30 +79,6 @@ def check_classes(data: DataSummary) -> None:
         )
 
 
-def check_evaluation_labels(dataset: Any, name: str, data: DataSummary) -> None:
-    """Compare the classes of an evaluation dataset with those of the labeled one.
-
-    Raises:
-        ValueError: if its classes have other names or another order, or if a label is not an index of a class: measured
-            accuracies would be wrong, or the evaluation fail in the middle of the training.
-    """
-    feature = (getattr(dataset, "features", None) or {}).get(data.label_column)
-    if feature is None or not isinstance(dataset, datasets.Dataset) or len(dataset) == 0:
-        return
-    numbered = data.label_names == [str(index) for index in range(len(data.label_names))]
-    if isinstance(feature, datasets.ClassLabel) and not numbered and list(feature.names) != data.label_names:
-        raise ValueError(
-            f"the {name} dataset's classes are {_some(feature.names)} and the labeled dataset's {_some(data.label_names)}; "
-            f"give both the same, e.g. with dataset.align_labels_with_mapping({{name: index, ...}}, {data.label_column!r})"
-        )
-    labels = np.asarray(dataset[data.label_column][:])
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= len(data.label_names):
-        raise ValueError(
-            f"the {name} dataset's labels run from {labels.min()} to {labels.max()}; with {len(data.label_names)} classes they "
-            f"must be in 0..{len(data.label_names) - 1}"
-        )
-
-
 def check_run(trainer) -> Duplicates | None:
     """What is looked at when a training starts, on the main process: classes without labels, and duplicates."""
     check_classes(trainer.data)

@@ -28,14 +28,90 @@ def build_parser() -> argparse.ArgumentParser:
     quickstart.add_argument("--output-dir", default="ssl-quickstart", metavar="DIR", help="folder to write to")
     quickstart.set_defaults(run=run_quickstart)
 
+    # Its options are SSLConfig's and need transformers: they are read by hf_ssl.commands.train, after this parser.
+    train = commands.add_parser(
+        "train",
+        add_help=False,
+        help="train on your own files: few labeled, many unlabeled",
+        description="Train a classifier on few labeled and many unlabeled images, texts or recordings.",
+    )
+    train.set_defaults(run=None)
+
+    predict = commands.add_parser(
+        "predict",
+        formatter_class=defaults,
+        help="classify files, folders and tables with a trained model",
+        description="Classify images, recordings or texts with a model, through transformers.pipeline. What cannot be read "
+        "stands in the table with its error.",
+    )
+    predict.add_argument("model", help="folder or Hub id of a classifier, such as the output of `hf-ssl train`")
+    predict.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="an image or recording; a folder of them, of any nesting; a CSV, TSV, JSON, JSON Lines or Parquet file; a .txt "
+        "with one text a line; a text in quotes",
+    )
+    predict.add_argument("--output", metavar="FILE.csv", help="write the table to this file instead of showing it")
+    predict.add_argument("--top", type=int, default=1, metavar="K", help="the K most probable classes of each input")
+    _add_column_options(predict)
+    predict.set_defaults(run=run_predict)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        formatter_class=defaults,
+        help="measure a trained model on labeled data",
+        description="Accuracy, balanced accuracy, precision, recall, F1 and the confusion matrix of a model on labeled data. "
+        "Classes are matched by name.",
+    )
+    evaluate.add_argument("model", help="folder or Hub id of a classifier, such as the output of `hf-ssl train`")
+    evaluate.add_argument(
+        "data",
+        help="labeled data as for `hf-ssl train --test`: a file, a folder with a folder for each class, or a Hub dataset",
+    )
+    evaluate.add_argument("--label-column", metavar="NAME", help="column of the class; found by its name when not given")
+    evaluate.add_argument(
+        "--output-dir", metavar="DIR", help="also write evaluation.json, predictions.csv and confusion_matrix.png there"
+    )
+    _add_column_options(evaluate)
+    evaluate.set_defaults(run=run_evaluate)
+
     algorithms = commands.add_parser(
         "algorithms",
-        help="list the algorithms, or describe one",
+        help="list the algorithms, describe one, or recommend some",
         description="Without a name: each algorithm with its paper, views and settings. With a name: its formula and defaults.",
     )
     algorithms.add_argument("name", nargs="?", help="describe this algorithm")
+    algorithms.add_argument(
+        "--recommend", action="store_true", help="which one for which modality, label count and budget, from USB's tables"
+    )
     algorithms.set_defaults(run=run_algorithms)
     return parser
+
+
+def _add_column_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--column",
+        action="append",
+        metavar="NAME",
+        help="column of the input in a table, found by its name when not given; twice for pairs of texts",
+    )
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="inputs in one call of the model")
+    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0; the fastest there is when not given")
+
+
+def run_predict(args) -> None:
+    """`hf-ssl predict MODEL INPUT...`"""
+    from .commands.predict import run
+
+    run(args.model, args.inputs, args.output, args.top, args.column, args.batch_size, args.device)
+
+
+def run_evaluate(args) -> None:
+    """`hf-ssl evaluate MODEL DATA`"""
+    from .commands.evaluate import run
+
+    run(args.model, args.data, args.label_column, args.column, args.output_dir, args.batch_size, args.device)
 
 
 def run_quickstart(args) -> None:
@@ -52,6 +128,11 @@ def run_quickstart(args) -> None:
 
 def run_algorithms(args) -> None:
     """`hf-ssl algorithms [NAME]`."""
+    if args.recommend:
+        from .recommend import recommendation
+
+        print(recommendation())
+        return
     from .algorithms import ALGORITHMS, resolve_algorithm
     from .report import describe_algorithm, table
 
@@ -78,9 +159,16 @@ def _check_writable(folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; wrong input is one line on standard error and exit status 2."""
-    args = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    training = arguments[:1] == ["train"]
+    args = None if training else build_parser().parse_args(arguments)
     try:
-        args.run(args)
+        if training:
+            from .commands.train import run
+
+            run(arguments[1:])
+        else:
+            args.run(args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         if os.environ.get("HF_SSL_TRACEBACK"):
             raise

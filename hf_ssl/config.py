@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 from .forward import BATCH_NORM_VIEWS
 
 LR_SCHEDULES = ("trainer", "cosine_7_16")
+BROKEN_FILES = ("skip", "error")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
 
 
@@ -43,8 +44,11 @@ class SSLConfig(TrainingArguments):
 
     **Where the data is and how views are made**
 
-    - `label_column`, `input_column`: found from the dataset's features when not given.
+    - `label_column`, `input_column`, `text_pair_column`: found from the dataset's features and the processor when not given.
+    - `on_broken_file`: what happens to files of the pool that cannot be read.
     - `image_size`, `crop_ratio`, `horizontal_flip`, `vertical_flip`, `strong_operations`, `color_operations`: image views.
+    - `max_length`, `augmentation_columns`, `delete_ratio`, `swap_ratio`, `mask_ratio`: text views.
+    - `max_length_seconds`, `strong_effects`: audio views.
 
     **What is looked out for**
 
@@ -116,7 +120,22 @@ class SSLConfig(TrainingArguments):
         default=None, metadata={"help": "Column of the class; found from the dataset's features when not given."}
     )
     input_column: str | None = field(
-        default=None, metadata={"help": "Column of the input; found from the dataset's features when not given."}
+        default=None,
+        metadata={
+            "help": "Column of the input; found from the dataset's features and the processor when not given. Naming a raw "
+            "column makes views of it also where rows hold tensors (input_ids, pixel_values, ...)."
+        },
+    )
+    text_pair_column: str | None = field(
+        default=None, metadata={"help": "Column of the second text of a pair; usual names (premise, hypothesis) are found."}
+    )
+    on_broken_file: str = field(
+        default="skip",
+        metadata={
+            "help": "Files of the pool that are missing or broken: 'skip' puts other examples of the pool in their place and "
+            "logs how often (broken_files), 'error' stops with the file's name. Labeled and test files always stop.",
+            "choices": list(BROKEN_FILES),
+        },
     )
     image_size: int | None = field(
         default=None, metadata={"help": "Side of the square image views in pixels; the image processor's when not given."}
@@ -144,6 +163,31 @@ class SSLConfig(TrainingArguments):
             "help": "Seconds at most to search, at the start, for examples that are in more than one of the labeled, unlabeled "
             "and evaluation datasets (50,000 small images take about one); 0: no search."
         },
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "Tokens of a text at most; the tokenizer's limit, or 512, when not given."}
+    )
+    augmentation_columns: list[str] = field(
+        default_factory=lambda: ["aug_0", "aug_1"],
+        metadata={
+            "help": "Columns of the pool with ready strong texts, such as back-translations; one is drawn at random. Rows "
+            "without any have words deleted, swapped and masked, which cannot be compared with USB's numbers."
+        },
+    )
+    delete_ratio: float = field(default=0.1, metadata={"help": "Share of words that a strong text view deletes, in [0, 1)."})
+    swap_ratio: float = field(
+        default=0.1, metadata={"help": "Exchanges of neighbouring words, per word, in a strong text view, in [0, 1)."}
+    )
+    mask_ratio: float = field(default=0.15, metadata={"help": "Share of tokens that a strong text view masks, in [0, 1)."})
+    max_length_seconds: float | None = field(
+        default=None,
+        metadata={
+            "help": "Length of an audio view in seconds, cropped at random from longer recordings, above 0; the longest of the "
+            "labeled recordings, but at most 10, when not given."
+        },
+    )
+    strong_effects: int = field(
+        default=2, metadata={"help": "Effects (gain, pitch, speed, reverberation) of a strong audio view, at least 0."}
     )
 
     max_steps: int = field(
@@ -192,6 +236,7 @@ class SSLConfig(TrainingArguments):
         self._refuse(
             self.duplicate_check_seconds < 0, "duplicate_check_seconds must be at least 0", self.duplicate_check_seconds
         )
+        self._refuse_wrong_views()
         self._refuse_what_breaks_joint_batches()
         if self.global_batch_size is not None:
             parts = self.world_size * self.gradient_accumulation_steps
@@ -215,6 +260,16 @@ class SSLConfig(TrainingArguments):
                 "need whole models. Use several GPUs with `accelerate launch --multi_gpu` (DDP), and for memory bf16=True, "
                 "gradient_checkpointing=True or a PEFT model",
             )
+
+    def _refuse_wrong_views(self):
+        modes = ", ".join(BROKEN_FILES)
+        self._refuse(self.on_broken_file not in BROKEN_FILES, f"on_broken_file must be one of {modes}", self.on_broken_file)
+        for name in ("delete_ratio", "swap_ratio", "mask_ratio"):
+            self._refuse(not 0 <= getattr(self, name) < 1, f"{name} must be in [0, 1)", getattr(self, name))
+        for name in ("max_length", "max_length_seconds", "image_size"):
+            value = getattr(self, name)
+            self._refuse(value is not None and value <= 0, f"{name} must be above 0", value)
+        self._refuse(self.strong_effects < 0, "strong_effects must be at least 0", self.strong_effects)
 
     def _refuse_what_breaks_joint_batches(self):
         """Settings of the Trainer under which a joint batch would be cut, reordered or its loss replaced, silently."""

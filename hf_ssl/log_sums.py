@@ -9,7 +9,7 @@ class LogSums:
     """Sums and counts since the last log line, kept on the device: no step waits to read a number.
 
     Args of `values`: name -> [2], the sum of a term or metric over the batches, and how many there were; for
-    `pseudo_label_accuracy` the weight of the right pseudo-labels, and that of all.
+    `pseudo_label_accuracy` the weight of the right pseudo-labels, and that of all; 0 for what is only counted.
     """
 
     def __init__(self):
@@ -34,6 +34,10 @@ class LogSums:
         if weight.shape == labels.shape:
             self._add("pseudo_label_accuracy", torch.stack([(weight * (labels == hidden_labels)).sum(), weight.sum()]))
 
+    def count(self, name: str, number: int, device: torch.device) -> None:
+        """Add to a number that is only counted, such as files that were skipped; `means` gives its sum, where above 0."""
+        self._add(name, torch.tensor([float(number), 0.0], device=device))
+
     def _add(self, name: str, value: torch.Tensor) -> None:
         self.values[name] = self.values[name] + value if name in self.values else value
 
@@ -43,7 +47,9 @@ class LogSums:
             return {}
         totals = accelerator.reduce(torch.stack(list(self.values.values())), reduction="sum").tolist()
         # A mean over no example (no pseudo-label passed the threshold) is left out rather than shown as 0.
-        return {name: total / count for name, (total, count) in zip(self.values, totals, strict=True) if count > 0}
+        means = {name: total / count for name, (total, count) in zip(self.values, totals, strict=True) if count > 0}
+        counted = {name: int(total) for name, (total, count) in zip(self.values, totals, strict=True) if total > 0 == count}
+        return means | counted
 
     def clear(self) -> None:
         self.values = {}

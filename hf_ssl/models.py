@@ -1,9 +1,19 @@
 """Loading a classifier, whichever way the user names it."""
 
+from typing import Any
+
 import torch
 from torch import nn
-from transformers import AutoModelForAudioClassification, AutoModelForImageClassification, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForAudioClassification,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+)
 from transformers.utils import logging
+
+from .data import DataSummary
+from .rows import MODEL_INPUTS
 
 logger = logging.get_logger(__name__)
 
@@ -14,26 +24,76 @@ AUTO_MODELS = {
 }
 
 
-def load_classifier(model: str | nn.Module, modality: str, label_names: list[str]) -> nn.Module:
-    """A classifier with a head for these classes.
+def load_processor(model: str) -> Any:
+    """The tokenizer, image processor or feature extractor that is stored with a model.
+
+    Args:
+        model: Hub id or local path.
+
+    Raises:
+        ValueError: if there is none; the message says which to give.
+    """
+    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
+
+    for kind in (AutoImageProcessor, AutoFeatureExtractor, AutoTokenizer):
+        try:
+            processor = kind.from_pretrained(model)
+            # Where the files are missing, transformers may make a tokenizer that knows special tokens alone.
+            if kind is not AutoTokenizer or len(processor) > len(processor.all_special_ids):
+                return processor
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError):
+            continue
+    raise ValueError(
+        f"{model} has no tokenizer, image processor or feature extractor; give that of the model it was trained from as "
+        "processing_class"
+    )
+
+
+def class_names(model: Any) -> list[str] | None:
+    """Names of the classes of a model that was given as an object, in the order of their indices; their numbers where it
+    has no names. None without a model or its config."""
+    config = getattr(model, "config", None)
+    if isinstance(model, str) or getattr(config, "num_labels", None) is None:
+        return None
+    if _is_unnamed(config):
+        return [str(index) for index in range(config.num_labels)]
+    return [config.id2label[index] for index in range(config.num_labels)]
+
+
+def _is_unnamed(config) -> bool:
+    return set(config.id2label.values()) == {f"LABEL_{index}" for index in range(config.num_labels)}
+
+
+def load_classifier(model: str | nn.Module, data: DataSummary) -> nn.Module:
+    """A classifier with a head for the data's classes, named after them.
 
     Args:
         model: Hub id or local path, loaded with the modality's auto class and a head of the right size; or a model, which
-            is used as it is after a check of its size.
-        modality: "image", "text" or "audio".
-        label_names: names of the classes, in the order of their indices.
+            is used as it is after a check of its modality and size.
+        data: modality and classes.
 
     Raises:
-        ValueError: if a given model's head has another number of classes.
+        ValueError: if it is a model of another modality, has no class for classification, or if a given model's head has
+            another number of classes.
     """
-    names = dict(enumerate(label_names))
+    names = dict(enumerate(data.label_names))
+    ids = {name: index for index, name in names.items()}
+    what = f"{data.modality} classification"
     if isinstance(model, str):
-        model = AUTO_MODELS[modality].from_pretrained(
-            model,
-            num_labels=len(names),
-            id2label=names,
-            label2id={name: index for index, name in names.items()},
-            ignore_mismatched_sizes=True,
+        config = AutoConfig.from_pretrained(model)
+        if type(config) not in AUTO_MODELS[data.modality]._model_mapping:
+            raise ValueError(
+                f"{model} is a {config.model_type} model, and transformers has no {what} with it; the data are "
+                f"{data.modality}s: choose {'a text' if data.modality == 'text' else f'an {data.modality}'} model"
+            )
+        model = AUTO_MODELS[data.modality].from_pretrained(
+            model, num_labels=len(names), id2label=names, label2id=ids, ignore_mismatched_sizes=True
+        )
+    main_input = getattr(model, "main_input_name", None)
+    if MODEL_INPUTS.get(main_input, data.modality) != data.modality:
+        raise ValueError(
+            f"{type(model).__name__} takes {main_input}, so it is a model for {MODEL_INPUTS[main_input]}, and the data are "
+            f"{data.modality} (column {data.input_column or data.model_inputs[0]!r}); use a model for {what}"
         )
     config = getattr(model, "config", None)
     size = getattr(config, "num_labels", len(names))
@@ -42,8 +102,8 @@ def load_classifier(model: str | nn.Module, modality: str, label_names: list[str
             f"the model predicts {size} classes and the labeled dataset has {len(names)}; load it with "
             f"num_labels={len(names)}, or give SSLTrainer its Hub id or path instead"
         )
-    if config is not None and set(config.id2label.values()) == {f"LABEL_{i}" for i in range(size)}:
-        config.id2label, config.label2id = names, {name: index for index, name in names.items()}
+    if config is not None and (data.classes.named or _is_unnamed(config)):
+        config.id2label, config.label2id = names, ids
     mend_batch_norm_momentum(model)
     return model
 

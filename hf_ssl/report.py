@@ -112,6 +112,33 @@ def results_table(runs: list[dict]) -> str:
     return table(["algorithm", "seeds", "test accuracy", "seconds a seed", "mask ratio", "pseudo-label accuracy"], rows)
 
 
+def result_of(trainer, seconds: float, best_split: str = "test") -> dict:
+    """The row of a finished training for `results.json`.
+
+    Accuracies are shares in 0..1: `test_accuracy` of the last evaluation, `best_accuracy` of the best one, which `best_split`
+    chose. What was not measured is None.
+    """
+    history = trainer.state.log_history
+    accuracies = [row["eval_accuracy"] for row in history if "eval_accuracy" in row]
+
+    def last(key):
+        return next((row[key] for row in reversed(history) if key in row), None)
+
+    return {
+        "algorithm": trainer.algorithm_name,
+        "seed": trainer.args.seed,
+        "test_accuracy": accuracies[-1] if accuracies else None,
+        "best_accuracy": max(accuracies, default=None),
+        "best_split": best_split if accuracies else None,
+        "num_labeled": len(trainer.train_dataset),
+        "num_unlabeled": len(trainer.unlabeled_dataset),
+        "steps": trainer.state.global_step,
+        "seconds": round(seconds, 1),
+        "mask_ratio": last("mask_ratio"),
+        "pseudo_label_accuracy": last("pseudo_label_accuracy"),
+    }
+
+
 def write_results(folder: Path, runs: list[dict], settings: dict) -> Path:
     """Write `results.json`: {"runs", "settings", "versions"}; whole or not at all."""
     path = folder / "results.json"
@@ -160,5 +187,63 @@ def draw_curves(path: Path, histories: dict[str, list[list[dict]]], title: str) 
         if shown:
             axis.legend(loc="lower right", frameon=False)
     figure.suptitle(title, fontsize=12)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def class_table(counts: np.ndarray, names: list[str]) -> str:
+    """Examples, recall, precision and F1 of each class, from a confusion matrix [C, C] (row true, column predicted)."""
+    hits, true, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+
+    def percent(part, whole):
+        return f"{100 * part / whole:.1f} %" if whole else "-"
+
+    rows = [
+        [
+            name,
+            f"{true[i]:,}",
+            percent(hits[i], true[i]),
+            percent(hits[i], predicted[i]),
+            percent(2 * hits[i], true[i] + predicted[i]),
+        ]
+        for i, name in enumerate(names)
+    ]
+    return table(["class", "examples", "recall", "precision", "F1"], rows)
+
+
+def confusion_text(counts: np.ndarray, names: list[str], largest: int = 15) -> str:
+    """The confusion matrix [C, C] as text; with more than `largest` classes the ten most frequent confusions instead."""
+    if len(names) <= largest:
+        short = [name if len(name) <= 12 else name[:11] + "…" for name in names]
+        rows = [[name, *(str(n) if n else "." for n in row)] for name, row in zip(short, counts, strict=True)]
+        return "Confusion matrix (rows: true class, columns: predicted)\n" + table(["", *short], rows)
+    wrong = counts - np.diag(counts.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:10]
+    pairs = [np.unravel_index(place, wrong.shape) for place in order if wrong.flat[place]]
+    rows = [[names[true], names[guess], f"{wrong[true, guess]:,} of {counts[true].sum():,}"] for true, guess in pairs]
+    return "Most frequent confusions\n" + table(["true class", "predicted", "examples"], rows, left=True)
+
+
+def draw_confusion(path: Path, counts: np.ndarray, names: list[str]) -> None:
+    """Draw the confusion matrix [C, C]: shades are shares of the true class, numbers (up to 20 classes) are counts."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    side = min(3.0 + 0.42 * len(names), 16.0)
+    figure, axis = plt.subplots(figsize=(side + 1, side), layout="constrained")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    size = 9 if len(names) <= 20 else 5
+    axis.set_xticks(range(len(names)), names, rotation=90 if len(names) > 6 else 0, fontsize=size)
+    axis.set_yticks(range(len(names)), names, fontsize=size)
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("true class")
+    if len(names) <= 20:
+        for (row, column), number in np.ndenumerate(counts):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, f"{number:,}" if number else "", ha="center", va="center", color=color, fontsize=8)
+    figure.colorbar(picture, label="share of the true class", shrink=0.8)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -17,17 +17,19 @@ from . import optimization
 from . import state as checkpoint_files
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
 from .batches import EvaluationCollator, JointBatchSampler, SSLCollator, ViewDataset
-from .checks import Duplicates, check_evaluation_labels, check_run
+from .checks import Duplicates, check_run
 from .config import SSLConfig
-from .data import check_columns, inspect_data, undecoded
+from .data import inspect_data
 from .distributed import average_gradients
 from .ema import ModelEma
 from .forward import ModelForward, find_head
 from .log_sums import LogSums
 from .metrics import compute_metrics as default_metrics
-from .models import class_frequencies, load_classifier
+from .models import class_frequencies, class_names, load_classifier, load_processor
+from .prepare import prepare, prepare_evaluation, prepare_pool
 from .report import describe_run
-from .views import make_views
+from .rows import BrokenFiles, is_transformed
+from .views import check_views, make_views
 from .watch import Watch
 
 
@@ -47,9 +49,12 @@ class SSLTrainer(Trainer):
         train_dataset: the labeled examples, a `datasets.Dataset`.
         unlabeled_dataset: the pool, a `datasets.Dataset`; left out, the labeled examples serve as pool.
         eval_dataset: what `evaluate()` uses, or a dict of such.
-        processing_class: the model's image processor, feature extractor or tokenizer.
+        processing_class: the model's image processor, feature extractor or tokenizer; loaded from there when left out and
+            `model` is an id or a path.
+        data_collator: stacks rows that hold tensors, in training and evaluation; rows of raw data in evaluation alone.
         algorithm: an `SSLAlgorithm` class or object of your own, instead of the name in `args.algorithm`.
         views: a view maker of your own (see `hf_ssl.views`), instead of the modality's.
+        weak_view, strong_view: callables on a row that make just these views (see `hf_ssl.views.own`).
         compute_metrics: as in Trainer; default `hf_ssl.metrics.compute_metrics`.
 
     Raises:
@@ -72,6 +77,8 @@ class SSLTrainer(Trainer):
         unlabeled_dataset=None,
         algorithm: SSLAlgorithm | type[SSLAlgorithm] | None = None,
         views=None,
+        weak_view: Callable | None = None,
+        strong_view: Callable | None = None,
         compute_metrics: Callable | None = None,
         **kwargs: Any,
     ):
@@ -88,24 +95,42 @@ class SSLTrainer(Trainer):
         algorithm = algorithm if algorithm is not None else args.algorithm
         if not isinstance(algorithm, SSLAlgorithm):
             resolve_algorithm(algorithm)
-        self.data = inspect_data(train_dataset, args.input_column, args.label_column)
-        self.unlabeled_dataset = train_dataset if unlabeled_dataset is None else unlabeled_dataset
-        self._check_datasets(eval_dataset)
-        train_dataset = undecoded(train_dataset, self.data.input_column)
-        self.unlabeled_dataset = undecoded(self.unlabeled_dataset, self.data.input_column)
-        if isinstance(eval_dataset, dict):
-            eval_dataset = {name: undecoded(dataset, self.data.input_column) for name, dataset in eval_dataset.items()}
-        else:
-            eval_dataset = undecoded(eval_dataset, self.data.input_column)
+        if processing_class is None and isinstance(model, str):
+            processing_class = load_processor(model)
+        self.data = inspect_data(
+            train_dataset,
+            args.input_column,
+            args.label_column,
+            text_pair_column=args.text_pair_column,
+            processor=processing_class,
+            model_names=class_names(model),
+        )
+        # A user's own collator gets the rows of raw data and of transforms as the user has them.
+        self._own_rows = data_collator is not None and (not self.data.model_inputs or is_transformed(train_dataset))
+        pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
+        self.unlabeled_dataset = prepare_pool(pool, self.data, files=args.on_broken_file == "error")
+        train_dataset = prepare(train_dataset, self.data, "labeled")
+        eval_dataset = prepare_evaluation(eval_dataset, self.data, self._own_rows)
+        if views is not None and (weak_view is not None or strong_view is not None):
+            raise ValueError("views makes all views; leave weak_view and strong_view out, or views")
         if views is None:
-            views = make_views(self.data, processing_class, args)
+            views = make_views(
+                self.data,
+                processing_class,
+                args,
+                labeled=train_dataset,
+                unlabeled=self.unlabeled_dataset,
+                weak_view=weak_view,
+                strong_view=strong_view,
+                collator=data_collator,
+            )
         self.views = views
         if model is not None:
-            model = load_classifier(model, self.data.modality, self.data.label_names)
+            model = load_classifier(model, self.data)
         super().__init__(
             model=model,
             args=args,
-            data_collator=data_collator or EvaluationCollator(views, self.data.label_column),
+            data_collator=data_collator if self._own_rows else EvaluationCollator(views, self.data.label_column),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -116,10 +141,12 @@ class SSLTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._algorithm_choice = None if isinstance(algorithm, SSLAlgorithm) else algorithm
         self.algorithm = self._make_algorithm(algorithm).to(args.device)
+        check_views(self.views, self.algorithm.views.values())
         self.algorithm_name = algorithm if isinstance(algorithm, str) else type(self.algorithm).__name__
         self.ema: ModelEma | None = None
         self.batch_sampler: JointBatchSampler | None = None
         self._sums = LogSums()
+        self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self._forward: ModelForward | None = None
         self._weights: str | None = None
         self._resumed_log: tuple | None = None
@@ -129,14 +156,16 @@ class SSLTrainer(Trainer):
 
     # ---- What is trained on ----
 
-    def _check_datasets(self, eval_dataset) -> None:
-        if len(self.unlabeled_dataset) == 0:
-            raise ValueError("the unlabeled dataset is empty; leave it out to train on the labeled examples alone")
-        check_columns(self.unlabeled_dataset, "unlabeled", [self.data.input_column])
-        several = eval_dataset if isinstance(eval_dataset, dict) else {"evaluation": eval_dataset}
-        for name, dataset in several.items():
-            check_columns(dataset, name, [self.data.input_column, self.data.label_column])
-            check_evaluation_labels(dataset, name, self.data)
+    def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
+        """As in Trainer, for any dataset whose columns and labels can be matched with the labeled one's."""
+        if not isinstance(eval_dataset, str) and eval_dataset is not self.eval_dataset:
+            eval_dataset = prepare_evaluation(eval_dataset, self.data, self._own_rows)
+        return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset) -> DataLoader:
+        """As in Trainer; labels may be missing."""
+        label = self.data.label_column in (getattr(test_dataset, "column_names", None) or ())
+        return super().get_test_dataloader(prepare(test_dataset, self.data, "test", label=label, as_given=self._own_rows))
 
     def _make_algorithm(self, algorithm) -> SSLAlgorithm:
         if isinstance(algorithm, SSLAlgorithm):
@@ -163,7 +192,15 @@ class SSLTrainer(Trainer):
         """Joint batches of B labeled and mu*B unlabeled examples, each with the views that the algorithm names."""
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
         names = self.algorithm.views
-        dataset = ViewDataset(self.train_dataset, self.unlabeled_dataset, self.views, names, self.data.label_column, seed)
+        dataset = ViewDataset(
+            self.train_dataset,
+            self.unlabeled_dataset,
+            self.views,
+            names,
+            self.data.label_column,
+            seed,
+            self.args.on_broken_file == "skip",
+        )
         self.batch_sampler = JointBatchSampler(
             num_labeled=len(self.train_dataset),
             num_unlabeled=len(self.unlabeled_dataset),
@@ -231,6 +268,10 @@ class SSLTrainer(Trainer):
         output: AlgorithmOutput = self.algorithm(self._forward, SSLCollator.to_batch(inputs), self.progress)
         self.watch.see(output.loss, output.terms)
         self._sums.add(output, inputs.get("hidden_labels"))
+        if self.args.on_broken_file == "skip":
+            # Every process must know the number, and be it 0, for all of them add up the same sums.
+            broken = inputs["broken_index"].tolist() if "broken_index" in inputs else []
+            self._sums.count("broken_files", self.broken_files.note(broken), device=output.loss.device)
         return (output.loss, output) if return_outputs else output.loss
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:

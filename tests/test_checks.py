@@ -206,31 +206,3 @@ def test_a_labeled_set_smaller_than_the_batch_is_cycled(make_trainer, images):
     assert sorted(counts.tolist()) == [2, 3, 3]
     trainer.train()
     assert trainer.state.global_step == 4
-
-
-def relabeled(dataset, names=None, labels=None):
-    labels = dataset["label"][:] if labels is None else labels
-    dataset = dataset.remove_columns("label").add_column("label", labels)
-    return dataset if names is None else dataset.cast_column("label", datasets.ClassLabel(names=names))
-
-
-EVALUATION = [
-    (
-        {"names": ["bright", "dark", "middle"]},
-        "classes are bright, dark, middle and the labeled dataset's dark, middle, bright",
-    ),
-    ({"labels": [-1] * 12}, r"evaluation dataset's labels run from -1 to -1; with 3 classes they must be in 0\.\.2"),
-    ({"labels": [3] * 12}, "labels run from 3 to 3"),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), EVALUATION, ids=["other order", "no labels", "out of range"])
-def test_evaluation_labels_of_other_classes_are_refused_at_once(make_trainer, images, change, message):
-    with pytest.raises(ValueError, match=message) as error:
-        make_trainer(trainer={"eval_dataset": relabeled(images["test"], **change)})
-    assert "\n" not in str(error.value)
-
-
-def test_evaluation_labels_without_names_are_fine(make_trainer, images):
-    trainer = make_trainer(trainer={"eval_dataset": relabeled(images["test"])})
-    assert 0 <= trainer.evaluate()["eval_accuracy"] <= 1

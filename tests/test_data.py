@@ -3,7 +3,8 @@
 import datasets
 import pytest
 
-from hf_ssl.data import check_columns, inspect_data
+from hf_ssl.data import inspect_data
+from hf_ssl.prepare import check_columns
 
 
 def text(**columns):
@@ -38,7 +39,7 @@ def test_text_columns(columns, given, expected):
         ({"text": ["a"], "kind": [0]}, (None, None), "no label column found among text, kind; set label_column"),
         ({"text": ["a"], "label": [0]}, (None, "topic"), "'topic' is not in the labeled dataset; its columns are text, label"),
         ({"one": ["a"], "two": ["b"], "label": [0]}, (None, None), "set input_column"),
-        ({"text": ["a"], "label": ["sport"]}, (None, None), "class_encode_column"),
+        ({"text": ["a"], "label": ["sport"]}, (None, None), "one class only"),
         ({"text": ["a", "b"], "label": [-1, 0]}, (None, None), "from -1 to 0"),
         ({"text": [], "label": []}, (None, None), "empty"),
     ],

@@ -117,7 +117,7 @@ def test_a_wav_file_from_a_pipe_has_no_length_and_is_read():
     [
         ({"bytes": b"not a sound", "path": "x.wav"}, r"^x\.wav: it cannot be read as sound: "),
         ({"bytes": b"", "path": None}, "^<bytes>: it cannot be read as sound: "),
-        ("no/such/file.wav", r"^no/such/file\.wav: it cannot be read as sound: "),
+        ("no/such/file.wav", r"^no/such/file\.wav: there is no such file"),
         ({"bytes": None, "path": None}, "a file's bytes or path, or an array"),
         (None, "a file's bytes or path, or an array"),
         (b"RIFF", "a file's bytes or path, or an array"),

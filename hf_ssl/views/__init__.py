@@ -8,30 +8,87 @@ A view maker is a picklable object with
 - `views.evaluation(row)`: the view that predictions are made of, as the model's own processor makes it;
 - `views.collate(items)`: a list of views -> model keywords, each a tensor whose first axis is the example;
 - `views.describe()`: kind -> one sentence for people.
+
+Those of the three modalities also have `example(row)`, the row with its file decoded, and `accept(value)`, which makes an
+item of an image, a text or a waveform: what a callable of the user's own is given, and what may become of its answer.
+An example that cannot be read raises `BrokenExampleError`.
 """
 
+from collections.abc import Callable
+from typing import Any
 
-def make_views(data, processing_class, args):
-    """The view maker for the data's modality, with the settings of `args`.
+
+class BrokenExampleError(ValueError):
+    """An example cannot be read: its file is missing, cut off or something else, or its text is missing.
+
+    The message is one line that names the file.
+    """
+
+    def __init__(self, message: str):
+        # A DataLoader raises the error of a worker again with the worker's whole traceback for a message, ours at its end.
+        name = f"{type(self).__module__}.{type(self).__qualname__}: "
+        super().__init__(message.rpartition(name)[2].strip())
+
+
+def make_views(
+    data,
+    processing_class: Any,
+    args: Any,
+    *,
+    labeled: Any,
+    unlabeled: Any,
+    weak_view: Callable | None = None,
+    strong_view: Callable | None = None,
+    collator: Callable | None = None,
+):
+    """The view maker for the data, with the settings of `args` and callables of the user's own.
+
+    Args:
+        data: the `DataSummary`.
+        processing_class: the model's image processor, tokenizer or feature extractor, or a processor that holds one.
+        args: the `SSLConfig`.
+        labeled, unlabeled: the prepared datasets (see `hf_ssl.prepare`).
+        weak_view, strong_view: callables of the user's own, see `hf_ssl.views.own`.
+        collator: of the user's own, which stacks what rows hold as tensors.
 
     Raises:
-        ValueError: if there is no processor for it.
+        ValueError: if there is no processor and the views need one, or it is of another modality.
     """
-    if processing_class is None:
-        needed = {"image": "image processor", "text": "tokenizer", "audio": "feature extractor"}[data.modality]
-        raise ValueError(
-            f"processing_class is missing: column {data.input_column!r} is {data.modality}, which needs the model's {needed}"
-        )
+    from ..data import PROCESSORS, processor_for, processor_modalities
+
+    processor = processor_for(processing_class, data.modality)
+    pool_columns = getattr(unlabeled, "column_names", None) or ()
+    raw = None
+    if data.input_columns and processor is not None and data.modality in processor_modalities(processing_class):
+        raw = _raw_views(data, processor, args, labeled, pool_columns)
+    if data.model_inputs:
+        from .prepared import PreparedViews
+
+        if not set(data.input_columns) <= set(pool_columns):
+            raw = None
+        views = PreparedViews(data, processor, args, labeled, unlabeled, raw=raw, collator=collator)
+    elif raw is not None:
+        views = raw
+    else:
+        needed = PROCESSORS[data.modality]
+        where = f"column {data.input_column!r} is {data.modality}, which needs the model's {needed}"
+        if processing_class is None:
+            raise ValueError(f"processing_class is missing: {where}")
+        raise ValueError(f"processing_class is a {type(processing_class).__name__}, and {where}")
+    if weak_view is None and strong_view is None:
+        return views
+    from .own import OwnViews
+
+    return OwnViews(views, processor, weak=weak_view, strong=strong_view)
+
+
+def _raw_views(data, processor, args, labeled, pool_columns):
+    """The modality's own views, of raw images, texts or recordings."""
     if data.modality == "image":
-        if not hasattr(processing_class, "image_mean"):
-            raise ValueError(
-                f"column {data.input_column!r} holds images and {type(processing_class).__name__} processes none; "
-                "use an image model and its AutoImageProcessor"
-            )
         from .image import ImageViews
 
         return ImageViews(
-            processing_class,
+            processor,
             data.input_column,
             size=args.image_size,
             crop_ratio=args.crop_ratio,
@@ -43,7 +100,27 @@ def make_views(data, processing_class, args):
     if data.modality == "text":
         from .text import TextViews
 
-        return TextViews(processing_class, (data.input_column,), pad_to_max_length=args.torch_compile)
-    from .audio import AudioViews
+        return TextViews(
+            processor,
+            data.input_columns,
+            max_length=args.max_length,
+            delete_ratio=args.delete_ratio,
+            swap_ratio=args.swap_ratio,
+            mask_ratio=args.mask_ratio,
+            # Where the pool has none of them the views say so, instead of hoping for them in every row.
+            augmentation_columns=[name for name in args.augmentation_columns if name in pool_columns],
+            # Compiled models are compiled anew for each new shape.
+            pad_to_max_length=args.torch_compile,
+        )
+    from .audio import AudioViews, usual_seconds
 
-    return AudioViews(processing_class, (data.input_column,))
+    seconds = args.max_length_seconds or usual_seconds(labeled, data.input_column)
+    return AudioViews(processor, data.input_columns, max_length_seconds=seconds, num_effects=args.strong_effects)
+
+
+def check_views(views: Any, kinds: Any) -> None:
+    """Raise a ValueError that says the ways out if `views` cannot make one of the kinds that an algorithm asks for."""
+    for kind in dict.fromkeys(kinds):
+        problem = getattr(views, "problem", None)
+        if problem is not None and (sentence := problem(kind)):
+            raise ValueError(sentence)

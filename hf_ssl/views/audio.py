@@ -7,6 +7,7 @@ The effects are plain functions on a mono waveform [n] and work on one core in m
 
 import io
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -17,11 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from . import BrokenExampleError
+
 EFFECTS = ("gain", "pitch", "speed", "reverberation")
 # Ratios of two small whole numbers: the resampling filter of 9973 : 10000 would cost more than the rest of the view.
 _LARGEST_DENOMINATOR = 100
 # The wave is read this much further than the crop needs, for the windows of the filters at its end. Seconds.
 _MARGIN = 0.05
+# Hz; only to measure the length of recordings that are no files.
+_RATE = 16_000
 
 
 def decode(value: Any, sampling_rate: int) -> np.ndarray:
@@ -33,7 +38,7 @@ def decode(value: Any, sampling_rate: int) -> np.ndarray:
             samples in -1..1 that are at `sampling_rate` already.
 
     Raises:
-        ValueError: in one line with the file's path, or "<bytes>", if it cannot be read, is cut off, or is empty.
+        BrokenExampleError: in one line with the file's path, or "<bytes>", if it cannot be read, is cut off, or is empty.
     """
     name, rate = "<array>", sampling_rate
     if hasattr(value, "get_all_samples"):
@@ -51,19 +56,35 @@ def decode(value: Any, sampling_rate: int) -> np.ndarray:
     elif isinstance(value, np.ndarray | Sequence | torch.Tensor) and not isinstance(value, bytes):
         wave = value
     else:
-        raise ValueError(f"an audio cell should be a file's bytes or path, or an array of samples, not {value!r:.80}")
+        raise BrokenExampleError(f"an audio cell should be a file's bytes or path, or an array of samples, not {value!r:.80}")
     wave = np.asarray(wave)
     if not wave.size:
-        raise ValueError(f"{name}: it holds no samples")
+        raise BrokenExampleError(f"{name}: it holds no samples")
     if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] > wave.shape[1]):
-        raise ValueError(f"{name}: samples of shape {wave.shape}; [n] or [channels, n] is needed")
+        raise BrokenExampleError(f"{name}: samples of shape {wave.shape}; [n] or [channels, n] is needed")
     if not np.issubdtype(wave.dtype, np.floating):
-        raise ValueError(f"{name}: samples of type {wave.dtype}; floating-point numbers in -1..1 are needed")
+        raise BrokenExampleError(f"{name}: samples of type {wave.dtype}; floating-point numbers in -1..1 are needed")
     # A copy: torch warns of arrays that must not be written to, as those of Arrow tables.
     wave = np.array(wave if wave.ndim == 1 else wave.mean(axis=0), dtype=np.float32)
     if not np.isfinite(wave).all():
-        raise ValueError(f"{name}: some samples are NaN or infinite")
+        raise BrokenExampleError(f"{name}: some samples are NaN or infinite")
     return resample(wave, Fraction(int(rate), sampling_rate))
+
+
+def usual_seconds(dataset: Any, column: str, longest: float = 10.0) -> float:
+    """The length of the longest recording among the first hundred of a dataset, in seconds, at most `longest`."""
+    seconds = 0.0
+    for index in range(min(len(dataset), 100)):
+        cell = dataset[index][column]
+        if isinstance(cell, Mapping) and cell.get("array") is None and (cell.get("bytes") or cell.get("path")):
+            source = io.BytesIO(cell["bytes"]) if cell.get("bytes") is not None else cell["path"]
+            try:
+                seconds = max(seconds, _library("soundfile").info(source).duration)
+            except (OSError, RuntimeError) as error:
+                raise BrokenExampleError(f"{cell.get('path') or '<bytes>'}: it cannot be read as sound") from error
+        else:
+            seconds = max(seconds, len(decode(cell, _RATE)) / _RATE)
+    return min(seconds, longest) or longest
 
 
 def resample(wave: np.ndarray, ratio: Fraction) -> np.ndarray:
@@ -214,6 +235,16 @@ class AudioViews:
         """The first `max_length` samples of the clip, float32 [n <= max_length]: where a clip starts is no accident."""
         return self._wave(row)[: self.max_length]
 
+    def example(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row with its recording decoded: {"array": float32 [n], "sampling_rate": Hz}, at the extractor's rate."""
+        return {**row, self.columns[0]: {"array": self._wave(row), "sampling_rate": self.sampling_rate}}
+
+    def accept(self, value: Any) -> np.ndarray:
+        """An item of a waveform: samples [n] at the extractor's rate, or {"array", "sampling_rate"}; cut to `max_length`."""
+        if not isinstance(value, np.ndarray | torch.Tensor | list | Mapping):
+            raise TypeError("a waveform [n], or a dict with input_values, is needed")
+        return decode(value, self.sampling_rate)[: self.max_length]
+
     def collate(self, items: list[np.ndarray]) -> dict[str, torch.Tensor]:
         """Normalises, pads and stacks items with the feature extractor: model keywords.
 
@@ -289,20 +320,22 @@ def _ratio(factor: float) -> Fraction:
 def _read(source, name: str) -> tuple[np.ndarray, int]:
     """Samples [channels, n] and the rate of a file."""
     soundfile = _library("soundfile")
+    if isinstance(source, str) and not os.path.exists(source):
+        raise BrokenExampleError(f"{name}: there is no such file")
     try:
         with soundfile.SoundFile(source) as file:
             wave = file.read(dtype="float32", always_2d=True)
             rate, expected, log = file.samplerate, file.frames, file.extra_info
     except (OSError, RuntimeError) as error:
         reason = re.sub(r"^Error opening .*?:( |$)", "", " ".join(str(error).split()))
-        raise ValueError(f"{name}: it cannot be read as sound: {reason or 'unknown format'}") from error
+        raise BrokenExampleError(f"{name}: it cannot be read as sound: {reason or 'unknown format'}") from error
     # libsndfile reads as much of a cut-off WAV file as there is and says so only in its log. Programs that write to a pipe
     # cannot know the length and leave the largest one in the header.
     short = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
     if len(wave) < expected:
-        raise ValueError(f"{name}: it is cut off: {len(wave)} of {expected} samples")
+        raise BrokenExampleError(f"{name}: it is cut off: {len(wave)} of {expected} samples")
     if short and int(short[2]) < int(short[1]) < 2**31:
-        raise ValueError(f"{name}: it is cut off: {short[2]} of {short[1]} bytes of sound")
+        raise BrokenExampleError(f"{name}: it is cut off: {short[2]} of {short[1]} bytes of sound")
     return wave.T, rate
 
 

@@ -6,15 +6,19 @@ its random transforms read the global generator, whose state depends on workers,
 
 import io
 import math
+import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms.v2 import functional as F
 
+from . import BrokenExampleError
+
 CUTOUT_COLOR = (125, 123, 114)
+_ORIENTATION = 0x0112
 
 _GEOMETRIC = ("equalize", "identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "brightness", "sharpness")
 _COLOR = ("autocontrast", "color", "contrast", "posterize", "solarize")
@@ -23,10 +27,11 @@ _COLOR = ("autocontrast", "color", "contrast", "posterize", "solarize")
 def decode_image(value: Any) -> Image.Image:
     """An RGB image from what a dataset holds: a PIL image, {"bytes", "path"}, a path, or an array [H, W] or [H, W, C].
 
-    Transparent images are laid on white. 16-bit grey is scaled to 8 bits.
+    It is turned as the camera's EXIF note says. Transparent images are laid on white. 16-bit grey is scaled to 8 bits, and
+    so are floating-point numbers in 0..1.
 
     Raises:
-        ValueError: if it cannot be read; the message names the file.
+        BrokenExampleError: if it cannot be read; the message names the file.
     """
     name = "an image"
     try:
@@ -37,17 +42,53 @@ def decode_image(value: Any) -> Image.Image:
             name = value
             value = Image.open(value)
         elif not isinstance(value, Image.Image):
-            value = Image.fromarray(np.asarray(value))
+            value = _from_array(np.asarray(value))
         value.load()
-    except (OSError, UnidentifiedImageError, TypeError, ValueError) as error:
-        raise ValueError(f"cannot read {name}: {error}") from error
-    if value.mode.startswith("I;16") or value.mode == "I":
-        value = Image.fromarray((np.asarray(value).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    if value.mode in ("RGBA", "LA", "PA") or "transparency" in value.info:
+    except UnidentifiedImageError as error:
+        raise BrokenExampleError(f"cannot read {name}: it is no image of a known format") from error
+    except FileNotFoundError as error:
+        raise BrokenExampleError(f"cannot read {name}: there is no such file") from error
+    except (
+        OSError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
+        # What Pillow's readers raise when the bytes are not what their header says.
+        raise BrokenExampleError(f"cannot read {name}: {' '.join(str(error).split())}") from error
+    if value.getexif().get(_ORIENTATION, 1) != 1:
+        value = ImageOps.exif_transpose(value)
+    if value.mode.startswith("I;16") or value.mode in ("I", "F"):
+        value = Image.fromarray(_to_8_bits(np.asarray(value), value.mode))
+    if value.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in value.info:
         value = value.convert("RGBA")
         white = Image.new("RGBA", value.size, "white")
         value = Image.alpha_composite(white, value)
     return value if value.mode == "RGB" else value.convert("RGB")
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if np.issubdtype(pixels.dtype, np.floating):
+        pixels = _to_8_bits(pixels, "F")
+    return Image.fromarray(pixels)
+
+
+def _to_8_bits(pixels: np.ndarray, mode: str) -> np.ndarray:
+    """Grey of 16 bits, integers or floating-point numbers -> uint8."""
+    if mode == "F":
+        scale = 255 if pixels.max() <= 1 else 1
+        return (np.nan_to_num(pixels) * scale).round().clip(0, 255).astype(np.uint8)
+    pixels = pixels.astype(np.int64)
+    # 32-bit integers may hold 8-bit values.
+    shift = 8 if mode != "I" or pixels.max() > 255 else 0
+    return (pixels >> shift).clip(0, 255).astype(np.uint8)
 
 
 def apply_operation(image: Image.Image, name: str, rng: np.random.Generator) -> Image.Image:
@@ -174,7 +215,21 @@ class ImageViews:
 
     def evaluation(self, row: Mapping[str, Any]) -> torch.Tensor:
         """What `transformers.pipeline` would show the model: the processor's float tensor [3, H, W]."""
-        return self.processor(decode_image(row[self.column]), return_tensors="pt")["pixel_values"][0]
+        return self.accept(decode_image(row[self.column]))
+
+    def example(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row with its image decoded: PIL, RGB."""
+        return {**row, self.column: decode_image(row[self.column])}
+
+    def accept(self, value: Any) -> torch.Tensor:
+        """An item of a PIL image or array [H, W, 3], by the model's processor, or of a tensor [3, H, W], as it is."""
+        if isinstance(value, torch.Tensor):
+            if value.ndim != 3 or not (value.is_floating_point() or value.dtype == torch.uint8):
+                raise TypeError("a tensor must be [3, H, W], of uint8 or normalised floating-point numbers")
+            return value
+        if not isinstance(value, Image.Image | np.ndarray):
+            raise TypeError("a PIL image, an array [H, W, 3], a tensor [3, H, W] or a dict with pixel_values is needed")
+        return self.processor(decode_image(value), return_tensors="pt")["pixel_values"][0]
 
     def collate(self, items: list[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Views -> {"pixel_values": float32 [N, 3, H, W]}, normalised with the processor's mean and standard deviation."""

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
+from . import BrokenExampleError
+
 # `model_max_length` of a tokenizer that does not know its model's limit is about 1e30.
 _LONGEST_BELIEVED = 1_000_000
 _DEFAULT_MAX_LENGTH = 512
@@ -96,6 +98,8 @@ class TextViews:
             max_length = limit if 0 < limit <= _LONGEST_BELIEVED else _DEFAULT_MAX_LENGTH
         if max_length < 1:
             raise ValueError(f"max_length={max_length} leaves no room for a token")
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            raise ValueError(f"the {type(tokenizer).__name__} knows no word: its files are missing; load that of the model")
         if tokenizer.pad_token is None:
             raise ValueError(
                 "the tokenizer has no padding token; set tokenizer.pad_token = tokenizer.eos_token "
@@ -125,6 +129,37 @@ class TextViews:
     def evaluation(self, row: Mapping[str, Any]) -> dict[str, list[int]]:
         """The text itself, tokenized and cut to `max_length`."""
         return self._tokenize(self._texts(row))
+
+    def example(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row itself."""
+        return row
+
+    def accept(self, value: Any) -> dict[str, list[int]]:
+        """An item of a text, or of two."""
+        texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple | list) else []
+        if len(texts) != len(self.columns) or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"{'a text' if len(self.columns) == 1 else 'two texts'}, or a dict with input_ids, is needed")
+        return self._tokenize(texts)
+
+    def perturb_tokens(self, item: Mapping[str, Any], rng: np.random.Generator) -> dict[str, list[int]]:
+        """A strong view of token ids alone: tokens deleted, swapped with a neighbour, masked; special ones stay.
+
+        Args:
+            item: "input_ids" [n] and what goes with it ("attention_mask", "token_type_ids"), as lists, arrays or tensors;
+                padding is left out of the result.
+        """
+        columns = {name: np.asarray(values).tolist() for name, values in item.items()}
+        ids = columns["input_ids"]
+        attended = columns.get("attention_mask", [1] * len(ids))
+        free = self._free_positions(ids, [not value for value in attended])
+        gone = {position for position, value in enumerate(attended) if not value}
+        gone |= set(free) - set(delete_words(free, self.delete_ratio, rng))
+        columns = {name: [v for i, v in enumerate(values) if i not in gone] for name, values in columns.items()}
+        ids, old = columns["input_ids"], list(columns["input_ids"])
+        for run in _runs(self._free_positions(ids)):
+            for place, source in zip(run, swap_neighbours(run, self.swap_ratio, rng), strict=True):
+                ids[place] = old[source]
+        return self._masked(columns, self._free_positions(ids), rng)
 
     def collate(self, items: list[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
         """Pads items to one length n and stacks them: model keywords, each an int64 tensor [len(items), n]."""
@@ -159,7 +194,7 @@ class TextViews:
             if column not in row:
                 raise ValueError(f"there is no text column {column!r}; the row has {', '.join(map(repr, row))}")
             if not isinstance(row[column], str):
-                raise ValueError(f"column {column!r} should hold a text and holds {row[column]!r:.80}")
+                raise BrokenExampleError(f"column {column!r} should hold a text and holds {row[column]!r:.80}")
             texts.append(row[column])
         return texts
 
@@ -179,7 +214,7 @@ class TextViews:
     def _tokenize(self, texts: list[str], **options) -> dict[str, list[int]]:
         item = dict(self.tokenizer(*texts, truncation=True, max_length=self.max_length, **options))
         if not item["input_ids"]:
-            raise ValueError(f"the tokenizer makes no token of the text {texts[0]!r:.80}; leave such rows out")
+            raise BrokenExampleError(f"the tokenizer makes no token of the text {texts[0]!r:.80}; leave such rows out")
         return item
 
     def _mask(self, texts: list[str], rng: np.random.Generator) -> dict[str, list[int]]:
@@ -187,7 +222,15 @@ class TextViews:
         ids = item["input_ids"]
         # The tokenizer's own mask marks only what its template added, not "[SEP]" typed by the author of the text.
         special = item.pop("special_tokens_mask")
-        free = [i for i, token in enumerate(ids) if not special[i] and token not in self._special_ids]
+        return self._masked(item, self._free_positions(ids, special), rng)
+
+    def _free_positions(self, ids: list[int], special: Sequence[Any] | None = None) -> list[int]:
+        """Positions of what the author of the text wrote."""
+        special = [False] * len(ids) if special is None else special
+        return [i for i, token in enumerate(ids) if not special[i] and token not in self._special_ids]
+
+    def _masked(self, item: dict[str, list[int]], free: list[int], rng: np.random.Generator) -> dict[str, list[int]]:
+        ids = item["input_ids"]
         count = draw_count(self.mask_ratio, len(free), rng)
         if not count:
             return item
@@ -198,6 +241,16 @@ class TextViews:
         for position in chosen:
             ids[position] = self._mask_id
         return item
+
+
+def _runs(positions: Sequence[int]) -> list[list[int]]:
+    """Ascending positions cut where they jump: [1, 2, 3, 7, 8] -> [[1, 2, 3], [7, 8]]."""
+    runs: list[list[int]] = []
+    for position in positions:
+        if not runs or position != runs[-1][-1] + 1:
+            runs.append([])
+        runs[-1].append(position)
+    return runs
 
 
 def _is_filled(value: Any) -> bool:

@@ -1,0 +1,1 @@
+"""The commands of `hf-ssl` that need more than a few lines, one module each."""
