@@ -1,22 +1,19 @@
 """SSLTrainer: transformers' Trainer with a second stream of unlabeled batches and a semi-supervised loss."""
 
-import contextlib
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers import TrainerCallback
 
 from . import optimization
-from . import state as checkpoint_files
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
 from .batches import EvaluationCollator, JointBatchSampler, SSLCollator, ViewDataset
+from .checkpointing import CheckpointingTrainer
 from .checks import Duplicates, check_run
 from .config import SSLConfig
 from .data import inspect_data
@@ -33,7 +30,7 @@ from .views import check_views, make_views
 from .watch import Watch
 
 
-class SSLTrainer(Trainer):
+class SSLTrainer(CheckpointingTrainer):
     """Trains a classifier on few labeled and many unlabeled examples.
 
     It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step takes
@@ -143,13 +140,10 @@ class SSLTrainer(Trainer):
         self.algorithm = self._make_algorithm(algorithm).to(args.device)
         check_views(self.views, self.algorithm.views.values())
         self.algorithm_name = algorithm if isinstance(algorithm, str) else type(self.algorithm).__name__
-        self.ema: ModelEma | None = None
         self.batch_sampler: JointBatchSampler | None = None
         self._sums = LogSums()
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self._forward: ModelForward | None = None
-        self._weights: str | None = None
-        self._resumed_log: tuple | None = None
         self.watch = Watch(self)
         self.duplicates: Duplicates | None = None
         self.add_callback(_StepCallback(self))
@@ -306,130 +300,6 @@ class SSLTrainer(Trainer):
             self._sums.clear()
             self.watch.warn_if_nothing_takes_part(logs.get("mask_ratio"), self.state.global_step)
         super().log(logs, start_time)
-
-    def _begin_log(self) -> None:
-        """Start with empty sums, or after resuming with those of the log line that the interrupted run was in."""
-        self._sums.clear()
-        if self._resumed_log is None:
-            return
-        self._globalstep_last_logged, loss, sums = self._resumed_log
-        self._tr_loss += loss.to(self._tr_loss)
-        # Trainer's mean over the whole run counts only the steps since resuming.
-        self._total_loss_scalar -= self.accelerator.gather(self._tr_loss.reshape(1)).mean().item()
-        self._sums.values = {name: value.to(self.args.device) for name, value in sums.items()}
-        self._resumed_log = None
-
-    # ---- Evaluation and files: with the averaged weights where ema_role says so ----
-
-    def _evaluated_weights(self):
-        averaged = self.args.ema_evaluates if self._weights is None else self._weights == "ema"
-        if self.ema is not None and averaged:
-            return self.ema.swapped_into()
-        return contextlib.nullcontext()
-
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval", *, weights: str | None = None):
-        """As in Trainer.
-
-        Args:
-            weights: "student", the weights that are trained, or "ema", their moving average; default: as `ema_role` says.
-
-        Raises:
-            ValueError: for other `weights`, or "ema" where no moving average is kept.
-        """
-        with self._chosen_weights(weights):
-            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-
-    def predict(self, test_dataset, ignore_keys=None, metric_key_prefix="test", *, weights: str | None = None):
-        """As in Trainer; `weights` and errors as in `evaluate`."""
-        with self._chosen_weights(weights):
-            return super().predict(test_dataset, ignore_keys, metric_key_prefix)
-
-    @contextlib.contextmanager
-    def _chosen_weights(self, weights: str | None):
-        if weights not in (None, "student", "ema"):
-            raise ValueError(f"weights must be 'student' or 'ema', got {weights!r}")
-        if weights == "ema" and self.ema is None:
-            raise ValueError("there is no moving average: set ema_role='evaluation' and train")
-        self._weights = weights
-        try:
-            yield
-        finally:
-            self._weights = None
-
-    def evaluation_loop(self, *args, **kwargs):
-        """As in Trainer, with the averaged weights in the model where they are the ones to evaluate."""
-        if self.is_in_train:
-            self.watch.check()
-        with self._evaluated_weights():
-            return super().evaluation_loop(*args, **kwargs)
-
-    def _save_checkpoint(self, model, trial) -> None:
-        self.watch.check(self.accelerator.unwrap_model(self.model))
-        super()._save_checkpoint(model, trial)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        with self._evaluated_weights():
-            super()._save(output_dir, None if self.args.ema_evaluates else state_dict)
-        if self.args.should_save:
-            folder = output_dir or self.args.output_dir
-            # A pickle, with the paths and tokens of whoever trained in it.
-            Path(folder, TRAINING_ARGS_NAME).unlink(missing_ok=True)
-            checkpoint_files.save_settings(folder, self.args)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        # Every process has sums of its own: all of them take part, one writes.
-        loss = self.accelerator.gather(self._tr_loss.detach().reshape(1))
-        sums = {name: self.accelerator.gather(value.unsqueeze(0)) for name, value in self._sums.values.items()}
-        if self.args.should_save:
-            student = self.accelerator.unwrap_model(self.model)
-            name, processes = self.algorithm_name, self.args.world_size
-            checkpoint_files.save_state(output_dir, student, self.algorithm, name, self.ema, processes=processes)
-            checkpoint_files.save_log(output_dir, name, self._globalstep_last_logged, loss, sums)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # The checkpoint is complete once every process has written its part; older ones must not be deleted before.
-        self.accelerator.wait_for_everyone()
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs):
-        """As in Trainer.
-
-        Args:
-            resume_from_checkpoint: a checkpoint folder, or True for the newest complete one in `args.output_dir`; one that a
-                killed run left incomplete is passed over with a warning.
-
-        Raises:
-            ValueError: if the named checkpoint is incomplete, damaged or of another algorithm or model, or there is none;
-                the message names the file, and an older checkpoint that is complete.
-        """
-        self._resumed_log = None
-        if resume_from_checkpoint:
-            resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        student = self.accelerator.unwrap_model(self.model if model is None else model)
-        checkpoint_files.load_student(resume_from_checkpoint, student, self.algorithm_name)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            name = self.algorithm_name
-            checkpoint_files.load_state(checkpoint, self.algorithm, name, self.ema)
-            rank, processes = self.args.process_index, self.args.world_size
-            self._resumed_log = checkpoint_files.load_log(checkpoint, name, rank, processes)
-
-    def _load_best_model(self) -> None:
-        model = self.accelerator.unwrap_model(self.model)
-        if not hasattr(type(model), "from_pretrained") or hasattr(model, "peft_config"):
-            super()._load_best_model()
-        else:
-            # from_pretrained knows the names that save_pretrained wrote; load_state_dict does not (ViT).
-            best = type(model).from_pretrained(self.state.best_model_checkpoint)
-            model.load_state_dict(best.state_dict(), strict=True)
-        if self.ema is not None:
-            self.ema.reset()
 
     # ---- What people read ----
 
