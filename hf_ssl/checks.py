@@ -52,12 +52,14 @@ class Overlap:
 
 @dataclass
 class Duplicates:
-    """What `find_duplicates` found: overlaps, seconds, share of the examples that it looked at, number of unreadable ones."""
+    """What `find_duplicates` found: overlaps, seconds, share of the examples that it looked at, number of unreadable ones, and
+    the datasets that cannot be searched because they are streams."""
 
     overlaps: list[Overlap]
     seconds: float = 0.0
     share: float = 1.0
     unreadable: int = 0
+    streams: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
         """One line for the block at the start of a training."""
@@ -65,7 +67,8 @@ class Duplicates:
         by = " and ".join(dict.fromkeys(o.by for o in self.overlaps))
         partly = f", {self.share:.0%} of the examples looked at" if self.share < 1 else ""
         partly += f", {self.unreadable:,} examples could not be read" if self.unreadable else ""
-        return f"{'; '.join(found)} (by {by}, {self.seconds:.1f} s{partly})"
+        searched = [f"{'; '.join(found)} (by {by}, {self.seconds:.1f} s{partly})"] if found else []
+        return "; ".join(searched + [f"{name} not searched, it is a stream" for name in self.streams])
 
 
 def check_classes(data: DataSummary) -> None:
@@ -94,7 +97,7 @@ def check_run(trainer) -> Duplicates | None:
     pool = trainer.unlabeled_dataset if uses_pool else None
     duplicates = find_duplicates(trainer.train_dataset, pool, evaluation, trainer.data.input_column, seconds)
     warn_of_duplicates(duplicates, seconds)
-    return duplicates if duplicates.overlaps else None
+    return duplicates if duplicates.overlaps or duplicates.streams else None
 
 
 def find_duplicates(labeled: Any, pool: Any, evaluation: Mapping[str, Any], column: str, max_seconds: float) -> Duplicates:
@@ -111,10 +114,11 @@ def find_duplicates(labeled: Any, pool: Any, evaluation: Mapping[str, Any], colu
     """
     start = time.monotonic()
     sets = {"labeled": labeled, "pool": pool, **evaluation}
-    sets = {name: dataset for name, dataset in sets.items() if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")}
+    streams = [name for name, dataset in sets.items() if dataset is not None and not hasattr(dataset, "__len__")]
+    sets = {name: dataset for name, dataset in sets.items() if dataset is not None and name not in streams}
     pairs = [("labeled", "pool"), *((name, other) for name in evaluation for other in ("labeled", "pool"))]
     overlaps = [Overlap(name, other, len(sets[name])) for name, other in pairs if name in sets and other in sets]
-    result = Duplicates(overlaps)
+    result = Duplicates(overlaps, streams=streams)
     for overlap in overlaps:
         by = _by_ids(sets[overlap.name], sets[overlap.other], column)
         if by is not None:

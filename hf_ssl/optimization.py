@@ -65,11 +65,11 @@ def parameter_groups(
     """
     model = unwrap(model)
     scales = layer_scales(model, layer_decay)
-    undecayed = _undecayed_names(model)
+    undecayed = _undecayed(model)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (scales[name], 0.0 if name in undecayed else weight_decay)
+            key = (scales[name], 0.0 if id(parameter) in undecayed else weight_decay)
             group = {"params": [], "lr": learning_rate * key[0], "weight_decay": key[1]}
             groups.setdefault(key, group)["params"].append(parameter)
     # The head comes first: Trainer logs the first group's rate.
@@ -151,23 +151,21 @@ def refuse_ignored_settings(args, optimizer, scheduler) -> None:
         )
 
 
-def _undecayed_names(model: nn.Module) -> set[str]:
+def _undecayed(model: nn.Module) -> set[int]:
+    """The ids of the parameters without weight decay."""
     # FSDP 1 makes every parameter a flat piece: their axes say nothing there, and the other rules must do.
     flat = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
     found = set()
-    for path, module in model.named_modules():
+    for module in model.modules():
         is_norm = re.search("norm|grn", type(module).__name__, flags=re.IGNORECASE)
-        own = getattr(module, "no_weight_decay", None)
-        listed = own() if callable(own) else ()
-        found.update(_joined(path, name) for name in listed)
         for name, parameter in module.named_parameters(recurse=False):
             if is_norm or name.endswith("bias") or name in _TOKENS or (parameter.ndim <= 1 and not flat):
-                found.add(_joined(path, name))
+                found.add(id(parameter))
+        listed = getattr(module, "no_weight_decay", None)  # of timm's models
+        if callable(listed):
+            inside = dict(module.named_parameters())
+            found.update(id(inside[name]) for name in listed() if name in inside)
     return found
-
-
-def _joined(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
 
 
 def _depths(model: nn.Module, names: Iterable[str]) -> dict[str, int]:

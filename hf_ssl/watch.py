@@ -53,8 +53,8 @@ class Watch:
         # A plain number in `where` would be copied to the device, and the copy waited for.
         self._first = torch.where(first, torch.full_like(self._first, self.trainer.state.global_step + 1), self._first)
         for name, value in {"loss": loss, **terms}.items():
-            kept = self._values.get(name, torch.zeros_like(self._first))
-            self._values[name] = torch.where(first, value.detach().float(), kept)
+            value = value.detach().float()
+            self._values[name] = torch.where(first, value, self._values.get(name, value))
 
     def check(self, model: nn.Module | None = None) -> None:
         """Stop if a loss since the last check was not finite, or a weight or running statistic of `model` is not.

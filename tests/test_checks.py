@@ -45,6 +45,13 @@ def test_several_evaluation_datasets_are_told_apart():
     assert overlaps == {("evaluation one", "labeled"): {0: 0}, ("evaluation two", "labeled"): {}}
 
 
+def test_a_stream_is_not_searched_and_this_is_said():
+    stream = texts("a", "b").to_iterable_dataset()
+    result = find_duplicates(texts("a"), stream, {"evaluation": texts("a")}, "text", 60.0)
+    assert [(o.name, o.other, len(o.places)) for o in result.overlaps] == [("evaluation", "labeled", 1)]
+    assert result.describe().endswith("; pool not searched, it is a stream")
+
+
 def write(folder, dataset, column):
     """The same dataset with files instead of bytes."""
     paths = []
