@@ -153,13 +153,11 @@ def refuse_ignored_settings(args, optimizer, scheduler) -> None:
 
 def _undecayed(model: nn.Module) -> set[int]:
     """The ids of the parameters without weight decay."""
-    # FSDP 1 makes every parameter a flat piece: their axes say nothing there, and the other rules must do.
-    flat = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
     found = set()
     for module in model.modules():
         is_norm = re.search("norm|grn", type(module).__name__, flags=re.IGNORECASE)
         for name, parameter in module.named_parameters(recurse=False):
-            if is_norm or name.endswith("bias") or name in _TOKENS or (parameter.ndim <= 1 and not flat):
+            if is_norm or name.endswith("bias") or name in _TOKENS or parameter.ndim <= 1:
                 found.add(id(parameter))
         listed = getattr(module, "no_weight_decay", None)  # of timm's models
         if callable(listed):
@@ -170,9 +168,9 @@ def _undecayed(model: nn.Module) -> set[int]:
 
 def _depths(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
     """Parameter name -> depth, 0 for the stem."""
-    # PEFT's model holds the classifier; FSDP, activation checkpointing and compilation put a word of theirs into names.
+    # PEFT's model holds the classifier; compilation puts a word of its own into names.
     adapted = model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
-    wrapping = r"^base_model\.model\.|_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\."
+    wrapping = r"^base_model\.model\.|_orig_mod\."
     plain = {name: re.sub(wrapping, "", name) for name in names}
     if adapted is not model:
         # What PEFT adds outside of the classifier (a learned prompt) is new, like a head.

@@ -83,11 +83,9 @@ class Watch:
         # Of the buffers only running statistics: others, such as attention masks, may well hold infinite values.
         named = dict(model.named_parameters())
         named |= {name: buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))}
-        # Of a weight that is spread over processes (a DTensor) each looks at its own part.
-        parts = {name: tensor.to_local() if hasattr(tensor, "to_local") else tensor for name, tensor in named.items()}
-        finite = torch.stack([part.detach().isfinite().all().to(self.trainer.args.device) for part in parts.values()])
+        finite = torch.stack([tensor.detach().isfinite().all() for tensor in named.values()])
         finite = gather(finite[None]).all(dim=0).tolist()
-        bad = [name for name, good in zip(parts, finite, strict=True) if not good]
+        bad = [name for name, good in zip(named, finite, strict=True) if not good]
         if bad:
             raise NotFiniteError(
                 f"{len(bad)} weights are not finite after step {self.trainer.state.global_step:,} (first {bad[0]}), though the "

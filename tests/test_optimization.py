@@ -301,32 +301,6 @@ def test_wrapped_models_have_the_same_groups():
     assert lrs[0] == lrs[1] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
 
 
-def summary(model):
-    return [[group["lr"], group["weight_decay"], len(group["params"])] for group in parameter_groups(model, 1.0, 0.1, 0.5)]
-
-
-def shard(rank, folder):
-    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
-    from torch.distributed.fsdp.wrap import ModuleWrapPolicy
-
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
-    first, second = make_vit(), make_vit()
-    policy = ModuleWrapPolicy({type(first.vit.layers[0])})
-    first = FullyShardedDataParallel(first, use_orig_params=True, device_id=torch.device("cpu"), auto_wrap_policy=policy)
-    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (2,))
-    fully_shard(second, mesh=mesh)
-    torch.save([summary(first), summary(second)], f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.multiprocess
-def test_weights_spread_over_processes_have_the_same_groups(tmp_path):
-    """FSDP 1 flattens the weights, so that nothing can be told from their axes; FSDP 2 does not."""
-    torch.multiprocessing.spawn(shard, (str(tmp_path),), nprocs=2)
-    for rank in range(2):
-        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == [summary(make_vit())] * 2
-
-
 def test_a_model_whose_layers_are_not_known_is_named():
     config = T.AlbertConfig(vocab_size=20, embedding_size=4, **SIZES)
     albert = T.AlbertForSequenceClassification(config)

@@ -65,3 +65,9 @@ def test_two_processes_train_like_one_with_the_whole_batch(algorithm, reports, t
 @pytest.mark.parametrize("name", two_processes.RESUMES)
 def test_resuming_on_two_processes_is_bit_for_bit(name, reports):
     assert [report["resumed"][name] for report in reports[1]] == [[], []]
+
+
+def test_a_loss_that_one_process_alone_finds_wrong_stops_both(reports):
+    for report in reports[1]:
+        step, said = report["stopped"]
+        assert step == 4 and said.startswith("loss nan at step 3 (supervised")

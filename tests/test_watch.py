@@ -1,8 +1,5 @@
 """Trouble is said aloud: losses that are not finite stop the training, a pool that takes no part is warned of."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -113,74 +110,3 @@ def test_running_statistics_count_as_weights_and_other_buffers_do_not(make_train
     model.norm.running_var.fill_(float("inf"))
     with pytest.raises(NotFiniteError, match=r"1 weights are not finite .*first norm\.running_var"):
         trainer.watch.check(model)
-
-
-@pytest.mark.multiprocess
-def test_all_processes_stop_together(tmp_path):
-    """Two processes, of which one alone sees the NaN: both end with the error, at the next log line."""
-    script = tmp_path / "train.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import os\n"
-        "from conftest import make_images, make_vit\n"
-        "from test_watch import Spoiled\n"
-        "from transformers import ViTImageProcessor\n"
-        "from hf_ssl import SSLConfig, SSLTrainer\n"
-        "rank = int(os.environ['RANK'])\n"
-        "processor = ViTImageProcessor(size={'height': 12, 'width': 12}, image_mean=[0.5] * 3, image_std=[0.5] * 3)\n"
-        f"args = SSLConfig(output_dir={str(tmp_path / 'run')!r}, max_steps=6, per_device_train_batch_size=2, logging_steps=4,\n"
-        "    algorithm_kwargs={'at': 3 if rank == 1 else 100}, save_strategy='no', report_to='none', use_cpu=True,\n"
-        "    disable_tqdm=True, dataloader_pin_memory=False)\n"
-        "trainer = SSLTrainer(make_vit(), args, train_dataset=make_images(6, 0), unlabeled_dataset=make_images(24, 1),\n"
-        "    processing_class=processor, algorithm=Spoiled)\n"
-        "try:\n"
-        "    trainer.train()\n"
-        "except ValueError as error:\n"
-        "    print('STOPPED', rank, trainer.state.global_step, error, flush=True)\n",
-        encoding="utf-8",
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
-    assert run.returncode == 0, run.stderr[-2000:]
-    for rank in (0, 1):
-        assert f"STOPPED {rank} 4 loss nan at step 3 (supervised" in run.stdout
-
-
-# ---- The pool ----
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    """What the trainer warned of."""
-    seen = []
-    monkeypatch.setattr("hf_ssl.watch.logger.warning", seen.append)
-    return seen
-
-
-MASKS = {
-    "zero for long enough": ({"algorithm_kwargs": {"threshold": 1.0}}, 1),
-    "not long enough": ({"algorithm_kwargs": {"threshold": 1.0}, "zero_mask_warning_steps": 9}, 0),
-    "turned off": ({"algorithm_kwargs": {"threshold": 1.0}, "zero_mask_warning_steps": 0}, 0),
-    "some take part": ({"algorithm_kwargs": {"threshold": 0.01}}, 0),
-    "no mask": ({"algorithm": "supervised"}, 0),
-}
-
-
-@pytest.mark.parametrize(("config", "expected"), MASKS.values(), ids=MASKS)
-def test_a_pool_that_takes_no_part_is_warned_of_once(make_trainer, warnings, config, expected):
-    make_trainer(**{"max_steps": 8, "logging_steps": 2, "zero_mask_warning_steps": 4, "learning_rate": 1e-4, **config}).train()
-    assert len(warnings) == expected
-    for warning in warnings:
-        assert warning.startswith("no unlabeled example took part in the last 4 steps (mask_ratio 0)")
-        assert "lower its threshold (1.0 now)" in warning and "freematch" in warning
-
-
-def test_the_stretch_starts_anew_with_each_example_that_takes_part(make_trainer, warnings):
-    watch = make_trainer(zero_mask_warning_steps=100).watch
-    for step, ratio in ((50, 0.0), (100, 0.01), (150, 0.0), (199, 0.0)):
-        watch.warn_if_nothing_takes_part(ratio, step)
-    assert warnings == []
-    watch.warn_if_nothing_takes_part(0.0, 200)
-    watch.warn_if_nothing_takes_part(0.0, 400)
-    assert len(warnings) == 1

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from hf_ssl import SSLConfig, SSLTrainer
+from hf_ssl.watch import NotFiniteError
 
 from test_resume import everything, log_lines
+from test_watch import Spoiled
 from tiny_tasks import new_model, task
 
 # Equality with one process: a batch of 4 on one is 2 + 2 on two.
@@ -52,8 +54,11 @@ def make_trainer(folder, algorithm, modality="image", seed=0, double=False, **co
     }
     if torch.distributed.is_torchelastic_launched():
         defaults["ddp_backend"] = "gloo"
-    args = SSLConfig(str(folder), algorithm=algorithm, algorithm_kwargs=KEYWORDS.get(algorithm), **{**defaults, **config})
-    trainer = SSLTrainer(model.double() if double else model, args, **task(modality))
+    if isinstance(algorithm, str):
+        defaults |= {"algorithm": algorithm, "algorithm_kwargs": KEYWORDS.get(algorithm)}
+    own = None if isinstance(algorithm, str) else algorithm
+    args = SSLConfig(str(folder), **{**defaults, **config})
+    trainer = SSLTrainer(model.double() if double else model, args, algorithm=own, **task(modality))
     if double:
         trainer.algorithm.double()
     return trainer
@@ -71,6 +76,15 @@ def resume(folder, seed, **config):
     return differing + ([] if log_lines(whole) == log_lines(resumed) else ["log lines"])
 
 
+def stop_on_nan(folder, rank):
+    """What is said, and at which step, when only the second process sees a NaN, in step 3, with a log line each 4 steps."""
+    trainer = make_trainer(folder, Spoiled, logging_steps=4, algorithm_kwargs={"at": 3 if rank == 1 else 100})
+    try:
+        trainer.train()
+    except NotFiniteError as error:
+        return [trainer.state.global_step, str(error)]
+
+
 def main(folder: Path) -> None:
     report = {"resumed": {}, "logs": {}, "evaluation": {}}
     for algorithm in EQUAL:
@@ -82,6 +96,7 @@ def main(folder: Path) -> None:
         report["evaluation"][algorithm] = trainer.evaluate()["eval_accuracy"]
     for name, config in RESUMES.items():
         report["resumed"][name] = resume(folder / name.replace(", ", "-").replace(" ", "-"), 5, **config)
+    report["stopped"] = stop_on_nan(folder / "nan", rank)
     report["processes"] = trainer.args.world_size
     (folder / f"rank{rank}.json").write_text(json.dumps(report))
     trainer.accelerator.end_training()
