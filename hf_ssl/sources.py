@@ -200,9 +200,8 @@ def _load_folder(path: Path, split: str | None, role: str, modality: str | None,
         raise ValueError(f"the folder {path} holds images and recordings; give a folder with one of them")
     if modality not in (None, kind):
         raise ValueError(f"the folder {path} holds {MEDIA_NAMES[kind]}, and {MEDIA_NAMES.get(modality, 'texts')} are needed")
-    ignored = len(files) - len(kinds[kind])
-    notes = [f"{path}: {count(ignored, 'file')} that {'is' if ignored == 1 else 'are'} no {MEDIA_NAMES[kind]} ignored"]
-    return Source(_media_dataset(path, kinds[kind], kind, role, input_column or kind), notes if ignored else [])
+    dataset = _media_dataset(path, kinds[kind], kind, role, input_column or kind)
+    return Source(dataset, other_files(path, len(files) - len(kinds[kind]), kind))
 
 
 def _media_dataset(path: Path, files: list[Path], kind: str, role: str, column: str) -> datasets.Dataset:
@@ -224,6 +223,12 @@ def _media_dataset(path: Path, files: list[Path], kind: str, role: str, column: 
         columns["label"] = [names.index(name) for name in classes]
     dataset = datasets.Dataset.from_dict(columns).cast_column(column, MEDIA_FEATURES[kind]())
     return dataset.cast_column("label", datasets.ClassLabel(names=names)) if names else dataset
+
+
+def other_files(path: Path, number: int, kind: str) -> list[str]:
+    """The note on files of a folder that are no images, or no recordings."""
+    which = f"{count(number, 'file')}, no {MEDIA_NAMES[kind]}, ignored"
+    return [f"{path}: {which}"] if number else []
 
 
 def walk(path: Path) -> Iterator[Path]:

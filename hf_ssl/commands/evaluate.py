@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import datasets
 import numpy as np
 
 from ..data import LABEL_COLUMNS
@@ -27,6 +28,7 @@ def run(
     folder = None if output_dir is None else Path(output_dir)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give another --output-dir")
+    datasets.disable_progress_bars()
     classifier = Classifier(model, batch_size, device)
     source = load_source(data, "test", modality=classifier.modality)
     dataset = source.dataset
