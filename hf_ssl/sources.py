@@ -123,7 +123,7 @@ def read_table(path: Path) -> datasets.Dataset:
         raise ValueError(f"{path} is empty")
     dataset = _load_dataset(str(path), "labeled", None, path=kind, data_files=glob_escape(path), **options)
     if len(dataset) == 0:
-        raise ValueError(f"{path} has no rows; its columns are {', '.join(dataset.column_names) or 'none'}")
+        raise ValueError(f"{path} has no rows")
     return _absolute_paths(dataset, path.parent)
 
 
@@ -153,8 +153,10 @@ def _load_dataset(what: str, role: str, split: str | None, **options) -> dataset
         cause = error.__cause__ or error
         raise ValueError(f"{what} cannot be read: {cause}") from None
     except ValueError as error:
+        if "corresponds to no data" in str(error):
+            raise ValueError(f"{what} has no rows") from None
         hint = "; write ID:CONFIGURATION" if "Config name is missing" in str(error) else ""
-        raise ValueError(f"{what} cannot be loaded: {error}{hint}") from None
+        raise ValueError(f"{what} cannot be read: {error}{hint}") from None
     return _choose_split(found, role, what)
 
 

@@ -14,6 +14,7 @@ from ..data import FILE_SUFFIXES, INPUT_COLUMNS, LABEL_COLUMNS
 from ..hub import PIPELINES
 from ..report import table
 from ..sources import DATA_FILES, MEDIA_NAMES, count, other_files, read_lines, read_table, walk
+from . import quiet_datasets
 from .pretrained import pipeline_task
 
 
@@ -255,7 +256,7 @@ def run(
         raise ValueError(f"--output should be a .csv file in a folder that exists, got {output}")
     from tqdm.auto import tqdm
 
-    datasets.disable_progress_bars()
+    quiet_datasets()
     classifier = Classifier(model, batch_size, device)
     top = min(top, len(classifier.names))
     items, notes = collect(inputs, classifier.modality, columns)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
-import datasets
 import yaml
 from transformers import HfArgumentParser, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
@@ -21,6 +20,7 @@ from ..hub import EXAMPLE_INPUTS, PIPELINES
 from ..models import load_classifier
 from ..report import draw_curves, result_of, results_table, write_results
 from ..trainer import SSLTrainer
+from . import quiet_datasets
 from .data import TrainData, is_hub_id, load_train_data
 from .pretrained import check_modality, classified_by, load_processor
 
@@ -213,7 +213,7 @@ def run(arguments: list[str]) -> None:
     folder = Path(settings["output_dir"])
     if not any(is_hub_id(source) for source in (own.labeled, own.unlabeled, own.test) if source):
         # Reading files takes a moment; downloads take long and keep their bars.
-        datasets.disable_progress_bars()
+        quiet_datasets()
     able = classified_by(own.model)
     processor = load_processor(own.model, able[0]) if len(able) == 1 else None
     data = load_train_data(own, settings, able[0] if len(able) == 1 else None, processor)
