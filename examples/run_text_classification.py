@@ -32,9 +32,6 @@ class DataArguments:
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
     text_column_name: str = field(default="text", metadata={"help": "Column of the texts."})
     label_column_name: str = field(default="label", metadata={"help": "Column of the classes."})
-    max_seq_length: int | None = field(
-        default=None, metadata={"help": "Tokens of a text at most; the model's limit if not given."}
-    )
     labels_per_class: int = field(default=4, metadata={"help": "Training texts of each class that keep their label."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Test on the first so many texts only."})
 
@@ -67,8 +64,6 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         ignore_mismatched_sizes=True,
     )
     tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
-    if data_args.max_seq_length is not None:
-        tokenizer.model_max_length = data_args.max_seq_length
 
     trainer = SSLTrainer(
         model=model,

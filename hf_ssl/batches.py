@@ -72,6 +72,14 @@ class ExampleKey(NamedTuple):
         return np.random.Generator(np.random.Philox(key=key))
 
 
+# Batches whose draws are sorted by length together, at most.
+_MOST_GROUPED = 50
+
+
+def _part(keys: list, number: int, size: int) -> list:
+    return keys[number * size : (number + 1) * size]
+
+
 class JointBatchSampler(Sampler[list[ExampleKey]]):
     """Yields B labeled and mu*B unlabeled keys at a time; an epoch is one pass over the unlabeled pool.
 
@@ -84,6 +92,9 @@ class JointBatchSampler(Sampler[list[ExampleKey]]):
         labeled_batch_size, unlabeled_batch_size: B and mu*B of one process.
         seed: with the epoch it decides the order.
         min_batches: batches an epoch has at least, the number of processes.
+        lengths: of the labeled [L] and the unlabeled [U] examples, in any unit. Then batches are filled with examples of
+            similar length, so that less is padding: the draws of `num_labeled / B` batches, at most 50, are sorted by
+            length and handed out in random order. More at a time would put one labeled example into a batch several times.
     """
 
     # accelerate reads these two; it drops every batch that is shorter than `batch_size`.
@@ -97,6 +108,7 @@ class JointBatchSampler(Sampler[list[ExampleKey]]):
         unlabeled_batch_size: int,
         seed: int = 0,
         min_batches: int = 1,
+        lengths: tuple[np.ndarray, np.ndarray] | None = None,
     ):
         if num_labeled < 1 or num_unlabeled < 1:
             raise ValueError(f"there are {num_labeled} labeled and {num_unlabeled} unlabeled examples; each needs one at least")
@@ -105,6 +117,8 @@ class JointBatchSampler(Sampler[list[ExampleKey]]):
         self.batch_size = labeled_batch_size + unlabeled_batch_size
         self.seed = seed
         self.min_batches = min_batches
+        self.lengths = lengths
+        self.grouped_batches = 1 if lengths is None else min(max(num_labeled // labeled_batch_size, 1), _MOST_GROUPED)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -117,9 +131,17 @@ class JointBatchSampler(Sampler[list[ExampleKey]]):
         epoch = self.epoch
         labeled = self._stream(epoch, labeled=True, size=self.num_labeled)
         unlabeled = self._stream(epoch, labeled=False, size=self.num_unlabeled)
-        for _ in range(len(self)):
-            keys = [next(labeled) for _ in range(self.labeled_batch_size)]
-            yield keys + [next(unlabeled) for _ in range(self.unlabeled_batch_size)]
+        for start in range(0, len(self), self.grouped_batches):
+            count = min(self.grouped_batches, len(self) - start)
+            keys = [next(labeled) for _ in range(count * self.labeled_batch_size)]
+            more = [next(unlabeled) for _ in range(count * self.unlabeled_batch_size)]
+            order = range(count)
+            if self.lengths is not None:
+                keys.sort(key=lambda key: self.lengths[0][key.index])
+                more.sort(key=lambda key: self.lengths[1][key.index])
+                order = np.random.default_rng((self.seed, epoch, start, 2)).permutation(count)
+            for i in order:
+                yield _part(keys, i, self.labeled_batch_size) + _part(more, i, self.unlabeled_batch_size)
 
     def _stream(self, epoch: int, labeled: bool, size: int) -> Iterator[ExampleKey]:
         cycle = 0

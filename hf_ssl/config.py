@@ -11,6 +11,7 @@ from .forward import BATCH_NORM_VIEWS
 
 LR_SCHEDULES = ("trainer", "cosine_7_16")
 BROKEN_FILES = ("skip", "error")
+SAMPLING = ("random", "group_by_length")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
 
 
@@ -35,6 +36,7 @@ class SSLConfig(TrainingArguments):
     - `unlabeled_batch_ratio`: mu; each pass also takes mu*B unlabeled examples.
     - `global_batch_size`: labeled examples of one step over all processes and accumulated passes, which splits the same step
       over more devices; without it each device adds `per_device_train_batch_size` labeled examples to the step.
+    - `train_sampling_strategy`: "random", or "group_by_length" for batches of texts with less padding.
     - An epoch is one pass over the unlabeled pool; the labeled set is cycled. `max_steps` counts optimizer steps.
 
     **Which weights are evaluated, saved and used as teacher**
@@ -299,8 +301,9 @@ class SSLConfig(TrainingArguments):
             "label_smoothing_factor does not reach the algorithms' own losses; leave it 0",
         )
         self._refuse(
-            self.train_sampling_strategy != "random",
-            "joint batches are always drawn at random; leave train_sampling_strategy at 'random'",
+            self.train_sampling_strategy not in SAMPLING,
+            f"train_sampling_strategy must be one of {', '.join(SAMPLING)}: joint batches are always drawn at random",
+            self.train_sampling_strategy,
         )
 
     @staticmethod

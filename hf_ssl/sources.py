@@ -123,7 +123,7 @@ def read_table(path: Path) -> datasets.Dataset:
         raise ValueError(f"{path} is empty")
     dataset = _load_dataset(str(path), "labeled", None, path=kind, data_files=glob_escape(path), **options)
     if len(dataset) == 0:
-        raise ValueError(f"{path} has no rows; its columns are {', '.join(dataset.column_names) or 'none'}")
+        raise ValueError(f"{path} has no rows")
     return _absolute_paths(dataset, path.parent)
 
 
@@ -153,8 +153,10 @@ def _load_dataset(what: str, role: str, split: str | None, **options) -> dataset
         cause = error.__cause__ or error
         raise ValueError(f"{what} cannot be read: {cause}") from None
     except ValueError as error:
+        if "corresponds to no data" in str(error):
+            raise ValueError(f"{what} has no rows") from None
         hint = "; write ID:CONFIGURATION" if "Config name is missing" in str(error) else ""
-        raise ValueError(f"{what} cannot be loaded: {error}{hint}") from None
+        raise ValueError(f"{what} cannot be read: {error}{hint}") from None
     return _choose_split(found, role, what)
 
 
@@ -200,9 +202,8 @@ def _load_folder(path: Path, split: str | None, role: str, modality: str | None,
         raise ValueError(f"the folder {path} holds images and recordings; give a folder with one of them")
     if modality not in (None, kind):
         raise ValueError(f"the folder {path} holds {MEDIA_NAMES[kind]}, and {MEDIA_NAMES.get(modality, 'texts')} are needed")
-    ignored = len(files) - len(kinds[kind])
-    notes = [f"{path}: {count(ignored, 'file')} that {'is' if ignored == 1 else 'are'} no {MEDIA_NAMES[kind]} ignored"]
-    return Source(_media_dataset(path, kinds[kind], kind, role, input_column or kind), notes if ignored else [])
+    dataset = _media_dataset(path, kinds[kind], kind, role, input_column or kind)
+    return Source(dataset, other_files(path, len(files) - len(kinds[kind]), kind))
 
 
 def _media_dataset(path: Path, files: list[Path], kind: str, role: str, column: str) -> datasets.Dataset:
@@ -224,6 +225,12 @@ def _media_dataset(path: Path, files: list[Path], kind: str, role: str, column: 
         columns["label"] = [names.index(name) for name in classes]
     dataset = datasets.Dataset.from_dict(columns).cast_column(column, MEDIA_FEATURES[kind]())
     return dataset.cast_column("label", datasets.ClassLabel(names=names)) if names else dataset
+
+
+def other_files(path: Path, number: int, kind: str) -> list[str]:
+    """The note on files of a folder that are no images, or no recordings."""
+    which = f"{count(number, 'file')}, no {MEDIA_NAMES[kind]}, ignored"
+    return [f"{path}: {which}"] if number else []
 
 
 def walk(path: Path) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from .data import inspect_data
 from .distributed import average_gradients
 from .ema import ModelEma
 from .forward import ModelForward, find_head
+from .lengths import text_lengths
 from .log_sums import LogSums
 from .metrics import compute_metrics as default_metrics
 from .models import class_frequencies, class_names, load_classifier, load_processor
@@ -202,6 +203,7 @@ class SSLTrainer(CheckpointingTrainer):
             unlabeled_batch_size=self._train_batch_size * self.args.unlabeled_batch_ratio,
             seed=seed,
             min_batches=self.args.world_size,
+            lengths=self._lengths(),
         )
         loader = DataLoader(
             dataset,
@@ -213,6 +215,12 @@ class SSLTrainer(CheckpointingTrainer):
             prefetch_factor=self.args.dataloader_prefetch_factor,
         )
         return self.accelerator.prepare(loader)
+
+    def _lengths(self):
+        if self.args.train_sampling_strategy != "group_by_length":
+            return None
+        column = self.args.length_column_name
+        return tuple(text_lengths(dataset, self.data, column) for dataset in (self.train_dataset, self.unlabeled_dataset))
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """The model's optimizer with the algorithm's heads added; the moving average starts here, from loaded weights."""

@@ -80,6 +80,7 @@ def make_trainer(images, image_processor, tmp_path):
             "disable_tqdm": True,
             "logging_steps": 1,
             "dataloader_pin_memory": False,
+            "dataloader_num_workers": 0,
         }
         given = {
             "train_dataset": images["labeled"],

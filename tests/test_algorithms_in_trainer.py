@@ -37,6 +37,7 @@ def train(algorithm, modality, folder, **changes):
         "use_cpu": True,
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
+        "dataloader_num_workers": 0,
     }
     trainer = SSLTrainer(new_model(modality), SSLConfig(**{**config, **changes}), **task(modality))
     before = {name: p.detach().clone() for name, p in named_weights(trainer)}

@@ -148,3 +148,27 @@ def test_a_batch_is_fetched_at_once_and_equals_its_items():
     assert rows.requests == 2
     assert items == [dataset[key] for key in keys]
     assert [item["key"] for item in items] == keys
+
+
+def test_grouping_by_length_draws_the_same_examples_with_less_padding():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 100, 40), rng.integers(1, 100, 960)
+    given = {"num_labeled": 40, "num_unlabeled": 960, "labeled_batch_size": 4, "unlabeled_batch_size": 8, "seed": 3}
+    plain, grouped = list(JointBatchSampler(**given)), list(JointBatchSampler(**given, lengths=lengths))
+
+    def padded(batches):
+        return sum(len(batch) * max(lengths[0 if key.labeled else 1][key.index] for key in batch) for batch in batches)
+
+    def count(batches, labeled):
+        return sorted(key for batch in batches for key in batch if key.labeled is labeled)
+
+    assert [len(batch) for batch in grouped] == [12] * 120
+    for labeled in (True, False):
+        assert count(plain, labeled) == count(grouped, labeled)
+    # No example stands in a batch twice, and the same seed gives the same batches.
+    assert all(len({key.index for key in batch if key.labeled}) == 4 for batch in grouped)
+    assert grouped == list(JointBatchSampler(**given, lengths=lengths))
+    assert padded(grouped) < 0.7 * padded(plain)
+    # Their order says nothing of their length.
+    longest = [max(lengths[0][key.index] for key in batch if key.labeled) for batch in grouped]
+    assert abs(np.corrcoef(longest, np.arange(120) % 10)[0, 1]) < 0.3

@@ -27,6 +27,14 @@ CONTRADICTIONS = [
     ({"ema_role": "student"}, "none, evaluation, teacher, both"),
     ({"crop_ratio": 0.0}, "crop_ratio"),
     ({"strong_operations": 0}, "strong_operations"),
+    ({"on_broken_file": "ignore"}, "on_broken_file must be one of skip, error, got 'ignore'"),
+    ({"delete_ratio": 1.0}, r"delete_ratio must be in \[0, 1\)"),
+    ({"swap_ratio": -0.1}, "swap_ratio"),
+    ({"mask_ratio": 1.5}, "mask_ratio"),
+    ({"max_length": 0}, "max_length must be above 0"),
+    ({"max_length_seconds": -1.0}, "max_length_seconds must be above 0"),
+    ({"image_size": 0}, "image_size must be above 0"),
+    ({"strong_effects": -1}, "strong_effects must be at least 0"),
     ({"ignore_data_skip": True}, "ignore_data_skip .* leave it off"),
     ({"remove_unused_columns": True}, "leave it off"),
     ({"label_smoothing_factor": 0.1}, "leave it 0"),
@@ -68,3 +76,16 @@ def test_the_command_line_reads_every_field(tmp_path):
         ["--output_dir", str(tmp_path), "--algorithm", "fixmatch", "--algorithm_kwargs", '{"threshold": 0.9}', "--use_cpu"]
     )
     assert args.algorithm_kwargs == {"threshold": 0.9}
+    assert args.augmentation_columns == ["aug_0", "aug_1"]
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "workers"), [(1, 1, 0), (2, 1, 1), (8, 1, 7), (64, 1, 8), (16, 4, 3), (4, 8, 0)]
+)
+def test_the_number_of_workers_follows_from_the_cores(tmp_path, monkeypatch, cores, processes, workers):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert config(tmp_path).dataloader_num_workers == workers
+    assert config(tmp_path, dataloader_num_workers=3).dataloader_num_workers == 3
+    monkeypatch.setattr("multiprocessing.get_start_method", lambda: "spawn")
+    assert config(tmp_path).dataloader_num_workers == 0

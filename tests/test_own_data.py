@@ -257,7 +257,8 @@ def trainer(modality, folder, model=None, config=None, **given):
 
     settings = {"max_steps": 2, "per_device_train_batch_size": 2, "unlabeled_batch_ratio": 2, "logging_steps": 1}
     settings |= {"save_strategy": "no", "report_to": "none", "use_cpu": True, "disable_tqdm": True}
-    args = SSLConfig(output_dir=str(folder), dataloader_pin_memory=False, **{**settings, **(config or {})})
+    settings |= {"dataloader_pin_memory": False, "dataloader_num_workers": 0}
+    args = SSLConfig(output_dir=str(folder), **{**settings, **(config or {})})
     return SSLTrainer(model or new_model(modality), args, **{**task(modality), **given})
 
 

@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from hf_ssl.views.image import CUTOUT_COLOR, ImageViews, apply_operation, cutout, decode_image, processor_size
+from hf_ssl.views.image import CUTOUT_COLOR, ImageViews, apply_operation, cutout, decode_image, processor_size, shifted
 
 
 def picture(width=16, height=16, seed=0):
@@ -180,3 +180,48 @@ def test_the_size_is_the_one_the_processor_ends_with(attributes, size):
 def test_views_are_picklable(image_processor):
     maker = pickle.loads(pickle.dumps(views(image_processor)))
     assert maker("weak", {"image": picture()}, rng()).shape == (3, 12, 12)
+
+
+class Fixed:
+    """A generator that draws what it is told."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def uniform(self, low, high):
+        return self.value
+
+    def integers(self, low, high):
+        return self.value
+
+
+SAMPLES = {
+    "noise": picture(40, 30),
+    "dark": Image.fromarray(np.random.default_rng(1).integers(40, 90, (30, 40, 3), dtype=np.uint8)),
+    "skewed": Image.fromarray((np.random.default_rng(2).random((30, 40, 3)) ** 6 * 255).astype(np.uint8)),
+    "one colour": Image.new("RGB", (8, 8), (10, 20, 30)),
+    "two colours": Image.fromarray(np.array([[[0, 9, 250], [255, 9, 3]]], np.uint8)),
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize(
+    ("name", "drawn", "expected"),
+    [
+        ("autocontrast", [0], lambda image, _: ImageOps.autocontrast(image)),
+        ("equalize", [0], lambda image, _: ImageOps.equalize(image)),
+        ("posterize", [4, 6, 8], ImageOps.posterize),
+        ("solarize", [0.0, 100.5, 128.0, 255.9], ImageOps.solarize),
+    ],
+)
+def test_operations_on_levels_are_those_of_pillow(sample, name, drawn, expected):
+    for value in drawn:
+        made = np.asarray(apply_operation(SAMPLES[sample], name, Fixed(value)))
+        np.testing.assert_array_equal(made, np.asarray(expected(SAMPLES[sample], value)))
+
+
+@pytest.mark.parametrize("shift", [-11, -3, -1, 0, 1, 3, 11])
+def test_a_shift_mirrors_at_the_border(shift):
+    rows = np.arange(12) + shift
+    expected = 11 - np.abs(11 - np.abs(rows))
+    assert shifted(np.arange(12), shift).tolist() == expected.tolist()

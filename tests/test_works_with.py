@@ -209,6 +209,27 @@ def test_gradients_of_model_and_heads_are_clipped_together(tmp_path):
     assert all(row["grad_norm"] > 0.1 for row in trainer.state.log_history if "grad_norm" in row)
 
 
+def test_texts_of_similar_length_share_a_batch_and_resuming_stays_exact(tmp_path):
+    padding = {}
+    for strategy in ("random", "group_by_length"):
+        trainer = make(tmp_path, "text", train_sampling_strategy=strategy)
+        batches = list(trainer.get_train_dataloader())
+        padding[strategy] = sum((batch["unlabeled"]["weak"]["attention_mask"] == 0).sum().item() for batch in batches)
+    assert padding["group_by_length"] < padding["random"]
+    config = {"train_sampling_strategy": "group_by_length", "save_strategy": "steps", "save_steps": 2}
+    whole = make(tmp_path, "text", **config)
+    whole.train()
+    resumed = make(tmp_path, "text", **config)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    expected = whole.model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
+
+
+def test_only_texts_are_grouped_by_length(tmp_path):
+    with pytest.raises(ValueError, match="'group_by_length' is for texts and this is image"):
+        make(tmp_path, train_sampling_strategy="group_by_length").train()
+
+
 # ---- PEFT ----
 
 

@@ -11,6 +11,7 @@ from ..labels import Classes, index_labels, read_labels
 from ..metrics import classification_metrics, confusion_matrix
 from ..report import class_table, confusion_text, draw_confusion, table
 from ..sources import count, load_source
+from . import quiet_datasets
 from .predict import Classifier, Item, as_rows, cells, input_columns, write_csv
 
 
@@ -27,6 +28,7 @@ def run(
     folder = None if output_dir is None else Path(output_dir)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give another --output-dir")
+    quiet_datasets()
     classifier = Classifier(model, batch_size, device)
     source = load_source(data, "test", modality=classifier.modality)
     dataset = source.dataset

@@ -13,7 +13,8 @@ import datasets
 from ..data import FILE_SUFFIXES, INPUT_COLUMNS, LABEL_COLUMNS
 from ..hub import PIPELINES
 from ..report import table
-from ..sources import DATA_FILES, MEDIA_NAMES, count, read_lines, read_table, walk
+from ..sources import DATA_FILES, MEDIA_NAMES, count, other_files, read_lines, read_table, walk
+from . import quiet_datasets
 from .pretrained import pipeline_task
 
 
@@ -139,8 +140,7 @@ def collect(inputs: Iterable[str], modality: str, columns: Sequence[str] | None)
                 what = f"holds no {wanted}" if wanted else "is a folder, and the model classifies texts: name its files instead"
                 raise ValueError(f"{path} {what}")
             items += [Item(str(file), None, str(file)) for file in usable]
-            if len(files) > len(usable):
-                notes.append(f"{path}: {count(len(files) - len(usable), 'file')} that are no {MEDIA_NAMES[modality]} left out")
+            notes += other_files(path, len(files) - len(usable), modality)
         elif path.is_file() and suffix in DATA_FILES:
             items += _rows(path, modality, columns)
         elif path.is_file() and suffix == ".txt" and modality == "text":
@@ -256,6 +256,7 @@ def run(
         raise ValueError(f"--output should be a .csv file in a folder that exists, got {output}")
     from tqdm.auto import tqdm
 
+    quiet_datasets()
     classifier = Classifier(model, batch_size, device)
     top = min(top, len(classifier.names))
     items, notes = collect(inputs, classifier.modality, columns)

@@ -20,7 +20,8 @@ from ..hub import EXAMPLE_INPUTS, PIPELINES
 from ..models import load_classifier
 from ..report import draw_curves, result_of, results_table, write_results
 from ..trainer import SSLTrainer
-from .data import TrainData, load_train_data
+from . import quiet_datasets
+from .data import TrainData, is_hub_id, load_train_data
 from .pretrained import check_modality, classified_by, load_processor
 
 # What the command sets otherwise than SSLConfig: something to see in ten places of any length of run.
@@ -210,6 +211,9 @@ def run(arguments: list[str]) -> None:
     own, settings = parse(arguments)
     resolve_algorithm(settings["algorithm"])
     folder = Path(settings["output_dir"])
+    if not any(is_hub_id(source) for source in (own.labeled, own.unlabeled, own.test) if source):
+        # Reading files takes a moment; downloads take long and keep their bars.
+        quiet_datasets()
     able = classified_by(own.model)
     processor = load_processor(own.model, able[0]) if len(able) == 1 else None
     data = load_train_data(own, settings, able[0] if len(able) == 1 else None, processor)
@@ -217,6 +221,9 @@ def run(arguments: list[str]) -> None:
     if processor is None:
         check_modality(own.model, able, modality)
         processor = load_processor(own.model, modality)
+    if modality == "image" and settings["image_size"] is not None:
+        # Saved with the model: whoever uses it shows it images of the size of the training.
+        processor.size, processor.do_center_crop = {"height": settings["image_size"], "width": settings["image_size"]}, False
     if data.test is None:
         settings["eval_strategy"] = "no"
     args = SSLConfig(**copy.deepcopy(settings))
@@ -263,7 +270,7 @@ def run(arguments: list[str]) -> None:
 def _train(own: TrainArguments, args: SSLConfig, data: TrainData, processor, checkpoint: str | None):
     # The head starts from the same random weights in the baseline and in the run it is compared with.
     set_seed(args.seed)
-    model = load_classifier(own.model, data.summary.modality, data.summary.label_names)
+    model = load_classifier(own.model, data.summary)
     if data.summary.modality == "text" and model.config.pad_token_id is None:
         model.config.pad_token_id = processor.pad_token_id
     trainer = SSLTrainer(

@@ -58,11 +58,15 @@ class OwnViews:
             return self.base(kind, row, rng)
         function = self.own[kind]
         example = self.base.example(row)
-        if self.takes_generator[kind]:
-            value = function(example, rng)
-        else:
-            with global_seeds(rng):
-                value = function(example)
+        try:
+            if self.takes_generator[kind]:
+                value = function(example, rng)
+            else:
+                with global_seeds(rng):
+                    value = function(example)
+        except OSError as error:
+            # A file of the user's own that it opens: broken files of the pool may be skipped.
+            raise BrokenExampleError(f"{kind}_view {_name(function)} failed: {error}") from error
         return self._item(kind, value)
 
     def evaluation(self, row: Mapping[str, Any]):
@@ -92,8 +96,6 @@ class OwnViews:
                     _check_part(name, part)
                 return ModelInputs(value)
             return self.base.accept(value)
-        except BrokenExampleError:
-            raise
         except (TypeError, ValueError) as error:
             raise TypeError(
                 f"{kind}_view {_name(self.own[kind])} returned {_brief(value)}, which a model cannot take: {error}"

@@ -4,8 +4,10 @@ Weak is what the row holds. Strong is, in this order,
 
 1. a second set of columns, or of keys that the transform returns: `pixel_values_strong`, `input_ids_strong`, ... (and with
    `_strong_2` one more, for algorithms with two strong views; one of the two is drawn at random);
-2. the modality's own strong view of the raw column, where the dataset still has it and the processor is there;
-3. of token ids, words deleted, swapped and masked on the ids themselves.
+2. of token ids: a ready strong text of an augmentation column where the pool has one; else tokens deleted, swapped and
+   masked, which keeps the user's own way of cutting texts;
+3. of images and recordings: the modality's own strong view of the raw column, where the dataset still has it and the
+   processor is there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,8 +72,13 @@ class PreparedViews:
             first = unlabeled[0]
         self.suffixes = tuple(suffix for suffix in STRONG_SUFFIXES if self.main + suffix in first)
         self.tokens = None
-        if self.modality == "text" and raw is None and getattr(processor, "pad_token", None) is not None:
+        if self.modality == "text" and getattr(processor, "pad_token", None) is not None:
             from .text import TextViews
+
+            if raw is not None and raw.augmentation_columns:
+                raw.max_length = args.max_length or max(len(unlabeled[i][self.main]) for i in range(min(len(unlabeled), 100)))
+            else:
+                self.raw = None
 
             ratios = {"delete_ratio": args.delete_ratio, "swap_ratio": args.swap_ratio, "mask_ratio": args.mask_ratio}
             self.tokens = TextViews(processor, augmentation_columns=(), **ratios)
@@ -80,11 +87,12 @@ class PreparedViews:
         """One view of a row; for "rotated" the item and its quarter turns, 0 to 3."""
         if kind == "strong" and self.suffixes:
             return self._item(row, self.suffixes[rng.integers(len(self.suffixes))])
-        if kind == "strong" and self.raw is not None:
+        if kind == "strong" and self.modality != "text" and self.raw is not None:
             return self.raw(kind, row, rng)
         item = self._item(row)
         if kind == "strong" and self.tokens is not None:
-            return self.tokens.perturb_tokens(item, rng)
+            made = self.tokens.perturb_tokens(item, rng) if self.raw is None else self.raw(kind, row, rng)
+            return self._as_long(made, len(item[self.main]))
         if kind == "rotated" and self.modality == "image":
             turns = int(rng.integers(4))
             return {**item, self.main: torch.rot90(_tensor(item[self.main]), turns, (-2, -1))}, turns
@@ -145,6 +153,13 @@ class PreparedViews:
             f"the transform returns) named {self.main}_strong; SSLTrainer(strong_view=...), a callable on the row; keep the "
             "raw column in the dataset and give its processor as processing_class; or an algorithm without strong views"
         )
+
+    def _as_long(self, item: dict[str, Any], length: int) -> dict[str, Any]:
+        """Padded to the length of the row's own ids where a collator may only stack, as `default_data_collator` does."""
+        if self.collator is None or len(item[self.main]) >= length:
+            return item
+        batch = pad_without_fast_tokenizer_warning(self.processor, [item], padding="max_length", max_length=length)
+        return {name: values[0] for name, values in batch.items()}
 
     def _item(self, row: Mapping[str, Any], suffix: str = "") -> dict[str, Any]:
         return {name: row[name + suffix] for name in self.inputs if name + suffix in row}
