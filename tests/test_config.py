@@ -38,7 +38,7 @@ CONTRADICTIONS = [
     ({"ignore_data_skip": True}, "ignore_data_skip .* leave it off"),
     ({"remove_unused_columns": True}, "leave it off"),
     ({"label_smoothing_factor": 0.1}, "leave it 0"),
-    ({"train_sampling_strategy": "group_by_length"}, "leave train_sampling_strategy"),
+    ({"train_sampling_strategy": "sequential"}, "train_sampling_strategy must be one of random, group_by_length"),
     ({"accelerator_config": {"dispatch_batches": True}}, "dispatch_batches"),
     ({"accelerator_config": {"split_batches": True}}, "split_batches"),
     ({"algorithm_kwargs": "{threshold"}, "algorithm_kwargs"),
