@@ -21,7 +21,7 @@ def make_targets(kind: str, count: int, classes: int) -> np.ndarray:
 LONG_TAILED = {"labeled_imbalance": 100, "num_unlabeled": 300, "unlabeled_imbalance": 100}
 REVERSED = {"labeled_imbalance": 50, "num_unlabeled": 300, "unlabeled_imbalance": -50}
 
-# targets, samples, classes, labels, seed, other settings, first labeled indices, SHA-256 of the labeled and of the other indices
+# targets, samples, classes, labels, seed, other settings, first labeled indices, SHA-256 of the labeled indices and of the rest
 KNOWN = [
     ("cyclic", 50000, 100, 200, 0, {}, [9000, 25400, 27701, 30701], "0ab3d32d1ecd2f81", "631158eb6b458fed"),
     ("cyclic", 50000, 100, 200, 1, {}, [30400, 34000, 39801, 2401], "7c090237696da5c5", "c5067fc48c22bf47"),
@@ -81,7 +81,7 @@ def test_a_draw_neither_reads_nor_changes_the_global_generator():
 
 
 def test_labeled_and_rest_are_everything_once():
-    targets = make_targets("skewed", 300, 3)
+    targets = make_targets("cyclic", 300, 3)
     labeled, rest = draw_labels(targets, num_classes=3, num_labels=30, seed=1, shuffle_first=True)
     assert np.bincount(targets[labeled], minlength=3).tolist() == [10, 10, 10]
     assert sorted([*labeled, *rest]) == list(range(300))
