@@ -52,8 +52,8 @@ def extract(archive: Path, folder: Path) -> Path:
     unpack = _unpack_zip if archive.name.lower().endswith(".zip") else _unpack_tar
     name = None
     try:
-        for name in progress(unpack(archive, partial), f"Extracting {archive.name}", " files"):
-            pass
+        for member in progress(unpack(archive, partial), f"Extracting {archive.name}", " files"):
+            name = member
     except _DAMAGE as error:
         shutil.rmtree(partial, ignore_errors=True)
         place = f" after {name}" if name else ""

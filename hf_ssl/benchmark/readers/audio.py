@@ -25,7 +25,7 @@ def decode(value: Mapping | Path) -> np.ndarray:
 
 
 def audio_row(wave: np.ndarray, name: str, source: str) -> dict:
-    """The row of a waveform [n] at 16 kHz. Samples are rounded to 16 bits, which those of 16-bit files at 16 kHz already are."""
+    """The row of a waveform [n] at 16 kHz, rounded to 16 bits: nothing is lost of a 16-bit file at 16 kHz."""
     soundfile = library("soundfile", "hf-ssl[audio]")
     samples = np.clip(np.rint(wave.astype(np.float64) * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
     buffer = io.BytesIO()

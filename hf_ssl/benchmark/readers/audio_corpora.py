@@ -182,7 +182,7 @@ def _read_waves(path: Path, waves: list, indices: np.ndarray) -> Iterator[dict]:
             wave = decode({"array": np.squeeze(wave), "sampling_rate": RATE})
         except (ValueError, EOFError) as error:
             raise ValueError(f"{where}: its 'wav' is no waveform: {error}") from error
-        yield audio_row(wave, f"{path.stem}-{index}.flac", where)
+        yield audio_row(wave, f"{path.stem}-{index}.flac", f"{path.name}, row {index + 1}")
 
 
 class _Splits:

@@ -134,17 +134,18 @@ def _spelling(name: str) -> str:
 def _read(data, columns: tuple[str, ...], modality: str, where: str, indices: np.ndarray) -> Iterator[dict]:
     for index in indices:
         row, place = data[int(index)], f"{where}, row {index + 1}"
+        source = Path(place).name
         if modality == "text":
             augmented = {column: row[column] for column in _AUGMENTED if column in row}
-            yield {"text": " ".join(filter(None, (row[column] for column in columns))), **augmented, "source": place}
+            yield {"text": " ".join(filter(None, (row[column] for column in columns))), **augmented, "source": source}
             continue
         cell = row[columns[0]] or {}
         name = Path(cell["path"]).name if cell.get("path") else None
         if modality == "image":
-            yield image_bytes(_content(cell, place), name, place, place)
+            yield image_bytes(_content(cell, place), name, source, place)
         else:
             wave = decode({"bytes": _content(cell, place), "path": f"{place} ({name})"})
-            yield audio_row(wave, name or f"{index}.flac", place)
+            yield audio_row(wave, name or f"{index}.flac", source)
 
 
 def _content(cell: dict, place: str) -> bytes:

@@ -80,7 +80,7 @@ def _row(row: dict, where: str) -> dict:
     texts = {"text" if key == "ori" else key: row[key] for key in ("ori", "aug_0", "aug_1") if key in row}
     if "text" not in texts or not all(isinstance(text, str) for text in texts.values()):
         raise ValueError(f"{where}: a text 'ori' is needed, the row has {', '.join(map(repr, row))}")
-    return {**texts, "source": where}
+    return {**texts, "source": Path(where).name}
 
 
 def _scan(path: Path) -> Iterator[tuple[str, dict]]:
