@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from .benchmark import command as benchmark_command
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line with its help."""
@@ -35,6 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     algorithms.add_argument("name", nargs="?", help="describe this algorithm")
     algorithms.set_defaults(run=run_algorithms)
+
+    benchmark_command.add_commands(commands)
     return parser
 
 

@@ -117,3 +117,10 @@ SVHN = r"""@inproceedings{netzer2011reading,
   booktitle = {NIPS Workshop on Deep Learning and Unsupervised Feature Learning},
   year = {2011}
 }"""
+
+USB = r"""@inproceedings{wang2022usb,
+  title = {{USB}: A Unified Semi-supervised Learning Benchmark for Classification},
+  author = {Wang, Yidong and Chen, Hao and Fan, Yue and Sun, Wang and Tao, Ran and Hou, Wenxin and others},
+  booktitle = {Advances in Neural Information Processing Systems, Datasets and Benchmarks Track},
+  year = {2022}
+}"""

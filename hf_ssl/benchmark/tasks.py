@@ -37,7 +37,7 @@ class Task:
         licence_note: what is known about the licence beyond its name.
         redistribution_forbidden: whether its terms forbid to pass the data on, so that only a private repository may hold it.
         source_url: where the publisher offers the raw data, or a copy that torchvision or torchaudio trusts.
-        checksum: "md5:..." or "sha256:..." of the file at `source_url`, where the publisher, torchvision or torchaudio states it.
+        checksum: "md5:..." or "sha256:..." of the file at `source_url`, if its publisher, torchvision or torchaudio states it.
         hub_id: a faithful copy on the Hub that the `datasets` reader takes, or None.
         backbone: Hub id of the pretrained model to start from by default, the closest to `usb_backbone` that is on the Hub.
         usb_backbone: what USB starts from.
@@ -85,8 +85,9 @@ class Task:
 
 
 _TEXT_SPLIT = (
-    "USB's own shuffle of the raw rows into train and validation is unconfirmed: built from the raw files, the counts are USB's "
-    "and the rows are this package's choice (per class, `numpy.random.RandomState(0)`). USB's own JSON files are taken as they are."
+    "USB's own shuffle of the raw rows into train and validation is unconfirmed: built from the raw files, the counts are "
+    "USB's and the rows are this package's choice (per class, `numpy.random.RandomState(0)`). USB's own JSON files are taken "
+    "as they are."
 )
 _CSV_COPY = (
     "The publisher's own download is unconfirmed; public code commonly takes the copy at "
