@@ -191,13 +191,12 @@ def plan(task: Task, raw: dict[str, RawSplit]) -> dict[str, Part]:
     if task.per_class and "validation" not in raw:
         indices, short = split_per_class(train.labels, task.per_class, num_classes=classes)
         if short:
-            needed = sum(task.per_class)
             logger.warning(
-                "%s: %d classes have fewer than the %s training rows that USB takes, %r among them; all are taken, in the same "
-                "proportion of train and validation. This is not USB's split.",
+                "%s: the source has fewer than the %s training rows of a class that USB takes (of %d classes, %r among them); "
+                "all are taken, in the same proportion of train and validation. This is not USB's split.",
                 task.title,
+                f"{sum(task.per_class):,}",
                 len(short),
-                f"{needed:,}",
                 task.class_names[short[0]],
             )
         parts["train"], parts["validation"] = (

@@ -334,9 +334,8 @@ _ROWS = (
         usb_backbone="wav2vec 2.0 base",
         views={"max_length_seconds": 3.0},
         notes=(
-            "Tracks of 30 s are cut into ten pieces of 3 s. Which pieces USB put into which split is unconfirmed: "
-            "pieces of one track may stand in several splits, which makes the task easier than genre recognition on "
-            "new tracks.",
+            "Tracks of 30 s are cut into ten pieces of 3 s. Of each genre, tracks 0 to 69 are train, 70 to 84 validation and "
+            "85 to 99 test: no track is in two splits. Which pieces USB put into which split is unconfirmed.",
         ),
     ),
     Task(

@@ -12,7 +12,7 @@ from .build import make_draw
 from .readers.base import image_bytes, library
 from .splits import index_hash
 from .tasks import Task, get_task
-from .writer import content_hash
+from .writer import HASH_BYTES, content_hash
 
 
 class Check(NamedTuple):
@@ -148,10 +148,11 @@ def _check_classes(task: Task, split: str, labels: np.ndarray, record: dict[str,
 def _check_contents(task: Task, folder: Path, record: dict[str, Any], labels: np.ndarray) -> list[Check]:
     """Draws and overlaps: both compare examples by the hash of their content."""
     in_test = {content_hash(row, task.modality) for row in _contents(task, folder, ["data/test-*.parquet"])}
-    train, overlap = [], {"train": 0}
+    train, overlap = bytearray(), {"train": 0}
     for row in _contents(task, folder, ["data/train-*.parquet"]):
-        train.append(content_hash(row, task.modality))
-        overlap["train"] += train[-1] in in_test
+        found = content_hash(row, task.modality)
+        train += found
+        overlap["train"] += found in in_test
     checks = [_check_draw(task, folder, name, draw, labels, train) for name, draw in record["draws"].items()]
     if "unlabeled" in record["splits"]:
         pool = [content_hash(row, task.modality) in in_test for row in _contents(task, folder, ["data/unlabeled-*.parquet"])]
@@ -179,7 +180,7 @@ def _contents(task: Task, folder: Path, patterns: list[str]):
     return repository.read_rows(repository.files_of(folder, patterns), [task.modality])
 
 
-def _check_draw(task: Task, folder: Path, name: str, draw: dict[str, Any], labels: np.ndarray, train: list[bytes]) -> Check:
+def _check_draw(task: Task, folder: Path, name: str, draw: dict[str, Any], labels: np.ndarray, train: bytearray) -> Check:
     try:
         again = make_draw(task, labels, draw["num_labels"], draw["seed"])
     except ValueError as error:
@@ -189,7 +190,7 @@ def _check_draw(task: Task, folder: Path, name: str, draw: dict[str, Any], label
     if not task.given_labels:
         path = folder / repository.labels_path(draw["num_labels"], draw["seed"])
         rows = list(repository.read_rows([path]))
-        drawn = [(train[index], labels[index]) for index in again.labeled]
+        drawn = [(bytes(train[HASH_BYTES * i : HASH_BYTES * (i + 1)]), labels[i]) for i in again.labeled]
         if [(content_hash(row, task.modality), row[task.label_column]) for row in rows] != drawn:
             return Check(name, False, f"{path.relative_to(folder).as_posix()} does not hold the drawn examples")
     counts = np.bincount(labels[again.labeled], minlength=len(task.class_names))

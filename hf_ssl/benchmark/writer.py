@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 ROW_GROUP_BYTES = 16 * 2**20
 ROW_GROUP_ROWS = 5_000
 SHARD_BYTES = 400 * 2**20
+HASH_BYTES = 16
 
 
 class ShardWriter:
@@ -79,9 +80,9 @@ def to_table(rows: list[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
 
 def content_hash(row: Mapping[str, Any], modality: str) -> bytes:
-    """Sixteen bytes that tell contents apart: of the encoded image or recording, or of the text."""
+    """`HASH_BYTES` bytes that tell contents apart: of the encoded image or recording, or of the text."""
     content = row["text"].encode() if modality == "text" else row[modality]["bytes"]
-    return hashlib.blake2b(content, digest_size=16).digest()
+    return hashlib.blake2b(content, digest_size=HASH_BYTES).digest()
 
 
 def _size(row: Mapping[str, Any]) -> int:
