@@ -12,9 +12,10 @@ import datasets
 import numpy as np
 import pytest
 import soundfile
-from benchmark_sources import TASKS, make_source
 
 from hf_ssl.benchmark.readers import archives, open_source, pickles
+
+from benchmark_sources import TASKS, make_source
 
 
 def read_all(source, folder: Path, workdir: Path) -> None:

@@ -15,11 +15,12 @@ import datasets
 import numpy as np
 import pytest
 import soundfile
-from benchmark_sources import TASKS, encode_image, make_source, random_pixels, tone
 from PIL import Image
 
 from hf_ssl.benchmark.readers import READERS, RawSplit, archives, open_source, pickles
 from hf_ssl.benchmark.readers.audio import audio_file
+
+from benchmark_sources import TASKS, encode_image, make_source, random_pixels, tone
 
 FORMS = [(name, None) for name in TASKS] + [
     ("ag_news", "usb_json"),

@@ -235,7 +235,9 @@ class Translator:
             raise ImportError(f"the tokenizer of {name} needs another package: pip install sentencepiece") from error
         if device is None:
             device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-        self.model = AutoModelForSeq2SeqLM.from_pretrained(name).to(device).eval()
+        # Loading draws numbers for weights that it then reads.
+        with torch.random.fork_rng([]):
+            self.model = AutoModelForSeq2SeqLM.from_pretrained(name).to(device).eval()
         self.temperature = temperature
         positions = getattr(self.model.config, "max_position_embeddings", None) or 512
         self.max_length = min(self.tokenizer.model_max_length, positions)
