@@ -107,6 +107,8 @@ def _workplace(output: Path) -> Iterator[Path]:
     except Timeout:
         raise FileExistsError(f"another process builds {output} now; wait for it or give another output folder") from None
     try:
+        if (workplace / "replaced").is_dir() and not output.exists():
+            (workplace / "replaced").rename(output)
         shutil.rmtree(workplace, ignore_errors=True)
         workplace.mkdir()
         yield workplace

@@ -191,10 +191,11 @@ def _baselines(task: Task) -> str:
 def _build(record: Mapping[str, Any]) -> str:
     rows = [[f"`{name}`", f"{draw['labeled']:,}", f"`{draw['labeled_sha256']}`"] for name, draw in record["draws"].items()]
     found = [f"{count:,} of `{split}`" for split, count in record["overlap_with_test"].items()]
-    return (
-        f"{_table(['configuration', 'labeled', 'SHA-256 of the labeled indices'], rows)}\n\n"
-        f"Examples that equal a test example byte for byte: {', '.join(found)}. Built by hf-ssl {record['hf_ssl']}."
-    )
+    text = f"Examples that equal a test example byte for byte: {', '.join(found)}. Built by hf-ssl {record['hf_ssl']}."
+    if translated := record.get("augmentation"):
+        models = ", ".join(f"`{name}`" for name in translated["translation_models"])
+        text += f" Back-translated with {models}, sampled at temperature {translated['temperature']}."
+    return f"{_table(['configuration', 'labeled', 'SHA-256 of the labeled indices'], rows)}\n\n{text}"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from . import augment
+
 
 def add_commands(commands) -> None:
     """Add `benchmark` with its own commands to the sub-parsers of `hf-ssl`."""
@@ -39,6 +41,15 @@ def add_commands(commands) -> None:
     )
     build.add_argument("--output", metavar="DIR", help="folder to make (default: usb-TASK)")
     build.add_argument("--overwrite", action="store_true", help="replace an earlier build at the output")
+
+    back_translation = add(
+        "augment",
+        augment.run,
+        "add back-translations to a built text task",
+        "Translate the training texts to another language and back, twice, and write both as the columns aug_0 and aug_1, "
+        "which the strong views of text use. An interrupted run goes on where it was.",
+    )
+    augment.add_arguments(back_translation)
 
     verify = add(
         "verify",
