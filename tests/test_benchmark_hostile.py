@@ -77,6 +77,8 @@ PICKLES = {
     "array of objects": raw_pickle(b"cnumpy\ndtype\n\x8c\x02O8\x85R"),
     "array of a subclass": raw_pickle(b"cnumpy.core.multiarray\n_reconstruct\n\x8c\x01x\x85R"),
     "call of a type": raw_pickle(b"cnumpy\nndarray\n)R"),
+    "a name as a key": raw_pickle(b"}cnumpy\nndarray\nK\x01s"),
+    "an array without content": raw_pickle(b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"),
     "a bare name": raw_pickle(b"cnumpy\nndarray\n"),
     "state of a list": raw_pickle(b"]}b"),
     "buffer of another process": raw_pickle(b"\x97"),
@@ -101,6 +103,7 @@ BROKEN = {
     "unknown memo": raw_pickle(b"h\x07"),
     "append to a number": raw_pickle(b"K\x01K\x02a"),
     "list as a key": raw_pickle(b"}]K\x01s"),
+    "nested without end": raw_pickle(b"]" * 100_000 + b"a" * 99_999),
     "shape that does not fit": raw_pickle(
         b"cnumpy.core.numeric\n_frombuffer\n(C\x04abcdcnumpy\ndtype\n\x8c\x02u1\x85RK\x09\x85\x8c\x01CtR"
     ),
@@ -112,6 +115,14 @@ def test_damaged_pickle_is_named(content, tmp_path):
     (tmp_path / "p").write_bytes(content)
     with pytest.raises(ValueError, match=r"p: the pickle (is damaged|holds the instruction)"):
         pickles.load(tmp_path / "p", arrays=True)
+
+
+def test_pickle_that_would_grow_when_it_is_walked_stays_small(tmp_path):
+    """Sixty pairs of the pair before: one object each in memory, and 2^60 to whoever follows every path."""
+    pairs = b"K\x01" + b"".join(b"q%ch%c\x86" % (number, number) for number in range(60))
+    (tmp_path / "p").write_bytes(raw_pickle(pairs))
+    value = pickles.load(tmp_path / "p")
+    assert value[0] is value[1]
 
 
 def test_random_damage_to_a_pickle_never_escapes_as_another_error(tmp_path):

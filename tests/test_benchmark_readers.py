@@ -171,6 +171,13 @@ def test_npz_is_taken_as_a_file_too(tmp_path):
     assert_rows_are(list(splits["test"].rows()), source.rows["test"])
 
 
+def test_missing_library_is_named_with_what_to_install(tmp_path, monkeypatch):
+    source = make_source("svhn", tmp_path)
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(ImportError, match=r'this source needs scipy .*pip install "scipy"'):
+        open_source(source.task, source.folder, tmp_path)
+
+
 # Quirks of single forms
 
 

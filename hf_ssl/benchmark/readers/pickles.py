@@ -51,12 +51,26 @@ def load(path: Path, arrays: bool = False) -> Any:
             return _Machine(file, Path(path), arrays).run()
     except _NotAdmittedError as error:
         raise ValueError(f"{path}: the pickle holds {error}; such pickles are not read, since they could run code") from None
-    except (ValueError, IndexError, KeyError, TypeError, EOFError, struct.error, AttributeError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path}: the pickle is damaged: {error or type(error).__name__}") from error
 
 
 class _NotAdmittedError(Exception):
     pass
+
+
+_DAMAGE = (
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    EOFError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -253,24 +267,28 @@ def _fill(array: _Array, data: Any, dtype: Any, shape: Any, by_columns: bool) ->
 
 
 def _plain(value: Any) -> Any:
-    """The value with its arrays in place; containers are changed where they are."""
-    seen: set[int] = set()
+    """The value with its arrays in place. Lists and dicts are changed where they are, each once, however often it occurs."""
+    seen: dict[int, Any] = {}
 
     def visit(value: Any) -> Any:
-        if isinstance(value, _Array):
-            if value.value is None:
-                raise ValueError("an array without content")
+        if value is None or isinstance(value, int | float | str | bytes | Chunk):
+            return value
+        if id(value) in seen:
+            return seen[id(value)]
+        seen[id(value)] = value
+        if isinstance(value, list):
+            value[:] = map(visit, value)
+        elif isinstance(value, dict):
+            if wrong := [key for key in value if not isinstance(key, int | str | bytes)]:
+                raise _NotAdmittedError(f"a dict with a key of type {type(wrong[0]).__name__}")
+            value.update({key: visit(item) for key, item in value.items()})
+        elif isinstance(value, tuple):
+            seen[id(value)] = tuple(map(visit, value))
+        elif isinstance(value, _Array) and value.value is not None:
             return value.value
-        if isinstance(value, _Name | _Dtype) or value is _MARK:
+        else:
             raise _NotAdmittedError("something other than plain data")
-        if isinstance(value, tuple):
-            return tuple(map(visit, value))
-        if isinstance(value, list | dict) and id(value) not in seen:
-            seen.add(id(value))
-            for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
-                if not isinstance(item, int | str | bytes | Chunk):
-                    value[key] = visit(item)
-        return value
+        return seen[id(value)]
 
     return visit(value)
 
