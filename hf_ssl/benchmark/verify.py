@@ -218,7 +218,7 @@ def _check_decoding(task: Task, folder: Path, record: dict[str, Any]) -> Check:
 
 
 def _check_wave(data: bytes) -> None:
-    soundfile = library("soundfile", "audio")
+    soundfile = library("soundfile", "hf-ssl[audio]")
     try:
         wave, sampling_rate = soundfile.read(io.BytesIO(data))
     except soundfile.SoundFileError as error:
