@@ -144,7 +144,7 @@ class _Machine:
     def push(self, value: Any) -> None:
         self.stack.append(value)
 
-    def bytes(self, layout: str) -> None:
+    def push_bytes(self, layout: str) -> None:
         length = self.number(layout)
         offset = self.file.tell()
         if not 0 <= length <= self.size - offset:
@@ -155,25 +155,27 @@ class _Machine:
             self.file.seek(length, 1)
             self.push(Chunk(self.path, offset, length))
 
-    def text(self, layout: str) -> None:
+    def push_text(self, layout: str) -> None:
         length = self.number(layout)
         if not 0 <= length <= min(self.size, _LONGEST_TEXT):
             raise EOFError("it ends early")
         self.push(self.read(length).decode("utf-8", "surrogatepass"))
 
-    def long(self, layout: str) -> None:
+    def push_long(self, layout: str) -> None:
         length = self.number(layout)
         if not 0 <= length <= 16:
             raise _NotAdmittedError("a very large number")
         self.push(int.from_bytes(self.read(length), "little", signed=True))
 
-    def integer_line(self) -> None:
+    def push_integer_line(self) -> None:
         line = self.line().rstrip("L")
         self.push({"00": False, "01": True}[line] if line in ("00", "01") else int(line))
 
     def marked(self) -> list[Any]:
         """The values above the last mark, taken off the stack with it."""
-        place = max(index for index, value in enumerate(self.stack) if value is _MARK)
+        place = next((index for index in reversed(range(len(self.stack))) if self.stack[index] is _MARK), None)
+        if place is None:
+            raise ValueError("a mark is missing")
         values = self.stack[place + 1 :]
         del self.stack[place:]
         return values
@@ -313,22 +315,22 @@ _INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"s": lambda m: m.set_items(m.top(2)),
     b"u": lambda m: m.set_items(m.marked()),
     # Text and bytes; what Python 2 called a string is bytes.
-    b"X": lambda m: m.text("<I"),
-    b"\x8c": lambda m: m.text("<B"),
-    b"\x8d": lambda m: m.text("<Q"),
-    b"B": lambda m: m.bytes("<I"),
-    b"C": lambda m: m.bytes("<B"),
-    b"\x8e": lambda m: m.bytes("<Q"),
-    b"\x96": lambda m: m.bytes("<Q"),
-    b"T": lambda m: m.bytes("<i"),
-    b"U": lambda m: m.bytes("<B"),
+    b"X": lambda m: m.push_text("<I"),
+    b"\x8c": lambda m: m.push_text("<B"),
+    b"\x8d": lambda m: m.push_text("<Q"),
+    b"B": lambda m: m.push_bytes("<I"),
+    b"C": lambda m: m.push_bytes("<B"),
+    b"\x8e": lambda m: m.push_bytes("<Q"),
+    b"\x96": lambda m: m.push_bytes("<Q"),
+    b"T": lambda m: m.push_bytes("<i"),
+    b"U": lambda m: m.push_bytes("<B"),
     # Numbers.
     b"J": lambda m: m.push(m.number("<i")),
     b"K": lambda m: m.push(m.number("<B")),
     b"M": lambda m: m.push(m.number("<H")),
-    b"\x8a": lambda m: m.long("<B"),
-    b"\x8b": lambda m: m.long("<i"),
-    b"I": lambda m: m.integer_line(),
+    b"\x8a": lambda m: m.push_long("<B"),
+    b"\x8b": lambda m: m.push_long("<i"),
+    b"I": lambda m: m.push_integer_line(),
     b"L": lambda m: m.push(int(m.line().rstrip("L"))),
     b"G": lambda m: m.push(m.number(">d")),
     b"N": lambda m: m.push(None),
