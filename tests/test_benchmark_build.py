@@ -12,12 +12,13 @@ import datasets
 import numpy as np
 import pytest
 import soundfile
-from benchmark_sources import make_source
 from filelock import FileLock
 from PIL import Image
 
 from hf_ssl.benchmark import TASKS, build_task, repository, verify_task, writer
 from hf_ssl.benchmark.splits import draw_labels
+
+from benchmark_sources import make_source
 
 # What a person without this package does. Rows are told by their decoded content.
 LOADER = """

@@ -81,7 +81,7 @@ def test_build_and_verify(raw, tmp_path, capsys, small_table, monkeypatch):
 def test_a_small_source_is_built_with_warnings_and_does_not_pass(raw, tmp_path, capsys):
     assert main(["benchmark", "build", "tissuemnist", "--source", str(raw.folder), "--output", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert "TissueMNIST: no 400 labels can be drawn: class 0 has 4 examples, this draw needs 50 of it" in error
+    assert "TissueMNIST: no 80 labels can be drawn: class 0 has 4 examples, this draw needs 10 of it" in error
     assert not (tmp_path / "out").exists()
     source = make_source("tissuemnist", tmp_path / "raw", per_class=10)
     assert main(["benchmark", "build", "tissuemnist", "--source", str(source.folder), "--output", str(tmp_path / "out")]) == 0

@@ -235,9 +235,10 @@ def draw_all(task: Task, labels: np.ndarray) -> list[Draw]:
         try:
             draws.append(make_draw(task, labels, num_labels, seed))
         except ValueError as error:
-            problem = f"no {num_labels:,} labels can be drawn: {error}"
+            found = f"no {num_labels:,} labels can be drawn: {error}"
+            problem = problem or found
             if seed == task.seeds[0]:
-                logger.warning("%s: %s; these configurations are left out", task.title, problem)
+                logger.warning("%s: %s; these configurations are left out", task.title, found)
     if not draws:
         raise ValueError(f"{task.title}: {problem}")
     return draws

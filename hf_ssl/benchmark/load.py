@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import datasets
+from filelock import FileLock
 
 from . import repository
 from .build import build_task
@@ -92,8 +93,11 @@ def _check_built(task: Task, folder: Path, configuration: str) -> None:
 def _build_into_cache(task: Task, source: Path | str, fingerprint: str) -> Path:
     digest = hashlib.sha256(f"{task!r}{fingerprint}".encode()).hexdigest()[:16]
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "hf_ssl" / f"{repository.repository_name(task)}-{digest}"
-    if not (folder / repository.RECORD).is_file():
-        build_task(task, source, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Every process of a distributed training comes here: the first one builds, the others wait.
+    with FileLock(f"{folder}.lock"):
+        if not (folder / repository.RECORD).is_file():
+            build_task(task, source, folder)
     return folder
 
 

@@ -454,7 +454,6 @@ _CLASSIC = (
         licence_note="The publisher allows non-commercial use only.",
         source_url="http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
         checksum="md5:e26dedcc434d2e4c54c9b2d4a06d8373",
-        hub_id="ufldl-stanford/svhn",
         backbone="WinKawaks/vit-small-patch16-224",
         usb_backbone="none: Wide ResNet 28-2 from scratch",
         normalisation=HALF,
