@@ -11,7 +11,7 @@ import numpy as np
 
 from . import pickles
 from .audio import RATE, audio_file, audio_row, decode
-from .base import NotThisFormError, RawSplit, Source, check_class
+from .base import NotThisFormError, RawSplit, Source, check_class, files_in, text_lines
 
 _USB_FILES = {"train": "train.pkl", "validation": "dev.pkl", "test": "test.pkl"}
 # GTZAN: pieces of a track, seconds of a piece, and the first track number of validation and of test.
@@ -79,8 +79,7 @@ def open_speech_commands(task, source: Source) -> dict[str, RawSplit]:
     listed = {}
     for split in ("validation", "test"):
         path = folder / ("validation_list.txt" if split == "validation" else "testing_list.txt")
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-            name, where = line.strip(), f"{path}, row {number}"
+        for where, name in text_lines(path):
             if PurePosixPath(name).parent.name not in task.class_names:
                 continue
             if name in listed:
@@ -88,8 +87,8 @@ def open_speech_commands(task, source: Source) -> dict[str, RawSplit]:
             listed[name] = split, where
     splits, seen = _Splits(folder), set()
     for label, word in enumerate(task.class_names):
-        for path in sorted((folder / word).glob("*.wav"), key=lambda path: path.name):
-            name = f"{word}/{path.name}"
+        for file in files_in(folder / word, (".wav",)):
+            name = f"{word}/{file}"
             seen.add(name)
             splits.add(listed.get(name, ("train", ""))[0], name, label, name)
     for name, (_, where) in listed.items():
@@ -111,10 +110,7 @@ def open_gtzan(task, source: Source) -> dict[str, RawSplit]:
         raise NotThisFormError(f"a folder of tracks per genre ({', '.join(task.class_names[:3])}, ...)")
     tracks = {"train": [], "validation": [], "test": []}
     for label, genre in enumerate(task.class_names):
-        paths = sorted(path for path in (folder / genre).iterdir() if path.suffix in (".wav", ".au") and path.name[0] != ".")
-        if not paths:
-            raise ValueError(f"{folder / genre}: there is no track in it")
-        for path in paths:
+        for path in (folder / genre / name for name in files_in(folder / genre, (".wav", ".au"))):
             match = re.fullmatch(rf"{genre}\.(\d+)\.(wav|au)", path.name)
             if not match:
                 raise ValueError(f"{path}: its name should be {genre}.<number>{path.suffix}")

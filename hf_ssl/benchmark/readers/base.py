@@ -11,6 +11,8 @@ import numpy as np
 
 # How deep below a given folder raw files are looked for: archives and mirrors like to wrap them in one or two folders.
 _DEPTH = 3
+# What operating systems put beside people's files.
+_NOT_DATA = (".", "__MACOSX")
 
 
 class RawSplit:
@@ -127,7 +129,32 @@ class Source:
 
 def _subfolders(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(_NOT_DATA))
+
+
+def files_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """The names of a folder's files with one of these endings, lower or upper case, sorted as text.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.lower().endswith(suffixes) and entry.is_file()]
+    names = sorted(name for name in names if not name.startswith(_NOT_DATA))
+    if not names:
+        raise ValueError(f"{folder}: there is no file {' or '.join(suffixes)} in it")
+    return names
+
+
+def text_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a UTF-8 file that are not blank, without white space around them, each with the place it came from."""
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}, row {number}", line.strip()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: it is not UTF-8 text: {error}") from error
 
 
 def pick(items: Iterable, indices: np.ndarray) -> Iterator:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from .base import NotThisFormError, RawSplit, Source, check_class, image_file, progress
+from .base import NotThisFormError, RawSplit, Source, check_class, files_in, image_file, progress, text_lines
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 # The lists of Semi-Aves and the splits they stand for.
@@ -44,11 +44,7 @@ def _open_folder(folder: Path, task) -> RawSplit:
         )
     paths, labels = [], []
     for name in progress(sorted(task.class_names), f"Listing {folder.name}", " folders"):
-        with os.scandir(folder / name) as entries:
-            files = sorted(entry.name for entry in entries if entry.name.lower().endswith(_SUFFIXES) and entry.is_file())
-        files = [file for file in files if not file.startswith(".")]
-        if not files:
-            raise ValueError(f"{folder / name}: there is no image in it")
+        files = files_in(folder / name, _SUFFIXES)
         paths += [f"{name}/{file}" for file in files]
         labels += [task.class_names.index(name)] * len(files)
     return RawSplit(labels, partial(_read_files, folder, paths))
@@ -75,18 +71,17 @@ def open_list_files(task, source: Source) -> dict[str, RawSplit]:
 def _open_list(path: Path, bases: list[Path], task, seen: dict[str, str]) -> RawSplit:
     """One list. `seen` holds the images of the other lists, with the place where each was named."""
     files, labels, base_of = [], [], {}
-    for row, line in enumerate(_lines(path), start=1):
-        where = f"{path}, row {row}"
-        name, _, label = line.strip().rpartition(" ")
+    for where, line in text_lines(path):
+        name, _, label = line.rpartition(" ")
         if not name:
-            raise ValueError(f"{where}: {line.strip()!r} is not of the form 'path label'")
+            raise ValueError(f"{where}: {line!r} is not of the form 'path label'")
         name = name.strip()
         labels.append(-1 if label == "-1" else check_class(label, len(task.class_names), where))
         if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts:
             raise ValueError(f"{where}: {name!r} leads out of the source; only paths below it are read")
         if name in seen:
             raise ValueError(f"{where}: {name} was named before, by {seen[name]}")
-        seen[name] = f"{path.name}, row {row}"
+        seen[name] = where
         # All images of one folder lie in one place, which need not be looked for again.
         parent = PurePosixPath(name).parent
         if parent not in base_of:
@@ -95,14 +90,6 @@ def _open_list(path: Path, bases: list[Path], task, seen: dict[str, str]) -> Raw
             raise ValueError(f"{where}: there is no image {name}")
         files.append((base_of[parent], name))
     return RawSplit(labels, partial(_read_listed, files))
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            yield from (line for line in file if line.strip())
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: it is not UTF-8 text: {error}") from error
 
 
 def _read_listed(files: list[tuple[Path, str]], indices: np.ndarray) -> Iterator[dict]:

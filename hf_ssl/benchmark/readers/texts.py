@@ -1,7 +1,6 @@
 """Texts that lie in files of their own, and USB's JSON files."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import RawSplit, Source, check_class, pick, progress
+from .base import RawSplit, Source, check_class, files_in, pick, progress
 
 _READ = 2**20
 # A longer row is a sign of damage; without a limit all of a broken file would be taken for one row.
@@ -27,10 +26,7 @@ def open_text_folders(task, source: Source) -> dict[str, RawSplit]:
     for split in ("train", "test"):
         paths, labels = [], []
         for label, name in enumerate(task.class_names):
-            with os.scandir(folder / split / name) as entries:
-                files = sorted(entry.name for entry in entries if entry.name.endswith(".txt"))
-            if not files:
-                raise ValueError(f"{folder / split / name}: there is no text file in it")
+            files = files_in(folder / split / name, (".txt",))
             paths += [f"{split}/{name}/{file}" for file in files]
             labels += [label] * len(files)
         splits[split] = RawSplit(labels, partial(_read_texts, folder, paths))
