@@ -2,6 +2,8 @@
 
 import argparse
 import hashlib
+import importlib.util
+import io
 import json
 import shutil
 from pathlib import Path
@@ -32,8 +34,13 @@ def save_translator(folder: Path, seed: int) -> str:
         tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>", pad_token="<pad>", model_max_length=8
     )
     fast.save_pretrained(folder)
+    save_model(folder, len(vocabulary), 8, seed)
+    return str(folder)
+
+
+def save_model(folder: Path, size: int, length: int, seed: int) -> None:
+    """A random Marian model; the last entry of its vocabulary is for padding."""
     torch.manual_seed(seed)
-    size = len(vocabulary)
     config = MarianConfig(
         vocab_size=size,
         d_model=16,
@@ -43,7 +50,7 @@ def save_translator(folder: Path, seed: int) -> str:
         decoder_attention_heads=2,
         encoder_ffn_dim=16,
         decoder_ffn_dim=16,
-        max_position_embeddings=8,
+        max_position_embeddings=length,
         pad_token_id=size - 1,
         decoder_start_token_id=size - 1,
         eos_token_id=0,
@@ -56,7 +63,6 @@ def save_translator(folder: Path, seed: int) -> str:
     model.generation_config.num_beams = 4
     model.generation_config.min_length = 4
     model.save_pretrained(folder)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +264,48 @@ def test_last_characters_are_translated_and_empty_translations_replaced(folder, 
     rows = datasets.Dataset.from_parquet([str(path) for path in sorted(folder.glob("data/train-*.parquet"))])
     assert max(map(len, seen)) == 12
     assert all(row["aug_0"].lower() == row["text"][-12:].strip().lower() for row in rows)
+
+
+def save_marian_tokenizer(folder: Path) -> str:
+    """The files of a Helsinki-NLP model, its pieces learned from a few sentences."""
+    spm = pytest.importorskip("sentencepiece")
+    folder.mkdir()
+    english = ["the cat sat on the mat", "a dog and a cat", "the dog sat"]
+    german = ["die Katze saß auf der Matte", "ein Hund und eine Katze", "der Hund saß"]
+    pieces = []
+    for name, sentences in (("source", english), ("target", german)):
+        written = io.BytesIO()
+        spm.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences), model_writer=written, vocab_size=40, hard_vocab_limit=False, minloglevel=2
+        )
+        (folder / f"{name}.spm").write_bytes(written.getvalue())
+        processor = spm.SentencePieceProcessor(model_proto=written.getvalue())
+        pieces += [processor.id_to_piece(index) for index in range(3, len(processor))]
+    vocabulary = ["</s>", "<unk>", *dict.fromkeys(pieces), "<pad>"]
+    (folder / "vocab.json").write_text(json.dumps({piece: index for index, piece in enumerate(vocabulary)}))
+    settings = {"tokenizer_class": "MarianTokenizer", "source_lang": "en", "target_lang": "de", "model_max_length": 12}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    save_model(folder, len(vocabulary), 12, seed=0)
+    return str(folder)
+
+
+def test_marian_tokenizer_decodes_what_it_translates(tmp_path):
+    translator = Translator(save_marian_tokenizer(tmp_path / "en-de"), temperature=0.9, device="cpu")
+    assert type(translator.tokenizer).__name__ == "MarianTokenizer"
+    results = translator.translate(["the cat sat", "a dog"], 2, seed=0)
+    assert all(results) and not any(mark in text for text in results for mark in ("▁", "</s>", "<pad>"))
+
+
+def test_missing_sentencepiece_is_named_with_what_to_install(tmp_path):
+    if importlib.util.find_spec("sentencepiece"):
+        pytest.skip("sentencepiece is installed")
+    for name in ("source.spm", "target.spm"):
+        (tmp_path / name).touch()
+    (tmp_path / "vocab.json").write_text('{"</s>": 0, "<unk>": 1, "<pad>": 2}')
+    (tmp_path / "config.json").write_text('{"model_type": "marian"}')
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "MarianTokenizer"}')
+    with pytest.raises(ImportError, match=r'SentencePiece.*pip install "hf-ssl\[translation\]"'):
+        Translator(str(tmp_path), temperature=0.9)
 
 
 @pytest.mark.parametrize(

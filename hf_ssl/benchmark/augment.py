@@ -232,7 +232,8 @@ class Translator:
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(name)
         except ImportError as error:
-            raise ImportError(f"the tokenizer of {name} needs another package: pip install sentencepiece") from error
+            reason = " ".join(str(error).split()).split(" but ")[0]
+            raise ImportError(f'{name}: {reason}: pip install "hf-ssl[translation]"') from error
         if device is None:
             device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         # Loading draws numbers for weights that it then reads.
