@@ -281,6 +281,14 @@ def test_a_source_that_is_too_small_is_said_to_be_and_gives_what_it_can(tmp_path
     assert not (tmp_path / "none").exists()
 
 
+def test_the_first_test_rows_of_each_class_are_kept(tmp_path):
+    source = make_source("aclImdb", tmp_path / "raw")
+    task = replace(source.task, test_per_class=1, sizes={**source.task.sizes, "test": 2})
+    folder = build_task(task, source.folder, tmp_path / "out")
+    kept = [row["text"] for row in repository.read_rows(repository.files_of(folder, ["data/test-*.parquet"]))]
+    assert kept == [next(row.text for row in source.rows["test"] if row.label == label) for label in (0, 1)]
+
+
 def test_what_a_source_lacks_is_named(tmp_path):
     source = make_source("esc50", tmp_path / "raw")
     with pytest.raises(ValueError, match="the source of ESC-50 has no unlabeled examples; it has train, validation, test"):

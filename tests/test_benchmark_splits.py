@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hf_ssl.benchmark.splits import class_sizes, draw_labels, index_hash, split_first_share, split_per_class
+from hf_ssl.benchmark.splits import class_sizes, draw_labels, index_hash, split_first_rows, split_first_share, split_per_class
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden" / "splits.json"
 
@@ -133,3 +133,8 @@ def test_eurosat_takes_the_first_share_of_each_class():
     targets = np.array([0] * 5 + [1] * 10)
     train, test = split_first_share(targets, 0.8, num_classes=2)
     assert train.tolist() == [0, 1, 2, 3, *range(5, 13)] and test.tolist() == [4, 13, 14]
+
+
+def test_the_first_rows_of_each_class_are_told_from_the_rest():
+    first, rest = split_first_rows(np.array([1, 0, 0, 1, 0]), 2, num_classes=2)
+    assert first.tolist() == [0, 1, 2, 3] and rest.tolist() == [4]

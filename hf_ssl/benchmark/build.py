@@ -13,7 +13,7 @@ from .. import __version__
 from . import repository
 from .cards import render_card
 from .readers import RawSplit, open_source
-from .splits import draw_labels, index_hash, split_first_share, split_per_class
+from .splits import draw_labels, index_hash, split_first_rows, split_first_share, split_per_class
 from .tasks import Task, get_task
 from .writer import SHARD_BYTES, ShardWriter, content_hash, to_table
 
@@ -208,8 +208,8 @@ def plan(task: Task, raw: dict[str, RawSplit]) -> dict[str, Part]:
         first, rest = split_first_share(train.labels, task.train_share, num_classes=classes)
         parts["train"], parts["test"] = Part("train", train, first), Part("test", train, rest)
     if task.test_per_class and "test" in raw and len(raw["test"].labels) > task.sizes["test"]:
-        (chosen,), _ = split_per_class(raw["test"].labels, (task.test_per_class,), num_classes=classes)
-        parts["test"] = Part("test", raw["test"], chosen)
+        first, _ = split_first_rows(raw["test"].labels, task.test_per_class, num_classes=classes)
+        parts["test"] = Part("test", raw["test"], first)
     missing = [split for split in task.sizes if split not in parts]
     if missing and missing != ["validation"]:
         raise ValueError(f"the source of {task.title} has no {missing[0]} examples; it has {', '.join(raw)}")

@@ -34,8 +34,44 @@ TISSUEMNIST = (
     "Thick Ascending Limb",
 )
 
-# The lists that USB uses hold class numbers only.
-SEMI_AVES = tuple(str(number) for number in range(200))
+SEMI_AVES = _words(
+    """Charadrius_semipalmatus Tachycineta_thalassina Stelgidopteryx_serripennis Cassiculus_melanicterus Jacana_spinosa
+    Haematopus_bachmani Phoenicopterus_ruber Phoenicurus_phoenicurus Pelecanus_occidentalis Archilochus_alexandri
+    Pelecanus_conspicillatus Falco_tinnunculus Tachybaptus_novaehollandiae Petrochelidon_pyrrhonota Falco_peregrinus
+    Oenanthe_oenanthe Calidris_pusilla Calidris_alpina Streptopelia_chinensis Limosa_fedoa Anthochaera_carunculata
+    Columba_livia Phalaropus_lobatus Thalasseus_sandvicensis Larus_canus Motacilla_cinerea Aechmophorus_occidentalis
+    Larus_glaucescens Dendrocopos_major Rissa_tridactyla Molothrus_aeneus Entomyzon_cyanotis Alopochen_aegyptiaca
+    Lonchura_punctulata Anas_platyrhynchos Aythya_australis Dicrurus_macrocercus Anser_albifrons Buteo_regalis
+    Haliaeetus_leucocephalus Morus_bassanus Certhia_familiaris Rostrhamus_sociabilis Cracticus_torquatus Passerina_amoena
+    Aythya_fuligula Chondestes_grammacus Fulica_atra Mergus_merganser Egretta_thula Pyrrhula_pyrrhula Aquila_chrysaetos
+    Setophaga_townsendi Cygnus_atratus Cygnus_buccinator Branta_canadensis Circus_hudsonius Anhinga_anhinga
+    Buteo_jamaicensis Pica_pica Corvus_frugilegus Bonasa_umbellus Myiozetetes_similis Progne_subis Megaceryle_alcyon
+    Molothrus_ater Piranga_rubra Vanellus_chilensis Cygnus_olor Passerculus_sandwichensis Chroicocephalus_philadelphia
+    Setophaga_palmarum Himantopus_himantopus Setophaga_occidentalis Buteo_lineatus Zonotrichia_leucophrys
+    Saltator_coerulescens Tyrannus_vociferans Junco_hyemalis Pitangus_sulphuratus Sylvia_communis Melanerpes_erythrocephalus
+    Rhipidura_leucophrys Quiscalus_major Sphyrapicus_varius Sitta_europaea Cyanocorax_yncas Corvus_brachyrhynchos
+    Sitta_canadensis Cyanistes_caeruleus Colaptes_auratus Baeolophus_inornatus Erithacus_rubecula Poecile_carolinensis
+    Passer_domesticus Sphecotheres_vieilloti Mniotilta_varia Dryocopus_pileatus Prunella_modularis Megarynchus_pitangua
+    Melospiza_georgiana Agelaius_phoeniceus Lanius_cristatus Catharus_ustulatus Ammodramus_savannarum
+    Thryothorus_ludovicianus Troglodytes_aedon Setophaga_caerulescens Neochmia_temporalis Setophaga_citrina
+    Myiodynastes_luteiventris Setophaga_discolor Pipilo_erythrophthalmus Pica_nuttalli Toxostoma_longirostre
+    Ardea_melanocephala Microcarbo_africanus Charadrius_wilsonia Spizella_breweri Patagioenas_flavirostris
+    Chlidonias_hybrida Sterna_paradisaea Calidris_virgata Acridotheres_cristatellus Tigrisoma_lineatum Ciconia_nigra
+    Oriolus_chinensis Chloroceryle_amazona Sylvia_curruca Pernis_ptilorhynchus Charadrius_alexandrinus Certhia_brachydactyla
+    Myiodynastes_maculatus Larus_pacificus Treron_vernans Urocissa_erythroryncha Microcarbo_pygmeus Elseyornis_melanops
+    Mycteria_leucocephala Gerygone_igata Fulica_cristata Turdus_leucomelas Brotogeris_jugularis Pycnonotus_aurigaster
+    Lagonosticta_senegala Poecile_hudsonicus Ploceus_velatus Ploceus_cucullatus Plocepasser_mahali Calidris_ruficollis
+    Tringa_stagnatilis Empidonax_virescens Polemaetus_bellicosus Lamprotornis_superbus Jynx_torquilla Buteo_rufinus
+    Cecropis_daurica Anser_fabalis Coscoroba_coscoroba Anthus_petrosus Torgos_tracheliotos Lamprotornis_nitens
+    Habia_fuscicauda Calonectris_diomedea Vanellus_senegallus Polioptila_californica Cinnyris_asiaticus
+    Saltator_aurantiirostris Burhinus_vermiculatus Charadrius_collaris Cyanocorax_beecheii Myiozetetes_cayanensis
+    Dicrurus_leucophaeus Phoeniculus_purpureus Colaptes_chrysoides Lophaetus_occipitalis Ixobrychus_minutus Ardea_goliath
+    Stercorarius_longicaudus Aethopyga_siparaja Prinia_subflava Fluvicola_nengeta Lophoceros_alboterminatus
+    Vireo_atricapilla Halcyon_senegalensis Stelgidopteryx_ruficollis Ortalis_cinereiceps Forpus_conspicillatus Trogon_rufus
+    Anthracothorax_nigricollis Rhipidura_javanica Dendrocopos_syriacus Eucometis_penicillata Poecile_sclateri
+    Emberiza_rustica Colaptes_punctigula Ocreatus_underwoodii Prionops_plumatus Antrostomus_vociferus
+    Spheniscus_magellanicus"""
+)
 
 IMDB = ("neg", "pos")
 

@@ -132,8 +132,17 @@ def split_first_share(targets: np.ndarray, share: float, *, num_classes: int) ->
     Returns:
         The indices of both parts, int64 and ascending.
     """
+    counts = [int(count * share) for count in np.bincount(targets, minlength=num_classes)]
+    return _split_first(targets, counts)
+
+
+def split_first_rows(targets: np.ndarray, rows: int, *, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `rows` of each class in the given order, and the rest; returns as `split_first_share`."""
+    return _split_first(targets, [rows] * num_classes)
+
+
+def _split_first(targets: np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     first = np.zeros(len(targets), dtype=bool)
-    for index in range(num_classes):
-        members = np.flatnonzero(targets == index)
-        first[members[: int(len(members) * share)]] = True
+    for index, count in enumerate(counts):
+        first[np.flatnonzero(targets == index)[:count]] = True
     return np.flatnonzero(first).astype(np.int64), np.flatnonzero(~first).astype(np.int64)

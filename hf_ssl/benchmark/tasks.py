@@ -1,15 +1,15 @@
 """The tasks of the USB benchmark (arXiv 2208.07204): one row each, and the classic CIFAR-10 and SVHN.
 
 A row says what is published of a task, where its raw data comes from, and how USB splits it and looks at it. Whatever could
-not be confirmed at its source is `UNCONFIRMED`, here and in the card. Class names and citations, being long, stand in
-`class_names.py` and `citations.py`.
+not be confirmed at its source is `UNCONFIRMED`, here and in the card. Class names, citations and notes, being long, stand
+in `class_names.py`, `citations.py` and `notes.py`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import citations, class_names
+from . import citations, class_names, notes
 
 UNCONFIRMED = "unconfirmed"
 
@@ -46,7 +46,7 @@ class Task:
         seeds: of the draws.
         label_column: of the published splits; -1 where an example has no label.
         per_class: rows of each class that become (train, validation) after a shuffle, for text.
-        test_per_class: rows of each class that are kept of the raw test rows, after a shuffle; None keeps all.
+        test_per_class: rows of each class that are kept of the raw test rows, the first ones; None keeps all.
         train_share: share of each class, in the source's order, that becomes train; the rest is test.
         shuffle_first: whether the pool is permuted before labels are drawn.
         given_labels: whether all of train is the labeled set, whatever the seed, and the pool is `unlabeled` alone.
@@ -84,15 +84,6 @@ class Task:
     notes: tuple[str, ...] = ()
 
 
-_TEXT_SPLIT = (
-    "USB's own shuffle of the raw rows into train and validation is unconfirmed: built from the raw files, the counts are "
-    "USB's and the rows are this package's choice (per class, `numpy.random.RandomState(0)`). USB's own JSON files are taken "
-    "as they are."
-)
-_CSV_COPY = (
-    "The publisher's own download is unconfirmed; public code commonly takes the copy at "
-    "https://s3.amazonaws.com/fast-ai-nlp/{}_csv.tgz."
-)
 _NO_LICENCE = "The publisher states no licence that could be confirmed."
 
 
@@ -136,13 +127,7 @@ _ROWS = (
         normalisation=STL_COLORS,
         views={"size": 96, "crop_ratio": 0.875},
         deduplicate_pool=True,
-        notes=(
-            "USB's pool is the drawn labels, the 100,000 unlabeled and the 5,000 labeled images together, so a drawn "
-            "image stands in it twice.",
-            "The unlabeled images contain images of the test set (arXiv 2506.03582, which counts 7,545 of 100,000). "
-            "The configurations ending in `_deduplicated` have a pool without every image that equals a test image "
-            "byte for byte.",
-        ),
+        notes=notes.STL10,
     ),
     Task(
         name="eurosat",
@@ -164,10 +149,7 @@ _ROWS = (
         views={"size": 32, "crop_ratio": 0.875, "vertical_flip": True},
         train_share=0.8,
         shuffle_first=True,
-        notes=(
-            "The first 80% of each class, files sorted by name as strings, are train, the rest test. There are 27,000 "
-            "pictures of 64 x 64 pixels.",
-        ),
+        notes=notes.EUROSAT,
     ),
     Task(
         name="tissuemnist",
@@ -187,7 +169,7 @@ _ROWS = (
         normalisation=HALF,
         views={"size": 32, "crop_ratio": 0.95, "vertical_flip": True, "color_operations": False},
         shuffle_first=True,
-        notes=("Grey pictures of 28 x 28 pixels, stored as such; convert them to RGB for a model that needs three channels.",),
+        notes=notes.TISSUEMNIST,
     ),
     Task(
         name="semi_aves",
@@ -207,15 +189,9 @@ _ROWS = (
         usb_backbone="ViT-S/16 at 224 px",
         normalisation=IMAGENET_COLORS,
         views={"size": 224, "crop_ratio": 0.875},
+        test_per_class=20,
         given_labels=True,
-        notes=(
-            "USB's lists decide: l_train_val is the labeled set, u_train_in the pool, test the test set.",
-            "USB calls the setting 3959, the publisher's count of labeled training images. With its 2,000 validation "
-            "images, which l_train_val includes, there are 5,959, 15 to 53 a class.",
-            "USB's geometry differs from that of the other image tasks: resize to size / crop_ratio and random crop as"
-            " weak, random resized crop (0.08 to 1) as strong view.",
-            "The lists give class numbers; the names of the species are unconfirmed.",
-        ),
+        notes=notes.SEMI_AVES,
     ),
     Task(
         name="aclImdb",
@@ -233,7 +209,7 @@ _ROWS = (
         hub_id="stanfordnlp/imdb",
         views={"max_length": 512},
         per_class=(11_500, 1_000),
-        notes=(_TEXT_SPLIT,),
+        notes=notes.IMDB,
     ),
     Task(
         name="ag_news",
@@ -250,10 +226,7 @@ _ROWS = (
         hub_id="fancyzhx/ag_news",
         views={"max_length": 512},
         per_class=(25_000, 2_500),
-        notes=(
-            _TEXT_SPLIT,
-            _CSV_COPY.format("ag_news"),
-        ),
+        notes=notes.AG_NEWS,
     ),
     Task(
         name="amazon_review",
@@ -270,12 +243,7 @@ _ROWS = (
         views={"max_length": 512},
         per_class=(50_000, 5_000),
         test_per_class=13_000,
-        notes=(
-            _TEXT_SPLIT,
-            "USB tests on 65,000 of the 650,000 raw test rows; which ones is unconfirmed. Here they are 13,000 a "
-            "class, shuffled in the same way.",
-            _CSV_COPY.format("amazon_review_full"),
-        ),
+        notes=notes.AMAZON_REVIEW,
     ),
     Task(
         name="yelp_review",
@@ -292,10 +260,7 @@ _ROWS = (
         hub_id="Yelp/yelp_review_full",
         views={"max_length": 512},
         per_class=(50_000, 5_000),
-        notes=(
-            _TEXT_SPLIT,
-            _CSV_COPY.format("yelp_review_full"),
-        ),
+        notes=notes.YELP_REVIEW,
     ),
     Task(
         name="yahoo_answers",
@@ -311,10 +276,7 @@ _ROWS = (
         licence_note=_NO_LICENCE,
         views={"max_length": 512},
         per_class=(50_000, 5_000),
-        notes=(
-            _TEXT_SPLIT,
-            _CSV_COPY.format("yahoo_answers"),
-        ),
+        notes=notes.YAHOO_ANSWERS,
     ),
     Task(
         name="gtzan",
@@ -333,10 +295,7 @@ _ROWS = (
         backbone="facebook/wav2vec2-base",
         usb_backbone="wav2vec 2.0 base",
         views={"max_length_seconds": 3.0},
-        notes=(
-            "Tracks of 30 s are cut into ten pieces of 3 s. Of each genre, tracks 0 to 69 are train, 70 to 84 validation and "
-            "85 to 99 test: no track is in two splits. Which pieces USB put into which split is unconfirmed.",
-        ),
+        notes=notes.GTZAN,
     ),
     Task(
         name="urbansound8k",
@@ -354,7 +313,7 @@ _ROWS = (
         backbone="facebook/hubert-base-ls960",
         usb_backbone="HuBERT base",
         views={"max_length_seconds": 4.0},
-        notes=("Folds 1 to 8 are train, fold 9 validation, fold 10 test.",),
+        notes=notes.URBANSOUND8K,
     ),
     Task(
         name="fsdnoisy",
@@ -374,10 +333,7 @@ _ROWS = (
         usb_backbone="HuBERT base",
         views={"max_length_seconds": 5.0},
         given_labels=True,
-        notes=(
-            "The labeled set is the publisher's clean part of train (`manually_verified`), the pool its noisy part, "
-            "whose noisy labels stay in the label column. The publisher counts 1,772 clean clips; USB calls the setting 1773.",
-        ),
+        notes=notes.FSDNOISY18K,
     ),
     Task(
         name="superbks",
@@ -395,9 +351,7 @@ _ROWS = (
         backbone="facebook/wav2vec2-base",
         usb_backbone="wav2vec 2.0 base",
         views={"max_length_seconds": 1.0},
-        notes=(
-            "Speech Commands v0.01 with its own validation and test lists, without the silence and unknown classes of SUPERB.",
-        ),
+        notes=notes.KEYWORDS,
     ),
     Task(
         name="esc50",
@@ -415,7 +369,7 @@ _ROWS = (
         backbone="facebook/hubert-base-ls960",
         usb_backbone="HuBERT base",
         views={"max_length_seconds": 5.0},
-        notes=("Folds 1 to 3 are train, fold 4 validation, fold 5 test.",),
+        notes=notes.ESC50,
     ),
 )
 
@@ -458,7 +412,7 @@ _CLASSIC = (
         usb_backbone="none: Wide ResNet 28-2 from scratch",
         normalisation=HALF,
         views={"size": 32, "crop_ratio": 0.875, "horizontal_flip": False},
-        notes=("The extra training images are left out. USB's normalisation is unconfirmed; 0.5 is this package's.",),
+        notes=notes.SVHN,
     ),
 )
 
