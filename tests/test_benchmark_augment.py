@@ -18,6 +18,7 @@ from hf_ssl.benchmark import augment as module
 from hf_ssl.benchmark.augment import Translator, add_arguments, augment
 from hf_ssl.benchmark.build import build_task
 from hf_ssl.benchmark.repository import read_record
+from hf_ssl.benchmark.verify import verify_task
 
 from benchmark_sources import make_source
 
@@ -72,11 +73,18 @@ def translators(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("built")
-    source = make_source("ag_news", folder / "raw", per_class=4)
-    # Two training files.
-    return build_task(source.task, source.folder, folder / "usb-ag_news", shard_bytes=1_000)
+def source(tmp_path_factory):
+    return make_source("ag_news", tmp_path_factory.mktemp("raw"), per_class=4)
+
+
+@pytest.fixture(scope="module")
+def built(source, tmp_path_factory):
+    """Two training files of two row groups each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hf_ssl.benchmark.writer.ROW_GROUP_ROWS", 4)
+        folder = build_task(source.task, source.folder, tmp_path_factory.mktemp("built") / "usb-ag_news", shard_bytes=700)
+    assert [path.name for path in sorted(folder.glob("data/train-*"))] == [f"train-0000{i}-of-00002.parquet" for i in (0, 1)]
+    return folder
 
 
 @pytest.fixture
@@ -98,6 +106,11 @@ def fast_translation(monkeypatch):
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_augmented_task_passes_the_checks_of_a_built_one(folder, source, fast_translation):
+    augment(folder, ["a", "b", "c", "d"], batch_size=2)
+    assert [check for check in verify_task(folder, source.task) if not check.passed] == []
 
 
 def load(folder: Path, config: str, tmp_path: Path) -> datasets.DatasetDict:
