@@ -188,11 +188,13 @@ def test_arrays_are_read_from_pickles_of_every_protocol(protocol, tmp_path):
         "columns": np.asfortranarray(np.arange(6).reshape(2, 3)),
         "big endian": np.array([1, 2], ">i4"),
         b"labels": [0, 1, 65_536, -1, 2**40],
+        "numbers": [np.int64(7), np.float32(0.5)],
         "rest": (None, True, 1.5, "é", b"\xff", {"a": []}),
     }
     (tmp_path / "p").write_bytes(pickle.dumps(content, protocol))
     read = pickles.load(tmp_path / "p", arrays=True)
     assert list(read) == list(content) and read[b"labels"] == content[b"labels"] and read["rest"] == content["rest"]
+    assert read["numbers"] == [7, 0.5] and type(read["numbers"][0]) is int
     for name in ("rows", "columns", "big endian"):
         np.testing.assert_array_equal(read[name], content[name])
         assert read[name].dtype == content[name].dtype
@@ -225,6 +227,7 @@ CSV_FORMS = {
     "not quoted": ("1,say a,b\n", "say a b"),
     "header": ('class,title,text\n"1","a","b"\n', "a b"),
     "header, other names": ('"Class Index","Title","Description"\n"1","a","b"\n', "a b"),
+    "header, underscores": ("topic,question_title,text\n1,a,b\n", "a b"),
     "byte order mark": ('\ufeff"1","a","b"\n', "a b"),
     "real line break": ('"1","a\nb","c"\r\n', "a\nb c"),
     "blank lines": ('\n"1","a","b"\n\n', "a b"),
@@ -270,6 +273,25 @@ def test_16_bit_sound_at_16_khz_keeps_every_sample(tmp_path):
     samples[:2] = -(2**15), 2**15 - 1
     soundfile.write(tmp_path / "noise.wav", samples, 16_000)
     np.testing.assert_array_equal(decoded_sound(audio_file(tmp_path / "noise.wav", "noise")), samples)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(100, (70, 15, 15)), (99, (69, 15, 15)), (20, (14, 3, 3)), (4, (2, 1, 1)), (3, (1, 1, 1)), (2, (1, 0, 1)), (1, (1, 0, 0))],
+)
+def test_gtzan_splits_the_tracks_of_a_genre_70_15_15(count, sizes, tmp_path):
+    numbers = [number for number in range(100) if count != 99 or number != 54][:count]
+    for genre in TASKS["gtzan"].class_names:
+        (tmp_path / genre).mkdir()
+        for number in numbers:
+            (tmp_path / genre / f"{genre}.{number:05d}.wav").touch()
+    splits = open_source(TASKS["gtzan"], tmp_path, tmp_path)
+    assert tuple(len(splits[name]) // 100 for name in ("train", "validation", "test")) == sizes
+    if count >= 99:
+        # The empty files cannot be read, but the error tells which is the first of the split.
+        for name, first in (("validation", 70), ("test", 85)):
+            with pytest.raises(ValueError, match=rf"blues\.000{first}\.wav: the file is empty"):
+                next(splits[name].rows())
 
 
 def test_gtzan_keeps_all_pieces_of_a_track_in_one_split(tmp_path):

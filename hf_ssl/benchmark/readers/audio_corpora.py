@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,9 +13,8 @@ from .audio import RATE, audio_file, audio_row, decode
 from .base import NotThisFormError, RawSplit, Source, check_class, files_in, text_lines
 
 _USB_FILES = {"train": "train.pkl", "validation": "dev.pkl", "test": "test.pkl"}
-# GTZAN: pieces of a track, seconds of a piece, and the first track number of validation and of test.
+# GTZAN: pieces of a track, and seconds of a piece.
 _PIECES, _PIECE_SECONDS = 10, 3
-_GTZAN_BOUNDS = (70, 85)
 
 
 def open_urbansound8k(task, source: Source) -> dict[str, RawSplit]:
@@ -58,9 +56,10 @@ def open_fsdnoisy18k(task, source: Source) -> dict[str, RawSplit]:
         folders[name] = source.folder_with(f"FSDnoisy18k.{name}") / f"FSDnoisy18k.{name}"
     splits = _Splits(folders["audio_train"].parent)
     for where, row in _table(folders["meta"] / "train.csv", ("fname", "label", "manually_verified")):
-        if row["manually_verified"] not in ("0", "1"):
+        verified = {"0": False, "1": True, "0.0": False, "1.0": True}.get(row["manually_verified"])
+        if verified is None:
             raise ValueError(f"{where}: manually_verified is {row['manually_verified']!r}, not 0 or 1")
-        split = "train" if row["manually_verified"] == "1" else "unlabeled"
+        split = "train" if verified else "unlabeled"
         name = _plain_name(row["fname"], where)
         splits.add(split, f"FSDnoisy18k.audio_train/{name}", _class_of(row["label"], task, where), where)
     test = _Splits(folders["audio_test"].parent)
@@ -98,29 +97,34 @@ def open_speech_commands(task, source: Source) -> dict[str, RawSplit]:
 
 
 def open_gtzan(task, source: Source) -> dict[str, RawSplit]:
-    """`genres/<genre>/<genre>.<number>.wav`: each track of 30 s becomes ten rows of 3 s, the last of them perhaps shorter.
+    """`genres/<genre>/*.wav` (or `.au`): each track of 30 s becomes ten rows of 3 s, the last of them perhaps shorter.
 
-    USB does not publish which track is in which split. Here the number in the file's name decides: up to 69 train, up to 84
-    validation, the rest test, so that all pieces of a track are in one split. Tracks of one artist mostly follow each other
-    and stay together too. Rows are sorted by genre, track, piece. One copy of the collection has a damaged
-    `jazz.00054.wav`: the error names it; without the file its ten rows are missing.
+    USB does not publish which track is in which split. Here the first 70% of each genre's tracks in the order of their names
+    are train, the next 15% validation, the rest test: of 100 tracks, those up to 00069, up to 00084, and from 00085 on. So all
+    pieces of a track are in one split, and tracks of one artist, which mostly follow each other, stay together too. Rows are
+    sorted by genre, track, piece. One copy of the collection has a damaged `jazz.00054.wav`: the error names it; without the
+    file its ten rows are missing, and all others are where they were.
     """
     folder = next((f for f in source.folders() if all((f / genre).is_dir() for genre in task.class_names)), None)
     if folder is None:
         raise NotThisFormError(f"a folder of tracks per genre ({', '.join(task.class_names[:3])}, ...)")
-    tracks = {"train": [], "validation": [], "test": []}
+    splits = {"train": ([], []), "validation": ([], []), "test": ([], [])}
     for label, genre in enumerate(task.class_names):
-        for path in (folder / genre / name for name in files_in(folder / genre, (".wav", ".au"))):
-            match = re.fullmatch(rf"{genre}\.(\d+)\.(wav|au)", path.name)
-            if not match:
-                raise ValueError(f"{path}: its name should be {genre}.<number>{path.suffix}")
-            number = int(match[1])
-            split = "train" if number < _GTZAN_BOUNDS[0] else "validation" if number < _GTZAN_BOUNDS[1] else "test"
-            tracks[split].append((path, label))
+        tracks = [folder / genre / name for name in files_in(folder / genre, (".wav", ".au"))]
+        first, second = _gtzan_bounds(len(tracks))
+        for split, chosen in zip(splits.values(), (tracks[:first], tracks[first:second], tracks[second:]), strict=True):
+            split[0].extend(chosen)
+            split[1].extend([label] * len(chosen))
     return {
-        split: RawSplit(np.repeat([label for _, label in chosen], _PIECES), partial(_read_pieces, [path for path, _ in chosen]))
-        for split, chosen in tracks.items()
+        name: RawSplit(np.repeat(np.asarray(labels, np.int64), _PIECES), partial(_read_pieces, paths))
+        for name, (paths, labels) in splits.items()
     }
+
+
+def _gtzan_bounds(count: int) -> tuple[int, int]:
+    """Where validation and test begin among so many tracks; of three or more each split gets one at least."""
+    first = max(1, min(round(0.7 * count), count - 2))
+    return first, max(first, min(round(0.85 * count), count - 1))
 
 
 def _read_pieces(paths: list[Path], indices: np.ndarray) -> Iterator[dict]:

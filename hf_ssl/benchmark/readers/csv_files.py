@@ -14,7 +14,7 @@ from .base import RawSplit, Source, check_class, pick, progress
 
 # A longer field is a sign of a quotation mark that never closes, which would take in all of the file.
 _LONGEST_FIELD = 2**24
-_HEADERS = ("class", "class index", "class_index", "label", "labels", "target", "polarity")
+_HEADERS = {"class", "class index", "label", "target", "polarity", "title", "text", "description", "content", "question title"}
 
 
 class Layout(NamedTuple):
@@ -86,7 +86,7 @@ def _records(path: Path, layout: Layout, lines: Callable) -> Iterator[tuple[int,
         try:
             reader = csv.reader(lines(file), strict=True)
             for fields in reader:
-                if not fields or (row == 0 and fields[0].strip().lower() in _HEADERS):
+                if not fields or (row == 0 and _is_header(fields)):
                     continue
                 row += 1
                 if len(fields) != expected:
@@ -98,6 +98,12 @@ def _records(path: Path, layout: Layout, lines: Callable) -> Iterator[tuple[int,
             raise _FormatError(f"{path}, row {row + 1} (line {reader.line_num}): {error}", row + 1) from error
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}, after row {row}: it is not UTF-8 text: {error}") from error
+
+
+def _is_header(fields: list[str]) -> bool:
+    """Whether a first row names columns: it has no class, and one name that such files are known to use."""
+    names = {field.strip().lower().replace("_", " ") for field in fields}
+    return not fields[0].strip().lstrip("+-").isdigit() and not names.isdisjoint(_HEADERS)
 
 
 def _lines(file: Iterable[str]) -> Iterable[str]:

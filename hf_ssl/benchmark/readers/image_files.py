@@ -59,20 +59,23 @@ def open_list_files(task, source: Source) -> dict[str, RawSplit]:
     """`{l_train_val,u_train_in,test}.txt` with lines "path label": train, unlabeled and test.
 
     Paths are relative to the folder above the lists (USB), to that of the lists, or to the given one. The label is the last
-    word of a line, -1 where it is unknown; a path may hold spaces.
+    word of a line; unlabeled images may have -1 there, or nothing.
     """
     folder = source.folder_with(*_LISTS.values())
     splits, seen = {}, {}
     for split, name in _LISTS.items():
-        splits[split] = _open_list(folder / name, [folder.parent, folder, *source.folders()], task, seen)
+        bases = [folder.parent, folder, *source.folders()]
+        splits[split] = _open_list(folder / name, bases, task, seen, split == "unlabeled")
     return splits
 
 
-def _open_list(path: Path, bases: list[Path], task, seen: dict[str, str]) -> RawSplit:
+def _open_list(path: Path, bases: list[Path], task, seen: dict[str, str], unlabeled: bool) -> RawSplit:
     """One list. `seen` holds the images of the other lists, with the place where each was named."""
     files, labels, base_of = [], [], {}
     for where, line in text_lines(path):
         name, _, label = line.rpartition(" ")
+        if not name and unlabeled:
+            name, label = line, "-1"
         if not name:
             raise ValueError(f"{where}: {line!r} is not of the form 'path label'")
         name = name.strip()

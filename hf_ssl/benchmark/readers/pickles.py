@@ -2,8 +2,8 @@
 
 Python's `pickle` is a program for a small machine that may call any function. Here the machine is interpreted instead, with the
 instructions for containers, text, bytes and numbers alone; no name is ever imported, and nothing is ever called. NumPy arrays
-are the one exception that `load(..., arrays=True)` admits: the four names by which pickles spell them are recognised, and the
-array is made from its bytes as `np.frombuffer` would.
+and numbers are the one exception, which `load(..., arrays=True)` admits: the names by which pickles spell them are recognised,
+and they are made from their bytes as `np.frombuffer` would.
 
 Long byte strings are not read but noted as `Chunk`, a range of the file, so that a file of many gigabytes of sound can be
 scanned in little memory, and an array can be mapped from where it lies.
@@ -99,7 +99,7 @@ _NAMES = {
     **{
         (module, name): _Name(name)
         for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
-        for name in ("_reconstruct", "_frombuffer")
+        for name in ("_reconstruct", "_frombuffer", "scalar")
     },
     ("numpy", "ndarray"): _Name("ndarray"),
     ("numpy", "dtype"): _Name("dtype"),
@@ -230,6 +230,9 @@ class _Machine:
             if arguments[0] != _Name("ndarray"):
                 raise _NotAdmittedError("an array of another class than numpy.ndarray")
             self.push(_Array())
+        elif function.name == "scalar":
+            dtype, data = arguments
+            self.push(_fill(_Array(), data, dtype, ()).value.item())
         elif function.name == "_frombuffer":
             buffer, dtype, shape, order = arguments
             self.push(_fill(_Array(), buffer, dtype, shape, _text(order) == "F"))
@@ -254,7 +257,7 @@ def _text(value: str | bytes) -> str:
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 
-def _fill(array: _Array, data: Any, dtype: Any, shape: Any, by_columns: bool) -> _Array:
+def _fill(array: _Array, data: Any, dtype: Any, shape: Any, by_columns: bool = False) -> _Array:
     """Give an array its content; chunks are mapped from the file, not read."""
     if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple) or not isinstance(data, bytes | Chunk):
         raise _NotAdmittedError("an array whose content is no bytes")
