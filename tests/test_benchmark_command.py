@@ -56,7 +56,7 @@ def test_describe_tells_source_licence_and_numbers(name, capsys):
     assert main(["benchmark", "describe", name]) == 0
     text, task = capsys.readouterr().out, TASKS[name]
     assert task.title in text and task.source_url in text and task.licence in text and task.homepage in text
-    assert ("`fixmatch`" in text) == (name in tasks.USB_TASKS)
+    assert ("\nfixmatch " in text) == (name in tasks.USB_TASKS)
 
 
 def test_build_and_verify(raw, tmp_path, capsys, small_table, monkeypatch):
@@ -101,6 +101,7 @@ WRONG = [
     (["verify", "nowhere"], "nowhere is neither a folder nor the id of a Hub repository"),
     (["verify", "empty"], "empty is no built task: it has no benchmark.json"),
     (["verify", "damaged"], "benchmark.json is damaged"),
+    (["verify", "strange"], "benchmark.json lacks the task, its splits or its draws"),
     (["publish", "cifar100", "--namespace", "me"], "there is no folder usb-cifar100; build it first"),
     (["augment", "cifar100", "--folder", "empty"], "empty is no built task"),
 ]
@@ -114,6 +115,8 @@ def test_wrong_input_is_one_line_and_status_2(arguments, message, capsys, tmp_pa
     (tmp_path / "other" / "mine.txt").touch()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "benchmark.json").write_text("{")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "benchmark.json").write_text('{"task": "cifar100", "splits": {"train": 3}, "draws": {}}')
     before = sorted(tmp_path.rglob("*"))
     assert main(["benchmark", *arguments]) == 2
     error = capsys.readouterr().err

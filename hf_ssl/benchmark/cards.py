@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from ..report import table
 from . import repository
 from .baselines import SOURCE, published_errors
 from .citations import USB
@@ -30,8 +31,9 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
     metadata = yaml.safe_dump(_metadata(task, configurations), sort_keys=False, allow_unicode=True, width=1_000)
     parts = [
         f"# {task.title} for semi-supervised learning",
-        f"{task.title} as the USB benchmark (arXiv 2208.07204) uses it: {_what(task)} USB's draws of labels, index by index, "
-        "are configurations over shared Parquet files. No code is needed to load it.",
+        f"{task.title} as the USB benchmark (arXiv 2208.07204) uses it: {_what(task)} "
+        + ("" if task.given_labels else "USB's draws of labels, index by index, are configurations over shared Parquet files. ")
+        + "No code is needed to load it.",
         "## Load it",
         _loading(task, draws),
         "## Splits",
@@ -175,17 +177,24 @@ def _source(task: Task) -> str:
 
 
 def _baselines(task: Task) -> str:
-    columns = [published_errors(task.name, number) for number in task.label_settings]
-    algorithms = list(dict.fromkeys(name for column in columns for name in column))
-    if not algorithms:
+    header, rows = _baseline_table(task)
+    if not rows:
         return "USB's tables have no numbers for this task with a pretrained Transformer."
-    rows = []
-    for name in algorithms:
-        values = [column.get(name) for column in columns]
-        rows.append([f"`{name}`", *("-" if value is None else f"{value[0]:.2f} ± {value[1]:.2f}" for value in values)])
-    header = ["algorithm", *(f"{number:,} labels" for number in task.label_settings)]
+    return f"{_baseline_words(task)}\n\n{_table(header, [[f'`{row[0]}`', *row[1:]] for row in rows])}"
+
+
+def _baseline_words(task: Task) -> str:
     model = f"The model was {task.usb_backbone}."
-    return f"{SOURCE} {model} `fully_supervised` knows all labels, `supervised` the drawn ones alone.\n\n{_table(header, rows)}"
+    return f"{SOURCE} {model} `fully_supervised` knows all labels, `supervised` the drawn ones alone."
+
+
+def _baseline_table(task: Task) -> tuple[list[str], list[list[str]]]:
+    columns = [published_errors(task.name, number) for number in task.label_settings]
+    rows = []
+    for name in dict.fromkeys(name for column in columns for name in column):
+        values = [column.get(name) for column in columns]
+        rows.append([name, *("-" if value is None else f"{value[0]:.2f} ± {value[1]:.2f}" for value in values)])
+    return ["algorithm", *(f"{number:,} labels" for number in task.label_settings)], rows
 
 
 def _build(record: Mapping[str, Any]) -> str:
@@ -226,8 +235,9 @@ def describe_task(task: Task) -> str:
     width = max(map(len, facts))
     lines = [f"{task.name}: {task.title}", "", *(f"  {key:<{width}}  {value}" for key, value in facts.items())]
     lines += ["", *(f"- {note}" for note in task.notes)] if task.notes else []
-    if any(published_errors(task.name, number) for number in task.label_settings):
-        lines += ["", _baselines(task)]
+    header, rows = _baseline_table(task)
+    if rows:
+        lines += ["", _baseline_words(task), "", table(header, rows)]
     return "\n".join(lines)
 
 

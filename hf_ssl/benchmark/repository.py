@@ -98,9 +98,21 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); build the task again") from error
-    if not isinstance(record, dict) or not {"task", "splits", "draws"} <= set(record):
+    if not _is_record(record):
         raise ValueError(f"{path} lacks the task, its splits or its draws; build the task again")
     return record
+
+
+def _is_record(record: Any) -> bool:
+    """Whether all is there that is read of it: a record from the Hub may hold anything."""
+    try:
+        splits = [(split["rows"], *split["classes"]) for split in record["splits"].values()]
+        draws = [(draw["num_labels"], draw["seed"]) for draw in record["draws"].values()]
+        hashes = [draw[key] for draw in record["draws"].values() for key in ("labeled_sha256", "rest_sha256")]
+    except (KeyError, TypeError, AttributeError):
+        return False
+    numbers = all(isinstance(number, int) and number >= 0 for row in (*splits, *draws) for number in row)
+    return numbers and {"train", "test"} <= set(record["splits"]) and all(isinstance(t, str) for t in (record["task"], *hashes))
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

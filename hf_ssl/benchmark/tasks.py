@@ -185,6 +185,7 @@ _ROWS = (
         licence_note="Terms of the publisher: iNaturalist's terms of service, non-commercial research and education only, and "
         "the images may not be distributed.",
         redistribution_forbidden=True,
+        source_url="https://github.com/cvl-umass/semi-inat-2020",
         backbone="WinKawaks/vit-small-patch16-224",
         usb_backbone="ViT-S/16 at 224 px",
         normalisation=IMAGENET_COLORS,
