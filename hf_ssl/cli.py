@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from .benchmark import command as benchmark_command
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line with its help."""
@@ -86,6 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--recommend", action="store_true", help="which one for which modality, label count and budget, from USB's tables"
     )
     algorithms.set_defaults(run=run_algorithms)
+
+    benchmark_command.add_commands(commands)
     return parser
 
 

@@ -1,0 +1,26 @@
+"""The numbers to compare with: error rates that were published with USB."""
+
+import json
+from functools import cache
+from importlib.resources import files
+
+SOURCE = (
+    "Error rate in %, mean and standard deviation over the seeds 0, 1 and 2, each run's best over its training, as published "
+    "with USB (arXiv 2208.07204; later algorithms in the tables of its code). Where a task has no validation split, the test "
+    "set chose that best."
+)
+
+
+@cache
+def _tables() -> dict[str, dict[str, dict[str, list[float] | None]]]:
+    return json.loads((files(__package__) / "baselines.json").read_text(encoding="utf-8"))
+
+
+def published_errors(task: str, num_labels: int) -> dict[str, tuple[float, float] | None]:
+    """Algorithm -> (mean, standard deviation) of the test error rate in %, or None for a run that was not published.
+
+    `fully_supervised` trains on all labels and `supervised` on the drawn ones alone. Empty for a task or a number of labels
+    that USB's tables do not have.
+    """
+    rows = _tables().get(task, {}).get(str(num_labels), {})
+    return {name: None if value is None else (value[0], value[1]) for name, value in rows.items()}

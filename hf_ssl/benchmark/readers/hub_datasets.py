@@ -1,0 +1,157 @@
+"""Copies of a task as a `datasets` dataset: on the Hub, saved by `save_to_disk`, or a folder of Parquet files or images."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ...data import INPUT_COLUMNS, LABEL_COLUMNS
+from .audio import audio_row, decode
+from .base import NotThisFormError, RawSplit, Source, check_classes, image_bytes
+
+_SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+    "unlabeled": ("unlabeled", "unlabelled", "unsupervised"),
+}
+# Text that is spread over columns is put together as the CSV reader does.
+_TEXT_PARTS = (
+    ("title", "description"),
+    ("title", "content"),
+    ("title", "text"),
+    ("question_title", "question_content", "best_answer"),
+)
+_AUGMENTED = ("aug_0", "aug_1")
+
+
+def open_hub_id(task, name: str) -> dict[str, RawSplit]:
+    """A dataset of the Hub, through `datasets.load_dataset` and its cache."""
+    import datasets
+
+    return _open(datasets.load_dataset(name), task, name)
+
+
+def open_datasets(task, source: Source) -> dict[str, RawSplit]:
+    """A folder that `load_from_disk` or `load_dataset` reads: with train and test splits, columns found by their features.
+
+    An image or audio column; text in one column (or title and description, ...); labels in the task's label column or one of
+    the usual names. Classes that carry the task's names in another order are renumbered.
+    """
+    import datasets
+
+    for folder in source.folders():
+        if (folder / "dataset_dict.json").is_file():
+            return _open(datasets.load_from_disk(str(folder)), task, str(folder))
+        if any(folder.glob("*.parquet")):
+            root = folder.parent if folder.name == "data" else folder
+            return _open(_load(str(root), source.workdir), task, str(root))
+    raise NotThisFormError("a `datasets` folder (dataset_dict.json, or *.parquet)")
+
+
+def _load(folder: str, workdir: Path):
+    import datasets
+
+    try:
+        return datasets.load_dataset(folder, cache_dir=str(workdir / "datasets"))
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise ValueError(f"{folder}: a file of the dataset is damaged: {error.__cause__ or error}") from error
+
+
+def _open(parts, task, name: str) -> dict[str, RawSplit]:
+    import datasets
+
+    if isinstance(parts, datasets.Dataset):
+        parts = datasets.DatasetDict(train=parts)
+    splits = {}
+    for split, names in _SPLITS.items():
+        found = next((part for part in names if part in parts), None)
+        if found is not None:
+            splits[split] = _open_split(parts[found], task, f"{name}, split {found}")
+    if "train" not in splits:
+        raise ValueError(f"{name}: there is no split train, but {', '.join(parts)}")
+    return splits
+
+
+def _open_split(data, task, where: str) -> RawSplit:
+    import datasets
+
+    label = next((column for column in (task.label_column, *LABEL_COLUMNS) if column in data.column_names), None)
+    columns = _content_columns(data, task, where)
+    labels = _labels(data, label, task, where) if label else np.full(len(data), -1)
+    data = data.select_columns([*columns, *(column for column in _AUGMENTED if column in data.column_names)])
+    if task.modality == "image":
+        data = data.cast_column(columns[0], datasets.Image(decode=False))
+    elif task.modality == "audio":
+        data = data.cast_column(columns[0], replace(data.features[columns[0]], decode=False))
+    return RawSplit(labels, partial(_read, data, columns, task.modality, where))
+
+
+def _content_columns(data, task, where: str) -> tuple[str, ...]:
+    import datasets
+
+    kind = {"image": datasets.Image, "audio": datasets.Audio}.get(task.modality)
+    if kind:
+        found = [column for column, feature in data.features.items() if isinstance(feature, kind)]
+        if len(found) == 1:
+            return tuple(found)
+    else:
+        for parts in ((column,) for column in INPUT_COLUMNS["text"] if column in data.column_names):
+            if not any(set(parts) < set(longer) <= set(data.column_names) for longer in _TEXT_PARTS):
+                return parts
+        for parts in _TEXT_PARTS:
+            if set(parts) <= set(data.column_names):
+                return parts
+    raise ValueError(f"{where}: no column of {task.modality} can be told from {', '.join(data.column_names)}")
+
+
+def _labels(data, column: str, task, where: str) -> np.ndarray:
+    import datasets
+
+    values = data.with_format("numpy")[column][:]
+    feature = data.features[column]
+    if not isinstance(feature, datasets.ClassLabel):
+        return check_classes(values, len(task.class_names), Path(where))
+    unknown = values < 0
+    labels = check_classes(np.where(unknown, 0, values), feature.num_classes, Path(where))
+    own = [_spelling(name) for name in task.class_names]
+    given = [_spelling(name) for name in feature.names]
+    if sorted(own) == sorted(given):
+        labels = np.array([own.index(name) for name in given])[labels]
+    elif len(own) != len(given):
+        raise ValueError(f"{where}: column {column} has {len(given)} classes, {task.name} has {len(own)}")
+    return np.where(unknown, -1, labels)
+
+
+def _spelling(name: str) -> str:
+    """A class name without what copies spell differently: capitals, spaces, underscores."""
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+def _read(data, columns: tuple[str, ...], modality: str, where: str, indices: np.ndarray) -> Iterator[dict]:
+    for index in indices:
+        row, place = data[int(index)], f"{where}, row {index + 1}"
+        source = Path(place).name
+        if modality == "text":
+            augmented = {column: row[column] for column in _AUGMENTED if column in row}
+            yield {"text": " ".join(filter(None, (row[column] for column in columns))), **augmented, "source": source}
+            continue
+        cell = row[columns[0]] or {}
+        name = Path(cell["path"]).name if cell.get("path") else None
+        if modality == "image":
+            yield image_bytes(_content(cell, place), name, source, place)
+        else:
+            wave = decode({"bytes": _content(cell, place), "path": f"{place} ({name})"})
+            yield audio_row(wave, name or f"{index}.flac", source)
+
+
+def _content(cell: dict, place: str) -> bytes:
+    if cell.get("bytes") is not None:
+        return cell["bytes"]
+    try:
+        return Path(cell["path"]).read_bytes()
+    except (KeyError, TypeError, OSError) as error:
+        raise ValueError(f"{place}: it holds no content: {error}") from error

@@ -1,0 +1,135 @@
+"""The layout of a built task: a folder, or a Hub dataset repository, of Parquet files that configurations share.
+
+    usb-cifar100/
+      README.md                              the card; its YAML maps configurations to files
+      benchmark.json                         what was built: counts, classes, the identity of each draw, overlaps
+      data/train-00000-of-00002.parquet      every training example with its label
+      data/unlabeled-*, validation-*, test-* where the task has them
+      data/overlap-*                         unlabeled examples that equal a test example, where those are kept apart
+      labels/200-seed0.parquet               the 200 labeled examples that USB draws with seed 0, in the order of the draw
+
+The configuration `labels200_seed0` has the splits labeled, unlabeled, validation and test; `full` has the data as it is.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .tasks import Task
+
+RECORD = "benchmark.json"
+CARD = "README.md"
+SAMPLING_RATE = 16_000
+AUGMENTATIONS = ("aug_0", "aug_1")
+
+
+def repository_name(task: Task) -> str:
+    """The name of the task's Hub repository, and of the folder it is built into by default."""
+    return f"usb-{task.name}"
+
+
+def config_name(num_labels: int, seed: int, deduplicated: bool = False) -> str:
+    """The name of a configuration, such as `labels200_seed0`."""
+    return f"labels{num_labels}_seed{seed}" + ("_deduplicated" if deduplicated else "")
+
+
+def labels_path(num_labels: int, seed: int) -> str:
+    """The file of the labeled examples of one draw."""
+    return f"labels/{num_labels}-seed{seed}.parquet"
+
+
+def draws_of(task: Task) -> list[tuple[int, int]]:
+    """Every (number of labels, seed) that the task offers."""
+    return [(num_labels, seed) for num_labels in task.label_settings for seed in task.seeds]
+
+
+def configurations(
+    task: Task, splits: tuple[str, ...] | None = None, draws: list[tuple[int, int]] | None = None
+) -> dict[str, dict[str, list[str]]]:
+    """The files of each split of each configuration, as glob patterns, `full` first.
+
+    Args:
+        task: the row of the table.
+        splits, draws: those that were built; all of the task's by default.
+    """
+    splits = tuple(task.sizes) if splits is None else splits
+    files = {split: [f"data/{split}-*.parquet"] for split in splits}
+    if task.deduplicate_pool:
+        files["unlabeled"] = [*files["unlabeled"], "data/overlap-*.parquet"]
+    evaluation = {split: files[split] for split in ("validation", "test") if split in files}
+    result = {"full": files}
+    for num_labels, seed in draws_of(task) if draws is None else draws:
+        labeled = files["train"] if task.given_labels else [labels_path(num_labels, seed)]
+        pool = files["train"]
+        if "unlabeled" in files:
+            pool = files["unlabeled"] if task.given_labels else [*labeled, *files["unlabeled"], *files["train"]]
+        result[config_name(num_labels, seed)] = {"labeled": labeled, "unlabeled": pool, **evaluation}
+        if task.deduplicate_pool:
+            pool = [pattern for pattern in pool if "overlap" not in pattern]
+            result[config_name(num_labels, seed, True)] = {"labeled": labeled, "unlabeled": pool, **evaluation}
+    return result
+
+
+def features(task: Task, augmented: bool = False):
+    """The `datasets.Features` of every file of the task; `augmented` adds the two augmentations of a text task."""
+    import datasets
+
+    if task.modality == "image":
+        columns: dict[str, Any] = {"image": datasets.Image()}
+    elif task.modality == "audio":
+        columns = {"audio": datasets.Audio(sampling_rate=SAMPLING_RATE)}
+    else:
+        columns = {name: datasets.Value("string") for name in ("text", *(AUGMENTATIONS if augmented else ()))}
+    columns[task.label_column] = datasets.ClassLabel(names=list(task.class_names))
+    return datasets.Features(columns)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What the build of this folder wrote down.
+
+    Raises:
+        ValueError: if the folder was not built by this package, or the file is damaged.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise ValueError(f"{folder} is no built task: it has no {RECORD}; make one with `hf-ssl benchmark build`")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); build the task again") from error
+    if not _is_record(record):
+        raise ValueError(f"{path} lacks the task, its splits or its draws; build the task again")
+    return record
+
+
+def _is_record(record: Any) -> bool:
+    """Whether all is there that is read of it: a record from the Hub may hold anything."""
+    try:
+        splits = [(split["rows"], *split["classes"]) for split in record["splits"].values()]
+        draws = [(draw["num_labels"], draw["seed"]) for draw in record["draws"].values()]
+        hashes = [draw[key] for draw in record["draws"].values() for key in ("labeled_sha256", "rest_sha256")]
+    except (KeyError, TypeError, AttributeError):
+        return False
+    numbers = all(isinstance(number, int) and number >= 0 for row in (*splits, *draws) for number in row)
+    return numbers and {"train", "test"} <= set(record["splits"]) and all(isinstance(t, str) for t in (record["task"], *hashes))
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """The counterpart of `read_record`."""
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def files_of(folder: Path, patterns: list[str]) -> list[Path]:
+    """The files that the patterns of one split stand for, in the order in which `datasets` reads them."""
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
+def read_rows(files: list[Path], columns: list[str] | None = None, batch_size: int = 256) -> Iterator[dict[str, Any]]:
+    """The rows of Parquet files, a batch of them in memory at a time."""
+    import pyarrow.parquet as pq
+
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=batch_size, columns=columns):
+                yield from batch.to_pylist()

@@ -1,0 +1,268 @@
+"""A Hub on 127.0.0.1, as much of it as publishing and loading a dataset repository needs.
+
+with LoopbackHub() as hub:
+    run_client(hub.environment(folder))   # real clients in another process: they read HF_ENDPOINT when they are imported
+    hub.repositories["someone/usb-x"].files
+"""
+
+import base64
+import fnmatch
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+TOKEN = "hf_loopback_0123456789"
+
+
+@dataclass
+class Repository:
+    """What a repository holds; `commits` are (title, files) in order."""
+
+    private: bool = False
+    files: dict[str, bytes] = field(default_factory=dict)
+    commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=lambda: [("initial commit", {})])
+
+    @property
+    def sha(self) -> str:
+        return hashlib.sha1(f"{len(self.commits)}".encode()).hexdigest()
+
+
+class LoopbackHub:
+    """Use it in a `with` block. `repositories`: id -> `Repository`; `requests`: (method, path, token or None)."""
+
+    def __init__(self):
+        self.repositories: dict[str, Repository] = {}
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str, str | None]] = []
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "LoopbackHub":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def environment(self, home: Path, token: str | None = TOKEN) -> dict[str, str]:
+        """Variables for a client process with a cache of its own."""
+        variables = {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "NO_PROXY": "127.0.0.1",
+        }
+        return {**variables, "HF_TOKEN": token} if token else variables
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: LoopbackHub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args) -> None:
+        pass
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
+        path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        self.hub.requests.append((self.command, path, token))
+        if token not in (None, TOKEN):
+            return self._error(401, None, "Invalid credentials in Authorization header")
+        for method, pattern, name in _ROUTES:
+            found = re.fullmatch(pattern, path)
+            if found and self.command in method:
+                if name in _WRITES and token is None:
+                    return self._error(401, None, "Invalid username or password.")
+                return getattr(self, name)(*found.groups(), body=body, query=query)
+        return self._error(404, None, f"no such route: {self.command} {path}")
+
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _answer
+
+    def _send(self, content: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        for key, value in headers.items():
+            self.send_header(key.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _json(self, content, status: int = 200) -> None:
+        self._send(json.dumps(content).encode(), status)
+
+    def _error(self, status: int, code: str | None, message: str, **headers: str) -> None:
+        if code:
+            headers["X_Error_Code"] = code
+        self._send(json.dumps({"error": message}).encode(), status, X_Error_Message=message, **headers)
+
+    def _repository(self, name: str) -> Repository | None:
+        found = self.hub.repositories.get(unquote(name))
+        if found is None:
+            self._error(404, "RepoNotFound", "Repository not found")
+        return found
+
+    def whoami(self, body, query) -> None:
+        self._json({"name": "someone", "type": "user", "orgs": [], "auth": {"accessToken": {"role": "write"}}})
+
+    def create(self, body, query) -> None:
+        asked = json.loads(body)
+        name = f"{asked.get('organization') or 'someone'}/{asked['name'].split('/')[-1]}"
+        url = f"{self.hub.url}/datasets/{name}"
+        if name in self.hub.repositories:
+            return self._json({"error": "You already created this dataset repo", "url": url}, 409)
+        private = asked.get("visibility") == "private" or bool(asked.get("private"))
+        self.hub.repositories[name] = Repository(private=private)
+        return self._json({"url": url, "name": name})
+
+    def validate(self, body, query) -> None:
+        self._json({"errors": [], "warnings": []})
+
+    def info(self, name, revision, body, query) -> None:
+        if repository := self._repository(name):
+            siblings = [{"rfilename": path, **self._entry(path, data)} for path, data in sorted(repository.files.items())]
+            self._json({"id": name, "sha": repository.sha, "private": repository.private, "siblings": siblings, "tags": []})
+
+    def _entry(self, path: str, data: bytes) -> dict:
+        entry = {"size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+        entry["blobId"] = entry["oid"]
+        if _is_lfs(path):
+            digest = hashlib.sha256(data).hexdigest()
+            entry["lfs"] = {"oid": digest, "sha256": digest, "size": len(data), "pointerSize": 130}
+        return entry
+
+    def tree(self, name, revision, folder, body, query) -> None:
+        if repository := self._repository(name):
+            prefix = f"{unquote(folder)}/" if folder else ""
+            entries = {}
+            for path, data in sorted(repository.files.items()):
+                if not path.startswith(prefix):
+                    continue
+                parts = path[len(prefix) :].split("/")
+                if len(parts) > 1:
+                    directory = prefix + parts[0]
+                    entries[directory] = {"type": "directory", "path": directory, "oid": "0" * 40, "size": 0}
+                if len(parts) == 1 or query.get("recursive", ["false"])[0].lower() in ("true", "1"):
+                    entries[path] = {"type": "file", "path": path, **self._entry(path, data)}
+            if prefix and not entries:
+                return self._error(404, "EntryNotFound", "Entry not found", X_Repo_Commit=repository.sha)
+            self._json(list(entries.values()))
+
+    def paths_info(self, name, revision, body, query) -> None:
+        if repository := self._repository(name):
+            asked = parse_qs(body.decode()).get("paths", [])
+            if body.startswith(b"{"):
+                asked = json.loads(body)["paths"]
+            rows = []
+            for path in asked:
+                if path in repository.files:
+                    rows.append({"type": "file", "path": path, **self._entry(path, repository.files[path])})
+                elif any(other.startswith(f"{path}/") for other in repository.files):
+                    rows.append({"type": "directory", "path": path, "oid": "0" * 40, "size": 0})
+            self._json(rows)
+
+    def refs(self, name, body, query) -> None:
+        if repository := self._repository(name):
+            main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repository.sha}
+            self._json({"branches": [main], "converts": [], "tags": [], "pullRequests": []})
+
+    def preupload(self, name, revision, body, query) -> None:
+        if self._repository(name):
+            files = [
+                {"path": f["path"], "uploadMode": "lfs" if _is_lfs(f["path"]) else "regular", "shouldIgnore": False}
+                for f in json.loads(body)["files"]
+            ]
+            self._json({"files": files})
+
+    def lfs_batch(self, name, body, query) -> None:
+        objects = []
+        for asked in json.loads(body)["objects"]:
+            entry = {"oid": asked["oid"], "size": asked["size"]}
+            if asked["oid"] not in self.hub.objects:
+                entry["actions"] = {"upload": {"href": f"{self.hub.url}/upload/{asked['oid']}"}}
+            objects.append(entry)
+        self._send(json.dumps({"transfer": "basic", "objects": objects}).encode(), kind="application/vnd.git-lfs+json")
+
+    def upload(self, oid, body, query) -> None:
+        if hashlib.sha256(body).hexdigest() != oid:
+            return self._error(400, None, "the content does not match its name")
+        self.hub.objects[oid] = body
+        return self._send(b"")
+
+    def commit(self, name, revision, body, query) -> None:
+        repository = self._repository(name)
+        if repository is None:
+            return
+        files, title = dict(repository.files), ""
+        for line in body.splitlines():
+            entry = json.loads(line)
+            value = entry["value"]
+            if entry["key"] == "header":
+                title = value["summary"]
+            elif entry["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif entry["key"] == "lfsFile":
+                files[value["path"]] = self.hub.objects[value["oid"]]
+            elif entry["key"] == "deletedFile":
+                files.pop(value["path"], None)
+            elif entry["key"] == "deletedFolder":
+                files = {path: data for path, data in files.items() if not path.startswith(value["path"].rstrip("/") + "/")}
+        repository.files = files
+        repository.commits.append((title, files))
+        self._json({"commitUrl": f"{self.hub.url}/datasets/{name}/commit/{repository.sha}", "commitOid": repository.sha})
+
+    def resolve(self, name, revision, path, body, query) -> None:
+        repository = self._repository(name)
+        if repository is None:
+            return
+        path = unquote(path)
+        if path not in repository.files:
+            return self._error(404, "EntryNotFound", "Entry not found", X_Repo_Commit=repository.sha)
+        data = repository.files[path]
+        headers = {"X_Repo_Commit": repository.sha, "ETag": f'"{hashlib.sha1(data).hexdigest()}"', "Accept_Ranges": "bytes"}
+        if _is_lfs(path):
+            headers |= {"X_Linked_Size": str(len(data)), "X_Linked_Etag": f'"{hashlib.sha256(data).hexdigest()}"'}
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        if not found:
+            return self._send(data, kind="application/octet-stream", **headers)
+        start, end = int(found[1]), int(found[2] or len(data) - 1)
+        if start >= len(data):
+            return self._send(b"", 416, Content_Range=f"bytes */{len(data)}", **headers)
+        end = min(end, len(data) - 1)
+        return self._send(
+            data[start : end + 1], 206, "application/octet-stream", Content_Range=f"bytes {start}-{end}/{len(data)}", **headers
+        )
+
+
+def _is_lfs(path: str) -> bool:
+    return fnmatch.fnmatch(path, "*.parquet")
+
+
+_NAME, _REVISION = r"([\w.-]+/[\w.-]+)", r"([^/]+)"
+_WRITES = {"create", "preupload", "lfs_batch", "commit", "whoami"}
+_ROUTES = [
+    ("GET", r"/api/whoami-v2", "whoami"),
+    ("POST", r"/api/repos/create", "create"),
+    ("POST", r"/api/validate-yaml", "validate"),
+    ("GET", rf"/api/datasets/{_NAME}(?:/revision/{_REVISION})?", "info"),
+    ("GET", rf"/api/datasets/{_NAME}/tree/{_REVISION}(?:/(.+))?", "tree"),
+    ("POST", rf"/api/datasets/{_NAME}/paths-info/{_REVISION}", "paths_info"),
+    ("GET", rf"/api/datasets/{_NAME}/refs", "refs"),
+    ("POST", rf"/api/datasets/{_NAME}/preupload/{_REVISION}", "preupload"),
+    ("POST", rf"/api/datasets/{_NAME}/commit/{_REVISION}", "commit"),
+    ("POST", rf"/datasets/{_NAME}\.git/info/lfs/objects/batch", "lfs_batch"),
+    ("PUT", r"/upload/([0-9a-f]{64})", "upload"),
+    (("GET", "HEAD"), rf"/datasets/{_NAME}/resolve/{_REVISION}/(.+)", "resolve"),
+]

@@ -1,0 +1,167 @@
+"""`load_task` from a built folder, from raw data, and from the Hub, to which a task was published before."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import pytest
+
+from hf_ssl.benchmark import TASKS, build_task, load_task, publish_task
+
+from benchmark_sources import make_source
+from loopback_hub import TOKEN, LoopbackHub
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """AG News with 50 training rows a class: enough for USB's own label settings."""
+    source = make_source("ag_news", tmp_path_factory.mktemp("raw"), per_class=50)
+    source.task = replace(source.task, label_settings=TASKS["ag_news"].label_settings)
+    return source
+
+
+@pytest.fixture(scope="module")
+def folder(raw, tmp_path_factory):
+    return build_task(raw.task, raw.folder, tmp_path_factory.mktemp("built") / "usb-ag_news")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def test_a_built_folder_is_loaded(folder):
+    loaded = load_task("ag_news", num_labels=200, seed=1, source=folder)
+    assert {split: len(data) for split, data in loaded.items()} == {
+        "labeled": 200,
+        "unlabeled": 200,
+        "validation": 4,
+        "test": 4,
+    }
+    assert loaded["labeled"].features["label"].names == ["World", "Sports", "Business", "Sci/Tech"]
+
+
+def test_raw_data_are_built_into_the_cache_once(raw, cache, monkeypatch):
+    loaded = load_task("ag_news", num_labels=40, source=raw.folder)
+    assert len(loaded["labeled"]) == 40
+    (record,) = (cache / "hf_ssl").glob("usb-ag_news-*/benchmark.json")
+    assert record.parent.name.startswith("usb-ag_news-")
+    monkeypatch.setattr("hf_ssl.benchmark.load.build_task", lambda *args: pytest.fail("built again"))
+    again = load_task("ag_news", num_labels=40, source=str(raw.folder))
+    assert again["labeled"]["text"] == loaded["labeled"]["text"]
+
+
+def test_changed_raw_data_are_built_again(raw, cache, tmp_path):
+    source = make_source("yelp_review", tmp_path / "raw", per_class=60)
+    load_task("yelp_review", num_labels=250, source=source.folder)
+    (path,) = source.folder.rglob("train.csv")
+    os.utime(path, ns=(1, 1))
+    load_task("yelp_review", num_labels=250, source=source.folder)
+    assert len(list((cache / "hf_ssl").glob("*/benchmark.json"))) == 2
+
+
+WRONG = [
+    ({"name": "agnews"}, ValueError, r"unknown task 'agnews'; the known ones are cifar100, stl10"),
+    ({"num_labels": 41}, ValueError, r"ag_news has no setting with 41 labels; the known ones are 40, 200"),
+    ({"seed": 3}, ValueError, r"ag_news has no draw with seed 3; the known ones are 0, 1, 2"),
+    ({"deduplicated": True}, ValueError, r"ag_news has no deduplicated pool; stl10 has one"),
+    ({"source": "./nowhere"}, FileNotFoundError, r"\./nowhere does not exist"),
+    ({"source": Path("nowhere")}, FileNotFoundError, r"nowhere does not exist"),
+    ({"name": "yelp_review", "num_labels": 250}, ValueError, r"usb-ag_news holds the task ag_news, not yelp_review"),
+]
+
+
+@pytest.mark.parametrize(("changes", "error", "message"), WRONG, ids=lambda value: str(value)[:30])
+def test_what_is_wrong_is_said_with_what_is_known(changes, error, message, folder):
+    with pytest.raises(error, match=message):
+        load_task(**{"name": "ag_news", "num_labels": 40, "source": folder, **changes})
+
+
+def test_a_draw_that_was_not_built_is_named(raw, tmp_path):
+    folder = build_task(replace(raw.task, seeds=(0,)), raw.folder, tmp_path / "out")
+    with pytest.raises(ValueError, match="out was built without labels40_seed2; it has labels40_seed0, labels200_seed0"):
+        load_task("ag_news", num_labels=40, seed=2, source=folder)
+
+
+def run(hub, code, home, *arguments, token=TOKEN):
+    environment = {**os.environ, **hub.environment(home, token), "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
+
+
+PUBLISH = """
+import sys
+from dataclasses import replace
+from hf_ssl.benchmark import TASKS, publish_task
+task = replace(TASKS["ag_news"], sizes={"train": 200, "validation": 4, "test": 4})
+try:
+    print(publish_task(task, "someone", sys.argv[1], private="--private" in sys.argv))
+except (OSError, ValueError) as error:
+    sys.exit(" ".join(str(error).split()))
+"""
+
+LOAD = """
+import datasets, json
+datasets.config.USE_PARQUET_EXPORT = False
+plain = datasets.load_dataset("someone/usb-ag_news", "labels40_seed0")
+from hf_ssl.benchmark import load_task, verify_task
+mine = load_task("ag_news", num_labels=40, source="someone")
+failed = [check.name for check in verify_task("someone/usb-ag_news") if not check.passed]
+print(json.dumps([{split: list(data["text"]) for split, data in found.items()} for found in (plain, mine)] + [failed]))
+"""
+
+
+@pytest.mark.slow
+def test_a_published_task_comes_back_from_the_hub(folder, tmp_path):
+    with LoopbackHub() as hub:
+        done = run(hub, PUBLISH, tmp_path / "home", str(folder))
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.split()[-1] == f"{hub.url}/datasets/someone/usb-ag_news"
+        assert TOKEN not in done.stdout + done.stderr
+        published = hub.repositories["someone/usb-ag_news"]
+        on_disk = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert published.files == on_disk and not published.private
+        assert len(published.commits) == 2
+
+        done = run(hub, LOAD, tmp_path / "fresh", token=None)
+        assert done.returncode == 0, done.stderr[-3000:]
+        plain, mine, failed = json.loads(done.stdout.splitlines()[-1])
+        assert plain == mine == {split: list(data["text"]) for split, data in load_task("ag_news", 40, 0, folder).items()}
+        # It is a small source: all but the counts is as it should be.
+        assert failed == ["train: count", "validation: count", "test: count"]
+
+        # What an earlier version had and this one has not, goes; nothing is public that should be private.
+        published.files["data/train-00007-of-00009.parquet"] = b"old"
+        done = run(hub, PUBLISH, tmp_path / "home", str(folder), "--private")
+        assert done.returncode == 1 and "exists and is public; make it private first" in done.stderr
+        done = run(hub, PUBLISH, tmp_path / "home", str(folder))
+        assert done.returncode == 0 and published.files == on_disk
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("token", [None, "hf_wrong_9876543210"], ids=["no token", "wrong token"])
+def test_publishing_without_permission_is_one_line_without_the_token(folder, tmp_path, token):
+    with LoopbackHub() as hub:
+        done = run(hub, PUBLISH, tmp_path / "home", str(folder), token=token)
+        assert done.returncode == 1 and hub.repositories == {}
+        assert "Traceback" not in done.stderr and "401" in done.stderr
+        assert "hf_wrong" not in done.stdout + done.stderr
+
+
+def test_what_fails_its_checks_or_may_not_be_passed_on_is_not_published(raw, folder, tmp_path):
+    with pytest.raises(ValueError, match=r"is not published: 3 checks failed \(train: count: 200, USB has 100,000"):
+        publish_task("ag_news", "someone", folder)
+    with pytest.raises(ValueError, match="holds the task ag_news, not yelp_review"):
+        publish_task("yelp_review", "someone", folder)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere; build it first: hf-ssl benchmark"):
+        publish_task("ag_news", "someone", tmp_path / "nowhere")
+    birds = make_source("semi_aves", tmp_path / "birds", per_class=1)
+    built = build_task(birds.task, birds.folder, tmp_path / "usb-semi_aves")
+    with pytest.raises(ValueError, match="the terms of Semi-Aves forbid to pass its data on; publish it with --private only"):
+        publish_task(birds.task, "someone", built)
