@@ -3,9 +3,9 @@
 The data are the 1,797 scanned digits of 8 x 8 pixels that scikit-learn carries (UCI, Alpaydin and Kaynak 1998). A fixed
 stratified quarter is the test set; of the rest a few a class keep their labels, and all of it is the unlabeled pool. The
 baseline and the algorithm share the initial weights, steps, batches of labeled views, learning rate and weight average; the
-last weights are tested. The settings below were compared on held-out quarters of the pool, with other draws of the labels (seeds
-10 to 13); there the error of the baseline was 11.2 %, that of FixMatch 8.9 % with 3 unlabeled images for a labeled one, 6.8 %
-with 7, and 6.2 % with 7 and a threshold of 0.9 instead of 0.95.
+last weights are tested. The settings below were compared on held-out quarters of the pool, with labels drawn from seeds 10 to
+13; there the error of the baseline was 11.2 %, that of FixMatch 8.9 % with 3 unlabeled images for a labeled one, 6.8 % with 7,
+and 6.2 % with 7 and a threshold of 0.9 instead of 0.95.
 """
 
 import os
