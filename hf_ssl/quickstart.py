@@ -3,7 +3,9 @@
 The data are the 1,797 scanned digits of 8 x 8 pixels that scikit-learn carries (UCI, Alpaydin and Kaynak 1998). A fixed
 stratified quarter is the test set; of the rest a few a class keep their labels, and all of it is the unlabeled pool. The
 baseline and the algorithm share the initial weights, steps, batches of labeled views, learning rate and weight average; the
-last weights are tested. The settings below were compared on a part of the pool.
+last weights are tested. The settings below were compared on held-out quarters of the pool, with labels drawn from seeds 10 to
+13; there the error of the baseline was 11.2 %, that of FixMatch 8.9 % with 3 unlabeled images for a labeled one, 6.8 % with 7,
+and 6.2 % with 7 and a threshold of 0.9 instead of 0.95.
 """
 
 import os
@@ -25,7 +27,7 @@ IMAGE_SIZE = 32
 SETTINGS = {
     "max_steps": 600,
     "per_device_train_batch_size": 8,
-    "unlabeled_batch_ratio": 3,
+    "unlabeled_batch_ratio": 7,
     "learning_rate": 5e-3,
     "weight_decay": 5e-4,
     "lr_scheduler_type": "cosine",
@@ -35,6 +37,8 @@ SETTINGS = {
     "horizontal_flip": False,
     "color_operations": False,
 }
+# What an algorithm is given besides: in so few steps FixMatch's own threshold of 0.95 leaves more of the pool unused.
+ALGORITHM_SETTINGS = {"fixmatch": {"threshold": 0.9}}
 
 
 def load_digits() -> datasets.DatasetDict:
@@ -73,7 +77,8 @@ def new_model(seed: int) -> ResNetForImageClassification:
     """A small residual network (about 80,000 parameters) with random weights."""
     torch.manual_seed(seed)
     config = ResNetConfig(embedding_size=16, hidden_sizes=[16, 32, 64], depths=[1, 1, 1], layer_type="basic", num_labels=10)
-    return ResNetForImageClassification(config)
+    # On a CPU, convolutions of so few channels take a third less time when the channels lie side by side.
+    return ResNetForImageClassification(config).to(memory_format=torch.channels_last)
 
 
 class _OneLine(TrainerCallback):
@@ -104,9 +109,11 @@ def train_once(algorithm: str, seed: int, digits: datasets.DatasetDict, labeled:
     args = SSLConfig(
         output_dir=str(folder),
         algorithm=algorithm,
+        algorithm_kwargs=ALGORITHM_SETTINGS.get(algorithm),
         seed=seed,
         eval_strategy="steps",
-        eval_steps=steps // 10,
+        # Each evaluation takes as long as a dozen steps: five of them show the curve.
+        eval_steps=steps // 5,
         logging_steps=steps // 10,
         per_device_eval_batch_size=256,
         save_strategy="no",
@@ -200,6 +207,7 @@ def run(algorithm: str, labels_per_class: int, seeds: list[int], output_dir: str
     kept.save_model(str(model_folder))
     kept.create_model_card(model_name=f"digits-{algorithm}", dataset="Optical Recognition of Handwritten Digits (scikit-learn)")
     settings = {**SETTINGS, "labels_per_class": labels_per_class, "seeds": seeds, "image_size": IMAGE_SIZE}
+    settings["algorithm_kwargs"] = {name: ALGORITHM_SETTINGS[name] for name in names if name in ALGORITHM_SETTINGS}
     settings |= {"model": "model", "model_seed": seeds[0], "model_algorithm": algorithm}
     write_results(folder, runs, settings)
     print("\n" + results_table(runs))

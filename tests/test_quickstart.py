@@ -6,11 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoModelForImageClassification, pipeline
 
 from hf_ssl import quickstart
+from hf_ssl.algorithms import resolve_algorithm
 
 
 def test_the_splits_are_fixed_stratified_and_disjoint():
@@ -36,6 +38,19 @@ def test_baseline_and_algorithm_start_from_the_same_weights():
     assert all((first[name] == second[name]).all() for name in first)
 
 
+def test_what_an_algorithm_is_given_besides_are_settings_it_has_and_nothing_for_the_baseline():
+    assert "supervised" not in quickstart.ALGORITHM_SETTINGS
+    for name, settings in quickstart.ALGORITHM_SETTINGS.items():
+        assert set(settings) <= set(resolve_algorithm(name).settings())
+
+
+def test_a_model_of_channels_side_by_side_is_saved_and_loaded_unchanged(tmp_path):
+    model = quickstart.new_model(0)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForImageClassification.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.slow
 def test_one_seed_from_the_command_line_leaves_what_the_readme_says(tmp_path):
     command = [sys.executable, "-m", "hf_ssl.cli", "quickstart", "--seeds", "0", "--output-dir", str(tmp_path / "out")]
@@ -49,6 +64,7 @@ def test_one_seed_from_the_command_line_leaves_what_the_readme_says(tmp_path):
     # One seed in CI shows that semi-supervised training helps; the README's claim is over three.
     assert runs["fixmatch"]["test_accuracy"] > runs["supervised"]["test_accuracy"]
     assert runs["fixmatch"]["pseudo_label_accuracy"] > 0.8
+    assert results["settings"]["algorithm_kwargs"] == {"fixmatch": {"threshold": 0.9}}
     assert str(tmp_path) not in (folder / "results.json").read_text()
 
     model = folder / results["settings"]["model"]
