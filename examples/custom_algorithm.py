@@ -75,9 +75,9 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     chosen = draw_labeled(digits["train"].with_format("numpy")["label"][:], data_args.labels_per_class, args.seed)
     processor = ViTImageProcessor(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     results = {}
-    for algorithm in ("supervised", QuantileMatch):
+    for algorithm, settings in (("supervised", None), (QuantileMatch, args.algorithm_kwargs)):
         set_seed(args.seed)
-        own = algorithm is QuantileMatch
+        args.algorithm_kwargs = settings
         trainer = SSLTrainer(
             model=new_model(args.seed),
             args=args,
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         )
         trainer.train()
         results[trainer.algorithm_name] = trainer.evaluate()["eval_accuracy"]
-        if own:
+        if algorithm is QuantileMatch:
             trainer.save_model()
             print(f"threshold at the end: {trainer.algorithm.threshold:.3f}; model in {Path(args.output_dir)}")
     for name, accuracy in results.items():

@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from .algorithms import resolve_algorithm
 from .config import SSLConfig
-from .report import draw_curves, results_table, write_results
+from .report import draw_curves, result_of, results_table, write_results
 from .trainer import SSLTrainer
 
 IMAGE_SIZE = 32
@@ -139,25 +139,7 @@ def train_once(algorithm: str, seed: int, digits: datasets.DatasetDict, labeled:
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
-    history = trainer.state.log_history
-    accuracies = [row["eval_accuracy"] for row in history if "eval_accuracy" in row]
-
-    def last(key):
-        return next((row[key] for row in reversed(history) if key in row), None)
-
-    return trainer, {
-        "algorithm": algorithm,
-        "seed": seed,
-        "test_accuracy": accuracies[-1],
-        "best_accuracy": max(accuracies),
-        "best_split": "test",
-        "num_labeled": len(labeled),
-        "num_unlabeled": len(digits["train"]),
-        "steps": trainer.state.global_step,
-        "seconds": round(seconds, 1),
-        "mask_ratio": last("mask_ratio"),
-        "pseudo_label_accuracy": last("pseudo_label_accuracy"),
-    }
+    return trainer, result_of(trainer, seconds)
 
 
 def run(algorithm: str, labels_per_class: int, seeds: list[int], output_dir: str) -> Path:

@@ -205,13 +205,17 @@ class SSLTrainer(CheckpointingTrainer):
             min_batches=self.args.world_size,
             lengths=self._lengths(),
         )
+        if self.data.modality == "text" and self.args.dataloader_num_workers > 0:
+            # Workers tokenize a text at a time; tokenizers warns where its threads were used before a fork.
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         loader = DataLoader(
             dataset,
             batch_sampler=self.batch_sampler,
             collate_fn=SSLCollator(self.views),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
-            persistent_workers=self.args.dataloader_persistent_workers,
+            # An epoch over a small pool is a few steps, too short to start processes for each.
+            persistent_workers=self.args.dataloader_num_workers > 0,
             prefetch_factor=self.args.dataloader_prefetch_factor,
         )
         return self.accelerator.prepare(loader)

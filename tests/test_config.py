@@ -87,5 +87,5 @@ def test_the_number_of_workers_follows_from_the_cores(tmp_path, monkeypatch, cor
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert config(tmp_path).dataloader_num_workers == workers
     assert config(tmp_path, dataloader_num_workers=3).dataloader_num_workers == 3
-    monkeypatch.setattr("multiprocessing.get_start_method", lambda: "spawn")
+    monkeypatch.setattr("multiprocessing.get_start_method", lambda allow_none: "spawn")
     assert config(tmp_path).dataloader_num_workers == 0

@@ -19,6 +19,7 @@ from . import BrokenExampleError
 
 CUTOUT_COLOR = (125, 123, 114)
 _ORIENTATION = 0x0112
+_LEVELS = np.arange(256)
 
 _GEOMETRIC = ("equalize", "identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "brightness", "sharpness")
 _COLOR = ("autocontrast", "color", "contrast", "posterize", "solarize")
@@ -95,16 +96,17 @@ def apply_operation(image: Image.Image, name: str, rng: np.random.Generator) -> 
     """One RandAugment operation (arXiv 1909.13719) with a magnitude drawn uniformly from USB's range for it."""
     if name == "identity":
         return image
-    if name == "autocontrast":
-        return F.autocontrast(image)
-    if name == "equalize":
-        return F.equalize(image)
+    if name in ("autocontrast", "equalize"):
+        make = contrast_table if name == "autocontrast" else equal_table
+        # Pillow makes these tables in Python loops, which for small images takes longer than the rest of a strong view.
+        tables = [make(counts) for counts in np.reshape(image.histogram(), (3, 256))]
+        return image.point(np.concatenate(tables).clip(0, 255).tolist())
     if name == "posterize":
-        return F.posterize(image, int(rng.integers(4, 9)))
+        return Image.fromarray(np.asarray(image) & np.uint8(256 - 2 ** (8 - int(rng.integers(4, 9)))))
     if name == "solarize":
-        # A threshold of 256 inverts nothing, and is one more than torchvision takes.
-        threshold = float(rng.uniform(0, 256))
-        return F.solarize(image, min(threshold, 255.0))
+        pixels = np.asarray(image)
+        # 255 - p is p with all bits flipped.
+        return Image.fromarray(pixels ^ ((pixels >= rng.uniform(0, 256)) * np.uint8(255)))
     if name in ("brightness", "color", "contrast", "sharpness"):
         adjust = {
             "brightness": F.adjust_brightness,
@@ -129,6 +131,24 @@ def apply_operation(image: Image.Image, name: str, rng: np.random.Generator) -> 
     else:
         translate = [0, round(amount * height)]
     return F.affine(image, angle=0.0, translate=translate, scale=1.0, shear=shear)
+
+
+def contrast_table(counts: np.ndarray) -> np.ndarray:
+    """The table that stretches the levels between the darkest and the brightest pixel to 0..255, from a histogram [256]."""
+    (used,) = counts.nonzero()
+    if len(used) < 2:
+        return _LEVELS
+    scale = 255.0 / (used[-1] - used[0])
+    return (_LEVELS * scale - used[0] * scale).astype(np.int64)
+
+
+def equal_table(counts: np.ndarray) -> np.ndarray:
+    """The table that makes all levels equally frequent, as far as it can, from a histogram [256]."""
+    (used,) = counts.nonzero()
+    step = int(counts.sum() - counts[used[-1]]) // 255
+    if len(used) < 2 or step == 0:
+        return _LEVELS
+    return (step // 2 + counts.cumsum() - counts) // step
 
 
 def cutout(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -201,17 +221,17 @@ class ImageViews:
         return _to_tensor(pixels)
 
     def _weak(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
-        """Resized, shifted and flipped pixels [size, size, 3]: rows and columns are picked once, borders mirrored."""
+        """Resized, shifted and flipped pixels [size, size, 3]."""
         if image.size != (self.size, self.size):
             image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
         shifts = rng.integers(-self.padding, self.padding + 1, size=2)
         flips = rng.random(2) < 0.5
-        rows, columns = (mirrored(np.arange(self.size) + shift, self.size) for shift in shifts)
+        pixels = shifted(shifted(np.asarray(image), int(shifts[0])).swapaxes(0, 1), int(shifts[1])).swapaxes(0, 1)
         if self.vertical_flip and flips[1]:
-            rows = rows[::-1]
+            pixels = pixels[::-1]
         if self.horizontal_flip and flips[0]:
-            columns = columns[::-1]
-        return np.asarray(image)[rows[:, None], columns]
+            pixels = pixels[:, ::-1]
+        return pixels
 
     def evaluation(self, row: Mapping[str, Any]) -> torch.Tensor:
         """What `transformers.pipeline` would show the model: the processor's float tensor [3, H, W]."""
@@ -236,7 +256,8 @@ class ImageViews:
         pixels = torch.stack(items)
         if pixels.dtype == torch.uint8:
             mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
-            pixels = (pixels.float() / 255 - mean) / std
+            # In place: a batch of large images takes several times as long where each operation needs new memory.
+            pixels = pixels.float().div_(255).sub_(mean).div_(std)
         return {"pixel_values": pixels}
 
     def describe(self) -> dict[str, str]:
@@ -247,9 +268,19 @@ class ImageViews:
         return {"weak": weak, "strong": strong, "rotated": "weak, then turned by 0, 90, 180 or 270 degrees"}
 
 
-def mirrored(positions: np.ndarray, size: int) -> np.ndarray:
-    """Positions outside of 0..size-1 reflected at the border pixels: -1 is 1, size is size - 2."""
-    return size - 1 - np.abs(size - 1 - np.abs(positions))
+def shifted(pixels: np.ndarray, shift: int) -> np.ndarray:
+    """Row i becomes row i + shift, |shift| < rows; rows outside are mirrored at the border: -1 is 1, n is n - 2."""
+    size = len(pixels)
+    if shift == 0 or size == 1:
+        return pixels
+    result = np.empty_like(pixels)
+    if shift > 0:
+        result[: size - shift] = pixels[shift:]
+        result[size - shift :] = pixels[size - 1 - shift : size - 1][::-1]
+    else:
+        result[-shift:] = pixels[:shift]
+        result[:-shift] = pixels[1 : 1 - shift][::-1]
+    return result
 
 
 def _to_tensor(pixels: np.ndarray) -> torch.Tensor:
