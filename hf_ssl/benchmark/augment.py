@@ -78,6 +78,8 @@ def augment(
     if batch_size < 1 or seed < 0:
         raise ValueError(f"batch_size={batch_size} should be at least 1 and seed={seed} at least 0")
     workplace = folder.absolute().parent / f".{folder.name}.augment"
+    if not folder.exists() and not workplace.exists():
+        repository.read_record(folder)  # says what is missing
     with _locked(folder):
         _finish_replacing(folder, workplace)
         record = _check_record(folder, overwrite)
@@ -158,14 +160,16 @@ def _translate_column(
     device: str | None,
 ) -> None:
     """Write the translations of each training file, one JSON list of strings a chunk and line; skip chunks that are there."""
+    import pyarrow.parquet as pq
     from datasets.utils import tqdm
 
     translators: list[Translator] = []
     for path in files:
         done = _finished(_progress_path(workplace, path, column))
         with open(_progress_path(workplace, path, column), "a", encoding="utf-8") as progress:
-            chunks = _chunks(path, batch_size * _CHUNK_BATCHES)
-            for number, texts in enumerate(tqdm(chunks, desc=f"{column}, {path.name}", unit=" chunks")):
+            size = batch_size * _CHUNK_BATCHES
+            total = -(-pq.read_metadata(path).num_rows // size)
+            for number, texts in enumerate(tqdm(_chunks(path, size), f"{column}, {path.name}", total, unit=" chunks")):
                 if number < done:
                     continue
                 if not translators:
@@ -250,7 +254,9 @@ class Translator:
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         results = [""] * len(texts)
         device = self.model.device
-        with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type), torch.no_grad():
+        # The generator of the CPU is always forked; that of "mps" cannot be told by device.
+        forked = [device] if device.type in ("cuda", "xpu") else []
+        with torch.random.fork_rng(forked, device_type=device.type), torch.no_grad():
             torch.manual_seed(seed)
             for start in range(0, len(order), batch_size):
                 batch = order[start : start + batch_size]

@@ -74,7 +74,7 @@ def _unpack_tar(archive: Path, folder: Path) -> Iterator[str]:
             kind = None if member.isfile() or member.isdir() else "a link" if member.issym() or member.islnk() else "a device"
             _check_member(archive, member.name, kind)
             try:
-                tar.extract(member, folder, filter="data")
+                tar.extract(member, folder, set_attrs=False, filter="data")
             except tarfile.FilterError as error:
                 raise ValueError(f"{archive}: member {member.name!r} is not safe to extract: {error}") from error
             # TarFile remembers all members for the sake of links, of which there are none here.
