@@ -40,6 +40,7 @@ def make_trainer(folder, modality="image", algorithm="fixmatch", seed=0, dropout
         "disable_tqdm": True,
         "logging_steps": 3,
         "dataloader_pin_memory": False,
+        "dataloader_num_workers": 0,
     }
     args = SSLConfig(output_dir=str(folder), algorithm=algorithm, **{**defaults, **config})
     return SSLTrainer(model, args, **task(modality))

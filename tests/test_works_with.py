@@ -23,6 +23,7 @@ def make(folder, modality="image", model=None, algorithm="fixmatch", **config):
         "disable_tqdm": True,
         "logging_steps": 1,
         "dataloader_pin_memory": False,
+        "dataloader_num_workers": 0,
     }
     args = SSLConfig(output_dir=str(folder), algorithm=algorithm, **{**defaults, **config})
     return SSLTrainer(model or new_model(modality), args, **task(modality))

@@ -51,6 +51,7 @@ def make_trainer(folder, algorithm, modality="image", seed=0, double=False, **co
         "disable_tqdm": True,
         "logging_steps": 3,
         "dataloader_pin_memory": False,
+        "dataloader_num_workers": 0,
     }
     if torch.distributed.is_torchelastic_launched():
         defaults["ddp_backend"] = "gloo"
