@@ -202,9 +202,9 @@ def column_modalities(dataset, name: str) -> tuple[str, ...]:
     if isinstance(feature, datasets.Audio):
         return ("audio",)
     if is_string(feature):
-        return (*_file_modalities(dataset.with_format(None)[0][name]), "text")
+        return (*_file_modalities(dataset.with_format(None)[name][0]), "text")
     if isinstance(feature, Mapping) and {"bytes", "path"} <= feature.keys():
-        return _file_modalities(dataset.with_format(None)[0][name]["path"]) or ("image", "audio")
+        return _file_modalities(dataset.with_format(None)[name][0]["path"]) or ("image", "audio")
     return ()
 
 

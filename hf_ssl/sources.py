@@ -131,7 +131,7 @@ def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset
     """Columns of files' names are taken from the folder of the table, if the first of them is there."""
     suffixes = {suffix for found in FILE_SUFFIXES.values() for suffix in found}
     for name, feature in dataset.features.items():
-        first = dataset[0][name]
+        first = dataset[name][0]
         is_path = isinstance(feature, datasets.Value) and isinstance(first, str) and Path(first).suffix.lower() in suffixes
         if is_path and (folder / first).is_file():
             paths = [None if cell is None else str((folder / cell).absolute()) for cell in dataset[name][:]]
