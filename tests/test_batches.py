@@ -148,3 +148,26 @@ def test_a_batch_is_fetched_at_once_and_equals_its_items():
     assert rows.requests == 2
     assert items == [dataset[key] for key in keys]
     assert [item["key"] for item in items] == keys
+
+
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_a_file_is_decoded_once_for_all_views_of_a_draw(modality, monkeypatch):
+    from hf_ssl.rows import undecoded
+    from hf_ssl.views import audio, image
+
+    from tiny_tasks import task
+
+    given = task(modality)
+    rows = undecoded(given["unlabeled_dataset"], [modality])
+    views = {"image": image.ImageViews, "audio": audio.AudioViews}[modality](given["processing_class"])
+    opened = []
+    for module, name in ((image.Image, "open"), (audio, "_read")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, real=real: opened.append(1) or real(*args))
+    names = {"weak": "weak", "strong": "strong", "strong_2": "strong"}
+    key = ExampleKey(False, 3, 0, 0)
+    item = ViewDataset(rows, rows, views, names, "label", seed=5)[key]
+    assert len(opened) == 1
+    for number, (name, kind) in enumerate(names.items()):
+        expected = views(kind, rows[3], key.generator(5, number))
+        np.testing.assert_array_equal(np.asarray(item[name]), np.asarray(expected))
