@@ -205,8 +205,9 @@ def test_other_kinds_of_datasets_are_refused(dataset, message):
         (table(line=["a"]), "line"),
         (table(id=[7], text=["a"], source=["web"]), "text"),
         (classes_of(ABC, 0).rename_column("text", "line"), "line"),
+        (table(line=["a"], category=["news"]), "line"),
     ],
-    ids=["same", "other-name", "more-columns", "labeled"],
+    ids=["same", "other-name", "more-columns", "labeled", "other-labels"],
 )
 def test_the_pool_s_only_text_column_is_the_input(pool, name):
     labeled = classes_of(ABC, 0, 1, 2).rename_column("text", "sentence")
