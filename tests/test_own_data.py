@@ -113,6 +113,15 @@ def test_classes_of_the_labeled_dataset(labels, model_names, names, indices):
 ABC = ["a", "b", "c"]
 
 
+def test_classes_without_a_labeled_example_are_named(monkeypatch):
+    warned = []
+    monkeypatch.setattr("hf_ssl.data.logger.warning_once", warned.append)
+    inspect_data(classes_of(ABC, 0, 1, 2))
+    assert warned == []
+    inspect_data(classes_of(ABC, 1, 1))
+    assert "2 of 3 classes have no labeled example" in warned[0] and warned[0].endswith("a, c")
+
+
 @pytest.mark.parametrize(
     ("labeled", "other", "expected"),
     [
