@@ -47,12 +47,11 @@ def weak(images: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Te
 
 
 def strong(images: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Shifted, with other contrast and noise, and a square of 3 x 3 pixels cut out."""
+    """Shifted, with noise, and a square of 2 x 2 pixels cut out."""
     shifted = weak(images, generator)["pixel_values"]
-    contrast = 0.5 + torch.rand(len(images), 1, 1, 1, generator=generator)
-    noisy = shifted * contrast + 0.15 * torch.randn(shifted.shape, generator=generator)
-    for image, (y, x) in zip(noisy, torch.randint(0, 6, (len(images), 2), generator=generator).tolist(), strict=True):
-        image[:, y : y + 3, x : x + 3] = 0.0
+    noisy = shifted + 0.1 * torch.randn(shifted.shape, generator=generator)
+    for image, (y, x) in zip(noisy, torch.randint(0, 7, (len(images), 2), generator=generator).tolist(), strict=True):
+        image[:, y : y + 2, x : x + 2] = 0.0
     return {"pixel_values": noisy}
 
 

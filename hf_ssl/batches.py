@@ -238,6 +238,9 @@ class ViewDataset(Dataset):
         elif row is None:
             row = dataset[source.index]
         item: dict[str, Any] = {"key": source, "label": row.get(self.label_column)}
+        if len(names) > 1 and getattr(self.views, "shares_decoding", False):
+            # Reading the file can take longer than the views themselves.
+            row = self.views.example(row)
         for number, (name, kind) in enumerate(names.items()):
             item[name] = self.views(kind, row, key.generator(self.seed, number))
         return item

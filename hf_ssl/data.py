@@ -7,9 +7,12 @@ from typing import Any
 
 import datasets
 import numpy as np
+from transformers.utils import logging
 
-from .labels import Classes, find_classes, read_labels
+from .labels import Classes, find_classes, read_labels, shortened
 from .rows import MODEL_INPUTS, model_inputs
+
+logger = logging.get_logger(__name__)
 
 LABEL_COLUMNS = ("label", "labels", "target", "fine_label", "class", "category")
 INPUT_COLUMNS = {
@@ -120,6 +123,13 @@ def inspect_data(
             f"labels in column {label_column!r} run from {min(labels)} to {max(labels)}; with {len(classes.names)} classes "
             f"they must be in 0..{len(classes.names) - 1}"
         )
+    seen = set(index.tolist())
+    unseen = [name for number, name in enumerate(classes.names) if number not in seen]
+    if unseen:
+        logger.warning_once(
+            f"{len(unseen)} of {len(classes.names)} classes have no labeled example, so that nothing tells the model what they "
+            f"look like: {shortened(unseen, 5)}"
+        )
     return DataSummary(modality, inputs, label_column, classes, index, tensors)
 
 
@@ -202,9 +212,9 @@ def column_modalities(dataset, name: str) -> tuple[str, ...]:
     if isinstance(feature, datasets.Audio):
         return ("audio",)
     if is_string(feature):
-        return (*_file_modalities(dataset.with_format(None)[0][name]), "text")
+        return (*_file_modalities(dataset.with_format(None)[name][0]), "text")
     if isinstance(feature, Mapping) and {"bytes", "path"} <= feature.keys():
-        return _file_modalities(dataset.with_format(None)[0][name]["path"]) or ("image", "audio")
+        return _file_modalities(dataset.with_format(None)[name][0]["path"]) or ("image", "audio")
     return ()
 
 

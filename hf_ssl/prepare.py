@@ -6,7 +6,7 @@ from typing import Any
 
 import datasets
 
-from .data import INPUT_COLUMNS, DataSummary, check_kind, column_modalities, find_label, is_string
+from .data import INPUT_COLUMNS, LABEL_COLUMNS, DataSummary, check_kind, column_modalities, find_label, is_string
 from .labels import LabelIndex, index_labels, read_labels
 from .rows import Rows, missing_file, model_inputs, undecoded
 
@@ -115,7 +115,9 @@ def _renamed(dataset: datasets.Dataset, data: DataSummary, label: bool) -> datas
         same = [
             name
             for name, feature in dataset.features.items()
-            if not isinstance(feature, datasets.ClassLabel) and data.modality in column_modalities(dataset, name)
+            if not isinstance(feature, datasets.ClassLabel)
+            and name not in (data.label_column, *LABEL_COLUMNS)
+            and data.modality in column_modalities(dataset, name)
         ]
         usual = [name for name in INPUT_COLUMNS[data.modality] if name in same]
         if usual or len(same) == 1:

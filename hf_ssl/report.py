@@ -45,14 +45,18 @@ def describe_run(trainer) -> str:
     counts = np.bincount(data.labels, minlength=len(data.label_names))
     per_class = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     evaluation = trainer.eval_dataset
-    test = "none" if evaluation is None else f"{len(evaluation):,} examples" if hasattr(evaluation, "features") else "several"
+    test = "none" if evaluation is None else f"{len(evaluation):,} examples" if hasattr(evaluation, "__len__") else "a stream"
+    if isinstance(evaluation, dict):
+        test = "several: " + ", ".join(evaluation)
     hidden = data.label_column in (getattr(trainer.unlabeled_dataset, "column_names", None) or ())
     passes = steps * unlabeled * accumulated * processes / len(trainer.unlabeled_dataset)
     ema = f"decay {args.ema_decay}, for {args.ema_role}" if args.ema_role != "none" else "none"
     if trainer.algorithm.uses_teacher and args.ema_role in ("none", "evaluation"):
         ema = f"decay {args.ema_decay}, for teacher" + (" and evaluation" if args.ema_role == "evaluation" else "")
+    inputs = ", ".join(map(repr, data.model_inputs or data.input_columns))
     rows = {
         "algorithm": trainer.algorithm_name + (f" ({settings})" if settings else ""),
+        "columns": f"{data.modality} in {inputs}, classes in {data.label_column!r}",
         "labeled": f"{len(trainer.train_dataset):,} examples, {len(data.label_names)} classes, {per_class} a class",
         "unlabeled": f"{len(trainer.unlabeled_dataset):,} examples"
         + (", with hidden labels (used for the accuracy of pseudo-labels only)" if hidden else ""),

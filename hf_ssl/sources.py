@@ -130,10 +130,10 @@ def read_table(path: Path) -> datasets.Dataset:
 def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset:
     """Columns of files' names are taken from the folder of the table, if the first of them is there."""
     suffixes = {suffix for found in FILE_SUFFIXES.values() for suffix in found}
-    for name, feature in dataset.features.items():
-        first = dataset[0][name]
-        is_path = isinstance(feature, datasets.Value) and isinstance(first, str) and Path(first).suffix.lower() in suffixes
-        if is_path and (folder / first).is_file():
+    texts = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.Value)]
+    for name in texts:
+        first = dataset[name][0]
+        if isinstance(first, str) and Path(first).suffix.lower() in suffixes and (folder / first).is_file():
             paths = [None if cell is None else str((folder / cell).absolute()) for cell in dataset[name][:]]
             dataset = dataset.remove_columns(name).add_column(name, paths)
     return dataset

@@ -172,3 +172,26 @@ def test_grouping_by_length_draws_the_same_examples_with_less_padding():
     # Their order says nothing of their length.
     longest = [max(lengths[0][key.index] for key in batch if key.labeled) for batch in grouped]
     assert abs(np.corrcoef(longest, np.arange(120) % 10)[0, 1]) < 0.3
+
+
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_a_file_is_decoded_once_for_all_views_of_a_draw(modality, monkeypatch):
+    from hf_ssl.rows import undecoded
+    from hf_ssl.views import audio, image
+
+    from tiny_tasks import task
+
+    given = task(modality)
+    rows = undecoded(given["unlabeled_dataset"], [modality])
+    views = {"image": image.ImageViews, "audio": audio.AudioViews}[modality](given["processing_class"])
+    opened = []
+    for module, name in ((image.Image, "open"), (audio, "_read")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, real=real: opened.append(1) or real(*args))
+    names = {"weak": "weak", "strong": "strong", "strong_2": "strong"}
+    key = ExampleKey(False, 3, 0, 0)
+    item = ViewDataset(rows, rows, views, names, "label", seed=5)[key]
+    assert len(opened) == 1
+    for number, (name, kind) in enumerate(names.items()):
+        expected = views(kind, rows[3], key.generator(5, number))
+        np.testing.assert_array_equal(np.asarray(item[name]), np.asarray(expected))

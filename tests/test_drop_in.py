@@ -265,3 +265,30 @@ def test_what_rows_hold_is_found_before_and_after_a_transform():
     assert is_transformed(changed) and model_inputs(changed) == ("pixel_values",)
     found = inspect_data(changed, processor=IMAGE)
     assert (found.modality, found.input_columns, found.label_column) == ("image", ("image",), "label")
+
+
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_an_evaluation_stream_gives_what_the_dataset_gives(tmp_path, modality):
+    run = trainer(modality, tmp_path, data(modality, lambda d: d))
+    expected = run.evaluate()["eval_loss"]
+    given = data(modality, lambda d: d)
+    given["eval_dataset"] = given["eval_dataset"].to_iterable_dataset()
+    streamed = trainer(modality, tmp_path, given, model=run.model)
+    assert "a stream" in streamed.describe()
+    assert streamed.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
+    assert run.evaluate(given["eval_dataset"])["eval_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_several_evaluation_datasets_are_matched_each(tmp_path):
+    given = data("text", lambda d: d)
+    test = given["eval_dataset"]
+    names = test.features["label"].names
+    strings = datasets.Dataset.from_dict({"line": test["text"], "label": [names[i] for i in test["label"]]})
+    run = trainer("text", tmp_path, {**given, "eval_dataset": {"plain": test, "strings": strings}})
+    metrics = run.evaluate()
+    assert metrics["eval_plain_loss"] == pytest.approx(metrics["eval_strings_loss"], rel=1e-6)
+    assert "several: plain, strings" in run.describe()
+    assert run.evaluate(strings)["eval_loss"] == pytest.approx(metrics["eval_plain_loss"], rel=1e-6)
+    bad = datasets.Dataset.from_dict({"text": ["sky"], "label": ["violet"]})
+    with pytest.raises(ValueError, match="the evaluation dataset has the label 'violet'"):
+        run.evaluate(bad)

@@ -5,7 +5,6 @@ import json
 import re
 from pathlib import Path
 
-import datasets
 import pytest
 from transformers import Trainer, pipeline
 
@@ -108,10 +107,3 @@ def test_every_example_is_listed_with_its_command():
     names = [path.name for path in EXAMPLES.glob("*.py")]
     assert len(names) >= 5
     assert [name for name in names if f"python examples/{name}" not in README] == []
-
-
-def test_the_fixture_reads_back_what_it_wrote(tmp_path):
-    """Recordings travel in Parquet without torchcodec."""
-    TASKS["audio"][0](3, 0).to_parquet(tmp_path / "a.parquet")
-    dataset = datasets.load_dataset("parquet", data_files=str(tmp_path / "a.parquet"), split="train")
-    assert isinstance(dataset.features["audio"], datasets.Audio)

@@ -113,6 +113,15 @@ def test_classes_of_the_labeled_dataset(labels, model_names, names, indices):
 ABC = ["a", "b", "c"]
 
 
+def test_classes_without_a_labeled_example_are_named(monkeypatch):
+    warned = []
+    monkeypatch.setattr("hf_ssl.data.logger.warning_once", warned.append)
+    inspect_data(classes_of(ABC, 0, 1, 2))
+    assert warned == []
+    inspect_data(classes_of(ABC, 1, 1))
+    assert "2 of 3 classes have no labeled example" in warned[0] and warned[0].endswith("a, c")
+
+
 @pytest.mark.parametrize(
     ("labeled", "other", "expected"),
     [
@@ -205,8 +214,9 @@ def test_other_kinds_of_datasets_are_refused(dataset, message):
         (table(line=["a"]), "line"),
         (table(id=[7], text=["a"], source=["web"]), "text"),
         (classes_of(ABC, 0).rename_column("text", "line"), "line"),
+        (table(line=["a"], category=["news"]), "line"),
     ],
-    ids=["same", "other-name", "more-columns", "labeled"],
+    ids=["same", "other-name", "more-columns", "labeled", "other-labels"],
 )
 def test_the_pool_s_only_text_column_is_the_input(pool, name):
     labeled = classes_of(ABC, 0, 1, 2).rename_column("text", "sentence")

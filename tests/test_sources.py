@@ -3,9 +3,11 @@
 import datasets
 import pytest
 
+from hf_ssl.data import inspect_data
 from hf_ssl.sources import drop_unlabeled, load_source
 
 from command_data import audio_folders, image_folders, write_csv, write_image
+from tiny_tasks import make_sounds
 
 ROWS = [("a rose, red", "red"), ("NA", "none"), ("null", "blue")]
 
@@ -78,6 +80,13 @@ def test_a_link_back_ends(tmp_path):
     write_image(tmp_path / "a" / "1.png", "red")
     (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
     assert len(load_source(str(tmp_path), "unlabeled").dataset) == 1
+
+
+def test_other_columns_beside_recordings_are_looked_at_without_decoding_them(tmp_path):
+    make_sounds(3, 0).add_column("speaker", ["ann", "bob", "cy"]).to_parquet(tmp_path / "rows.parquet")
+    dataset = load_source(str(tmp_path / "rows.parquet"), "labeled").dataset
+    found = inspect_data(dataset)
+    assert (found.modality, found.input_column, found.label_names) == ("audio", "audio", ["low", "middle", "high"])
 
 
 @pytest.fixture

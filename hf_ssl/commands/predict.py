@@ -193,7 +193,7 @@ def _holds(dataset: datasets.Dataset, name: str, modality: str) -> bool:
         return isinstance(feature, {"image": datasets.Image, "audio": datasets.Audio}.get(modality, ()))
     if not isinstance(feature, datasets.Value) or "string" not in feature.dtype:
         return False
-    return modality == "text" or str(dataset[0][name]).lower().endswith(FILE_SUFFIXES[modality])
+    return modality == "text" or str(dataset[name][0]).lower().endswith(FILE_SUFFIXES[modality])
 
 
 def cells(dataset: datasets.Dataset, columns: Sequence[str]) -> list[Any]:

@@ -10,7 +10,8 @@ A view maker is a picklable object with
 - `views.describe()`: kind -> one sentence for people.
 
 Those of the three modalities also have `example(row)`, the row with its file decoded, and `accept(value)`, which makes an
-item of an image, a text or a waveform: what a callable of the user's own is given, and what may become of its answer.
+item of an image, a text or a waveform: what a callable of the user's own is given, and what may become of its answer. With
+`shares_decoding` the views of one draw are all made of one `example(row)`.
 An example that cannot be read raises `BrokenExampleError`.
 """
 

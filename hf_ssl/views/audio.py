@@ -175,6 +175,7 @@ class AudioViews:
     """
 
     modality = "audio"
+    shares_decoding = True
 
     def __init__(
         self,

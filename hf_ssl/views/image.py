@@ -182,6 +182,7 @@ class ImageViews:
     """
 
     modality = "image"
+    shares_decoding = True
 
     def __init__(
         self,

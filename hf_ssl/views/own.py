@@ -69,6 +69,15 @@ class OwnViews:
             raise BrokenExampleError(f"{kind}_view {_name(function)} failed: {error}") from error
         return self._item(kind, value)
 
+    @property
+    def shares_decoding(self) -> bool:
+        """As the base."""
+        return getattr(self.base, "shares_decoding", False)
+
+    def example(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with its file decoded."""
+        return self.base.example(row)
+
     def evaluation(self, row: Mapping[str, Any]):
         """The base's."""
         return self.base.evaluation(row)
