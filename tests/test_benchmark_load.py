@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import datasets
 import pytest
 
 from hf_ssl.benchmark import TASKS, build_task, load_task, publish_task
+from hf_ssl.cli import main
 
 from benchmark_sources import make_source
 from loopback_hub import TOKEN, LoopbackHub
@@ -65,6 +68,23 @@ def test_changed_raw_data_are_built_again(raw, cache, tmp_path):
     os.utime(path, ns=(1, 1))
     load_task("yelp_review", num_labels=250, source=source.folder)
     assert len(list((cache / "hf_ssl").glob("*/benchmark.json"))) == 2
+
+
+def test_the_readme_s_commands_work(tmp_path, monkeypatch, capsys):
+    source = make_source("cifar100", tmp_path / "raw", per_class=4)
+    monkeypatch.chdir(tmp_path)
+    with tarfile.open("cifar-100-python.tar.gz", "w:gz") as archive:
+        archive.add(source.folder / "cifar-100-python", "cifar-100-python")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```sh\n(hf-ssl benchmark build.*?)```", text, flags=re.DOTALL)
+    (build, verify, publish) = [line.partition("#")[0].split()[1:] for line in commands.splitlines()]
+    assert main(build) == 0
+    assert main(verify) == 2 and "2 of 13 checks failed: train: count, test: count" in capsys.readouterr().err
+    assert main(publish) == 2 and "is not published: 2 checks failed" in capsys.readouterr().err
+    (code,) = re.findall(r"```python\n(from datasets import load_dataset\n.*?)```", text, flags=re.DOTALL)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert [len(names["data"][split]) for split in ("labeled", "unlabeled", "test")] == [200, 400, 100]
 
 
 WRONG = [

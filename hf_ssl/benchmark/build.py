@@ -15,7 +15,7 @@ from .cards import render_card
 from .readers import RawSplit, open_source
 from .splits import draw_labels, index_hash, split_first_rows, split_first_share, split_per_class
 from .tasks import Task, get_task
-from .writer import SHARD_BYTES, ShardWriter, content_hash, to_table
+from .writer import OPTIONS, SHARD_BYTES, ShardWriter, content_hash, to_table
 
 logger = logging.getLogger(__name__)
 
@@ -303,7 +303,7 @@ def _write_pool(task: Task, part: Part, data: Path, schema, shard_bytes: int, in
 def _write_labels(path: Path, labeled: np.ndarray, rows: dict[int, dict[str, Any]], schema) -> None:
     import pyarrow.parquet as pq
 
-    pq.write_table(to_table([rows[int(index)] for index in labeled], schema), path, row_group_size=1_000)
+    pq.write_table(to_table([rows[int(index)] for index in labeled], schema), path, row_group_size=1_000, **OPTIONS)
 
 
 def _class_counts(task: Task, labels: np.ndarray) -> list[int]:
