@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from hf_ssl.benchmark.build import build_task
 from hf_ssl.benchmark.readers import archives, open_source
 
 from benchmark_sources import TASKS, make_source
@@ -429,3 +431,60 @@ def test_label_may_be_missing_in_the_unlabeled_list_alone(semi_aves, tmp_path):
     finally:
         for name, whole in wholes.items():
             (lists / f"{name}.txt").write_text(whole)
+
+
+# Builds
+
+
+def spoil_pickle(source, tmp_path: Path) -> str:
+    content = {b"data": Runs(tmp_path / "pwned"), b"labels": [0]}
+    (source.folder / "cifar-10-batches-py" / "data_batch_3").write_bytes(pickle.dumps(content))
+    return r"data_batch_3: the pickle holds the name posix\.mkdir"
+
+
+def spoil_archive(source, tmp_path: Path) -> str:
+    shutil.rmtree(source.folder / "ag_news_csv")
+    tar_with(source.folder / "ag_news_csv.tar", "../pwned")
+    return r"ag_news_csv\.tar: member '\.\./pwned'"
+
+
+def spoil_columns(source, tmp_path: Path) -> str:
+    with open(source.folder / "ag_news_csv" / "test.csv", "a") as file:
+        file.write('"1","only a title"\n')
+    return r"test\.csv, row 5 \(line 5\): 2 columns, but 3"
+
+
+def spoil_class(source, tmp_path: Path) -> str:
+    edit(source.folder / "yelp_review_full_csv" / "train.csv", '"5",', '"6",')
+    return r"train\.csv, row \d+: label '6' is not one of the classes 1\.\.5"
+
+
+def spoil_image(source, tmp_path: Path) -> str:
+    (source.folder / "2750" / "SeaLake" / "SeaLake_3.jpg").write_bytes(b"")
+    return r"SeaLake_3\.jpg: the image is empty \(0 bytes\)"
+
+
+def spoil_list(source, tmp_path: Path) -> str:
+    (source.folder / "test" / "7.jpg").unlink()
+    return r"test\.txt, row 8: there is no image test/7\.jpg"
+
+
+HOSTILE = {
+    "cifar10": spoil_pickle,
+    "ag_news, archive": spoil_archive,
+    "ag_news, columns": spoil_columns,
+    "yelp_review": spoil_class,
+    "eurosat": spoil_image,
+    "semi_aves": spoil_list,
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_build_of_a_hostile_source_writes_nothing(case, tmp_path):
+    source = make_source(case.split(",")[0], tmp_path / "raw", per_class=1)
+    reason = HOSTILE[case](source, tmp_path)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ValueError, match=reason):
+        build_task(source.task, source.folder, tmp_path / "out" / "usb")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
+    assert list((tmp_path / "out").iterdir()) == []
