@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import datasets
 import pytest
 
 from hf_ssl.benchmark import TASKS, build_task, load_task, publish_task
+from hf_ssl.benchmark.load import find_repository
 from hf_ssl.cli import main
 
 from benchmark_sources import make_source
@@ -59,6 +62,20 @@ def test_raw_data_are_built_into_the_cache_once(raw, cache, monkeypatch):
     monkeypatch.setattr("hf_ssl.benchmark.load.build_task", lambda *args: pytest.fail("built again"))
     again = load_task("ag_news", num_labels=40, source=str(raw.folder))
     assert again["labeled"]["text"] == loaded["labeled"]["text"]
+
+
+def test_processes_that_load_raw_data_at_once_build_it_once(raw, cache, monkeypatch):
+    builds = []
+
+    def build(*arguments):
+        builds.append(arguments)
+        time.sleep(0.3)
+        return build_task(*arguments)
+
+    monkeypatch.setattr("hf_ssl.benchmark.load.build_task", build)
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda _: find_repository(TASKS["ag_news"], raw.folder), range(4)))
+    assert len(folders) == len(builds) == 1
 
 
 def test_changed_raw_data_are_built_again(raw, cache, tmp_path):

@@ -50,7 +50,7 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
         _baselines(task),
     ]
     if record is not None:
-        parts += ["## This build", _build(record)]
+        parts += ["## This build", _build(task, record)]
     parts += ["## Citations", f"```bibtex\n{task.citation}\n{USB}\n```"]
     return f"---\n{metadata}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
@@ -197,10 +197,13 @@ def _baseline_table(task: Task) -> tuple[list[str], list[list[str]]]:
     return ["algorithm", *(f"{number:,} labels" for number in task.label_settings)], rows
 
 
-def _build(record: Mapping[str, Any]) -> str:
+def _build(task: Task, record: Mapping[str, Any]) -> str:
     rows = [[f"`{name}`", f"{draw['labeled']:,}", f"`{draw['labeled_sha256']}`"] for name, draw in record["draws"].items()]
     found = [f"{count:,} of `{split}`" for split, count in record["overlap_with_test"].items()]
     text = f"Examples that equal a test example byte for byte: {', '.join(found)}. Built by hf-ssl {record['hf_ssl']}."
+    if checksum := record.get("checksum"):
+        same = "which is" if checksum == task.checksum else "which is not"
+        text += f" The publisher's file had the checksum `{checksum}`, {same} the stated one."
     if translated := record.get("augmentation"):
         models = ", ".join(f"`{name}`" for name in translated["translation_models"])
         text += f" Back-translated with {models}, sampled at temperature {translated['temperature']}."
