@@ -38,6 +38,7 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
         _loading(task, draws),
         "## Splits",
         _table(["split", "examples"], [[f"`{split}`", f"{_rows(task, record, split):,}"] for split in splits]),
+        _incomplete(task, record),
         _pool(task),
         "## How it was split",
         _splitting(task),
@@ -121,6 +122,15 @@ def _loading(task: Task, draws) -> str:
 
 def _rows(task: Task, record, split: str) -> int:
     return task.sizes[split] if record is None else record["splits"][split]["rows"]
+
+
+def _incomplete(task: Task, record) -> str:
+    if record is None or all(
+        split in record["splits"] and _rows(task, record, split) == task.sizes[split] for split in task.sizes
+    ):
+        return ""
+    sizes = ", ".join(f"{count:,} `{split}`" for split, count in task.sizes.items())
+    return f"**This is not all of USB's data**, which has {sizes} examples: numbers are not comparable with USB's."
 
 
 def _pool(task: Task) -> str:
