@@ -289,6 +289,18 @@ def test_the_first_test_rows_of_each_class_are_kept(tmp_path):
     assert kept == [next(row.text for row in source.rows["test"] if row.label == label) for label in (0, 1)]
 
 
+def test_the_publisher_s_file_is_told_by_its_checksum(tmp_path, caplog):
+    source = make_source("tissuemnist", tmp_path / "raw")
+    (path,) = source.folder.rglob("*.npz")
+    stated = "md5:" + hashlib.md5(path.read_bytes()).hexdigest()
+    for checksum, words in ((stated, "which is the stated one"), ("md5:" + "0" * 32, "which is not the stated one")):
+        caplog.clear()
+        folder = build_task(replace(source.task, checksum=checksum), path, tmp_path / checksum[-4:])
+        assert repository.read_record(folder)["checksum"] == stated
+        assert words in (folder / "README.md").read_text(encoding="utf-8")
+        assert ("it is damaged or another version" in caplog.text) == (checksum != stated)
+
+
 def test_what_a_source_lacks_is_named(tmp_path):
     source = make_source("esc50", tmp_path / "raw")
     with pytest.raises(ValueError, match="the source of ESC-50 has no unlabeled examples; it has train, validation, test"):

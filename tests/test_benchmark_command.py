@@ -86,8 +86,9 @@ def test_a_small_source_is_built_with_warnings_and_does_not_pass(raw, tmp_path, 
     source = make_source("tissuemnist", tmp_path / "raw", per_class=10)
     assert main(["benchmark", "build", "tissuemnist", "--source", str(source.folder), "--output", str(tmp_path / "out")]) == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert warnings[0] == "hf-ssl: warning: TissueMNIST: train has 80 examples, USB 165,466"
-    assert warnings[2].endswith("these configurations are left out") and len(warnings) == 3
+    assert "tissuemnist.npz has md5:" in warnings[0] and warnings[0].endswith("it is damaged or another version")
+    assert warnings[1] == "hf-ssl: warning: TissueMNIST: train has 80 examples, USB 165,466"
+    assert warnings[3].endswith("these configurations are left out") and len(warnings) == 4
     assert main(["benchmark", "verify", str(tmp_path / "out")]) == 2
     assert "2 of 10 checks failed: train: count, test: count" in capsys.readouterr().err
 

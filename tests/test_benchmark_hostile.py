@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_ssl.benchmark.readers import archives, open_source, pickles
+from hf_ssl.benchmark.build import build_task
+from hf_ssl.benchmark.readers import archives, open_source
 
 from benchmark_sources import TASKS, make_source
 
@@ -22,132 +24,6 @@ def read_all(source, folder: Path, workdir: Path) -> None:
     for split in open_source(source.task, folder, workdir).values():
         for _ in split.rows():
             pass
-
-
-# Pickles
-
-
-class Runs:
-    """A pickle of it would make a folder when it is loaded."""
-
-    def __init__(self, target: Path):
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
-class Hides:
-    """The same, behind a state that the array machinery might set."""
-
-    def __init__(self, target: Path):
-        self.target = target
-
-    def __reduce__(self):
-        return np.ndarray, ((1,),), {"x": Runs(self.target)}
-
-
-@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-@pytest.mark.parametrize("kind", [Runs, Hides])
-@pytest.mark.parametrize("arrays", [True, False], ids=["arrays", "plain"])
-def test_pickle_that_would_run_code_raises_before_anything_runs(protocol, kind, arrays, tmp_path):
-    path, target = tmp_path / "batch", tmp_path / "pwned"
-    path.write_bytes(pickle.dumps({"data": kind(target)}, protocol))
-    with pytest.raises(ValueError, match=r"batch: the pickle holds .*not read, since they could run code"):
-        pickles.load(path, arrays=arrays)
-    assert not target.exists()
-    pickle.loads(path.read_bytes()) if kind is Runs else None
-    assert kind is Hides or target.exists(), "the pickle above was harmless"
-
-
-def raw_pickle(*parts: bytes) -> bytes:
-    return b"\x80\x04" + b"".join(parts) + b"."
-
-
-PICKLES = {
-    "import by line": raw_pickle(b"cos\nsystem\nX\x04\x00\x00\x00true\x85R"),
-    "import from the stack": raw_pickle(b"\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R"),
-    "dotted name": raw_pickle(b"cnumpy\nndarray.tofile\n)R"),
-    "extension registry": raw_pickle(b"\x82\x01"),
-    "persistent id": raw_pickle(b"Px\n"),
-    "instance": raw_pickle(b"(ios\nsystem\n"),
-    "object": raw_pickle(b"(cos\nsystem\no"),
-    "new object": raw_pickle(b"cnumpy\nndarray\n)\x81"),
-    "other codec": raw_pickle(b"c_codecs\nencode\nX\x01\x00\x00\x00x\x8c\x03zip\x86R"),
-    "array of objects": raw_pickle(b"cnumpy\ndtype\n\x8c\x02O8\x85R"),
-    "array of a subclass": raw_pickle(b"cnumpy.core.multiarray\n_reconstruct\n\x8c\x01x\x85R"),
-    "call of a type": raw_pickle(b"cnumpy\nndarray\n)R"),
-    "a name as a key": raw_pickle(b"}cnumpy\nndarray\nK\x01s"),
-    "an array without content": raw_pickle(b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"),
-    "a bare name": raw_pickle(b"cnumpy\nndarray\n"),
-    "state of a list": raw_pickle(b"]}b"),
-    "buffer of another process": raw_pickle(b"\x97"),
-}
-
-
-@pytest.mark.parametrize("content", PICKLES.values(), ids=PICKLES)
-def test_pickle_of_anything_but_plain_data_is_refused(content, tmp_path):
-    (tmp_path / "p").write_bytes(content)
-    with pytest.raises(ValueError, match=r"p: the pickle holds .*such pickles are not read"):
-        pickles.load(tmp_path / "p", arrays=True)
-
-
-BROKEN = {
-    "empty": b"",
-    "cut off": pickle.dumps({"a": b"x" * 5000}, 4)[:-3000],
-    "no pickle": b"\x00" * 20,
-    "length beyond the file": raw_pickle(b"\x8e" + (2**62).to_bytes(8, "little")),
-    "negative length": raw_pickle(b"T\xff\xff\xff\xff"),
-    "empty stack": raw_pickle(b"s"),
-    "no mark": raw_pickle(b"u"),
-    "unknown memo": raw_pickle(b"h\x07"),
-    "append to a number": raw_pickle(b"K\x01K\x02a"),
-    "list as a key": raw_pickle(b"}]K\x01s"),
-    "nested without end": raw_pickle(b"]" * 100_000 + b"a" * 99_999),
-    "shape that does not fit": raw_pickle(
-        b"cnumpy.core.numeric\n_frombuffer\n(C\x04abcdcnumpy\ndtype\n\x8c\x02u1\x85RK\x09\x85\x8c\x01CtR"
-    ),
-}
-
-
-@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
-def test_damaged_pickle_is_named(content, tmp_path):
-    (tmp_path / "p").write_bytes(content)
-    with pytest.raises(ValueError, match=r"p: the pickle (is damaged|holds the instruction)"):
-        pickles.load(tmp_path / "p", arrays=True)
-
-
-def test_pickle_that_would_grow_when_it_is_walked_stays_small(tmp_path):
-    """Sixty pairs of the pair before: one object each in memory, and 2^60 to whoever follows every path."""
-    pairs = b"K\x01" + b"".join(b"q%ch%c\x86" % (number, number) for number in range(60))
-    (tmp_path / "p").write_bytes(raw_pickle(pairs))
-    value = pickles.load(tmp_path / "p")
-    assert value[0] is value[1]
-
-
-def test_random_damage_to_a_pickle_never_escapes_as_another_error(tmp_path):
-    whole = pickle.dumps({b"data": np.arange(40, dtype=np.uint8).reshape(2, 20), b"labels": [1, 2], b"n": b"a" * 30}, 2)
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        damaged = bytearray(whole)
-        for place in rng.integers(len(damaged), size=2):
-            damaged[place] = rng.integers(256)
-        (tmp_path / "p").write_bytes(damaged)
-        try:
-            pickles.load(tmp_path / "p", arrays=True)
-        except ValueError as error:
-            assert str(error).startswith(str(tmp_path / "p"))
-
-
-def test_waveform_that_holds_objects_is_refused(tmp_path):
-    source = make_source("esc50", tmp_path / "raw", form="usb_audio_pickles")
-    buffer = io.BytesIO()
-    np.save(buffer, np.array([Runs(tmp_path / "pwned")], dtype=object), allow_pickle=True)
-    path = source.folder / "esc50" / "test.pkl"
-    path.write_bytes(pickle.dumps({0: {"wav": buffer.getvalue(), "label": 0}}))
-    with pytest.raises(ValueError, match=r"test\.pkl, row 1: its 'wav' is no waveform.*allow_pickle=False"):
-        read_all(source, source.folder, tmp_path)
-    assert not (tmp_path / "pwned").exists()
 
 
 # Archives
@@ -388,6 +264,27 @@ def test_table_of_sounds_that_does_not_fit_is_named(name, table, old, new, reaso
 # Content
 
 
+class Runs:
+    """A pickle of it would make a folder when it is loaded."""
+
+    def __init__(self, target: Path):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_waveform_that_holds_objects_is_refused(tmp_path):
+    source = make_source("esc50", tmp_path / "raw", form="usb_audio_pickles")
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([Runs(tmp_path / "pwned")], dtype=object), allow_pickle=True)
+    path = source.folder / "esc50" / "test.pkl"
+    path.write_bytes(pickle.dumps({0: {"wav": buffer.getvalue(), "label": 0}}))
+    with pytest.raises(ValueError, match=r"test\.pkl, row 1: its 'wav' is no waveform.*allow_pickle=False"):
+        read_all(source, source.folder, tmp_path)
+    assert not (tmp_path / "pwned").exists()
+
+
 def test_empty_and_damaged_images_are_named(tmp_path):
     source = make_source("eurosat", tmp_path / "raw")
     path = source.folder / "2750" / "Forest" / "Forest_2.jpg"
@@ -534,3 +431,60 @@ def test_label_may_be_missing_in_the_unlabeled_list_alone(semi_aves, tmp_path):
     finally:
         for name, whole in wholes.items():
             (lists / f"{name}.txt").write_text(whole)
+
+
+# Builds
+
+
+def spoil_pickle(source, tmp_path: Path) -> str:
+    content = {b"data": Runs(tmp_path / "pwned"), b"labels": [0]}
+    (source.folder / "cifar-10-batches-py" / "data_batch_3").write_bytes(pickle.dumps(content))
+    return r"data_batch_3: the pickle holds the name posix\.mkdir"
+
+
+def spoil_archive(source, tmp_path: Path) -> str:
+    shutil.rmtree(source.folder / "ag_news_csv")
+    tar_with(source.folder / "ag_news_csv.tar", "../pwned")
+    return r"ag_news_csv\.tar: member '\.\./pwned'"
+
+
+def spoil_columns(source, tmp_path: Path) -> str:
+    with open(source.folder / "ag_news_csv" / "test.csv", "a") as file:
+        file.write('"1","only a title"\n')
+    return r"test\.csv, row 5 \(line 5\): 2 columns, but 3"
+
+
+def spoil_class(source, tmp_path: Path) -> str:
+    edit(source.folder / "yelp_review_full_csv" / "train.csv", '"5",', '"6",')
+    return r"train\.csv, row \d+: label '6' is not one of the classes 1\.\.5"
+
+
+def spoil_image(source, tmp_path: Path) -> str:
+    (source.folder / "2750" / "SeaLake" / "SeaLake_3.jpg").write_bytes(b"")
+    return r"SeaLake_3\.jpg: the image is empty \(0 bytes\)"
+
+
+def spoil_list(source, tmp_path: Path) -> str:
+    (source.folder / "test" / "7.jpg").unlink()
+    return r"test\.txt, row 8: there is no image test/7\.jpg"
+
+
+HOSTILE = {
+    "cifar10": spoil_pickle,
+    "ag_news, archive": spoil_archive,
+    "ag_news, columns": spoil_columns,
+    "yelp_review": spoil_class,
+    "eurosat": spoil_image,
+    "semi_aves": spoil_list,
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_build_of_a_hostile_source_writes_nothing(case, tmp_path):
+    source = make_source(case.split(",")[0], tmp_path / "raw", per_class=1)
+    reason = HOSTILE[case](source, tmp_path)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ValueError, match=reason):
+        build_task(source.task, source.folder, tmp_path / "out" / "usb")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
+    assert list((tmp_path / "out").iterdir()) == []

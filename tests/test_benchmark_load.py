@@ -2,8 +2,13 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +16,8 @@ import datasets
 import pytest
 
 from hf_ssl.benchmark import TASKS, build_task, load_task, publish_task
+from hf_ssl.benchmark.load import find_repository
+from hf_ssl.cli import main
 
 from benchmark_sources import make_source
 from loopback_hub import TOKEN, LoopbackHub
@@ -58,6 +65,20 @@ def test_raw_data_are_built_into_the_cache_once(raw, cache, monkeypatch):
     assert again["labeled"]["text"] == loaded["labeled"]["text"]
 
 
+def test_processes_that_load_raw_data_at_once_build_it_once(raw, cache, monkeypatch):
+    builds = []
+
+    def build(*arguments):
+        builds.append(arguments)
+        time.sleep(0.3)
+        return build_task(*arguments)
+
+    monkeypatch.setattr("hf_ssl.benchmark.load.build_task", build)
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda _: find_repository(TASKS["ag_news"], raw.folder), range(4)))
+    assert len(folders) == len(builds) == 1
+
+
 def test_changed_raw_data_are_built_again(raw, cache, tmp_path):
     source = make_source("yelp_review", tmp_path / "raw", per_class=60)
     load_task("yelp_review", num_labels=250, source=source.folder)
@@ -65,6 +86,27 @@ def test_changed_raw_data_are_built_again(raw, cache, tmp_path):
     os.utime(path, ns=(1, 1))
     load_task("yelp_review", num_labels=250, source=source.folder)
     assert len(list((cache / "hf_ssl").glob("*/benchmark.json"))) == 2
+
+
+def test_the_readme_s_commands_work(tmp_path, monkeypatch, capsys):
+    source = make_source("cifar100", tmp_path / "raw", per_class=4)
+    monkeypatch.chdir(tmp_path)
+    with tarfile.open("cifar-100-python.tar.gz", "w:gz") as archive:
+        archive.add(source.folder / "cifar-100-python", "cifar-100-python")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```sh\n(hf-ssl benchmark build.*?)```", text, flags=re.DOTALL)
+    (build, verify, publish) = [line.partition("#")[0].split()[1:] for line in commands.splitlines()]
+    assert main(build) == 0
+    assert main(verify) == 2 and "2 of 13 checks failed: train: count, test: count" in capsys.readouterr().err
+    card = (tmp_path / "usb-cifar100" / "README.md").read_text(encoding="utf-8")
+    assert "**This is not all of USB's data**, which has 50,000 `train`, 10,000 `test` examples" in card
+    (tmp_path / "usb-cifar100" / "data" / "test-00000-of-00001.parquet").rename("test")
+    assert main(publish) == 2 and "is not published: these checks failed: files: missing" in capsys.readouterr().err
+    (tmp_path / "test").rename(tmp_path / "usb-cifar100" / "data" / "test-00000-of-00001.parquet")
+    (code,) = re.findall(r"```python\n(from datasets import load_dataset\n.*?)```", text, flags=re.DOTALL)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert [len(names["data"][split]) for split in ("labeled", "unlabeled", "test")] == [200, 400, 100]
 
 
 WRONG = [
@@ -97,13 +139,8 @@ def run(hub, code, home, *arguments, token=TOKEN):
 
 PUBLISH = """
 import sys
-from dataclasses import replace
-from hf_ssl.benchmark import TASKS, publish_task
-task = replace(TASKS["ag_news"], sizes={"train": 200, "validation": 4, "test": 4})
-try:
-    print(publish_task(task, "someone", sys.argv[1], private="--private" in sys.argv))
-except (OSError, ValueError) as error:
-    sys.exit(" ".join(str(error).split()))
+from hf_ssl.cli import main
+sys.exit(main(["benchmark", "publish", "ag_news", "--namespace", "someone", "--folder", *sys.argv[1:]]))
 """
 
 LOAD = """
@@ -124,6 +161,7 @@ def test_a_published_task_comes_back_from_the_hub(folder, tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.split()[-1] == f"{hub.url}/datasets/someone/usb-ag_news"
         assert TOKEN not in done.stdout + done.stderr
+        assert "hf-ssl: warning: AG News: train: count: 200, USB has 100,000" in done.stderr
         published = hub.repositories["someone/usb-ag_news"]
         on_disk = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         assert published.files == on_disk and not published.private
@@ -139,7 +177,7 @@ def test_a_published_task_comes_back_from_the_hub(folder, tmp_path):
         # What an earlier version had and this one has not, goes; nothing is public that should be private.
         published.files["data/train-00007-of-00009.parquet"] = b"old"
         done = run(hub, PUBLISH, tmp_path / "home", str(folder), "--private")
-        assert done.returncode == 1 and "exists and is public; make it private first" in done.stderr
+        assert done.returncode == 2 and "exists and is public; make it private first" in done.stderr
         done = run(hub, PUBLISH, tmp_path / "home", str(folder))
         assert done.returncode == 0 and published.files == on_disk
 
@@ -149,14 +187,16 @@ def test_a_published_task_comes_back_from_the_hub(folder, tmp_path):
 def test_publishing_without_permission_is_one_line_without_the_token(folder, tmp_path, token):
     with LoopbackHub() as hub:
         done = run(hub, PUBLISH, tmp_path / "home", str(folder), token=token)
-        assert done.returncode == 1 and hub.repositories == {}
+        assert done.returncode == 2 and hub.repositories == {}
         assert "Traceback" not in done.stderr and "401" in done.stderr
         assert "hf_wrong" not in done.stdout + done.stderr
 
 
 def test_what_fails_its_checks_or_may_not_be_passed_on_is_not_published(raw, folder, tmp_path):
-    with pytest.raises(ValueError, match=r"is not published: 3 checks failed \(train: count: 200, USB has 100,000"):
-        publish_task("ag_news", "someone", folder)
+    spoiled = shutil.copytree(folder, tmp_path / "spoiled")
+    (spoiled / "labels" / "40-seed0.parquet").unlink()
+    with pytest.raises(ValueError, match=r"is not published: these checks failed: files: missing: labels/40-seed0.parquet"):
+        publish_task("ag_news", "someone", spoiled)
     with pytest.raises(ValueError, match="holds the task ag_news, not yelp_review"):
         publish_task("yelp_review", "someone", folder)
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere; build it first: hf-ssl benchmark"):

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import pickle
 import shutil
 import sys
 import tarfile
@@ -17,7 +16,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from hf_ssl.benchmark.readers import READERS, RawSplit, archives, open_source, pickles
+from hf_ssl.benchmark.readers import READERS, RawSplit, archives, open_source
 from hf_ssl.benchmark.readers.audio import audio_file
 
 from benchmark_sources import TASKS, encode_image, make_source, random_pixels, tone
@@ -179,45 +178,6 @@ def test_missing_library_is_named_with_what_to_install(tmp_path, monkeypatch):
 
 
 # Quirks of single forms
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_arrays_are_read_from_pickles_of_every_protocol(protocol, tmp_path):
-    content = {
-        "rows": np.arange(6000, dtype=np.uint8).reshape(2, 3000),
-        "columns": np.asfortranarray(np.arange(6).reshape(2, 3)),
-        "big endian": np.array([1, 2], ">i4"),
-        b"labels": [0, 1, 65_536, -1, 2**40],
-        "numbers": [np.int64(7), np.float32(0.5)],
-        "rest": (None, True, 1.5, "é", b"\xff", {"a": []}),
-    }
-    (tmp_path / "p").write_bytes(pickle.dumps(content, protocol))
-    read = pickles.load(tmp_path / "p", arrays=True)
-    assert list(read) == list(content) and read[b"labels"] == content[b"labels"] and read["rest"] == content["rest"]
-    assert read["numbers"] == [7, 0.5] and type(read["numbers"][0]) is int
-    for name in ("rows", "columns", "big endian"):
-        np.testing.assert_array_equal(read[name], content[name])
-        assert read[name].dtype == content[name].dtype
-
-
-def test_pickle_of_python_2_is_read(tmp_path):
-    # What Python 2 and NumPy 1.6 wrote for {'data': array([[1, 2, 3]], dtype=uint8), 'labels': [7]}, as CIFAR has it.
-    written = (
-        b"\x80\x02}q\x01(U\x04dataq\x02cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87Rq\x05"
-        b"(K\x01K\x01K\x03\x86cnumpy\ndtype\nq\x06U\x02u1K\x00K\x01\x87Rq\x07(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00"
-        b"tb\x89U\x03\x01\x02\x03tbU\x06labelsq\x08]q\tK\x07au."
-    )
-    (tmp_path / "batch").write_bytes(written)
-    read = pickles.load(tmp_path / "batch", arrays=True)
-    assert read[b"labels"] == [7] and read[b"data"].tolist() == [[1, 2, 3]]
-    expected = pickle.loads(written, encoding="bytes")
-    assert expected[b"data"].tolist() == [[1, 2, 3]], "the bytes above are no pickle"
-
-
-def test_waveforms_stay_in_the_pickle_until_they_are_read(tmp_path):
-    (tmp_path / "p.pkl").write_bytes(pickle.dumps({0: {"wav": b"x" * 5000, "label": 1}}, protocol=4))
-    chunk = pickles.load(tmp_path / "p.pkl")[0]["wav"]
-    assert sys.getsizeof(chunk) < 200 and chunk.read() == b"x" * 5000
 
 
 CSV_FORMS = {

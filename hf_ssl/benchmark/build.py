@@ -1,11 +1,13 @@
 """From a raw source to a repository of Parquet files: `build_task`."""
 
+import hashlib
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from .cards import render_card
 from .readers import RawSplit, open_source
 from .splits import draw_labels, index_hash, split_first_rows, split_first_share, split_per_class
 from .tasks import Task, get_task
-from .writer import SHARD_BYTES, ShardWriter, content_hash, to_table
+from .writer import OPTIONS, SHARD_BYTES, ShardWriter, content_hash, to_table
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +79,8 @@ def build_task(
         folder = workplace / "repository"
         for name in ("data", "labels"):
             (folder / name).mkdir(parents=True)
-        _build(task, open_source(task, source, workplace / "source"), folder, shard_bytes)
+        checksum = check_archive(task, Path(source).expanduser())
+        _build(task, open_source(task, source, workplace / "source"), folder, shard_bytes, checksum)
         if output.exists():
             output.rename(workplace / "replaced")
         folder.rename(output)
@@ -118,7 +121,29 @@ def _workplace(output: Path) -> Iterator[Path]:
         Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def _build(task: Task, raw: dict[str, RawSplit], folder: Path, shard_bytes: int) -> None:
+def check_archive(task: Task, source: Path) -> str | None:
+    """The checksum of the publisher's file, "md5:..." or "sha256:...", if that is the source or lies in it; else None.
+
+    Another checksum than the stated one is a warning: the file may be damaged, but publishers also replace files.
+    """
+    if task.checksum is None:
+        return None
+    name = PurePosixPath(urlsplit(task.source_url).path).name
+    path = source / name if source.is_dir() else source
+    if path.name != name or not path.is_file():
+        return None
+    algorithm = task.checksum.partition(":")[0]
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with open(path, "rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    found = f"{algorithm}:{digest.hexdigest()}"
+    if found != task.checksum:
+        logger.warning("%s: %s has %s, stated is %s: it is damaged or another version", task.title, name, found, task.checksum)
+    return found
+
+
+def _build(task: Task, raw: dict[str, RawSplit], folder: Path, shard_bytes: int, checksum: str | None) -> None:
     parts = plan(task, raw)
     train = parts["train"]
     _check_labels(task, parts)
@@ -159,6 +184,7 @@ def _build(task: Task, raw: dict[str, RawSplit], folder: Path, shard_bytes: int)
     record = {
         "task": task.name,
         "hf_ssl": __version__,
+        "checksum": checksum,
         "augmented": augmented,
         "splits": {
             split: {"rows": len(part.labels), "classes": _class_counts(task, part.labels)} for split, part in parts.items()
@@ -303,7 +329,7 @@ def _write_pool(task: Task, part: Part, data: Path, schema, shard_bytes: int, in
 def _write_labels(path: Path, labeled: np.ndarray, rows: dict[int, dict[str, Any]], schema) -> None:
     import pyarrow.parquet as pq
 
-    pq.write_table(to_table([rows[int(index)] for index in labeled], schema), path, row_group_size=1_000)
+    pq.write_table(to_table([rows[int(index)] for index in labeled], schema), path, row_group_size=1_000, **OPTIONS)
 
 
 def _class_counts(task: Task, labels: np.ndarray) -> list[int]:

@@ -38,6 +38,7 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
         _loading(task, draws),
         "## Splits",
         _table(["split", "examples"], [[f"`{split}`", f"{_rows(task, record, split):,}"] for split in splits]),
+        _incomplete(task, record),
         _pool(task),
         "## How it was split",
         _splitting(task),
@@ -50,7 +51,7 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
         _baselines(task),
     ]
     if record is not None:
-        parts += ["## This build", _build(record)]
+        parts += ["## This build", _build(task, record)]
     parts += ["## Citations", f"```bibtex\n{task.citation}\n{USB}\n```"]
     return f"---\n{metadata}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
@@ -121,6 +122,15 @@ def _loading(task: Task, draws) -> str:
 
 def _rows(task: Task, record, split: str) -> int:
     return task.sizes[split] if record is None else record["splits"][split]["rows"]
+
+
+def _incomplete(task: Task, record) -> str:
+    if record is None or all(
+        split in record["splits"] and _rows(task, record, split) == task.sizes[split] for split in task.sizes
+    ):
+        return ""
+    sizes = ", ".join(f"{count:,} `{split}`" for split, count in task.sizes.items())
+    return f"**This is not all of USB's data**, which has {sizes} examples: numbers are not comparable with USB's."
 
 
 def _pool(task: Task) -> str:
@@ -197,10 +207,13 @@ def _baseline_table(task: Task) -> tuple[list[str], list[list[str]]]:
     return ["algorithm", *(f"{number:,} labels" for number in task.label_settings)], rows
 
 
-def _build(record: Mapping[str, Any]) -> str:
+def _build(task: Task, record: Mapping[str, Any]) -> str:
     rows = [[f"`{name}`", f"{draw['labeled']:,}", f"`{draw['labeled_sha256']}`"] for name, draw in record["draws"].items()]
     found = [f"{count:,} of `{split}`" for split, count in record["overlap_with_test"].items()]
     text = f"Examples that equal a test example byte for byte: {', '.join(found)}. Built by hf-ssl {record['hf_ssl']}."
+    if checksum := record.get("checksum"):
+        same = "which is" if checksum == task.checksum else "which is not"
+        text += f" The publisher's file had the checksum `{checksum}`, {same} the stated one."
     if translated := record.get("augmentation"):
         models = ", ".join(f"`{name}`" for name in translated["translation_models"])
         text += f" Back-translated with {models}, sampled at temperature {translated['temperature']}."

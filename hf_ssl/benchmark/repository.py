@@ -126,10 +126,12 @@ def files_of(folder: Path, patterns: list[str]) -> list[Path]:
 
 
 def read_rows(files: list[Path], columns: list[str] | None = None, batch_size: int = 256) -> Iterator[dict[str, Any]]:
-    """The rows of Parquet files, a batch of them in memory at a time."""
+    """The rows of Parquet files; one row group is in memory at a time, and a batch of its rows as Python objects."""
     import pyarrow.parquet as pq
 
     for path in files:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=batch_size, columns=columns):
-                yield from batch.to_pylist()
+            # Not `iter_batches` over the whole file: it reads ahead without limit.
+            for group in range(file.num_row_groups):
+                for batch in file.read_row_group(group, columns=columns).to_batches(max_chunksize=batch_size):
+                    yield from batch.to_pylist()

@@ -16,11 +16,16 @@ from .writer import HASH_BYTES, content_hash
 
 
 class Check(NamedTuple):
-    """One line of the report: what was checked, whether it is as it should be, and what was found."""
+    """One line of the report: what was checked, whether it is as it should be, and what was found.
+
+    `of_source` tells what depends on the source that was built from (is it all that USB has, does it hold test examples
+    among the others) from what a build must get right of any source.
+    """
 
     name: str
     passed: bool
     found: str
+    of_source: bool = False
 
 
 def verify_task(source: str | Path, task: Task | None = None) -> list[Check]:
@@ -131,7 +136,8 @@ def _read_labels(task: Task, folder: Path, split: str) -> np.ndarray:
 
 def _check_count(task: Task, split: str, splits: dict[str, np.ndarray]) -> Check:
     count, expected = len(splits.get(split, ())), task.sizes[split]
-    return Check(f"{split}: count", count == expected, f"{count:,}" + ("" if count == expected else f", USB has {expected:,}"))
+    found = f"{count:,}" + ("" if count == expected else f", USB has {expected:,}")
+    return Check(f"{split}: count", count == expected, found, of_source=True)
 
 
 def _check_classes(task: Task, split: str, labels: np.ndarray, record: dict[str, Any]) -> Check:
@@ -172,7 +178,7 @@ def _check_contents(task: Task, folder: Path, record: dict[str, Any], labels: np
             found += f", the build found {recorded.get(split)}"
         elif not passed:
             found += ", more than 1% of the test set"
-        checks.append(Check(f"{split} and test", passed, found))
+        checks.append(Check(f"{split} and test", passed, found, of_source=count == recorded.get(split)))
     return checks
 
 

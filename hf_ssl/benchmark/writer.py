@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+# Chunks that depend on the content let the Hub store two versions of a file without what they share; its viewer uses the index.
+OPTIONS = {"write_page_index": True, "use_content_defined_chunking": True}
 # A row group is what a reader of a single row must fetch, so it stays small; the Hub's viewer asks for less than 300 MB.
 ROW_GROUP_BYTES = 16 * 2**20
 ROW_GROUP_ROWS = 5_000
@@ -59,7 +61,7 @@ class ShardWriter:
 
     def _open(self) -> None:
         self._paths.append(self.folder / f"{self.name}-{len(self._paths):05d}.part")
-        self._writer = pq.ParquetWriter(self._paths[-1], self.schema)
+        self._writer = pq.ParquetWriter(self._paths[-1], self.schema, **OPTIONS)
         self._shard_size = 0
 
     def _flush(self) -> None:
