@@ -1,4 +1,4 @@
-"""What is looked at before training: classes, and examples that are in more than one of the datasets.
+"""What is looked at before training: examples that are in more than one of the datasets.
 
 Two examples are the same if their text is, or their file byte by byte; a picture that was stored anew is not recognised. The
 labeled and the evaluation examples are remembered by a 16-byte hash, the pool streams past them: memory does not grow with
@@ -18,7 +18,6 @@ from PIL import Image
 from transformers.utils import logging
 
 from .batches import fetch_rows
-from .data import DataSummary
 
 logger = logging.get_logger(__name__)
 
@@ -71,20 +70,8 @@ class Duplicates:
         return "; ".join(searched + [f"{name} not searched, it is a stream" for name in self.streams])
 
 
-def check_classes(data: DataSummary) -> None:
-    """Warn of classes that no labeled example has."""
-    counts = np.bincount(data.labels, minlength=len(data.label_names))
-    absent = [name for name, count in zip(data.label_names, counts, strict=True) if count == 0]
-    if absent:
-        logger.warning(
-            f"{len(absent)} of {len(data.label_names)} classes have no labeled example ({_some(absent)}): the model cannot "
-            "learn them; label some examples, or leave these classes out of the label column's names"
-        )
-
-
 def check_run(trainer) -> Duplicates | None:
-    """What is looked at when a training starts, on the main process: classes without labels, and duplicates."""
-    check_classes(trainer.data)
+    """What is looked at when a training starts, on the main process: duplicates."""
     evaluation, seconds = trainer.eval_dataset, trainer.args.duplicate_check_seconds
     if seconds == 0:
         return None

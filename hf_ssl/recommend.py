@@ -1,15 +1,15 @@
 """Which algorithm to take: USB's published error rates (arXiv 2208.07204), by modality, number of labels and budget.
 
-`usb_results.json` holds the mean and standard deviation over three seeds of the best error rate in percent, algorithm by
-setting; a setting is a task with a number of labels.
+A setting is a task with a number of labels; its numbers, in `benchmark/baselines.json`, are the mean and standard deviation
+over three seeds of the best error rate in percent.
 """
 
-import json
 from dataclasses import dataclass
-from importlib.resources import files
 from statistics import mean
 
 from .algorithms import ALGORITHMS
+from .benchmark.baselines import tables
+from .benchmark.tasks import TASKS
 from .report import table
 
 # Up to so many labels a class count as few.
@@ -38,7 +38,16 @@ class Choice:
 
 def load_results() -> dict[str, dict]:
     """Modality -> {"settings": {setting: labels a class}, "errors": {algorithm: {setting: [mean, standard deviation]}}}."""
-    return json.loads(files(__package__).joinpath("usb_results.json").read_text(encoding="utf-8"))["results"]
+    results = {modality: {"settings": {}, "errors": {}} for modality in NAMES}
+    for task, by_labels in tables().items():
+        found = results[TASKS[task].modality]
+        for labels, errors in by_labels.items():
+            setting = f"{task}_{labels}"
+            found["settings"][setting] = round(int(labels) / len(TASKS[task].class_names))
+            for algorithm, error in errors.items():
+                if error is not None:
+                    found["errors"].setdefault(algorithm, {})[setting] = error
+    return results
 
 
 def views_per_step(algorithm: str, modality: str) -> int:

@@ -7,8 +7,7 @@ import torch
 from PIL import Image
 
 from hf_ssl.algorithms import ALGORITHMS
-from hf_ssl.checks import check_classes, digest, find_duplicates
-from hf_ssl.data import inspect_data
+from hf_ssl.checks import digest, find_duplicates
 
 from conftest import make_images
 from tiny_tasks import make_sounds, make_texts
@@ -187,13 +186,6 @@ def test_the_search_can_be_turned_off(make_trainer, images, warnings):
 
 def without_class(dataset, absent):
     return dataset.filter(lambda label: label != absent, input_columns="label")
-
-
-def test_classes_without_labels_are_named(images, warnings):
-    check_classes(inspect_data(without_class(images["labeled"], 1), None, None))
-    assert [text[:56] for text in warnings] == ["1 of 3 classes have no labeled example (middle): the mod"]
-    check_classes(inspect_data(images["labeled"], None, None))
-    assert len(warnings) == 1
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

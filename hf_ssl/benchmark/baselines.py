@@ -12,7 +12,8 @@ SOURCE = (
 
 
 @cache
-def _tables() -> dict[str, dict[str, dict[str, list[float] | None]]]:
+def tables() -> dict[str, dict[str, dict[str, list[float] | None]]]:
+    """Task -> number of labels -> algorithm -> [mean, standard deviation], or None for a run that was not published."""
     return json.loads((files(__package__) / "baselines.json").read_text(encoding="utf-8"))
 
 
@@ -22,5 +23,5 @@ def published_errors(task: str, num_labels: int) -> dict[str, tuple[float, float
     `fully_supervised` trains on all labels and `supervised` on the drawn ones alone. Empty for a task or a number of labels
     that USB's tables do not have.
     """
-    rows = _tables().get(task, {}).get(str(num_labels), {})
+    rows = tables().get(task, {}).get(str(num_labels), {})
     return {name: None if value is None else (value[0], value[1]) for name, value in rows.items()}
