@@ -173,6 +173,11 @@ def main(arguments: list[str] | None = None) -> int:
             run(arguments[1:])
         else:
             args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough (`hf-ssl algorithms | head`); Python must not try to flush it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, TypeError, OSError, ImportError) as error:
         if os.environ.get("HF_SSL_TRACEBACK"):
             raise

@@ -89,3 +89,11 @@ def test_unknown_public_names_list_the_known_ones():
     with pytest.raises(AttributeError, match="SSLTrainer"):
         hf_ssl.SSLTraner  # noqa: B018
     assert hf_ssl.SSLConfig.__name__ == "SSLConfig"
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "hf_ssl.cli", "algorithms"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.wait(timeout=120) == 0
+        assert process.stderr.read() == ""
