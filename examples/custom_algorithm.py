@@ -4,7 +4,7 @@ QuantileMatch takes part in a share of each batch, whatever the model's confiden
 quantile of confidences that lets this share pass. It has a setting (`share`), a running statistic (`threshold`, a buffer, so
 that checkpoints hold it) and a metric of its own. The data are scikit-learn's scanned digits, 40 of them labeled.
 
-    python examples/custom_algorithm.py --max_steps 600
+    python examples/custom_algorithm.py --max_steps 300
 """
 
 import sys

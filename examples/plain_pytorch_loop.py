@@ -4,7 +4,7 @@ The three pieces are `get_algorithm`, which makes a module that turns a batch in
 model on several views at once; and `ModelEma`, the moving average of the weights. The data are scikit-learn's scanned digits,
 40 of them labeled.
 
-    python examples/plain_pytorch_loop.py --algorithm flexmatch --steps 600
+    python examples/plain_pytorch_loop.py --algorithm fixmatch --steps 1500
 """
 
 import argparse
@@ -112,8 +112,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--algorithm", default="flexmatch", help="compared with labeled-only training")
-    parser.add_argument("--steps", type=int, default=600, help="optimizer steps")
+    parser.add_argument("--algorithm", default="fixmatch", help="compared with labeled-only training")
+    parser.add_argument("--steps", type=int, default=1500, help="optimizer steps")
     parser.add_argument("--labels-per-class", type=int, default=4, help="digits of each class that keep their label")
     parser.add_argument("--seed", type=int, default=0, help="of the draw of labels, the weights and the views")
     args = parser.parse_args(arguments)
