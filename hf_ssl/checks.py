@@ -82,12 +82,18 @@ def check_run(trainer) -> Duplicates | None:
     # An algorithm without unlabeled views never reads the pool.
     uses_pool = any(name != "labeled_strong" for name in trainer.algorithm.views)
     pool = trainer.unlabeled_dataset if uses_pool else None
-    duplicates = find_duplicates(trainer.train_dataset, pool, evaluation, trainer.data.input_column, seconds)
+    data = trainer.data
+    columns = data.input_columns or data.model_inputs[:1]
+    if not data.input_columns and getattr(trainer.train_dataset, "transformed", False):
+        return None  # what a transform returns may be random, and says nothing of the example
+    duplicates = find_duplicates(trainer.train_dataset, pool, evaluation, columns, seconds)
     warn_of_duplicates(duplicates, seconds)
     return duplicates if duplicates.overlaps or duplicates.streams else None
 
 
-def find_duplicates(labeled: Any, pool: Any, evaluation: Mapping[str, Any], column: str, max_seconds: float) -> Duplicates:
+def find_duplicates(
+    labeled: Any, pool: Any, evaluation: Mapping[str, Any], columns: Sequence[str], max_seconds: float
+) -> Duplicates:
     """Count the labeled examples that are in the pool, and the evaluation examples that are among either.
 
     Where both of two datasets have one of the columns `ID_COLUMNS`, its values decide, if some are equal and equal ones stand
@@ -96,7 +102,7 @@ def find_duplicates(labeled: Any, pool: Any, evaluation: Mapping[str, Any], colu
     Args:
         labeled, pool: datasets; a pool of None is left out.
         evaluation: evaluation datasets by the names that reports use.
-        column: the input column.
+        columns: the input columns; two for pairs of texts, which are the same if both are.
         max_seconds: when to end the search.
     """
     start = time.monotonic()
@@ -107,7 +113,7 @@ def find_duplicates(labeled: Any, pool: Any, evaluation: Mapping[str, Any], colu
     overlaps = [Overlap(name, other, len(sets[name])) for name, other in pairs if name in sets and other in sets]
     result = Duplicates(overlaps, streams=streams)
     for overlap in overlaps:
-        by = _by_ids(sets[overlap.name], sets[overlap.other], column)
+        by = _by_ids(sets[overlap.name], sets[overlap.other], columns)
         if by is not None:
             overlap.by, overlap.places = by
     open_pairs = [overlap for overlap in overlaps if overlap.by == "content"]
@@ -120,7 +126,7 @@ def find_duplicates(labeled: Any, pool: Any, evaluation: Mapping[str, Any], colu
         remembered = known.setdefault(name, {})
         compared = [overlap for overlap in open_pairs if overlap.other == name]
         remembers = any(overlap.name == name for overlap in open_pairs)
-        for place, digest in enumerate(_digests(sets[name], column)):
+        for place, digest in enumerate(_digests(sets[name], columns)):
             if time.monotonic() - start > max_seconds:
                 break
             seen += 1
@@ -165,37 +171,54 @@ def _some(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _by_ids(first: Any, second: Any, column: str) -> tuple[str, dict[int, int]] | None:
+def _by_ids(first: Any, second: Any, columns: Sequence[str]) -> tuple[str, dict[int, int]] | None:
     """The id column and the places of equal ids; None if there is no id that means the same in both datasets."""
     shared = [set(getattr(dataset, "column_names", None) or ()) for dataset in (first, second)]
     for name in ID_COLUMNS:
-        if name not in shared[0] or name not in shared[1] or name == column:
+        if name not in shared[0] or name not in shared[1] or name in columns:
             continue
-        ids, others = (list(dataset[name][:]) for dataset in (first, second))
+        ids, others = (list(_stored(dataset, [name])[name][:]) for dataset in (first, second))
         at = {value: place for place, value in enumerate(others)}
         places = {place: at[value] for place, value in enumerate(ids) if value in at}
         unique = len(at) == len(others) and len(set(ids)) == len(ids)
         probes = [*places.items()][:: max(len(places) // 16, 1)]
-        if unique and probes and all(_same(first, second, pair, column) for pair in probes):
+        if unique and probes and all(_same(first, second, pair, columns) for pair in probes):
             return name, places
     return None
 
 
-def _same(first: Any, second: Any, pair: tuple[int, int], column: str) -> bool:
-    digests = [digest(fetch_rows(d, [place])[0][column]) for d, place in zip((first, second), pair, strict=True)]
+def _same(first: Any, second: Any, pair: tuple[int, int], columns: Sequence[str]) -> bool:
+    rows = [fetch_rows(_stored(dataset, columns), [place])[0] for dataset, place in zip((first, second), pair, strict=True)]
+    digests = [_joint([digest(row[name]) for name in columns]) for row in rows]
     return digests[0] is not None and digests[0] == digests[1]
 
 
-def _digests(dataset: Any, column: str) -> Iterator[bytes | None]:
+def _stored(dataset: Any, columns: Sequence[str]) -> Any:
+    """Where these columns are stored, as they are: the dataset, or the one of the two that `Rows` joins."""
+    for part in (dataset, getattr(dataset, "raw", None), getattr(dataset, "tensors", None)):
+        if isinstance(part, datasets.Dataset) and set(columns) <= set(part.column_names):
+            return part.with_format(None)
+    return dataset
+
+
+def _digests(dataset: Any, columns: Sequence[str]) -> Iterator[bytes | None]:
     """The digest of each example, in order."""
+    dataset = _stored(dataset, columns)
     if isinstance(dataset, datasets.Dataset):
         # Arrow's own values: nothing is decoded, and no transform is run.
-        for table in dataset.select_columns([column]).with_format("arrow").iter(BATCH):
-            yield from map(digest, table[column].to_pylist())
+        for table in dataset.select_columns(list(columns)).with_format("arrow").iter(BATCH):
+            yield from map(_joint, zip(*(map(digest, table[name].to_pylist()) for name in columns), strict=True))
     else:
         for start in range(0, len(dataset), BATCH):
             rows = fetch_rows(dataset, range(start, min(start + BATCH, len(dataset))))
-            yield from (digest(row[column]) for row in rows)
+            yield from (_joint([digest(row[name]) for name in columns]) for row in rows)
+
+
+def _joint(digests: Sequence[bytes | None]) -> bytes | None:
+    """One digest of the columns' digests: None if one could not be read."""
+    if any(part is None for part in digests):
+        return None
+    return digests[0] if len(digests) == 1 else hashlib.blake2b(b"".join(digests), digest_size=16).digest()
 
 
 def digest(value: Any) -> bytes | None:
