@@ -76,7 +76,7 @@ def test_views_of_odd_sizes(image_processor, size):
     for kind in ("strong", "rotated"):
         for seed in range(8):
             views(kind, row, np.random.default_rng(seed))
-    assert views.evaluation(row).shape == (3, 12, 12)
+    assert views.collate([views.evaluation(row)])["pixel_values"].shape == (1, 3, 12, 12)
 
 
 @pytest.mark.parametrize(

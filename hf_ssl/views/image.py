@@ -234,9 +234,9 @@ class ImageViews:
             pixels = pixels[:, ::-1]
         return pixels
 
-    def evaluation(self, row: Mapping[str, Any]) -> torch.Tensor:
-        """What `transformers.pipeline` would show the model: the processor's float tensor [3, H, W]."""
-        return self.accept(decode_image(row[self.column]))
+    def evaluation(self, row: Mapping[str, Any]) -> Image.Image:
+        """The image itself, RGB; `collate` shows it to the model as `transformers.pipeline` would, a batch at a time."""
+        return decode_image(row[self.column])
 
     def example(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The row with its image decoded: PIL, RGB."""
@@ -252,8 +252,13 @@ class ImageViews:
             raise TypeError("a PIL image, an array [H, W, 3], a tensor [3, H, W] or a dict with pixel_values is needed")
         return self.processor(decode_image(value), return_tensors="pt")["pixel_values"][0]
 
-    def collate(self, items: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Views -> {"pixel_values": float32 [N, 3, H, W]}, normalised with the processor's mean and standard deviation."""
+    def collate(self, items: list[torch.Tensor | Image.Image]) -> dict[str, torch.Tensor]:
+        """Views -> {"pixel_values": float32 [N, 3, H, W]}, normalised with the processor's mean and standard deviation.
+
+        Images are processed as the model's processor does it, which is called once: a call for each image costs twice as much.
+        """
+        if isinstance(items[0], Image.Image):
+            return {"pixel_values": self.processor(list(items), return_tensors="pt")["pixel_values"]}
         pixels = torch.stack(items)
         if pixels.dtype == torch.uint8:
             mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
