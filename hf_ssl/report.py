@@ -34,8 +34,8 @@ def settings_of(algorithm) -> dict:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def describe_run(trainer) -> str:
-    """The block at the start of a training."""
+def run_facts(trainer) -> dict[str, str]:
+    """What a run is made of, in words: algorithm, sizes, batches, steps, learning rate, moving average, views."""
     args, data = trainer.args, trainer.data
     steps, processes = trainer.state.max_steps, args.world_size
     labeled = args.per_device_train_batch_size
@@ -51,7 +51,7 @@ def describe_run(trainer) -> str:
     ema = f"decay {args.ema_decay}, for {args.ema_role}" if args.ema_role != "none" else "none"
     if trainer.algorithm.uses_teacher and args.ema_role in ("none", "evaluation"):
         ema = f"decay {args.ema_decay}, for teacher" + (" and evaluation" if args.ema_role == "evaluation" else "")
-    rows = {
+    facts = {
         "algorithm": trainer.algorithm_name + (f" ({settings})" if settings else ""),
         "labeled": f"{len(trainer.train_dataset):,} examples, {len(data.label_names)} classes, {per_class} a class",
         "unlabeled": f"{len(trainer.unlabeled_dataset):,} examples"
@@ -64,12 +64,17 @@ def describe_run(trainer) -> str:
         "moving average": ema,
     }
     if trainer.duplicates is not None:
-        rows["duplicates"] = trainer.duplicates.describe()
+        facts["duplicates"] = trainer.duplicates.describe()
     described = trainer.views.describe()
     kinds = dict.fromkeys(["weak", *trainer.algorithm.views.values()])
-    rows.update({f"{kind} view": described[kind] for kind in kinds if kind in described})
-    width = max(map(len, rows))
-    return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
+    return {**facts, **{f"{kind} view": described[kind] for kind in kinds if kind in described}}
+
+
+def describe_run(trainer) -> str:
+    """The block at the start of a training."""
+    facts = run_facts(trainer)
+    width = max(map(len, facts))
+    return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in facts.items())])
 
 
 def describe_algorithm(name: str, algorithm) -> str:
