@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from .benchmark import command as benchmark_command
+from .commands import push as push_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -89,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     algorithms.set_defaults(run=run_algorithms)
 
+    push_command.add_command(commands)
     benchmark_command.add_commands(commands)
     return parser
 

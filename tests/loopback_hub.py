@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_loopback_0123456789"
+READ_TOKEN = "hf_loopback_read_only"
 
 
 @dataclass
@@ -112,15 +113,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append((self.command, path, token))
         if failing is not None:
             return self._error(500, None, "Internal Error - We're working hard to fix this as soon as possible!")
-        if token not in (None, TOKEN):
+        if token not in (None, TOKEN, READ_TOKEN):
             return self._error(401, None, "Invalid credentials in Authorization header")
         for method, pattern, name in _ROUTES:
             found = re.fullmatch(pattern, path)
             if found and self.command in method:
                 if name in _WRITES and token is None:
                     return self._error(401, None, "Invalid username or password.")
-                if name in _WRITES and "/reader" in path:
-                    return self._error(403, None, "You don't have the rights to write here.")
+                if name in _WRITES - {"whoami"} and token == READ_TOKEN:
+                    return self._error(403, None, "Forbidden: this token may only read.")
                 self.token, self.kind = token, "dataset" if "/datasets/" in f"{path}/" else "model"
                 return getattr(self, name)(*found.groups(), body=body, query=query)
         return self._error(404, None, f"no such route: {self.command} {path}")
@@ -152,6 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if found is None or found.kind != self.kind:
             self._error(404, "RepoNotFound", "Repository not found")
+            return None
         return found
 
     def whoami(self, body, query) -> None:

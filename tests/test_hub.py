@@ -15,7 +15,14 @@ def test_the_card_is_written_from_the_run(make_trainer, tmp_path):
     last = [row for row in trainer.state.log_history if "eval_accuracy" in row][-1]
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert values == {"accuracy": round(last["eval_accuracy"], 6), "f1": round(last["eval_f1"], 6)}
-    for part in ("6 examples, 3 classes, 2 a class", "24 examples", "`threshold=0.2`", "made-up pictures", "sohn2020fixmatch", "wang2022usb"):
+    for part in (
+        "6 examples, 3 classes, 2 a class",
+        "24 examples",
+        "`threshold=0.2`",
+        "made-up pictures",
+        "sohn2020fixmatch",
+        "wang2022usb",
+    ):
         assert part in card.content, part
     assert "dark, middle, bright" in card.content
 
