@@ -5,6 +5,8 @@ with LoopbackHub() as hub:
     hub.repositories["someone/usb-x"].files
     hub.fail("/commit/", times=3)         # the next three commits are answered 500
     hub.fail("/upload/", times=1, die=True)  # the next upload is cut off, and the server answers nobody until `revive`
+
+A client does the same with `GET /control/fail?path=/commit/&times=3` and `GET /control/revive`.
 """
 
 import base64
@@ -106,6 +108,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        if path == "/control/fail":
+            self.hub.fail(query["path"][0], int(query["times"][0]), "die" in query)
+            return self._json({})
+        if path == "/control/revive":
+            self.hub.revive()
+            return self._json({})
         failing = self.hub._failing(path)
         if failing:
             self.close_connection = True

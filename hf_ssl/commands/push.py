@@ -89,8 +89,8 @@ def check_model(folder: Path) -> None:
         base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
         if not base or is_local(base):
             raise ValueError(
-                f"{folder} is an adapter of {base or 'an unnamed model'}, which is not on the Hub, so nobody could load it; push "
-                "that model first and name it in adapter_config.json, or merge the adapter into it (merge_and_unload)"
+                f"{folder} is an adapter of {base or 'an unnamed model'}, which is not on the Hub, so nobody could load it; "
+                "push that model first and name it in adapter_config.json, or merge the adapter into it (merge_and_unload)"
             )
     elif (folder / "model.safetensors.index.json").is_file():
         index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
