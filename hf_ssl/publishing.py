@@ -154,15 +154,22 @@ def clear_errors(repo_id: str, token: str | None = None) -> Iterator[None]:
     """Errors of the Hub and of the network as OSErrors of one line that say what to do."""
     try:
         yield
-    except (HTTPError, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, HTTPError | ConnectionError):
+    except (HTTPError, OSError, RuntimeError) as error:
+        cause = _cause(error)
+        if not isinstance(cause, HTTPError | ConnectionError):
             raise
-        refused = getattr(getattr(error, "response", None), "status_code", None) in (401, 403)
-        raise (PermissionError if refused else OSError)(explain(error, repo_id, token)) from error
+        refused = getattr(getattr(cause, "response", None), "status_code", None) in (401, 403)
+        raise (PermissionError if refused else OSError)(explain(cause, repo_id, token)) from error
 
 
-def explain(error: Exception, repo_id: str, token: str | None = None) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """Of a failed upload, which the client reports as a RuntimeError, the error of the network."""
+    return error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
+
+
+def explain(error: BaseException, repo_id: str, token: str | None = None) -> str:
     """One line on an error of the Hub: what happened, and what to do."""
+    error = _cause(error)
     status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
     if status == 401 and not (token or get_token()):
         return f"{repo_id}: no access token; log in with `hf auth login`, or set HF_TOKEN"
