@@ -268,7 +268,7 @@ def _training(trainer, base: str | None, source, model) -> list[list[str]]:
     if source.describe():
         facts["labeled"] += f"; {source.describe()}"
     if source.draw:
-        facts["draw"] = f"USB's, {source.draw}"
+        facts["draw"] = source.draw
     runtime = next((row["train_runtime"] for row in reversed(state.log_history) if "train_runtime" in row), None)
     pool = provenance.source_of(trainer.unlabeled_dataset)
     if pool.describe():

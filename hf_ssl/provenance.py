@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import datasets
 import torch
@@ -14,7 +15,8 @@ from .checks import digest
 
 # A labeled set is small where labels are scarce; larger ones would be read once more for their hash alone.
 LARGEST_HASHED = 20_000
-_HUB_FILE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)@([^/]+)/")
+# `datasets` keeps what it loads from the Hub in ACCOUNT___NAME/CONFIGURATION/VERSION/COMMIT/ of its cache.
+_HUB_CACHE = re.compile(r"([\w.-]+)___([\w.-]+)/[^/]+/[^/]+/([0-9a-f]{40})/[^/]+$")
 _DRAW = re.compile(r"labels(\d+)_seed(\d+)")
 
 
@@ -42,7 +44,7 @@ class DataSource:
 
     @property
     def draw(self) -> str | None:
-        """In words, which of USB's draws of labels the configuration is."""
+        """In words, which draw of labels the configuration is, by the names that built benchmark tasks have."""
         found = _DRAW.match(self.config or "")
         return f"{int(found[1]):,} labels, seed {found[2]}" if found else None
 
@@ -53,9 +55,11 @@ def source_of(dataset) -> DataSource:
         return DataSource()
     config = dataset.info.config_name
     config = None if config is None or config == "default" or config.startswith("default-") else config
-    found = next(filter(None, map(_HUB_FILE.match, dataset.info.download_checksums or {})), None)
+    files = [Path(file["filename"]).as_posix() for file in dataset.cache_files]
+    found = next(filter(None, map(_HUB_CACHE.search, files)), None)
+    repository, revision = (f"{found[1]}/{found[2]}", found[3]) if found else (None, None)
     split = str(dataset.split) if dataset.split is not None and re.fullmatch(r"\w+", str(dataset.split)) else None
-    return DataSource(*(found.groups() if found else (None, None)), config, split)
+    return DataSource(repository, revision, config, split)
 
 
 def labeled_hash(dataset, columns, classes) -> str | None:

@@ -9,14 +9,15 @@ from statistics import mean, stdev
 
 import numpy as np
 
+from . import __version__
 from .optimization import describe_learning_rate
 
-PACKAGES = ("hf-ssl", "torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide over a result."""
-    found = {"python": platform.python_version()}
+    found = {"hf-ssl": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = version(name)

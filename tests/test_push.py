@@ -337,3 +337,67 @@ def test_what_is_not_a_model_is_refused_before_anything_is_sent(spoil, message, 
     assert main(["push", str(finished_run), "someone/name"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and re.search(message, error)
+
+
+PUBLISH_AND_TRAIN = """
+import datasets, os, sys
+from huggingface_hub import HfApi
+from tiny_tasks import TASKS, make_texts, new_model
+new_model("text").push_to_hub("someone/tiny-text")
+TASKS["text"][1]().push_to_hub("someone/tiny-text")
+card = b"---\\nlicense: cc-by-4.0\\n---\\n"
+HfApi().upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id="someone/tiny-text")
+parts = {"labeled": make_texts(12, 0), "test": make_texts(60, 2)}
+datasets.DatasetDict(parts).push_to_hub("someone/colours", "labels12_seed0")
+make_texts(48, 1).remove_columns("label").push_to_hub("someone/pool", split="train")
+data = "someone/colours:labels12_seed0"
+open("recipe.yaml", "w").write("algorithm: flexmatch\\nalgorithm_kwargs: {threshold: 0.34}\\nema_decay: 0.5\\n")
+told = cli("train", "--model", "someone/tiny-text", "--labeled", f"{data}@labeled", "--unlabeled", "someone/pool",
+    "--test", f"{data}@test", "--config", os.path.abspath("recipe.yaml"), "--ema_role", "evaluation", "--max_steps", "30",
+    "--learning_rate", "5e-2", "--per_device_train_batch_size", "4", "--seed", "3", "--use_cpu", "--disable_tqdm", "true",
+    "--baseline", "--output_dir", sys.argv[1], "--push_to_hub", "--hub_model_id", "someone/result", "--hub_token", sys.argv[2])
+assert told[0] == 0, told
+"""
+
+
+@pytest.mark.slow
+def test_the_command_on_the_card_repeats_the_run(hub, tmp_path):
+    run_client(hub, tmp_path / "home", PUBLISH_AND_TRAIN, tmp_path / "secret-folder", TOKEN)
+    result = hub.repositories["someone/result"]
+    check_private(result.files, str(tmp_path), "secret-folder", "recipe.yaml")
+    card = check_card(result.files["README.md"])
+    metadata = card.data.to_dict()
+    assert (metadata["license"], metadata["base_model"], metadata["base_model_relation"]) == (
+        "cc-by-4.0",
+        "someone/tiny-text",
+        "finetune",
+    )
+    assert metadata["datasets"] == ["someone/colours"]
+    accuracy = card.data.eval_results[0]
+    revision = hub.repositories["someone/colours"].sha
+    assert (accuracy.dataset_type, accuracy.dataset_config) == ("someone/colours", "labels12_seed0")
+    assert (accuracy.dataset_split, accuracy.dataset_revision) == ("test", revision)
+    supervised, flexmatch = json.loads(result.files["results.json"])["runs"]
+    assert accuracy.metric_value == round(flexmatch["test_accuracy"], 6) > 0.4
+    for part in (
+        f"{supervised['test_accuracy']:.4f}",
+        f"{flexmatch['best_accuracy']:.4f}",
+        "(curves.png)",
+        "12 labels, seed 0",
+        f"revision `{revision}`",
+        "4 a class",
+        "moving average (decay 0.5)",
+    ):
+        assert part in card.content, part
+
+    (command,) = re.findall(r"^hf-ssl train .*", card.content, re.MULTILINE)
+    (tmp_path / "elsewhere").mkdir()
+    code = f"import os, shlex; os.chdir('elsewhere'); tell(cli(*shlex.split({command!r})[1:]))"
+    told = run_client(hub, tmp_path / "fresh", code, token="")
+    assert told[0] == 0, told[2]
+    repeated = tmp_path / "elsewhere" / "ssl-run"
+    runs = json.loads((repeated / "results.json").read_text())["runs"]
+    assert [row["test_accuracy"] for row in runs] == [supervised["test_accuracy"], flexmatch["test_accuracy"]]
+    assert (repeated / "model.safetensors").read_bytes() == result.files["model.safetensors"]
+    digest = re.search(r"labeled set \| SHA-256 `([0-9a-f]{64})`", card.content)[1]
+    assert digest in (repeated / "README.md").read_text()

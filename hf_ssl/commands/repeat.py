@@ -34,7 +34,7 @@ def repeat_command(own, settings: Mapping[str, Any], processes: int = 1) -> str:
             words.append(public_place(value))
         elif isinstance(value, list | tuple):
             words += map(str, value)
-        elif value is not True:
+        else:
             words.append(_text(value))
     start = f"torchrun --nproc_per_node {processes} -m hf_ssl.cli" if processes > 1 else "hf-ssl"
     return f"{start} train {shlex.join(words)}"
