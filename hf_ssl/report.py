@@ -52,7 +52,7 @@ def run_facts(trainer) -> dict[str, str]:
     ema = f"decay {args.ema_decay}, for {args.ema_role}" if args.ema_role != "none" else "none"
     if trainer.algorithm.uses_teacher and args.ema_role in ("none", "evaluation"):
         ema = f"decay {args.ema_decay}, for teacher" + (" and evaluation" if args.ema_role == "evaluation" else "")
-    facts = {
+    rows = {
         "algorithm": trainer.algorithm_name + (f" ({settings})" if settings else ""),
         "labeled": f"{len(trainer.train_dataset):,} examples, {len(data.label_names)} classes, {per_class} a class",
         "unlabeled": f"{len(trainer.unlabeled_dataset):,} examples"
@@ -65,10 +65,11 @@ def run_facts(trainer) -> dict[str, str]:
         "moving average": ema,
     }
     if trainer.duplicates is not None:
-        facts["duplicates"] = trainer.duplicates.describe()
+        rows["duplicates"] = trainer.duplicates.describe()
     described = trainer.views.describe()
     kinds = dict.fromkeys(["weak", *trainer.algorithm.views.values()])
-    return {**facts, **{f"{kind} view": described[kind] for kind in kinds if kind in described}}
+    rows.update({f"{kind} view": described[kind] for kind in kinds if kind in described})
+    return rows
 
 
 def describe_run(trainer) -> str:

@@ -67,9 +67,9 @@ def cli(*arguments: str) -> list:
     return [status, out.getvalue(), err.getvalue()]
 
 
-def fail(path: str, times: int, die: bool = False) -> None:
+def fail(path: str, times: int, **options: int) -> None:
     """See `LoopbackHub.fail`."""
-    query = urllib.parse.urlencode({"path": path, "times": times, **({"die": 1} if die else {})})
+    query = urllib.parse.urlencode({"path": path, "times": times, **options})
     urllib.request.urlopen(f"{os.environ['HF_ENDPOINT']}/control/fail?{query}").read()
 
 

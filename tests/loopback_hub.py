@@ -3,7 +3,7 @@
 with LoopbackHub() as hub:
     run_client(hub.environment(folder))   # real clients in another process: they read HF_ENDPOINT when they are imported
     hub.repositories["someone/usb-x"].files
-    hub.fail("/commit/", times=3)         # the next three commits are answered 500
+    hub.fail("/commit/", times=3)            # the next three commits are answered 500
     hub.fail("/upload/", times=1, die=True)  # the next upload is cut off, and the server answers nobody until `revive`
 
 A client does the same with `GET /control/fail?path=/commit/&times=3` and `GET /control/revive`.
@@ -46,9 +46,9 @@ class LoopbackHub:
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, str | None]] = []
-        self.failures: dict[str, int] = {}
+        self.failures: dict[str, dict] = {}
         self.dead = False
-        self._deadly: set[str] = set()
+        self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -61,10 +61,9 @@ class LoopbackHub:
         self._server.shutdown()
         self._server.server_close()
 
-    def fail(self, path: str, times: int, die: bool = False) -> None:
-        """Answer the next `times` requests whose path has `path` in it with 500, or break off and stay dead."""
-        self.failures[path] = times
-        self._deadly = {*self._deadly, path} if die else self._deadly - {path}
+    def fail(self, path: str, times: int, die: bool = False, after: int = 0) -> None:
+        """Answer `times` requests whose path has `path` in it with 500, or break off and stay dead; the first `after` pass."""
+        self.failures[path] = {"times": times, "die": die, "after": after}
 
     def revive(self) -> None:
         """Answer again, and as before."""
@@ -75,11 +74,15 @@ class LoopbackHub:
         """Whether to answer 500 (False) or not at all (True); None: as usual."""
         if self.dead:
             return True
-        part = next((part for part, times in self.failures.items() if times and part in path), None)
-        if part is None:
+        plan = next((plan for part, plan in self.failures.items() if plan["times"] and part in path), None)
+        if plan is None:
             return None
-        self.failures[part] -= 1
-        self.dead = part in self._deadly
+        with self._lock:
+            if plan["after"]:
+                plan["after"] -= 1
+                return None
+            plan["times"] -= 1
+            self.dead = plan["die"]
         return self.dead
 
     def environment(self, home: Path, token: str | None = TOKEN) -> dict[str, str]:
@@ -109,7 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         if path == "/control/fail":
-            self.hub.fail(query["path"][0], int(query["times"][0]), "die" in query)
+            options = {key: int(value[0]) for key, value in query.items() if key != "path"}
+            self.hub.fail(query["path"][0], **options)
             return self._json({})
         if path == "/control/revive":
             self.hub.revive()

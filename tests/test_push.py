@@ -180,7 +180,7 @@ for name, path in (("a", "/repos/create"), ("b", "/preupload/"), ("c", "/commit/
     fail(path, 0)
     told[f"again {name}"] = cli("push", model, f"someone/{name}")
 
-fail("/upload/", 1, die=True)
+fail("/upload/", 1, die=1)
 told["died"] = cli("push", sys.argv[2], "someone/died")
 told["unreachable"] = cli("push", sys.argv[2], "someone/died")
 try:
