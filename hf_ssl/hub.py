@@ -18,13 +18,25 @@ USB_CITATION = """@inproceedings{wang2022usb,
   booktitle = {Advances in Neural Information Processing Systems, Datasets and Benchmarks Track},
   year = {2022}
 }"""
-# Three lines that turn an input into a class without a pipeline; the fourth prints its name.
-_BY_HAND = {
-    "image": ("AutoImageProcessor, AutoModelForImageClassification", 'images=Image.open("photo.jpg").convert("RGB")'),
-    "text": ("AutoTokenizer, AutoModelForSequenceClassification", '"A text to classify."'),
-    "audio": ("AutoFeatureExtractor, AutoModelForAudioClassification", "wave, sampling_rate=rate"),
+# What reads an input in the card's code, the input of a pipeline, the classes that do without one, and their input. A pipeline
+# reads recordings by name, too, but with ffmpeg.
+_CODE = {
+    "image": (
+        "from PIL import Image",
+        "",
+        '"photo.jpg"',
+        "AutoImageProcessor, AutoModelForImageClassification",
+        'images=Image.open("photo.jpg").convert("RGB")',
+    ),
+    "text": ("", "", '"A text to classify."', "AutoTokenizer, AutoModelForSequenceClassification", '"A text to classify."'),
+    "audio": (
+        "import soundfile",
+        'wave, rate = soundfile.read("recording.wav")',
+        '{"raw": wave, "sampling_rate": rate}',
+        "AutoFeatureExtractor, AutoModelForAudioClassification",
+        "wave, sampling_rate=rate",
+    ),
 }
-_READING = {"image": "from PIL import Image\n", "text": "", "audio": "import soundfile\n"}
 # How metrics are called in a model-index; the averages of this package are over classes.
 _METRICS = {
     "accuracy": "Accuracy",
@@ -167,7 +179,8 @@ def _eval_results(pipeline: str, dataset: str | None, measured: list[Evaluations
                     dataset_type=repository if _is_dataset_id(repository) else "custom",
                     dataset_name=named,
                     dataset_config=found.source.config,
-                    dataset_split=found.source.split,
+                    # Results of the same dataset and split would be taken for one.
+                    dataset_split=found.name or found.source.split,
                     dataset_revision=found.source.revision,
                     metric_type=key,
                     metric_name=_METRICS.get(key, key),
@@ -220,20 +233,22 @@ def _linked(dataset: str) -> str:
 
 
 def _use(modality: str, model: str) -> str:
-    classes, given = _BY_HAND[modality]
-    read = 'wave, rate = soundfile.read("recording.wav")\n' if modality == "audio" else ""
-    return (
-        "```python\n"
-        "from transformers import pipeline\n\n"
-        f'model = "{model}"\n'
-        f'pipeline("{PIPELINES[modality]}", model)("{EXAMPLE_INPUTS[modality]}")\n'
-        "```\n\nWithout a pipeline:\n\n```python\n"
-        f"{_READING[modality]}from transformers import {classes}\n\n{read}"
-        f'inputs = {classes.split(", ")[0]}.from_pretrained(model)({given}, return_tensors="pt")\n'
-        f"classifier = {classes.split(', ')[1]}.from_pretrained(model)\n"
-        "print(classifier.config.id2label[classifier(**inputs).logits.argmax().item()])\n"
-        "```"
-    )
+    imported, reading, given, classes, inputs = _CODE[modality]
+    processor, classifier = classes.split(", ")
+    first = [imported if reading else "", "from transformers import pipeline", "", reading, f'model = "{model}"']
+    first += [f'pipeline("{PIPELINES[modality]}", model)({given})']
+    second = ["" if reading else imported, f"from transformers import {classes}", ""]
+    second += [f'inputs = {processor}.from_pretrained(model)({inputs}, return_tensors="pt")']
+    second += [f"classifier = {classifier}.from_pretrained(model)"]
+    second += ["print(classifier.config.id2label[classifier(**inputs).logits.argmax().item()])"]
+    return f"{_python(first)}\n\nWithout a pipeline:\n\n{_python(second)}"
+
+
+def _python(lines: list[str]) -> str:
+    start = next(i for i, line in enumerate(lines) if line)
+    # An empty line parts the imports from the rest; an empty place in the list is none.
+    kept = [line for i, line in enumerate(lines[start:], start) if line or lines[i - 1].startswith("from")]
+    return "\n".join(["```python", *kept, "```"])
 
 
 def _results(trainer, measured: list[Evaluations]) -> list[str]:
