@@ -18,24 +18,59 @@ USB_CITATION = """@inproceedings{wang2022usb,
   booktitle = {Advances in Neural Information Processing Systems, Datasets and Benchmarks Track},
   year = {2022}
 }"""
-# What reads an input in the card's code, the input of a pipeline, the classes that do without one, and their input. A pipeline
-# reads recordings by name, too, but with ffmpeg.
-_CODE = {
-    "image": (
-        "from PIL import Image",
-        "",
-        '"photo.jpg"',
-        "AutoImageProcessor, AutoModelForImageClassification",
-        'images=Image.open("photo.jpg").convert("RGB")',
-    ),
-    "text": ("", "", '"A text to classify."', "AutoTokenizer, AutoModelForSequenceClassification", '"A text to classify."'),
-    "audio": (
-        "import soundfile",
-        'wave, rate = soundfile.read("recording.wav")',
-        '{"raw": wave, "sampling_rate": rate}',
-        "AutoFeatureExtractor, AutoModelForAudioClassification",
-        "wave, sampling_rate=rate",
-    ),
+# How the model is used, with and without a pipeline. A pipeline reads recordings by name, too, but with ffmpeg.
+_USE = {
+    "image": """```python
+from transformers import pipeline
+
+model = "MODEL"
+pipeline("image-classification", model)("photo.jpg")
+```
+
+Without a pipeline:
+
+```python
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+inputs = AutoImageProcessor.from_pretrained(model)(images=Image.open("photo.jpg").convert("RGB"), return_tensors="pt")
+classifier = AutoModelForImageClassification.from_pretrained(model)
+print(classifier.config.id2label[classifier(**inputs).logits.argmax().item()])
+```""",
+    "text": """```python
+from transformers import pipeline
+
+model = "MODEL"
+pipeline("text-classification", model)(TEXT)
+```
+
+Without a pipeline:
+
+```python
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+inputs = AutoTokenizer.from_pretrained(model)(PLAIN, return_tensors="pt")
+classifier = AutoModelForSequenceClassification.from_pretrained(model)
+print(classifier.config.id2label[classifier(**inputs).logits.argmax().item()])
+```""",
+    "audio": """```python
+import soundfile
+from transformers import pipeline
+
+model = "MODEL"
+wave, rate = soundfile.read("recording.wav")
+pipeline("audio-classification", model)({"raw": wave, "sampling_rate": rate})
+```
+
+Without a pipeline:
+
+```python
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+inputs = AutoFeatureExtractor.from_pretrained(model)(wave, sampling_rate=rate, return_tensors="pt")
+classifier = AutoModelForAudioClassification.from_pretrained(model)
+print(classifier.config.id2label[classifier(**inputs).logits.argmax().item()])
+```""",
 }
 # How metrics are called in a model-index; the averages of this package are over classes.
 _METRICS = {
@@ -205,7 +240,7 @@ def _body(trainer, facts: CardFacts, name: str, dataset: str | None, base: str |
         f"It tells {len(data.label_names)} classes apart: {', '.join(data.label_names[:20])}"
         + (f" and {len(data.label_names) - 20} more." if len(data.label_names) > 20 else "."),
         "## Use",
-        _use(data.modality, trainer.public_name),
+        _use(data, trainer.public_name),
     ]
     if measured:
         parts += ["## Results", *_results(trainer, measured)]
@@ -232,23 +267,11 @@ def _linked(dataset: str) -> str:
     return f"[{dataset}](https://huggingface.co/datasets/{dataset})" if _is_dataset_id(dataset) else dataset
 
 
-def _use(modality: str, model: str) -> str:
-    imported, reading, given, classes, inputs = _CODE[modality]
-    processor, classifier = classes.split(", ")
-    first = [imported if reading else "", "from transformers import pipeline", "", reading, f'model = "{model}"']
-    first += [f'pipeline("{PIPELINES[modality]}", model)({given})']
-    second = ["" if reading else imported, f"from transformers import {classes}", ""]
-    second += [f'inputs = {processor}.from_pretrained(model)({inputs}, return_tensors="pt")']
-    second += [f"classifier = {classifier}.from_pretrained(model)"]
-    second += ["print(classifier.config.id2label[classifier(**inputs).logits.argmax().item()])"]
-    return f"{_python(first)}\n\nWithout a pipeline:\n\n{_python(second)}"
-
-
-def _python(lines: list[str]) -> str:
-    start = next(i for i, line in enumerate(lines) if line)
-    # An empty line parts the imports from the rest; an empty place in the list is none.
-    kept = [line for i, line in enumerate(lines[start:], start) if line or lines[i - 1].startswith("from")]
-    return "\n".join(["```python", *kept, "```"])
+def _use(data, model: str) -> str:
+    pair = len(data.input_columns) == 2
+    text = '{"text": "A text.", "text_pair": "Another text."}' if pair else '"A text to classify."'
+    plain = '"A text.", "Another text."' if pair else text
+    return _USE[data.modality].replace("MODEL", model).replace("TEXT", text).replace("PLAIN", plain)
 
 
 def _results(trainer, measured: list[Evaluations]) -> list[str]:
