@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from .benchmark import command as benchmark_command
+from .commands import push as push_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -89,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     algorithms.set_defaults(run=run_algorithms)
 
+    push_command.add_command(commands)
     benchmark_command.add_commands(commands)
     return parser
 
@@ -161,6 +163,19 @@ def _check_writable(folder: Path) -> None:
         raise PermissionError(f"cannot write to {folder}: no permission in {existing}; give another --output-dir")
 
 
+def _hub_trouble(error: Exception) -> str | None:
+    """One line, if the connection to the Hub failed: the clients raise errors of their HTTP library then, or wrap them."""
+    if "huggingface_hub" not in sys.modules:
+        return None
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HTTPError
+
+    cause = next((found for found in (error, error.__cause__) if isinstance(found, HTTPError)), None)
+    if cause is None:
+        return None
+    return f"the connection to {constants.ENDPOINT} failed ({' '.join(str(cause).split())}); try again"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; wrong input is one line on standard error and exit status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -182,6 +197,11 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("HF_SSL_TRACEBACK"):
             raise
         print(f"hf-ssl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if os.environ.get("HF_SSL_TRACEBACK") or not (trouble := _hub_trouble(error)):
+            raise
+        print(f"hf-ssl: error: {trouble}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hf-ssl: interrupted", file=sys.stderr)

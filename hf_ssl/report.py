@@ -9,14 +9,15 @@ from statistics import mean, stdev
 
 import numpy as np
 
+from . import __version__
 from .optimization import describe_learning_rate
 
-PACKAGES = ("hf-ssl", "torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide over a result."""
-    found = {"python": platform.python_version()}
+    found = {"hf-ssl": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = version(name)
@@ -34,8 +35,8 @@ def settings_of(algorithm) -> dict:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def describe_run(trainer) -> str:
-    """The block at the start of a training."""
+def run_facts(trainer) -> dict[str, str]:
+    """What a run is made of, in words: algorithm, sizes, batches, steps, learning rate, moving average, views."""
     args, data = trainer.args, trainer.data
     steps, processes = trainer.state.max_steps, args.world_size
     labeled = args.per_device_train_batch_size
@@ -72,8 +73,14 @@ def describe_run(trainer) -> str:
     described = trainer.views.describe()
     kinds = dict.fromkeys(["weak", *trainer.algorithm.views.values()])
     rows.update({f"{kind} view": described[kind] for kind in kinds if kind in described})
-    width = max(map(len, rows))
-    return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
+    return rows
+
+
+def describe_run(trainer) -> str:
+    """The block at the start of a training."""
+    facts = run_facts(trainer)
+    width = max(map(len, facts))
+    return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in facts.items())])
 
 
 def describe_algorithm(name: str, algorithm) -> str:

@@ -1,7 +1,6 @@
 """SSLTrainer: transformers' Trainer with a second stream of unlabeled batches and a semi-supervised loss."""
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,25 +12,27 @@ from transformers import TrainerCallback
 from . import optimization
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
 from .batches import EvaluationCollator, JointBatchSampler, SSLCollator, ViewDataset
-from .checkpointing import CheckpointingTrainer
 from .checks import Duplicates, check_run
 from .config import SSLConfig
 from .data import inspect_data
 from .distributed import average_gradients
 from .ema import ModelEma
 from .forward import ModelForward, find_head
+from .hub import CardFacts
 from .lengths import text_lengths
 from .log_sums import LogSums
 from .metrics import compute_metrics as default_metrics
 from .models import class_frequencies, class_names, load_classifier, load_processor
 from .prepare import prepare, prepare_evaluation, prepare_pool
+from .provenance import is_public_id, loaded_from
+from .pushing import PushingTrainer
 from .report import describe_run
 from .rows import BrokenFiles, is_transformed
 from .views import check_views, make_views
 from .watch import Watch
 
 
-class SSLTrainer(CheckpointingTrainer):
+class SSLTrainer(PushingTrainer):
     """Trains a classifier on few labeled and many unlabeled examples.
 
     It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step takes
@@ -123,8 +124,10 @@ class SSLTrainer(CheckpointingTrainer):
                 collator=data_collator,
             )
         self.views = views
+        self.card = CardFacts()
         if model is not None:
             model = load_classifier(model, self.data)
+            self.local_base = next((name for name in [loaded_from(model)] if name and not is_public_id(name)), None)
         super().__init__(
             model=model,
             args=args,
@@ -318,36 +321,6 @@ class SSLTrainer(CheckpointingTrainer):
     def describe(self) -> str:
         """The block that is printed when training starts: algorithm, sizes, batches, steps, views."""
         return describe_run(self)
-
-    def create_model_card(
-        self,
-        language: str | None = None,
-        license: str | None = None,
-        tags: str | list[str] | None = None,
-        model_name: str | None = None,
-        finetuned_from: str | None = None,
-        tasks: str | list[str] | None = None,
-        dataset_tags: str | list[str] | None = None,
-        dataset: str | list[str] | None = None,
-        dataset_args: str | list[str] | None = None,
-    ) -> None:
-        """Write the model card `README.md` into `args.output_dir`, from the run; arguments as in Trainer."""
-        if not self.is_world_process_zero():
-            return
-        from .hub import model_card
-
-        path = getattr(getattr(self.model, "config", None), "_name_or_path", None)
-        # A local path says nothing to others, and may name a user or a machine.
-        base = finetuned_from or (path if path and not os.path.exists(path) else None)
-        card = model_card(
-            self,
-            name=model_name or os.path.basename(os.path.abspath(self.args.output_dir)),
-            dataset=dataset if isinstance(dataset, str) or dataset is None else ", ".join(dataset),
-            license=license,
-            base_model=base,
-            tags=[tags] if isinstance(tags, str) else tags or [],
-        )
-        card.save(os.path.join(self.args.output_dir, "README.md"))
 
 
 class _StepCallback(TrainerCallback):

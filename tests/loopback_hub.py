@@ -1,8 +1,12 @@
-"""A Hub on 127.0.0.1, as much of it as publishing and loading a dataset repository needs.
+"""A Hub on 127.0.0.1, as much of it as publishing and loading a repository of a model or dataset needs.
 
 with LoopbackHub() as hub:
     run_client(hub.environment(folder))   # real clients in another process: they read HF_ENDPOINT when they are imported
     hub.repositories["someone/usb-x"].files
+    hub.fail("/commit/", times=3)            # the next three commits are answered 500
+    hub.fail("/upload/", times=1, die=True)  # the next upload is cut off, and the server answers nobody until `revive`
+
+A client does the same with `GET /control/fail?path=/commit/&times=3` and `GET /control/revive`.
 """
 
 import base64
@@ -10,6 +14,7 @@ import fnmatch
 import hashlib
 import json
 import re
+import socket
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,13 +22,15 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_loopback_0123456789"
+READ_TOKEN = "hf_loopback_read_only"
 
 
 @dataclass
 class Repository:
-    """What a repository holds; `commits` are (title, files) in order."""
+    """What a repository holds; `commits` are (title, files) in order, `kind` is "model" or "dataset"."""
 
     private: bool = False
+    kind: str = "dataset"
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=lambda: [("initial commit", {})])
 
@@ -39,6 +46,9 @@ class LoopbackHub:
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, str | None]] = []
+        self.failures: dict[str, dict] = {}
+        self.dead = False
+        self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -50,6 +60,30 @@ class LoopbackHub:
     def __exit__(self, *error) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def fail(self, path: str, times: int, die: bool = False, after: int = 0) -> None:
+        """Answer `times` requests whose path has `path` in it with 500, or break off and stay dead; the first `after` pass."""
+        self.failures[path] = {"times": times, "die": die, "after": after}
+
+    def revive(self) -> None:
+        """Answer again, and as before."""
+        self.failures.clear()
+        self.dead = False
+
+    def _failing(self, path: str) -> bool | None:
+        """Whether to answer 500 (False) or not at all (True); None: as usual."""
+        if self.dead:
+            return True
+        plan = next((plan for part, plan in self.failures.items() if plan["times"] and part in path), None)
+        if plan is None:
+            return None
+        with self._lock:
+            if plan["after"]:
+                plan["after"] -= 1
+                return None
+            plan["times"] -= 1
+            self.dead = plan["die"]
+        return self.dead
 
     def environment(self, home: Path, token: str | None = TOKEN) -> dict[str, str]:
         """Variables for a client process with a cache of its own."""
@@ -77,14 +111,30 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        if path == "/control/fail":
+            options = {key: int(value[0]) for key, value in query.items() if key != "path"}
+            self.hub.fail(query["path"][0], **options)
+            return self._json({})
+        if path == "/control/revive":
+            self.hub.revive()
+            return self._json({})
+        failing = self.hub._failing(path)
+        if failing:
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
         self.hub.requests.append((self.command, path, token))
-        if token not in (None, TOKEN):
+        if failing is not None:
+            return self._error(500, None, "Internal Error - We're working hard to fix this as soon as possible!")
+        if token not in (None, TOKEN, READ_TOKEN):
             return self._error(401, None, "Invalid credentials in Authorization header")
         for method, pattern, name in _ROUTES:
             found = re.fullmatch(pattern, path)
             if found and self.command in method:
                 if name in _WRITES and token is None:
                     return self._error(401, None, "Invalid username or password.")
+                if name in _WRITES - {"whoami"} and token == READ_TOKEN:
+                    return self._error(403, None, "Forbidden: this token may only read.")
+                self.token, self.kind = token, "dataset" if "/datasets/" in f"{path}/" else "model"
                 return getattr(self, name)(*found.groups(), body=body, query=query)
         return self._error(404, None, f"no such route: {self.command} {path}")
 
@@ -110,8 +160,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repository(self, name: str) -> Repository | None:
         found = self.hub.repositories.get(unquote(name))
-        if found is None:
+        if found is not None and found.private and self.token is None:
+            self._error(401, "RepoNotFound", "Repository not found")
+            return None
+        if found is None or found.kind != self.kind:
             self._error(404, "RepoNotFound", "Repository not found")
+            return None
         return found
 
     def whoami(self, body, query) -> None:
@@ -120,11 +174,12 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self, body, query) -> None:
         asked = json.loads(body)
         name = f"{asked.get('organization') or 'someone'}/{asked['name'].split('/')[-1]}"
-        url = f"{self.hub.url}/datasets/{name}"
+        kind = asked.get("type") or "model"
+        url = f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}"
         if name in self.hub.repositories:
-            return self._json({"error": "You already created this dataset repo", "url": url}, 409)
+            return self._json({"error": f"You already created this {kind} repo", "url": url}, 409)
         private = asked.get("visibility") == "private" or bool(asked.get("private"))
-        self.hub.repositories[name] = Repository(private=private)
+        self.hub.repositories[name] = Repository(private=private, kind=kind)
         return self._json({"url": url, "name": name})
 
     def validate(self, body, query) -> None:
@@ -133,7 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, name, revision, body, query) -> None:
         if repository := self._repository(name):
             siblings = [{"rfilename": path, **self._entry(path, data)} for path, data in sorted(repository.files.items())]
-            self._json({"id": name, "sha": repository.sha, "private": repository.private, "siblings": siblings, "tags": []})
+            licence = re.search(r"^license: (\S+)$", repository.files.get("README.md", b"").decode(), re.MULTILINE)
+            tags = [f"license:{licence[1]}"] if licence else []
+            self._json({"id": name, "sha": repository.sha, "private": repository.private, "siblings": siblings, "tags": tags})
 
     def _entry(self, path: str, data: bytes) -> dict:
         entry = {"size": len(data), "oid": hashlib.sha1(data).hexdigest()}
@@ -179,11 +236,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"branches": [main], "converts": [], "tags": [], "pullRequests": []})
 
     def preupload(self, name, revision, body, query) -> None:
-        if self._repository(name):
-            files = [
-                {"path": f["path"], "uploadMode": "lfs" if _is_lfs(f["path"]) else "regular", "shouldIgnore": False}
-                for f in json.loads(body)["files"]
-            ]
+        if repository := self._repository(name):
+            files = []
+            for asked in json.loads(body)["files"]:
+                path = asked["path"]
+                entry = {"path": path, "uploadMode": "lfs" if _is_lfs(path) else "regular", "shouldIgnore": False}
+                if path in repository.files:
+                    # By this the client sees what it need not send.
+                    entry["oid"] = _object_id(path, repository.files[path])
+                files.append(entry)
             self._json({"files": files})
 
     def lfs_batch(self, name, body, query) -> None:
@@ -221,7 +282,8 @@ class _Handler(BaseHTTPRequestHandler):
                 files = {path: data for path, data in files.items() if not path.startswith(value["path"].rstrip("/") + "/")}
         repository.files = files
         repository.commits.append((title, files))
-        self._json({"commitUrl": f"{self.hub.url}/datasets/{name}/commit/{repository.sha}", "commitOid": repository.sha})
+        prefix = "datasets/" if repository.kind == "dataset" else ""
+        self._json({"commitUrl": f"{self.hub.url}/{prefix}{name}/commit/{repository.sha}", "commitOid": repository.sha})
 
     def resolve(self, name, revision, path, body, query) -> None:
         repository = self._repository(name)
@@ -247,7 +309,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _is_lfs(path: str) -> bool:
-    return fnmatch.fnmatch(path, "*.parquet")
+    return any(fnmatch.fnmatch(path, pattern) for pattern in ("*.parquet", "*.safetensors", "*.pt", "*.png"))
+
+
+def _object_id(path: str, data: bytes) -> str:
+    """The name of a file's content: of an LFS file its SHA-256, of another one git's."""
+    return hashlib.sha256(data).hexdigest() if _is_lfs(path) else hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
 
 
 _NAME, _REVISION = r"([\w.-]+/[\w.-]+)", r"([^/]+)"
@@ -256,13 +323,13 @@ _ROUTES = [
     ("GET", r"/api/whoami-v2", "whoami"),
     ("POST", r"/api/repos/create", "create"),
     ("POST", r"/api/validate-yaml", "validate"),
-    ("GET", rf"/api/datasets/{_NAME}(?:/revision/{_REVISION})?", "info"),
-    ("GET", rf"/api/datasets/{_NAME}/tree/{_REVISION}(?:/(.+))?", "tree"),
-    ("POST", rf"/api/datasets/{_NAME}/paths-info/{_REVISION}", "paths_info"),
-    ("GET", rf"/api/datasets/{_NAME}/refs", "refs"),
-    ("POST", rf"/api/datasets/{_NAME}/preupload/{_REVISION}", "preupload"),
-    ("POST", rf"/api/datasets/{_NAME}/commit/{_REVISION}", "commit"),
-    ("POST", rf"/datasets/{_NAME}\.git/info/lfs/objects/batch", "lfs_batch"),
+    ("GET", rf"/api/(?:models|datasets)/{_NAME}(?:/revision/{_REVISION})?", "info"),
+    ("GET", rf"/api/(?:models|datasets)/{_NAME}/tree/{_REVISION}(?:/(.+))?", "tree"),
+    ("POST", rf"/api/(?:models|datasets)/{_NAME}/paths-info/{_REVISION}", "paths_info"),
+    ("GET", rf"/api/(?:models|datasets)/{_NAME}/refs", "refs"),
+    ("POST", rf"/api/(?:models|datasets)/{_NAME}/preupload/{_REVISION}", "preupload"),
+    ("POST", rf"/api/(?:models|datasets)/{_NAME}/commit/{_REVISION}", "commit"),
+    ("POST", rf"/(?:datasets/)?{_NAME}\.git/info/lfs/objects/batch", "lfs_batch"),
     ("PUT", r"/upload/([0-9a-f]{64})", "upload"),
-    (("GET", "HEAD"), rf"/datasets/{_NAME}/resolve/{_REVISION}/(.+)", "resolve"),
+    (("GET", "HEAD"), rf"/(?:datasets/)?{_NAME}/resolve/{_REVISION}/(.+)", "resolve"),
 ]

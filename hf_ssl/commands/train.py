@@ -16,13 +16,14 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from ..algorithms import resolve_algorithm
 from ..config import SSLConfig
-from ..hub import EXAMPLE_INPUTS, PIPELINES
+from ..hub import EXAMPLE_INPUTS, PIPELINES, CardFacts
 from ..models import load_classifier
 from ..report import draw_curves, result_of, results_table, write_results
 from ..trainer import SSLTrainer
 from . import quiet_datasets
 from .data import TrainData, is_hub_id, load_train_data
 from .pretrained import check_modality, classified_by, load_processor
+from .repeat import repeat_command
 
 # What the command sets otherwise than SSLConfig: something to see in ten places of any length of run.
 DEFAULTS = {
@@ -227,6 +228,7 @@ def run(arguments: list[str]) -> None:
     if data.test is None:
         settings["eval_strategy"] = "no"
     args = SSLConfig(**copy.deepcopy(settings))
+    command = repeat_command(own, settings, args.world_size)
     main = args.process_index == 0
     if main:
         prepare_output(folder, own.resume, own.overwrite)
@@ -241,20 +243,20 @@ def run(arguments: list[str]) -> None:
         if main:
             write_results(folder, runs, shown)
     checkpoint = settings["resume_from_checkpoint"] or (get_last_checkpoint(str(folder)) if own.resume else None)
-    trainer, row = _train(own, args, data, processor, checkpoint)
+    baseline = runs[0] if runs and runs[0]["test_accuracy"] is not None else None
+    facts = CardFacts(dataset=data.hub_id or own.task, command=command)
+    trainer, row = _train(own, args, data, processor, checkpoint, facts, baseline)
     histories[trainer.algorithm_name] = [trainer.state.log_history]
-    if runs and runs[0]["test_accuracy"] is not None:
-        trainer.baseline = runs[0]
     runs.append(row)
     trainer.save_model()
     trainer.save_state()
     if not main:
         return
     drawn = _draw(folder, histories, f"{data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled")
-    trainer.create_model_card(dataset=data.hub_id)
+    trainer.create_model_card()
     write_results(folder, runs, shown)
     if args.push_to_hub:
-        trainer.push_to_hub(dataset=data.hub_id)
+        trainer.push_to_hub()
     print("\n" + results_table(runs))
     if data.test is None:
         print("\nNothing was evaluated: give --test, or --test-fraction to put a part of the labeled examples aside.")
@@ -267,7 +269,15 @@ def run(arguments: list[str]) -> None:
     )
 
 
-def _train(own: TrainArguments, args: SSLConfig, data: TrainData, processor, checkpoint: str | None):
+def _train(
+    own: TrainArguments,
+    args: SSLConfig,
+    data: TrainData,
+    processor,
+    checkpoint: str | None = None,
+    facts: CardFacts | None = None,
+    baseline: dict | None = None,
+):
     # The head starts from the same random weights in the baseline and in the run it is compared with.
     set_seed(args.seed)
     model = load_classifier(own.model, data.summary)
@@ -281,6 +291,7 @@ def _train(own: TrainArguments, args: SSLConfig, data: TrainData, processor, che
         eval_dataset=data.test,
         processing_class=processor,
     )
+    trainer.card, trainer.baseline = facts or trainer.card, baseline
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     last = next((row["step"] for row in reversed(trainer.state.log_history) if "eval_accuracy" in row), None)
@@ -305,7 +316,7 @@ def _baseline(own, settings, data, processor, main: bool) -> tuple[dict, list[li
     args = SSLConfig(**copy.deepcopy({**settings, **changed}))
     if main:
         print("\nLabeled-only baseline first:", flush=True)
-    trainer, row = _train(own, args, data, processor, None)
+    trainer, row = _train(own, args, data, processor)
     trainer.save_state()
     return row, [trainer.state.log_history]
 
