@@ -1,6 +1,7 @@
 """SSLTrainer: transformers' Trainer with a second stream of unlabeled batches and a semi-supervised loss."""
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
