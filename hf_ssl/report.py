@@ -179,7 +179,7 @@ def draw_curves(path: Path, histories: dict[str, list[list[dict]]], title: str) 
     figure, axes = plt.subplots(1, len(panels), figsize=(13, 4.2), layout="constrained")
     colors = dict(zip(histories, ("#777777", "#0b6fb8", "#d1495b", "#3a7d44", "#8f4fa8"), strict=False))
     for axis, (key, label) in zip(axes, panels, strict=True):
-        shown = 0
+        shown: list[float] = []
         for name, seeds in histories.items():
             curves = [{row["step"]: row[key] for row in history if key in row} for history in seeds]
             steps = sorted(set.union(*map(set, curves))) if curves else []
@@ -189,10 +189,11 @@ def draw_curves(path: Path, histories: dict[str, list[list[dict]]], title: str) 
             means = [mean(v) for v in values]
             axis.plot(steps, means, label=f"{name}: {means[-1]:.1f} %", color=colors.get(name), linewidth=2)
             axis.fill_between(steps, [min(v) for v in values], [max(v) for v in values], color=colors.get(name), alpha=0.15)
-            shown += 1
+            shown += [value for step in values for value in step]
         axis.set_title(label, fontsize=11)
         axis.set_xlabel("training step")
-        axis.set_ylim(0, 102)
+        # From 0 where curves begin low, else from where their differences can be seen; room for the legend below them.
+        axis.set_ylim(max(10 * ((min(shown, default=0.0) - 15) // 10), 0), 102)
         axis.grid(alpha=0.25)
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
         if shown:
