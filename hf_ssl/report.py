@@ -195,6 +195,7 @@ def draw_curves(path: Path, histories: dict[str, list[list[dict]]], title: str) 
         # From 0 where curves begin low, else from where their differences can be seen; room for the legend below them.
         axis.set_ylim(max(10 * ((min(shown, default=0.0) - 15) // 10), 0), 102)
         axis.grid(alpha=0.25)
+        axis.yaxis.get_major_locator().set_params(integer=True, steps=[1, 2, 5, 10])
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
         if shown:
             axis.legend(loc="lower right", frameon=False)
