@@ -72,6 +72,20 @@ classifier = AutoModelForAudioClassification.from_pretrained(model)
 print(classifier.config.id2label[classifier(**inputs).logits.argmax().item()])
 ```""",
 }
+# A pipeline would give an adapter the base model's own configuration, which knows nothing of these classes.
+_ADAPTER_USE = """```python
+from transformers import AutoConfig, AutoModelForKINDClassification, pipeline
+
+model = "MODEL"
+config = AutoConfig.from_pretrained(model, subfolder="base")
+classifier = AutoModelForKINDClassification.from_pretrained(model, config=config)
+pipeline("TASK", classifier, PROCESSOR=model)(GIVEN)
+```"""
+_ADAPTERS = {
+    "image": ("Image", "image_processor", '"photo.jpg"'),
+    "text": ("Sequence", "tokenizer", ""),
+    "audio": ("Audio", "feature_extractor", '"recording.wav"'),
+}
 # How metrics are called in a model-index; the averages of this package are over classes.
 _METRICS = {
     "accuracy": "Accuracy",
@@ -240,7 +254,7 @@ def _body(trainer, facts: CardFacts, name: str, dataset: str | None, base: str |
         f"It tells {len(data.label_names)} classes apart: {', '.join(data.label_names[:20])}"
         + (f" and {len(data.label_names) - 20} more." if len(data.label_names) > 20 else "."),
         "## Use",
-        _use(data, trainer.public_name),
+        _use(data, trainer.public_name, adapter),
     ]
     if measured:
         parts += ["## Results", *_results(trainer, measured)]
@@ -267,11 +281,18 @@ def _linked(dataset: str) -> str:
     return f"[{dataset}](https://huggingface.co/datasets/{dataset})" if _is_dataset_id(dataset) else dataset
 
 
-def _use(data, model: str) -> str:
+def _use(data, model: str, adapter: bool) -> str:
     pair = len(data.input_columns) == 2
     text = '{"text": "A text.", "text_pair": "Another text."}' if pair else '"A text to classify."'
     plain = '"A text.", "Another text."' if pair else text
-    return _USE[data.modality].replace("MODEL", model).replace("TEXT", text).replace("PLAIN", plain)
+    code = _ADAPTER_USE if adapter else _USE[data.modality]
+    for name, value in {"TEXT": text, "PLAIN": plain, "MODEL": model}.items():
+        code = code.replace(name, value)
+    if adapter:
+        kind, processor, given = _ADAPTERS[data.modality]
+        code = code.replace("KIND", kind).replace("PROCESSOR", processor).replace("TASK", PIPELINES[data.modality])
+        code = code.replace("GIVEN", given or text)
+    return code
 
 
 def _results(trainer, measured: list[Evaluations]) -> list[str]:

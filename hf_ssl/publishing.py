@@ -14,6 +14,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFound
 from .hub import with_repository
 
 CARD = "README.md"
+# Of an adapter: the base model's configuration with these classes. Beside the adapter it would be taken for a whole model's.
+BASE_CONFIG = "base/config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors", "adapter_model.safetensors")
 # Everything that using a model takes, and what a person reads of it. Not published: states of optimizers and of the training,
 # logs (their names tell the machine), checkpoints, and whatever else lies in the folder.
@@ -50,7 +52,9 @@ _PATHS = ("_name_or_path", "name_or_path", "base_model_name_or_path", "best_mode
 def published_files(folder: str | Path) -> dict[str, Path]:
     """The files of a folder that are published: name -> path, by `PUBLISHED`."""
     files = sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.endswith(".tmp"))
-    return {path.name: path for path in files if is_published(path.name)}
+    found = {path.name: path for path in files if is_published(path.name)}
+    base = Path(folder, BASE_CONFIG)
+    return {**found, BASE_CONFIG: base} if "adapter_config.json" in found and base.is_file() else found
 
 
 def is_published(name: str) -> bool:

@@ -1,5 +1,6 @@
 """The part of SSLTrainer that people see on the Hub: a card with every model, and pushes that are whole or not there."""
 
+import copy
 import os
 import shutil
 from functools import cached_property
@@ -92,8 +93,17 @@ class PushingTrainer(CheckpointingTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
-        if self.is_world_process_zero():
-            self._write_card(output_dir or self.args.output_dir)
+        if not self.is_world_process_zero():
+            return
+        folder = output_dir or self.args.output_dir
+        model = self.accelerator.unwrap_model(self.model)
+        if hasattr(model, "peft_config"):
+            # PEFT saves no configuration of the whole model, so that the classes and their names would be lost.
+            base = model.get_base_model()
+            config = copy.deepcopy(base.config)
+            config.architectures = [type(base).__name__]
+            config.save_pretrained(Path(folder, publishing.BASE_CONFIG).parent)
+        self._write_card(folder)
 
     # ---- Pushing ----
 
@@ -148,12 +158,15 @@ class PushingTrainer(CheckpointingTrainer):
         self._finish_current_push()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         for name, path in publishing.published_files(checkpoint_folder).items():
-            shutil.copyfile(path, Path(self.args.output_dir, name))
+            copied = Path(self.args.output_dir, name)
+            copied.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copied)
         files = publishing.published_files(self.args.output_dir)
         if with_state:
             folder = Path(checkpoint_folder)
             name = "last-checkpoint" if strategy == HubStrategy.CHECKPOINT else folder.name
-            files |= {f"{name}/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
+            found = sorted(path for path in folder.rglob("*") if path.is_file())
+            files |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in found}
         message = f"Training in progress, step {self.state.global_step}"
         token, revision = self.args.hub_token, self.args.hub_revision
         try:

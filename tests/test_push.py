@@ -15,7 +15,11 @@ from hub_client import run_client
 from loopback_hub import TOKEN, LoopbackHub
 
 MODEL_FILES = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "ssl_config.json"}
-ADAPTER_FILES = MODEL_FILES - {"config.json", "model.safetensors"} | {"adapter_config.json", "adapter_model.safetensors"}
+ADAPTER_FILES = MODEL_FILES - {"config.json", "model.safetensors"} | {
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "base/config.json",
+}
 STATE = {"optimizer.pt", "scheduler.pt", "trainer_state.json", "ssl_student.safetensors", "ssl_algorithm.safetensors"}
 
 
@@ -80,7 +84,10 @@ private = make("private", hub_private_repo=True, hub_strategy="end", save_strate
 private.train()
 private.push_to_hub(commit_message="Kept to ourselves", license="mit", dataset="brightness")
 
-base = AutoModelForImageClassification.from_pretrained("someone/end")
+backbone = new_model("image").vit
+backbone.config.num_labels = 2
+backbone.push_to_hub("someone/backbone")
+base = AutoModelForImageClassification.from_pretrained("someone/backbone", num_labels=3)
 adapter = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["classifier"]))
 trainer = make("adapter", adapter, save_strategy="no")
 trainer.train()
@@ -95,13 +102,22 @@ told["timm"] = scores(trainer.model, "timm")
 tell(told)
 """.replace('"TOKEN"', f'"{TOKEN}"')
 
-LOAD = """
+LOAD = r"""
+from huggingface_hub import ModelCard
 from transformers import pipeline
 from tiny_tasks import task
 inputs = [row["image"] for row in task("image")["eval_dataset"]]
 told = {}
 for name in ("end", "adapter", "timm", "every_save"):
-    classify = pipeline("image-classification", f"someone/{name}", top_k=None)
+    if name == "adapter":
+        # As the card says: its base model is no classifier.
+        card = ModelCard.load("someone/adapter").content.split("```python")[1].split("```")[0].strip().splitlines()
+        code = {}
+        exec("\n".join(card[:-1]), code)
+        classify = pipeline("image-classification", code["classifier"], image_processor="someone/adapter", top_k=None)
+        assert card[-1] == 'pipeline("image-classification", classifier, image_processor=model)("photo.jpg")'
+    else:
+        classify = pipeline("image-classification", f"someone/{name}", top_k=None)
     told[name] = [{found["label"]: round(found["score"], 4) for found in row} for row in classify(inputs)]
 try:
     pipeline("image-classification", "someone/private")
@@ -115,6 +131,7 @@ tell(told)
 def test_pushed_models_load_by_their_ids(hub, tmp_path):
     trained = run_client(hub, tmp_path / "home", TRAIN, tmp_path)
     repositories = {name.removeprefix("someone/"): repository for name, repository in hub.repositories.items()}
+    del repositories["backbone"]
 
     def below(name, folder):
         return {path for path in repositories[name].files if path.startswith(folder)}
@@ -147,7 +164,7 @@ def test_pushed_models_load_by_their_ids(hub, tmp_path):
     assert repositories["private"].commits[-1][0] == "Kept to ourselves"
     card = check_card(repositories["private"].files["README.md"])
     assert card.data.license == "mit" and card.data.eval_results[0].dataset_name == "brightness"
-    assert check_card(repositories["adapter"].files["README.md"]).data.base_model == "someone/end"
+    assert check_card(repositories["adapter"].files["README.md"]).data.base_model == "someone/backbone"
 
     loaded = run_client(hub, tmp_path / "fresh", LOAD, token="")
     assert "someone/private" in loaded.pop("private")
