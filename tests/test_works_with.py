@@ -235,7 +235,8 @@ def test_only_texts_are_grouped_by_length(tmp_path):
 
 
 def lora_model():
-    peft = pytest.importorskip("peft")
+    import peft
+
     config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj", "query", "value"], modules_to_save=["classifier"])
     return peft.get_peft_model(make_vit(), config)
 
@@ -306,7 +307,6 @@ def test_weights_that_do_not_exist_are_refused(role, weights, message, tmp_path)
 
 
 def test_tensorboard_shows_the_terms_of_the_loss(tmp_path, monkeypatch):
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "events"))
