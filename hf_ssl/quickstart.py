@@ -186,6 +186,9 @@ def run(algorithm: str, labels_per_class: int, seeds: list[int], output_dir: str
     draw_curves(folder / "curves.png", histories, title)
     draw_curves(model_folder / "curves.png", {name: curves[:1] for name, curves in histories.items()}, title)
     kept.baseline = next(row for row in runs if row["algorithm"] == "supervised" and row["seed"] == seeds[0])
+    kept.card.command = (
+        f"hf-ssl quickstart --algorithm {algorithm} --labels-per-class {labels_per_class} --seeds {' '.join(map(str, seeds))}"
+    )
     kept.save_model(str(model_folder))
     kept.create_model_card(model_name=f"digits-{algorithm}", dataset="Optical Recognition of Handwritten Digits (scikit-learn)")
     settings = {**SETTINGS, "labels_per_class": labels_per_class, "seeds": seeds, "image_size": IMAGE_SIZE}

@@ -80,6 +80,12 @@ for strategy in ("end", "every_save", "checkpoint", "all_checkpoints"):
         told["again"] = trainer.push_to_hub().oid
     trainer._finish_current_push()
 
+# The first push fails, in its thread: training goes on, and the next one brings all.
+fail("/preupload/", 6)
+trainer = make("flaky", push_to_hub=True, hub_strategy="checkpoint")
+trainer.train()
+trainer._finish_current_push()
+
 private = make("private", hub_private_repo=True, hub_strategy="end", save_strategy="no")
 private.train()
 private.push_to_hub(commit_message="Kept to ourselves", license="mit", dataset="brightness")
@@ -142,6 +148,7 @@ def test_pushed_models_load_by_their_ids(hub, tmp_path):
         "checkpoint": MODEL_FILES | below("checkpoint", "last-checkpoint/"),
         "all_checkpoints": MODEL_FILES
         | {path for path in repositories["all_checkpoints"].files if path.startswith("checkpoint-")},
+        "flaky": MODEL_FILES | below("flaky", "last-checkpoint/"),
         "private": MODEL_FILES,
         "adapter": ADAPTER_FILES,
         "timm": MODEL_FILES,
@@ -161,6 +168,7 @@ def test_pushed_models_load_by_their_ids(hub, tmp_path):
     assert titles[0] == "initial commit" and titles[1] == "Training in progress, step 2"
     assert "2 of them so far" in repositories["every_save"].commits[1][1]["README.md"].decode()
     assert len(repositories["end"].commits) == 2 and trained["again"] == repositories["end"].sha
+    assert [title for title, _ in repositories["flaky"].commits[1:]] == ["Training in progress, step 4"]
     assert repositories["private"].commits[-1][0] == "Kept to ourselves"
     card = check_card(repositories["private"].files["README.md"])
     assert card.data.license == "mit" and card.data.eval_results[0].dataset_name == "brightness"
