@@ -132,6 +132,24 @@ def test_a_checkpoint_holds_no_pickle_of_ours_and_no_path(tmp_path):
     assert str(tmp_path) not in text and "hf_secret" not in text and "output_dir" not in text
 
 
+def test_the_best_model_is_the_average_that_was_evaluated(tmp_path):
+    trainer = make_trainer(
+        tmp_path,
+        learning_rate=0.5,
+        ema_decay=0.5,
+        eval_strategy="steps",
+        eval_steps=1,
+        save_steps=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="loss",
+    )
+    trainer.train()
+    seen = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
+    assert min(seen) < seen[-1]
+    for weights in (None, "ema", "student"):
+        assert trainer.evaluate(weights=weights)["eval_loss"] == pytest.approx(min(seen), rel=1e-5)
+
+
 # ---- Killed runs ----
 
 
