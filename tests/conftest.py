@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# Also for the processes that tests start: sums of several threads need not be the same bit for bit, and tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import datasets
 import numpy as np
