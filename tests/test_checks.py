@@ -112,7 +112,16 @@ def test_digests_tell_contents_apart(first, second):
     assert len(digest(first)) == len(digest(second)) == 16
 
 
-@pytest.mark.parametrize("value", [None, {"bytes": None, "path": "/nowhere/a.png"}, {}, object(), ["a", None]], ids=str)
+UNREADABLE = {
+    "nothing": None,
+    "a missing file": {"bytes": None, "path": "/nowhere/a.png"},
+    "an empty cell": {},
+    "an object": object(),
+    "no numbers": ["a", None],
+}
+
+
+@pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_cannot_be_read_is_counted_and_is_not_the_same_as_anything(value):
     assert digest(value) is None
 
