@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from .packing import PackedBatch
 from .views import BrokenExampleError
 from .views.seeds import global_seeds
 
@@ -264,7 +265,8 @@ class SSLCollator:
     """Stacks the items of `ViewDataset` into nested dicts of tensors; `to_batch` makes the `SSLBatch` of them.
 
     Args:
-        views: its `collate(list)` stacks the views of one name into model keywords.
+        views: its `collate(list)` stacks the views of one name into model keywords; where it has `stack(list)` and
+            `finish(view)`, the first does so here, and the second in `to_batch`.
 
     Raises:
         ValueError: if the views of one batch are images of different sizes.
@@ -295,28 +297,34 @@ class SSLCollator:
         if broken:
             batch["broken_index"] = torch.tensor(broken)
         self._check_sizes({**batch["labeled"], **batch["unlabeled"]})
-        return batch
+        return PackedBatch(batch)
 
     @staticmethod
     def _check_sizes(views: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         # Sequences are padded to one length; images of two sizes would fail deep inside the model.
-        sizes = {name: tuple(view["pixel_values"].shape[1:]) for name, view in views.items() if "pixel_values" in view}
+        images = {name: view.get("pixel_bytes", view.get("pixel_values")) for name, view in views.items()}
+        sizes = {name: tuple(pixels.shape[1:]) for name, pixels in images.items() if pixels is not None}
         if len(set(sizes.values())) > 1:
             shown = ", ".join(f"{name} {' x '.join(map(str, size))}" for name, size in sizes.items())
             raise ValueError(f"the views of one batch are images of different sizes: {shown}; make them equal (image_size)")
 
     def _stack(self, items, name):
         values = [item[name] for item in items]
-        return self.views.collate([value[0] for value in values] if name == "rotated" else values)
+        stack = getattr(self.views, "stack", self.views.collate)
+        return stack([value[0] for value in values] if name == "rotated" else values)
 
-    @staticmethod
-    def to_batch(inputs: Mapping[str, Any]) -> SSLBatch:
-        """The algorithm's batch. Hidden labels are left out here, so that no algorithm can train on them."""
-        labeled = dict(inputs["labeled"])
+    def to_batch(self, inputs: Mapping[str, Any]) -> SSLBatch:
+        """The algorithm's batch. Hidden labels are left out here, so that no algorithm can train on them.
+
+        Args:
+            inputs: what a call has returned, on the device by now: there the views are finished.
+        """
+        finish = getattr(self.views, "finish", dict)
+        labeled = {name: finish(view) for name, view in inputs["labeled"].items()}
         return SSLBatch(
             labeled=labeled.pop("labeled"),
             labels=inputs["labels"],
-            unlabeled=inputs["unlabeled"],
+            unlabeled={name: finish(view) for name, view in inputs["unlabeled"].items()},
             labeled_index=inputs["labeled_index"],
             unlabeled_index=inputs["unlabeled_index"],
             labeled_strong=labeled.pop("labeled_strong", None),
@@ -341,4 +349,4 @@ class EvaluationCollator:
             raise BrokenExampleError(f"in the evaluation dataset: {error}") from error
         if rows[0].get(self.label_column) is not None:
             batch["labels"] = torch.tensor([int(row[self.label_column]) for row in rows])
-        return batch
+        return PackedBatch(batch)

@@ -125,6 +125,7 @@ class SSLTrainer(PushingTrainer):
                 collator=data_collator,
             )
         self.views = views
+        self._collator = SSLCollator(views)
         self.card = CardFacts()
         if model is not None:
             model = load_classifier(model, self.data)
@@ -215,7 +216,7 @@ class SSLTrainer(PushingTrainer):
         loader = DataLoader(
             dataset,
             batch_sampler=self.batch_sampler,
-            collate_fn=SSLCollator(self.views),
+            collate_fn=self._collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             # An epoch over a small pool is a few steps, too short to start processes for each.
@@ -275,7 +276,7 @@ class SSLTrainer(PushingTrainer):
             self._forward = ModelForward(model, teacher, batch_norm_views=self.args.batch_norm_views)
             if self._forward.teacher_model is not None:
                 self._forward.teacher_model.train()
-        output: AlgorithmOutput = self.algorithm(self._forward, SSLCollator.to_batch(inputs), self.progress)
+        output: AlgorithmOutput = self.algorithm(self._forward, self._collator.to_batch(inputs), self.progress)
         self.watch.see(output.loss, output.terms)
         self._sums.add(output, inputs.get("hidden_labels"))
         if self.args.on_broken_file == "skip":

@@ -108,9 +108,10 @@ def test_a_pool_without_views_is_never_read():
 def test_hidden_labels_do_not_reach_the_algorithm():
     dataset = view_dataset({"weak": "weak", "labeled_strong": "strong", "rotated": "rotated"})
     keys = [ExampleKey(True, 0, 0, 0), ExampleKey(False, 1, 0, 0), ExampleKey(False, 3, 0, 0)]
-    inputs = SSLCollator(RecordingViews())([dataset[key] for key in keys])
+    collator = SSLCollator(RecordingViews())
+    inputs = collator([dataset[key] for key in keys])
     assert inputs["hidden_labels"].tolist() == [1, 1]
-    batch = SSLCollator.to_batch(inputs)
+    batch = collator.to_batch(inputs)
     assert batch.labels.tolist() == [0]
     assert batch.unlabeled_index.tolist() == [1, 3]
     assert set(batch.unlabeled) == {"weak", "rotated"}

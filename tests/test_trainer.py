@@ -73,7 +73,7 @@ def test_workers_do_not_change_the_views(make_trainer, workers):
     trainer = make_trainer(dataloader_num_workers=workers, max_steps=2)
     batch = next(iter(trainer.get_train_dataloader()))
     expected = next(iter(make_trainer().get_train_dataloader()))
-    assert torch.equal(batch["unlabeled"]["strong"]["pixel_values"], expected["unlabeled"]["strong"]["pixel_values"])
+    assert torch.equal(batch["unlabeled"]["strong"]["pixel_bytes"], expected["unlabeled"]["strong"]["pixel_bytes"])
 
 
 def test_accumulated_batches_give_the_gradient_of_the_large_batch(make_trainer):
@@ -88,8 +88,8 @@ def test_accumulated_batches_give_the_gradient_of_the_large_batch(make_trainer):
             optim="sgd",
             max_grad_norm=0.0,
         )
-        cast = trainer.views.collate
-        trainer.views.collate = lambda items, cast=cast: {k: v.double() for k, v in cast(items).items()}
+        cast = trainer.views.finish
+        trainer.views.finish = lambda view, cast=cast: {k: v.double() for k, v in cast(view).items()}
         trainer.train()
         finals.append(weights(trainer.model))
     for other in finals[1:]:

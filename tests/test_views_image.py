@@ -225,3 +225,20 @@ def test_a_shift_mirrors_at_the_border(shift):
     rows = np.arange(12) + shift
     expected = 11 - np.abs(11 - np.abs(rows))
     assert shifted(np.arange(12), shift).tolist() == expected.tolist()
+
+
+def test_bytes_that_are_normalised_later_give_the_same_pixels(image_processor):
+    maker = views(image_processor)
+    items = [torch.randint(256, (3, 4, 4), dtype=torch.uint8) for _ in range(2)]
+    stacked = maker.stack(items)
+    assert list(stacked) == ["pixel_bytes"] and stacked["pixel_bytes"].dtype == torch.uint8
+    finished = maker.finish(stacked)["pixel_values"]
+    assert torch.equal(finished, maker.collate(items)["pixel_values"])
+    # (p / 255 - 0.5) / 0.5
+    assert torch.allclose(finished, torch.stack(items).double().div(127.5).sub(1).float(), atol=1e-6)
+
+
+def test_pixels_that_are_normalised_already_stay_as_they_are(image_processor):
+    maker = views(image_processor)
+    items = [torch.rand(3, 4, 4) for _ in range(2)]
+    assert torch.equal(maker.finish(maker.stack(items))["pixel_values"], torch.stack(items))

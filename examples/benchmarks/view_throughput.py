@@ -59,8 +59,8 @@ def clips(seconds: float, rate: int):
     return rows, AudioViews(Wav2Vec2FeatureExtractor(), max_length_seconds=seconds)
 
 
-def texts(words: int):
-    """Rows of random words, and their views with a tokenizer of whole words."""
+def texts(lengths: list[int]):
+    """Rows of so many random words each, and their views with a tokenizer of whole words."""
     rng = np.random.default_rng(0)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *("".join(rng.choice(list("etaoin"), 7)) for _ in range(5000))]
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
@@ -68,7 +68,7 @@ def texts(words: int):
     backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=512, **names)
-    rows = [{"text": " ".join(rng.choice(vocabulary[5:], words)), "label": 0} for _ in range(32)]
+    rows = [{"text": " ".join(rng.choice(vocabulary[5:], words)), "label": 0} for words in lengths]
     return rows, TextViews(tokenizer, augmentation_columns=())
 
 
@@ -78,8 +78,8 @@ TASKS = {
     "image 224 px (JPEG 500 x 375)": lambda: images(224, 500, 375, "JPEG"),
     "clip 1 s (16 kHz)": lambda: clips(1.0, 16_000),
     "clip 5 s (44.1 kHz)": lambda: clips(5.0, 44_100),
-    "text of 40 words": lambda: texts(40),
-    "text of 230 words": lambda: texts(230),
+    "text of 40 words": lambda: texts([40] * 32),
+    "text of 230 words": lambda: texts([230] * 32),
 }
 
 

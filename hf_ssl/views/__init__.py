@@ -7,6 +7,8 @@ A view maker is a picklable object with
   random draw comes from the NumPy generator `rng`, which belongs to this example, this draw and this view;
 - `views.evaluation(row)`: the view that predictions are made of, as the model's own processor makes it;
 - `views.collate(items)`: a list of views -> model keywords, each a tensor whose first axis is the example;
+- optionally `views.stack(items)` and `views.finish(view)`, the two halves of `collate`: what a worker does, and what the
+  training process does on its device;
 - `views.describe()`: kind -> one sentence for people.
 
 Those of the three modalities also have `example(row)`, the row with its file decoded, and `accept(value)`, which makes an

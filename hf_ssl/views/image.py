@@ -8,6 +8,7 @@ import io
 import math
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -259,12 +260,21 @@ class ImageViews:
         """
         if isinstance(items[0], Image.Image):
             return {"pixel_values": self.processor(list(items), return_tensors="pt")["pixel_values"]}
+        return self.finish(self.stack(items))
+
+    def stack(self, items: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The first half of `collate`: {"pixel_bytes": uint8 [N, 3, H, W]}, or "pixel_values" of items that are no bytes."""
         pixels = torch.stack(items)
-        if pixels.dtype == torch.uint8:
-            mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
-            # In place: a batch of large images takes several times as long where each operation needs new memory.
-            pixels = pixels.float().div_(255).sub_(mean).div_(std)
-        return {"pixel_values": pixels}
+        return {"pixel_bytes" if pixels.dtype == torch.uint8 else "pixel_values": pixels}
+
+    def finish(self, view: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The second half, on whichever device the bytes are by then: a quarter of the numbers' size had to go there."""
+        if "pixel_bytes" not in view:
+            return view
+        pixels = view["pixel_bytes"]
+        mean, std = _channels(tuple(self.mean), pixels.device), _channels(tuple(self.std), pixels.device)
+        # In place: a batch of large images takes several times as long where each operation needs new memory.
+        return {"pixel_values": pixels.float().div_(255).sub_(mean).div_(std)}
 
     def describe(self) -> dict[str, str]:
         flips = [name for name, on in (("left-right", self.horizontal_flip), ("top-bottom", self.vertical_flip)) if on]
@@ -287,6 +297,12 @@ def shifted(pixels: np.ndarray, shift: int) -> np.ndarray:
         result[-shift:] = pixels[:shift]
         result[:-shift] = pixels[1 : 1 - shift][::-1]
     return result
+
+
+@lru_cache(maxsize=16)
+def _channels(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    # Kept: a GPU would wait for the copy in every step.
+    return torch.tensor(values, device=device).view(-1, 1, 1)
 
 
 def _to_tensor(pixels: np.ndarray) -> torch.Tensor:

@@ -88,6 +88,15 @@ class OwnViews:
             return stack_inputs(items, self.processor)
         return self.base.collate(items)
 
+    def stack(self, items: list) -> dict[str, torch.Tensor]:
+        """The worker's half of `collate`, where the base divides it."""
+        own = isinstance(items[0], ModelInputs)
+        return self.collate(items) if own or not hasattr(self.base, "stack") else self.base.stack(items)
+
+    def finish(self, view: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The other half."""
+        return self.base.finish(view) if hasattr(self.base, "finish") else view
+
     def describe(self) -> dict[str, str]:
         """View kind -> one sentence on what it does."""
         return {**self.base.describe(), **{kind: f"made by {_name(function)}" for kind, function in self.own.items()}}
