@@ -60,6 +60,7 @@ PARTS = {
     "EMA": "#8f4fa8",
     "rest": "#d1495b",
 }
+COLUMNS = {"image": datasets.Image(), "text": datasets.Value("string"), "audio": datasets.Audio(sampling_rate=16_000)}
 
 
 def vit_tiny():
@@ -153,9 +154,11 @@ class Bare:
 
 def joined(first, second):
     """Two views as one, the shorter sequences padded with zeros."""
-    length = max(first[name].shape[-1] for name in first), max(second[name].shape[-1] for name in second)
-    pads = [max(length) - own for own in length]
-    return {name: torch.cat([F.pad(view[name], (0, pad)) for view, pad in zip((first, second), pads)]) for name in first}
+    together = {}
+    for name in first:
+        length = max(first[name].shape[-1], second[name].shape[-1])
+        together[name] = torch.cat([F.pad(view[name], (0, length - view[name].shape[-1])) for view in (first, second)])
+    return together
 
 
 class TakeTurns(TrainerCallback):
@@ -172,7 +175,7 @@ class TakeTurns(TrainerCallback):
 
     def note(self, who: str) -> None:
         now = self.read()
-        self.times[who].append([after - before for after, before in zip(now, self.before)])
+        self.times[who].append([after - before for after, before in zip(now, self.before, strict=True)])
         if self.clock.parts is not None:
             self.parts[who].append(dict(self.clock.parts))
             self.clock.parts.clear()
@@ -214,7 +217,6 @@ def measure(name: str, args: argparse.Namespace, folder: str) -> dict:
     """The two contenders on one task."""
     modality, new_model, new_data = TASKS[name]
     rows, views = new_data()
-    column = modality if modality != "image" else "image"
     torch.manual_seed(0)
     model = new_model()
     steps = args.block * (args.rounds + 1)
@@ -270,13 +272,9 @@ def measure(name: str, args: argparse.Namespace, folder: str) -> dict:
 
 def dataset(rows, modality: str, count: int) -> datasets.Dataset:
     """The rows again and again, with labels."""
-    column = {"image": "image", "text": "text", "audio": "audio"}[modality]
-    many = [rows[i % len(rows)][column] for i in range(count)]
-    kind = {"image": datasets.Image(), "text": datasets.Value("string"), "audio": datasets.Audio(sampling_rate=16_000)}[
-        modality
-    ]
-    made = datasets.Dataset.from_dict({column: many, "label": [i % CLASSES for i in range(count)]})
-    return made.cast_column(column, kind).cast_column("label", datasets.ClassLabel(num_classes=CLASSES))
+    many = [rows[i % len(rows)][modality] for i in range(count)]
+    made = datasets.Dataset.from_dict({modality: many, "label": [i % CLASSES for i in range(count)]})
+    return made.cast_column(modality, COLUMNS[modality]).cast_column("label", datasets.ClassLabel(num_classes=CLASSES))
 
 
 def draw(path: Path, results: list[dict], title: str) -> None:
@@ -287,7 +285,7 @@ def draw(path: Path, results: list[dict], title: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(results), figsize=(4.6 * len(results), 3.9), layout="constrained", squeeze=False)
-    for axis, result in zip(axes[0], results):
+    for axis, result in zip(axes[0], results, strict=True):
         for place, who in enumerate(("bare", "SSLTrainer")):
             start = 0.0
             for name, color in PARTS.items():
@@ -318,9 +316,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make views for the trainer")
     parser.add_argument("--threads", type=int, default=max((os.cpu_count() or 2) - 1, 1), help="of torch")
     parser.add_argument("--ema", action="store_true", help="let the trainer keep an average of the weights")
-    parser.add_argument(
-        "--bf16", action="store_true", default=torch.cuda.is_available(), help="autocast to bfloat16 (default on a GPU)"
-    )
+    gpu = torch.cuda.is_available()
+    parser.add_argument("--bf16", action="store_true", default=gpu, help="autocast to bfloat16 (default on a GPU)")
     parser.add_argument("--output", type=Path, help="write OUTPUT.json and OUTPUT.png")
     args = parser.parse_args()
     if args.block <= UNCOUNTED:
@@ -328,7 +325,6 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
-    gpu = torch.cuda.is_available()
     machine = {
         "device": torch.cuda.get_device_name() if gpu else "CPU",
         "cores": os.cpu_count(),
@@ -353,7 +349,8 @@ def main() -> None:
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.with_suffix(".json").write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
-        title = f"A FixMatch step: {machine['device']}, {machine['threads']} thread{'s' * (args.threads > 1)}, {machine['precision']}"
+        threads = f"{args.threads} thread{'s' if args.threads > 1 else ''}"
+        title = f"A FixMatch step: {machine['device']}, {threads}, {machine['precision']}"
         draw(args.output.with_suffix(".png"), results, title)
 
 
