@@ -5,7 +5,8 @@ stratified quarter is the test set; of the rest a few a class keep their labels,
 baseline and the algorithm share the initial weights, steps, batches of labeled views, learning rate and weight average; the
 last weights are tested. The settings below were compared on held-out quarters of the pool, with labels drawn from seeds 10 to
 13; there the error of the baseline was 11.2 %, that of FixMatch 8.9 % with 3 unlabeled images for a labeled one, 6.8 % with 7,
-and 6.2 % with 7 and a threshold of 0.9 instead of 0.95.
+and 6.2 % with 7 and a threshold of 0.9 instead of 0.95. With 5 and 0.9, which takes a quarter less time, it was 5.1 %, and that
+of the baseline, whose labeled batches depend on how long an epoch is, 9.7 %.
 """
 
 import os
@@ -27,7 +28,7 @@ IMAGE_SIZE = 32
 SETTINGS = {
     "max_steps": 600,
     "per_device_train_batch_size": 8,
-    "unlabeled_batch_ratio": 7,
+    "unlabeled_batch_ratio": 5,
     "learning_rate": 5e-3,
     "weight_decay": 5e-4,
     "lr_scheduler_type": "cosine",

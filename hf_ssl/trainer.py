@@ -294,7 +294,8 @@ class SSLTrainer(PushingTrainer):
 
     def _clip_grad_norm(self, model):
         """Clip the gradients of model and heads by their common norm: they are optimised together."""
-        parameters = [*model.parameters(), *self.algorithm.parameters()]
+        # Of the optimizer, which has them in lists: to look for them in all modules takes as long as the norm on a GPU.
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         return self.accelerator.clip_grad_norm_(parameters, self.args.max_grad_norm)
 
     @property
