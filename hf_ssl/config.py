@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from .forward import BATCH_NORM_VIEWS
@@ -78,6 +79,7 @@ class SSLConfig(TrainingArguments):
     - `ddp_find_unused_parameters` False: every parameter takes part in the one joint forward pass.
     - `logging_nan_inf_filter` False: a loss that is not a number is shown, and no step waits for the device to look at it.
     - `logging_steps` 50.
+    - `accelerator_config`: on CUDA `non_blocking` is on, as `dataloader_pin_memory` is.
     - `dataloader_num_workers` -1: as many as there are CPU cores but one for this process, at most 8.
 
     Raises:
@@ -235,6 +237,9 @@ class SSLConfig(TrainingArguments):
         self._refuse_sharded_models()
         if self.dataloader_num_workers == -1:
             self.dataloader_num_workers = usual_workers()
+        if self.accelerator_config is None:
+            # Where batches lie in pinned memory, the next one goes to the GPU while it computes.
+            self.accelerator_config = {"non_blocking": self.dataloader_pin_memory and torch.cuda.is_available()}
         super().__post_init__()
         self._refuse(self.unlabeled_batch_ratio < 1, "unlabeled_batch_ratio must be at least 1", self.unlabeled_batch_ratio)
         self._refuse(self.unsupervised_weight < 0, "unsupervised_weight must be at least 0", self.unsupervised_weight)

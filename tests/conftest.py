@@ -20,6 +20,12 @@ datasets.disable_progress_bars()
 NUM_CLASSES = 3
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that of two processes none is left alone with them at the end."""
+    slow = {item.path for item in items for mark in ("slow", "multiprocess") if item.get_closest_marker(mark)}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def make_images(count: int, seed: int, labeled: bool = True) -> datasets.Dataset:
     """Images of 12 x 12 pixels whose brightness gives their class away; labels 0, 1, 2, 0, 1, ..."""
     rng = np.random.default_rng(seed)

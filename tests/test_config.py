@@ -20,6 +20,20 @@ def test_the_defaults_it_changes(tmp_path):
     assert args.logging_nan_inf_filter is False
 
 
+@pytest.mark.parametrize(
+    ("gpu", "changes", "expected"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"dataloader_pin_memory": False}, False),
+        (True, {"accelerator_config": {"even_batches": True}}, False),
+    ],
+)
+def test_pinned_batches_are_copied_to_a_gpu_while_it_computes(tmp_path, monkeypatch, gpu, changes, expected):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    assert config(tmp_path, **changes).accelerator_config.non_blocking is expected
+
+
 CONTRADICTIONS = [
     ({"unlabeled_batch_ratio": 0}, "unlabeled_batch_ratio must be at least 1, got 0"),
     ({"unsupervised_weight": -1.0}, "unsupervised_weight must be at least 0"),
