@@ -120,7 +120,21 @@ class CheckpointingTrainer(Trainer):
         self._resumed_log = None
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        finally:
+            self._stop_workers()
+
+    def _stop_workers(self) -> None:
+        """Let the processes that make views end with the training.
+
+        They would stay as long as the trainer does. And where it is the garbage collector that frees their loader, it closes
+        the queue through which they are told to end before torch can tell them, and torch waits 5 s for each.
+        """
+        loader = self.callback_handler.train_dataloader
+        loader = getattr(loader, "base_dataloader", loader)
+        if loader is not None:
+            loader._iterator = None
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         student = self.accelerator.unwrap_model(self.model if model is None else model)

@@ -1,5 +1,7 @@
 """SSLTrainer end to end on tiny models: what is trained, logged, evaluated and saved."""
 
+import multiprocessing
+
 import datasets
 import pytest
 import torch
@@ -74,6 +76,18 @@ def test_workers_do_not_change_the_views(make_trainer, workers):
     batch = next(iter(trainer.get_train_dataloader()))
     expected = next(iter(make_trainer().get_train_dataloader()))
     assert torch.equal(batch["unlabeled"]["strong"]["pixel_bytes"], expected["unlabeled"]["strong"]["pixel_bytes"])
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["from the start", "resumed"])
+def test_workers_end_with_the_training(make_trainer, resumed):
+    run = {"dataloader_num_workers": 1, "max_steps": 3, "save_strategy": "steps", "save_steps": 2}
+    make_trainer(**run).train()
+    trainer = make_trainer(**run)
+    trainer.train(resume_from_checkpoint=resumed)
+    assert multiprocessing.active_children() == []
+    # And start again with the next one.
+    trainer.train()
+    assert trainer.state.global_step == 3
 
 
 def test_accumulated_batches_give_the_gradient_of_the_large_batch(make_trainer):
