@@ -197,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = {"changes": changes, "validation": args.validation, "workers": args.workers}
     if args.command == "run":
         row = run({name: getattr(args, name) for name in ("task", "algorithm", "labels", "seed")}, places, **options)
-        print(_line(row))
+        print(_line(row), row.get("history", ""), sep="\n")
         if not args.validation and not changes:
             add(args.results, row)
         return 0
