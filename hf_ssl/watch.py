@@ -1,4 +1,4 @@
-"""What a training keeps an eye on: losses and weights that are not finite, and a pool of which nothing takes part."""
+"""What a training keeps an eye on: losses and weights that are not finite, a pool without part in it, a slow average."""
 
 from collections.abc import Mapping
 
@@ -12,6 +12,8 @@ from .report import settings_of
 logger = logging.get_logger(__name__)
 
 ADVICE = "lower learning_rate, set warmup_steps or max_grad_norm, or use bf16 instead of fp16 (stop_on_nan=False goes on)"
+# Share of the initial weights from which an average is not one of trained weights.
+_MOST_INITIAL = 0.05
 
 
 class NotFiniteError(ValueError):
@@ -19,7 +21,7 @@ class NotFiniteError(ValueError):
 
 
 class Watch:
-    """Stops a training whose loss is not finite, and warns where no unlabeled example takes part.
+    """Stops a training whose loss is not finite, and warns where no unlabeled example takes part or the average is too slow.
 
     Each forward pass only marks the first loss that is not finite, on the device: no step waits to read a number. The mark is
     read where the training waits anyway: before a log line, before an evaluation, before a checkpoint is written, and at the
@@ -90,6 +92,17 @@ class Watch:
             raise NotFiniteError(
                 f"{len(bad)} weights are not finite after step {self.trainer.state.global_step:,} (first {bad[0]}), though the "
                 f"losses were: training stopped and this checkpoint was not saved; {ADVICE}"
+            )
+
+    def warn_if_average_stays_young(self) -> None:
+        """Warn if the average that will be evaluated still holds a part of the initial weights when training ends."""
+        args, steps = self.trainer.args, self.trainer.state.max_steps
+        left = args.ema_decay**steps
+        if args.ema_evaluates and left > _MOST_INITIAL:
+            enough = max(1 - 5 / steps, 0.0)  # leaves e^-5 = 0.7 %
+            logger.warning(
+                f"ema_decay={args.ema_decay} with {steps:,} steps: {left:.0%} of the average that is evaluated and saved will "
+                f"still be the initial weights; set ema_decay={enough:.2g} or lower, train longer, or set ema_role='none'"
             )
 
     def warn_if_nothing_takes_part(self, mask_ratio: float | None, step: int) -> None:

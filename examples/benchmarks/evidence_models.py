@@ -55,6 +55,13 @@ class LogMelClassifier(PreTrainedModel):
         self.classifier = nn.Linear(widths[-1], config.num_labels)
         self.post_init()
 
+    def _init_weights(self, module):
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+
     def forward(self, input_features, labels=None):
         hidden = self.stem(input_features.unsqueeze(1)).relu()
         for block in self.blocks:
