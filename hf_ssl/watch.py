@@ -94,15 +94,21 @@ class Watch:
                 f"losses were: training stopped and this checkpoint was not saved; {ADVICE}"
             )
 
-    def warn_if_average_stays_young(self) -> None:
-        """Warn if the average that will be evaluated still holds a part of the initial weights when training ends."""
+    def warn_of_slow_averages(self) -> None:
+        """Warn of averages that will hold much of their start when training ends: of evaluated weights, of statistics."""
         args, steps = self.trainer.args, self.trainer.state.max_steps
-        left = args.ema_decay**steps
-        if args.ema_evaluates and left > _MOST_INITIAL:
-            enough = max(1 - 5 / steps, 0.0)  # leaves e^-5 = 0.7 %
+        momentum = settings_of(self.trainer.algorithm).get("momentum", 0.0)
+        enough = f"{max(1 - 5 / steps, 0.0):.2g} or lower"  # leaves e^-5 = 0.7 %
+        if args.ema_evaluates and (left := args.ema_decay**steps) > _MOST_INITIAL:
             logger.warning(
                 f"ema_decay={args.ema_decay} with {steps:,} steps: {left:.0%} of the average that is evaluated and saved will "
-                f"still be the initial weights; set ema_decay={enough:.2g} or lower, train longer, or set ema_role='none'"
+                f"still be the initial weights; set ema_decay={enough}, train longer, or set ema_role='none'"
+            )
+        if (left := momentum**steps) > _MOST_INITIAL:
+            logger.warning(
+                f"momentum={momentum} with {steps:,} steps: {left:.0%} of what {self.trainer.algorithm_name} averages over "
+                f"training (thresholds, class distributions) will still be its start; set momentum={enough} in "
+                "algorithm_kwargs, or train longer"
             )
 
     def warn_if_nothing_takes_part(self, mask_ratio: float | None, step: int) -> None:

@@ -113,8 +113,13 @@ def test_running_statistics_count_as_weights_and_other_buffers_do_not(make_train
         trainer.watch.check(model)
 
 
-# Role and decay of 8 steps -> what is said. 0.5 ** 8 is 0.4 %.
+# Settings of 8 steps -> what is said. 0.5 ** 8 is 0.4 %.
 AVERAGES = {
+    "slow statistics": (
+        {"algorithm": "freematch", "algorithm_kwargs": {"momentum": 0.999}},
+        "99% of what freematch averages .* set momentum=0.38 or lower in algorithm_kwargs",
+    ),
+    "fast statistics": ({"algorithm": "freematch", "algorithm_kwargs": {"momentum": 0.5}}, None),
     "slow": ({"ema_role": "evaluation", "ema_decay": 0.999}, "99% of the average .* set ema_decay=0.38 or lower"),
     "fast": ({"ema_role": "evaluation", "ema_decay": 0.5}, None),
     "not evaluated": ({"ema_role": "teacher", "ema_decay": 0.999}, None),
@@ -122,7 +127,7 @@ AVERAGES = {
 
 
 @pytest.mark.parametrize(("config", "said"), AVERAGES.values(), ids=AVERAGES)
-def test_an_average_that_stays_initial_is_warned_of(make_trainer, monkeypatch, config, said):
+def test_averages_that_stay_at_their_start_are_warned_of(make_trainer, monkeypatch, config, said):
     warnings = []
     monkeypatch.setattr("hf_ssl.watch.logger.warning", warnings.append)
     make_trainer(max_steps=8, **config).train()

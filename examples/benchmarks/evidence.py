@@ -33,7 +33,7 @@ from transformers import PrinterCallback
 from transformers.utils import logging
 
 from hf_ssl import SSLConfig, SSLTrainer
-from hf_ssl.report import result_of, settings_of, versions
+from hf_ssl.report import result_of, versions
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 # What decides first whether the unlabeled pool helps at all.
@@ -107,9 +107,13 @@ def _train(row: dict[str, Any], settings: dict[str, Any], drawn: Draw, places: P
         found = result_of(trainer, 0.0)
         kept = ("test_accuracy", "mask_ratio", "pseudo_label_accuracy", "num_unlabeled", "steps")
         return {name: found[name] for name in kept} | {
-            "algorithm_in_force": settings_of(trainer.algorithm),
+            "algorithm_in_force": _defaults(trainer.algorithm) | settings["algorithm_settings"],
             "history": _history(trainer.state.log_history),
         }
+
+
+def _defaults(algorithm) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in type(algorithm).settings().items()}
 
 
 def _history(log: list[dict[str, float]]) -> dict[str, list[float]]:
