@@ -27,11 +27,11 @@ def versions() -> dict[str, str]:
 
 
 def settings_of(algorithm) -> dict:
-    """The algorithm's own settings with the values in force."""
+    """The algorithm's own settings with the values in force, wherever in its parts they are kept."""
     values = {}
     for name in type(algorithm).settings():
-        value = getattr(algorithm, name, None)
-        values[name] = getattr(value, name, None) if hasattr(value, "parameters") else value
+        found = (getattr(part, name, None) for part in algorithm.modules())
+        values[name] = next((value for value in found if isinstance(value, bool | int | float | str)), None)
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -337,6 +337,7 @@ class _StepCallback(TrainerCallback):
         self.trainer.watch.start(state.global_step)
         if state.is_world_process_zero:
             self.trainer.duplicates = check_run(self.trainer)
+            self.trainer.watch.warn_of_slow_averages()
         if state.is_world_process_zero and not args.disable_tqdm:
             print(self.trainer.describe(), flush=True)
 

@@ -1,4 +1,4 @@
-"""What a training keeps an eye on: losses and weights that are not finite, and a pool of which nothing takes part."""
+"""What a training keeps an eye on: losses and weights that are not finite, a pool without part in it, a slow average."""
 
 from collections.abc import Mapping
 
@@ -12,6 +12,8 @@ from .report import settings_of
 logger = logging.get_logger(__name__)
 
 ADVICE = "lower learning_rate, set warmup_steps or max_grad_norm, or use bf16 instead of fp16 (stop_on_nan=False goes on)"
+# Share of the initial weights from which an average is not one of trained weights.
+_MOST_INITIAL = 0.05
 
 
 class NotFiniteError(ValueError):
@@ -19,7 +21,7 @@ class NotFiniteError(ValueError):
 
 
 class Watch:
-    """Stops a training whose loss is not finite, and warns where no unlabeled example takes part.
+    """Stops a training whose loss is not finite, and warns where no unlabeled example takes part or the average is too slow.
 
     Each forward pass only marks the first loss that is not finite, on the device: no step waits to read a number. The mark is
     read where the training waits anyway: before a log line, before an evaluation, before a checkpoint is written, and at the
@@ -90,6 +92,23 @@ class Watch:
             raise NotFiniteError(
                 f"{len(bad)} weights are not finite after step {self.trainer.state.global_step:,} (first {bad[0]}), though the "
                 f"losses were: training stopped and this checkpoint was not saved; {ADVICE}"
+            )
+
+    def warn_of_slow_averages(self) -> None:
+        """Warn of averages that will hold much of their start when training ends: of evaluated weights, of statistics."""
+        args, steps = self.trainer.args, self.trainer.state.max_steps
+        momentum = settings_of(self.trainer.algorithm).get("momentum", 0.0)
+        enough = f"{max(1 - 5 / steps, 0.0):.2g} or lower"  # leaves e^-5 = 0.7 %
+        if args.ema_evaluates and (left := args.ema_decay**steps) > _MOST_INITIAL:
+            logger.warning(
+                f"ema_decay={args.ema_decay} with {steps:,} steps: {left:.0%} of the average that is evaluated and saved will "
+                f"still be the initial weights; set ema_decay={enough}, train longer, or set ema_role='none'"
+            )
+        if (left := momentum**steps) > _MOST_INITIAL:
+            logger.warning(
+                f"momentum={momentum} with {steps:,} steps: {left:.0%} of what {self.trainer.algorithm_name} averages over "
+                f"training (thresholds, class distributions) will still be its start; set momentum={enough} in "
+                "algorithm_kwargs, or train longer"
             )
 
     def warn_if_nothing_takes_part(self, mask_ratio: float | None, step: int) -> None:

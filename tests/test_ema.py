@@ -27,10 +27,24 @@ def test_known_answers_after_two_updates():
     for value in (2, 3):
         set_all(net, value)
         ema.update()
-    # 0.9 * (0.9 * 1 + 0.1 * 2) + 0.1 * 3
+    # 0.9 * (0.9 * 1 + 0.1 * 2) + 0.1 * 3; buffers are the model's.
+    buffers = dict(net.named_buffers())
     for name, average in ema.state_dict().items():
-        expected = 3 if name.endswith("num_batches_tracked") else 1.29
+        expected = 3 if name in buffers else 1.29
         assert torch.allclose(average.double(), torch.full_like(average, 0, dtype=torch.float64) + expected), name
+
+
+def test_the_average_is_evaluated_with_the_present_running_statistics():
+    # Of a network whose activations are small, an average of the statistics would still be their start, a variance of 1.
+    net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
+    nn.init.constant_(net[0].weight, 0.001)
+    ema = ModelEma(net, decay=0.99)
+    for _ in range(100):
+        net(torch.randn(16, 2))
+        ema.update()
+    assert net[1].running_var.max() < 1e-4
+    with ema.swapped_into():
+        assert net[1].running_var.max() < 1e-4
 
 
 def test_swapping_exchanges_weights_and_restores_them():

@@ -117,6 +117,13 @@ def test_the_fallback_does_all_three(tokenizer):
     assert set(rest) < set(WORDS)
 
 
+def test_the_model_does_not_see_what_is_masked(tokenizer):
+    # A sentence encoder has not learned what a mask token is, and what it makes of one would drown the words.
+    item = TextViews(tokenizer, mask_ratio=0.25)("strong", {"text": TEXT}, rng())
+    assert MASK in item["input_ids"]
+    assert item["attention_mask"] == [int(token != MASK) for token in item["input_ids"]]
+
+
 def test_the_generator_decides_and_nothing_else_is_drawn_from(tokenizer):
     views = TextViews(tokenizer)
     numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()

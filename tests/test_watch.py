@@ -1,5 +1,6 @@
 """Trouble is said aloud: losses that are not finite stop the training, a pool that takes no part is warned of."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,25 @@ def test_running_statistics_count_as_weights_and_other_buffers_do_not(make_train
     model.norm.running_var.fill_(float("inf"))
     with pytest.raises(NotFiniteError, match=r"1 weights are not finite .*first norm\.running_var"):
         trainer.watch.check(model)
+
+
+# Settings of 8 steps -> what is said. 0.5 ** 8 is 0.4 %.
+AVERAGES = {
+    "slow statistics": (
+        {"algorithm": "freematch", "algorithm_kwargs": {"momentum": 0.999}},
+        "99% of what freematch averages .* set momentum=0.38 or lower in algorithm_kwargs",
+    ),
+    "fast statistics": ({"algorithm": "freematch", "algorithm_kwargs": {"momentum": 0.5}}, None),
+    "slow": ({"ema_role": "evaluation", "ema_decay": 0.999}, "99% of the average .* set ema_decay=0.38 or lower"),
+    "fast": ({"ema_role": "evaluation", "ema_decay": 0.5}, None),
+    "not evaluated": ({"ema_role": "teacher", "ema_decay": 0.999}, None),
+}
+
+
+@pytest.mark.parametrize(("config", "said"), AVERAGES.values(), ids=AVERAGES)
+def test_averages_that_stay_at_their_start_are_warned_of(make_trainer, monkeypatch, config, said):
+    warnings = []
+    monkeypatch.setattr("hf_ssl.watch.logger.warning", warnings.append)
+    make_trainer(max_steps=8, **config).train()
+    assert len(warnings) == (said is not None)
+    assert said is None or re.search(said, warnings[0])

@@ -1,0 +1,55 @@
+"""The results file: one row for each run, written whole or not at all, also by two processes at once."""
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+IDENTITY = ("task", "algorithm", "labels", "seed")
+
+
+def identity(row: dict[str, Any]) -> tuple:
+    """What tells a row from others."""
+    return tuple(row[name] for name in IDENTITY)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a results file; none if there is no file."""
+    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+
+
+def add(path: Path, row: dict[str, Any]) -> None:
+    """Add a row, or put it in the place of the one of the same identity."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(path) + ".lock"):
+        rows = {identity(old): old for old in read(path)}
+        rows[identity(row)] = row
+        temporary = path.with_suffix(".tmp")
+        lines = ",\n".join(json.dumps(rows[key]) for key in sorted(rows))
+        temporary.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def find(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of the same identity and settings, if it is finished."""
+    same = ("task", "algorithm", "labels", "seed", "settings")
+    return next((row for row in read(path) if all(row[name] == wanted[name] for name in same)), None)
+
+
+def machine() -> dict[str, Any]:
+    """What the run was made on."""
+    if torch.cuda.is_available():
+        return {"processor": torch.cuda.get_device_name(), "threads": torch.get_num_threads()}
+    return {"processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

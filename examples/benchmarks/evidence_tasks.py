@@ -1,0 +1,202 @@
+"""What the evidence is made of: three tasks, their data, models and settings, and the draws of labels.
+
+A task's settings are the same for labeled-only training and for all algorithms; what an algorithm is given besides is in
+`ALGORITHM_SETTINGS`. All of them were chosen on a part of the training data, see `evidence.py`.
+"""
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from evidence_models import LogMelClassifier, LogMelConfig, MeanPooledClassifier
+from transformers import AutoImageProcessor, AutoModelForImageClassification, AutoTokenizer, WhisperFeatureExtractor
+
+from hf_ssl.benchmark.splits import draw_labels, index_hash
+
+ALGORITHMS = (
+    *("supervised", "pseudo_label", "mean_teacher", "fixmatch", "flexmatch", "freematch", "softmatch", "adamatch", "simmatch"),
+)
+# Beside these, on texts: logistic regression on frozen embeddings, and SetFit (arXiv 2209.11055) with the same encoder.
+OUTSIDE = ("linear_probe", "setfit")
+SEEDS = (0, 1, 2)
+
+COMMON = {
+    "lr_scheduler_type": "cosine",
+    "weight_decay": 5e-4,
+    "ema_role": "evaluation",
+    "ema_decay": 0.99,
+    "per_device_eval_batch_size": 100,
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One modality.
+
+    Args:
+        folder: of the data, below `--data`.
+        labels: in all, the count that most was run with first.
+        settings: of `SSLConfig`.
+        own: settings of this script: `frozen_layers` and so on.
+        group: column whose values are never divided between training and validation.
+        test_examples: how many of the test set are used, as many of each class, None for all.
+    """
+
+    folder: str
+    title: str
+    labels: tuple[int, ...]
+    settings: dict[str, Any]
+    own: dict[str, Any] = field(default_factory=dict)
+    group: str | None = None
+    test_examples: int | None = None
+
+
+TASKS = {
+    "images": Task(
+        folder="cifar10",
+        title="CIFAR-10, MobileNetV1-0.25",
+        labels=(40, 250),
+        settings=COMMON
+        | {
+            "max_steps": 300,
+            "per_device_train_batch_size": 10,
+            "unlabeled_batch_ratio": 3,
+            "learning_rate": 1e-3,
+            "image_size": 64,
+        },
+    ),
+    "text": Task(
+        folder="ag_news",
+        title="AG News, all-MiniLM-L6-v2",
+        labels=(40, 8, 200),
+        settings=COMMON
+        | {
+            "max_steps": 150,
+            "per_device_train_batch_size": 4,
+            "unlabeled_batch_ratio": 2,
+            "learning_rate": 1e-3,
+            "max_length": 48,
+        },
+        own={"frozen_layers": 4},
+        test_examples=2000,
+    ),
+    "audio": Task(
+        folder="speech_commands",
+        title="Speech Commands, CNN from scratch",
+        labels=(100, 50),
+        settings=COMMON
+        | {
+            "max_steps": 1000,
+            "per_device_train_batch_size": 10,
+            "unlabeled_batch_ratio": 3,
+            "learning_rate": 2e-3,
+            "max_length_seconds": 1.0,
+        },
+        group="speaker",
+    ),
+}
+
+# What an algorithm is given besides, by task.
+ALGORITHM_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {"images": {}, "text": {}, "audio": {}}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data and models are; never written to the results."""
+
+    data: Path
+    image_model: str
+    text_model: str
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The examples of one run."""
+
+    labeled: datasets.Dataset
+    pool: datasets.Dataset
+    test: datasets.Dataset
+    hash: str
+
+
+def load(task: Task, places: Places) -> datasets.DatasetDict:
+    """The splits "train" and "test"; sounds are left encoded."""
+    data = datasets.load_dataset(str(places.data / task.folder))
+    return data.cast_column("audio", datasets.Audio(decode=False)) if "audio" in data["train"].column_names else data
+
+
+def draw(task: Task, data: datasets.DatasetDict, labels: int, seed: int, validation: bool) -> Draw:
+    """The labeled examples of a seed, the pool (all of the training data), and what is tested on.
+
+    Args:
+        validation: test on a part of the training data, which then is neither labeled nor in the pool.
+    """
+    pool, test = data["train"], data["test"]
+    if validation:
+        pool, test = hold_out(pool, task.group)
+    elif task.test_examples is not None and task.test_examples < len(test):
+        test = test.select(np.sort(_balanced(test, task.test_examples)))
+    index, _ = draw_labels(pool["label"], num_classes=_num_classes(pool), num_labels=labels, seed=seed)
+    return Draw(pool.select(index), pool, test, index_hash(index))
+
+
+def hold_out(train: datasets.Dataset, group: str | None, size: int = 1000) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """The training data without about `size` examples, and those: whole groups (speakers), where there are such."""
+    rng = np.random.RandomState(0)
+    if group is None:
+        held = _balanced(train, size)
+    else:
+        names = np.asarray(train[group])
+        order = rng.permutation(sorted(set(names)))
+        ends = np.cumsum([(names == name).sum() for name in order])
+        held = np.flatnonzero(np.isin(names, order[: np.searchsorted(ends, size) + 1]))
+    return train.select(np.setdiff1d(np.arange(len(train)), held)), train.select(np.sort(held))
+
+
+def _balanced(data: datasets.Dataset, size: int) -> np.ndarray:
+    classes = _num_classes(data)
+    return draw_labels(data["label"], num_classes=classes, num_labels=min(size, len(data)) // classes * classes, seed=0)[0]
+
+
+def _num_classes(data: datasets.Dataset) -> int:
+    return data.features["label"].num_classes
+
+
+def make_model(task: str, places: Places, own: dict[str, Any], names: list[str], image_size: int | None, seed: int) -> tuple:
+    """The model, whose new weights follow from the seed, and its processor."""
+    torch.manual_seed(seed)
+    if task == "audio":
+        config = LogMelConfig(num_labels=len(names), **own)
+        return LogMelClassifier(config).to(memory_format=torch.channels_last), WhisperFeatureExtractor(
+            feature_size=config.num_mel_bins, chunk_length=1
+        )
+    if task == "text":
+        model = MeanPooledClassifier.from_pretrained(places.text_model, num_labels=len(names))
+        model.freeze(own["frozen_layers"])
+        return model, AutoTokenizer.from_pretrained(places.text_model)
+    model = AutoModelForImageClassification.from_pretrained(
+        places.image_model, num_labels=len(names), ignore_mismatched_sizes=True
+    )
+    processor = AutoImageProcessor.from_pretrained(places.image_model)
+    processor.size, processor.do_center_crop = {"height": image_size, "width": image_size}, False
+    # On a CPU, convolutions of so few channels take half the time when the channels lie side by side.
+    return model.to(memory_format=torch.channels_last), processor
+
+
+def resolved(task: str, algorithm: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """All settings of a run: those of `SSLConfig`, the algorithm's own, and this script's."""
+    settings = {
+        "settings": copy.deepcopy(TASKS[task].settings),
+        "algorithm_settings": dict(ALGORITHM_SETTINGS[task].get(algorithm, {})),
+        "own": dict(TASKS[task].own),
+        "test_examples": TASKS[task].test_examples,
+    }
+    for name, value in (changes or {}).items():
+        place, _, key = name.rpartition(".")
+        target = {"": settings["settings"], "algorithm": settings["algorithm_settings"], "own": settings["own"]}[place]
+        target[key] = value
+    return settings
