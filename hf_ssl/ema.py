@@ -44,8 +44,10 @@ class ModelEma:
         """Move the average towards the model's present weights: one fused operation over all of them."""
         averages, current = [a for a, _ in self._averaged], [c for _, c in self._averaged]
         torch._foreach_lerp_(averages, current, 1.0 - (self.decay if decay is None else decay))
-        for average, value in self._copied:
-            average.copy_(value)
+        # Of one type at a time, which is one operation on a GPU.
+        for dtype in {average.dtype for average, _ in self._copied}:
+            averages, current = zip(*(pair for pair in self._copied if pair[0].dtype == dtype), strict=True)
+            torch._foreach_copy_(averages, current)
 
     @torch.no_grad()
     def reset(self) -> None:
