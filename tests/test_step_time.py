@@ -66,7 +66,7 @@ def test_both_are_timed_in_turns_and_taken_apart(task, benchmark, monkeypatch, t
     small = {"image": lambda: benchmark.images(12, 12, 12, "PNG"), "text": lambda: benchmark.texts([3, 7, 20]), "audio": data}
     monkeypatch.setitem(benchmark.TASKS, task, (modality, of_ten_classes(models[modality]), small[modality]))
     torch.set_num_threads(1)
-    settings = {"labeled": 2, "ratio": 1, "block": 3, "rounds": 2, "workers": 0, "ema": True, "bf16": False}
+    settings = {"labeled": 2, "ratio": 1, "block": 3, "rounds": 2, "workers": 0, "ema": True, "bf16": False, "compile": False}
     result = benchmark.measure(task, argparse.Namespace(**settings), str(tmp_path))
     assert 0.1 < result["ratio"] < 100 and 0.1 < result["cpu_ratio"] < 100
     for who, parts in result["parts_ms"].items():

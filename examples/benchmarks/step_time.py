@@ -228,6 +228,7 @@ def measure(name: str, args: argparse.Namespace, folder: str) -> dict:
         learning_rate=LEARNING_RATE,
         ema_role="evaluation" if args.ema else "none",
         bf16=args.bf16,
+        torch_compile=args.compile,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -255,7 +256,8 @@ def measure(name: str, args: argparse.Namespace, folder: str) -> dict:
     clock.wrap(trainer, "get_batch_samples", "data")
     clock.wrap(trainer.accelerator, "backward", "backward")
     clock.wrap(trainer, "_clip_grad_norm", "optimizer")
-    clock.wrap(trainer.model, "forward", "forward")
+    if not args.compile:
+        clock.wrap(trainer.model, "forward", "forward")
     create = trainer.create_optimizer
 
     def create_optimizer(*given):
@@ -316,6 +318,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make views for the trainer")
     parser.add_argument("--threads", type=int, default=max((os.cpu_count() or 2) - 1, 1), help="of torch")
     parser.add_argument("--ema", action="store_true", help="let the trainer keep an average of the weights")
+    parser.add_argument("--compile", action="store_true", help="compile the trainer's model; its forward counts as rest then")
     gpu = torch.cuda.is_available()
     parser.add_argument("--bf16", action="store_true", default=gpu, help="autocast to bfloat16 (default on a GPU)")
     parser.add_argument("--output", type=Path, help="write OUTPUT.json and OUTPUT.png")
@@ -331,6 +334,7 @@ def main() -> None:
         "threads": args.threads,
         "workers": args.workers,
         "precision": "bfloat16" if args.bf16 else "float32",
+        "compiled": args.compile,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "transformers": transformers.__version__,
