@@ -11,7 +11,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
-from . import hub, provenance, publishing
+from . import hub, hub_errors, provenance, publishing
 from .checkpointing import CheckpointingTrainer
 
 logger = logging.get_logger(__name__)
@@ -110,7 +110,7 @@ class PushingTrainer(CheckpointingTrainer):
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """As in Trainer; errors as in `push_to_hub`."""
         token = token if token is not None else self.args.hub_token
-        with publishing.clear_errors(self.public_name, token):
+        with hub_errors.clear_errors(self.public_name, token):
             super().init_hf_repo(token, private)
 
     def push_to_hub(
@@ -181,7 +181,7 @@ class PushingTrainer(CheckpointingTrainer):
         super()._finish_current_push()
         for job in getattr(getattr(self, "push_in_progress", None), "jobs", ()):
             if (error := job.exception()) is not None:
-                logger.warning(f"a push during training failed: {publishing.explain(error, self.hub_model_id)}")
+                logger.warning(f"a push during training failed: {hub_errors.explain(error, self.hub_model_id)}")
         if getattr(self, "push_in_progress", None) is not None:
             self.push_in_progress = None
 

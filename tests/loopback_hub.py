@@ -40,10 +40,14 @@ class Repository:
 
 
 class LoopbackHub:
-    """Use it in a `with` block. `repositories`: id -> `Repository`; `requests`: (method, path, token or None)."""
+    """Use it in a `with` block.
+
+    `repositories`: id -> `Repository`; `collections`: slug -> the API's entry; `requests`: (method, path, token or None).
+    """
 
     def __init__(self):
         self.repositories: dict[str, Repository] = {}
+        self.collections: dict[str, dict] = {}
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, str | None]] = []
         self.failures: dict[str, dict] = {}
@@ -256,6 +260,42 @@ class _Handler(BaseHTTPRequestHandler):
             objects.append(entry)
         self._send(json.dumps({"transfer": "basic", "objects": objects}).encode(), kind="application/vnd.git-lfs+json")
 
+    def list_collections(self, body, query) -> None:
+        found = [one for one in self.hub.collections.values() if one["owner"]["name"] in query["owner"]]
+        # As the Hub does, at most four items of each; private ones are shown to those who may see them.
+        shown = [{**one, "items": one["items"][:4]} for one in found if self.token or not one["private"]]
+        self._json([{key: value for key, value in one.items() if key != "position"} for one in shown])
+
+    def create_collection(self, body, query) -> None:
+        asked = json.loads(body)
+        base = f"{asked['namespace']}/{re.sub('[^a-z0-9]+', '-', asked['title'].lower()).strip('-')}"
+        slug = next((slug for slug in self.hub.collections if slug.rpartition("-")[0] == base), None)
+        if slug:
+            return self._json({"error": "This collection already exists", "slug": slug}, 409)
+        slug = f"{base}-{len(self.hub.collections):024x}"
+        entry = {key: asked.get(key) for key in ("title", "description", "private")}
+        entry |= {"slug": slug, "owner": {"name": asked["namespace"]}, "items": [], "lastUpdated": "2026-01-01T00:00:00.000Z"}
+        self.hub.collections[slug] = {**entry, "position": 0, "theme": "blue", "upvotes": 0}
+        self._json(self.hub.collections[slug])
+
+    def collection(self, slug, body, query) -> None:
+        found = self.hub.collections.get(slug)
+        if found is None or (found["private"] and self.token is None):
+            return self._error(404, None, "Collection not found")
+        return self._json(found)
+
+    def add_item(self, slug, body, query) -> None:
+        asked, found = json.loads(body), self.hub.collections[slug]
+        item = asked["item"]
+        if any((one["id"], one["type"]) == (item["id"], item["type"]) for one in found["items"]):
+            return self._error(409, None, "This item is already in the collection")
+        if item["id"] not in self.hub.repositories:
+            return self._error(404, None, "Item not found")
+        position = len(found["items"])
+        note = {"text": asked["note"]} if "note" in asked else None
+        found["items"].append({**item, "_id": f"{position:024x}", "position": position, "note": note})
+        return self._json(found)
+
     def upload(self, oid, body, query) -> None:
         if hashlib.sha256(body).hexdigest() != oid:
             return self._error(400, None, "the content does not match its name")
@@ -318,11 +358,15 @@ def _object_id(path: str, data: bytes) -> str:
 
 
 _NAME, _REVISION = r"([\w.-]+/[\w.-]+)", r"([^/]+)"
-_WRITES = {"create", "preupload", "lfs_batch", "commit", "whoami"}
+_WRITES = {"create", "preupload", "lfs_batch", "commit", "whoami", "create_collection", "add_item"}
 _ROUTES = [
     ("GET", r"/api/whoami-v2", "whoami"),
     ("POST", r"/api/repos/create", "create"),
     ("POST", r"/api/validate-yaml", "validate"),
+    ("GET", r"/api/collections", "list_collections"),
+    ("POST", r"/api/collections", "create_collection"),
+    ("GET", rf"/api/collections/{_NAME}", "collection"),
+    ("POST", rf"/api/collections/{_NAME}/items", "add_item"),
     ("GET", rf"/api/(?:models|datasets)/{_NAME}(?:/revision/{_REVISION})?", "info"),
     ("GET", rf"/api/(?:models|datasets)/{_NAME}/tree/{_REVISION}(?:/(.+))?", "tree"),
     ("POST", rf"/api/(?:models|datasets)/{_NAME}/paths-info/{_REVISION}", "paths_info"),

@@ -1,5 +1,7 @@
 """SSLTrainer end to end on tiny models: what is trained, logged, evaluated and saved."""
 
+import multiprocessing
+
 import datasets
 import pytest
 import torch
@@ -74,6 +76,18 @@ def test_workers_do_not_change_the_views(make_trainer, workers):
     batch = next(iter(trainer.get_train_dataloader()))
     expected = next(iter(make_trainer().get_train_dataloader()))
     assert torch.equal(batch["unlabeled"]["strong"]["pixel_values"], expected["unlabeled"]["strong"]["pixel_values"])
+
+
+def test_no_worker_outlives_the_training(make_trainer):
+    """The garbage collector would wait five seconds for each."""
+    trainer = make_trainer(dataloader_num_workers=2, max_steps=2)
+    before = set(multiprocessing.active_children())
+    trainer.train()
+    assert set(multiprocessing.active_children()) <= before
+    # Another training of the same trainer starts its own.
+    trainer.args.max_steps = 4
+    trainer.train()
+    assert trainer.state.global_step == 4
 
 
 def test_accumulated_batches_give_the_gradient_of_the_large_batch(make_trainer):
