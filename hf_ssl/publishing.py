@@ -4,10 +4,12 @@ import fnmatch
 import json
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub.utils import _http
 
 from .hub import with_repository
 from .hub_errors import clear_errors
@@ -85,6 +87,8 @@ def push_files(
         OSError: in one line, if the Hub refuses or cannot be reached.
         ValueError: if a file holds the access token.
     """
+    if not blocking:
+        _let_workers_start()
     api = HfApi(token=token)
     additions = [CommitOperationAdd(name, _content(path, repo_id, token or get_token())) for name, path in files.items()]
     folders = {name.rpartition("/")[0] for name in files}
@@ -104,6 +108,28 @@ def push_files(
             revision=revision,
             run_as_future=not blocking,
         )
+
+
+@cache
+def _let_workers_start() -> None:
+    """Make it safe to fork, as data loaders do for their workers, while another thread sends files.
+
+    huggingface_hub closes its HTTP client in every forked process, and the client waits there for a lock that the other thread
+    held at that moment and nobody will release: the worker never starts, and the training waits for it forever. So forked
+    processes find no client to close; they make their own when they need one.
+    """
+    if not hasattr(_http, "_GLOBAL_CLIENT") or not hasattr(os, "register_at_fork"):
+        return
+    hidden: list[Any] = []
+
+    def hide() -> None:
+        hidden.append(_http._GLOBAL_CLIENT)
+        _http._GLOBAL_CLIENT = None
+
+    def show() -> None:
+        _http._GLOBAL_CLIENT = hidden.pop()
+
+    os.register_at_fork(before=hide, after_in_parent=show)
 
 
 def _content(path: Path, repo_id: str, token: str | None) -> bytes | str:

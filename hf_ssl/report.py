@@ -10,7 +10,6 @@ from statistics import mean, stdev
 import numpy as np
 
 from . import __version__
-from .optimization import describe_learning_rate
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
 
@@ -37,6 +36,9 @@ def settings_of(algorithm) -> dict:
 
 def run_facts(trainer) -> dict[str, str]:
     """What a run is made of, in words: algorithm, sizes, batches, steps, learning rate, moving average, views."""
+    # Tables are drawn without torch.
+    from .optimization import describe_learning_rate
+
     args, data = trainer.args, trainer.data
     steps, processes = trainer.state.max_steps, args.world_size
     labeled = args.per_device_train_batch_size

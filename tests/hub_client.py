@@ -28,7 +28,7 @@ def run_client(hub, home: Path, code: str, *arguments: str, token: str | None = 
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     code = "from hub_client import *\nbegin()\n" + code
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home.parent)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home.parent, timeout=300)
     assert (done.returncode != 0) == fails, done.stdout[-3000:] + done.stderr[-6000:]
     for known in (TOKEN, token):
         assert not known or known not in done.stdout + done.stderr

@@ -379,6 +379,7 @@ data = "someone/colours:labels12_seed0"
 open("recipe.yaml", "w").write("algorithm: flexmatch\\nalgorithm_kwargs: {threshold: 0.34}\\nema_decay: 0.5\\n")
 told = cli("train", "--model", "someone/tiny-text", "--labeled", f"{data}@labeled", "--unlabeled", "someone/pool",
     "--test", f"{data}@test", "--config", os.path.abspath("recipe.yaml"), "--ema_role", "evaluation", "--max_steps", "30",
+    "--eval_steps", "10", "--save_steps", "10",
     "--learning_rate", "5e-2", "--per_device_train_batch_size", "4", "--seed", "3", "--use_cpu", "--disable_tqdm", "true",
     "--baseline", "--output_dir", sys.argv[1], "--push_to_hub", "--hub_model_id", "someone/result", "--hub_token", sys.argv[2])
 assert told[0] == 0, told
