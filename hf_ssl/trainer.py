@@ -127,7 +127,7 @@ class SSLTrainer(PushingTrainer):
         self.views = views
         self.card = CardFacts()
         if model is not None:
-            model = load_classifier(model, self.data)
+            model = load_classifier(model, self.data, processing_class)
             self.local_base = next((name for name in [loaded_from(model)] if name and not is_public_id(name)), None)
         super().__init__(
             model=model,

@@ -21,9 +21,9 @@ def repeat_command(own, settings: Mapping[str, Any], processes: int = 1) -> str:
         settings: keywords of SSLConfig, as the parser gave them.
         processes: how many trained together.
     """
-    from .train import make_parser
+    from .train import default_seed, make_parser
 
-    usual = vars(make_parser().parse_args([]))
+    usual = {**vars(make_parser().parse_args([])), "seed": default_seed(own.task)}
     words = []
     for name, value in {**dataclasses.asdict(own), **settings}.items():
         left_out = name in _LEFT_OUT or name.startswith("hub_") or name.endswith("_token")
