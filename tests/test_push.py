@@ -51,6 +51,7 @@ def check_private(files: dict[str, bytes], *secrets: str) -> None:
 
 TRAIN = """
 import sys, torch, transformers
+from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageClassification, TimmWrapperConfig, TimmWrapperForImageClassification, pipeline
 from hf_ssl import SSLConfig, SSLTrainer
@@ -85,6 +86,7 @@ fail("/preupload/", 6)
 trainer = make("flaky", push_to_hub=True, hub_strategy="checkpoint")
 trainer.train()
 trainer._finish_current_push()
+ModelCard.load("someone/end").validate()
 
 private = make("private", hub_private_repo=True, hub_strategy="end", save_strategy="no")
 private.train()

@@ -70,14 +70,16 @@ revive()
 told["again collection"] = publish("shelf")
 
 from huggingface_hub import DatasetCard
-DatasetCard.load("someone/usb-ag_news").validate()
+from pathlib import Path
+for card in ("someone/usb-ag_news", *Path(sys.argv[2]).glob("*.md")):
+    DatasetCard.load(card).validate()
 tell(told)
 """
 
 LOAD = """
 import datasets
 from hf_ssl.benchmark import load_task, verify_task
-from huggingface_hub import get_collection, list_collections
+from huggingface_hub import DatasetCard, get_collection, list_collections
 name = "someone/usb-ag_news"
 told = {"configurations": {}, "stream": {}}
 for configuration in datasets.get_dataset_config_names(name):
@@ -85,7 +87,12 @@ for configuration in datasets.get_dataset_config_names(name):
     told["configurations"][configuration] = {split: len(data) for split, data in found.items()}
     stream = datasets.load_dataset(name, configuration, streaming=True)
     told["stream"][configuration] = {split: list(stream[split]) == list(found[split]) for split in found}
-told["mine"] = {split: list(data["text"]) for split, data in load_task("ag_news", 40, 0, "someone").items()}
+# The card's own lines.
+card = DatasetCard.load(name).content
+exec(card.split("```python")[1].split("```")[0])
+told["plain"] = {split: list(part["text"]) for split, part in data.items()}
+call = card.split("With the package: `hf_ssl.benchmark.")[1].split("`")[0]
+told["mine"] = {split: list(part["text"]) for split, part in eval(call).items()}
 told["failed"] = [check.name for check in verify_task(name) if not check.passed]
 try:
     datasets.load_dataset("secret/usb-ag_news", "labels40_seed0")
@@ -132,10 +139,14 @@ def folder(tmp_path_factory):
     return build_task(task, source.folder, tmp_path_factory.mktemp("built") / "usb-ag_news")
 
 
+def read(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.slow
 def test_a_task_is_published_whole_or_not_at_all_and_loads_everywhere(folder, tmp_path):
     with LoopbackHub() as hub:
-        told = run_client(hub, tmp_path / "home", PUBLISH, folder)
+        told = run_client(hub, tmp_path / "home", PUBLISH, folder, CARDS[0].parent)
         for case, message in ERRORS.items():
             status, out, err = told[case]
             assert (status, out) == (2, "") and "Traceback" not in err, (case, err)
@@ -154,12 +165,16 @@ def test_a_task_is_published_whole_or_not_at_all_and_loads_everywhere(folder, tm
             assert "hf-ssl: warning: AG News: train: count: 200, USB has 100,000" in err
         assert f"{NOT_IN}the Hub has trouble (HTTP 500); publish again to add it" in told["500 collection"][2]
         assert f"{NOT_IN}the connection to {hub.url} failed (" in told["died collection"][2]
-        on_disk = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        on_disk = read(folder)
         assert {repository: len(found.commits) for repository, found in hub.repositories.items()} == {
             f"{name}/usb-ag_news": 2 for name, _, _ in DONE.values()
         }
         for name, found in hub.repositories.items():
-            assert found.files == on_disk and found.private == (name == "secret/usb-ag_news")
+            # The card names the account that it is published by.
+            card = found.files["README.md"].decode()
+            assert f'load_dataset("{name}", "labels40_seed0")\n' in card and "NAMESPACE" not in card
+            assert {**found.files, "README.md": on_disk["README.md"]} == on_disk
+            assert found.private == (name == "secret/usb-ag_news")
         assert not any(TOKEN.encode() in content for content in on_disk.values())
         # What had arrived before the server died is not sent again.
         sent = [path for method, path, _ in hub.requests if method == "PUT"]
@@ -174,7 +189,11 @@ def test_a_task_is_published_whole_or_not_at_all_and_loads_everywhere(folder, tm
     expected = {f"labels{count}_seed{seed}": {"labeled": count, **sizes} for count in (40, 200) for seed in (0, 1, 2)}
     assert found["configurations"] == {"full": {"train": 200, "validation": 4, "test": 4}, **expected}
     assert all(same for splits in found["stream"].values() for same in splits.values())
-    assert found["mine"] == {split: list(data["text"]) for split, data in load_task("ag_news", 40, 0, folder).items()}
+    assert (
+        found["mine"]
+        == found["plain"]
+        == {split: list(data["text"]) for split, data in load_task("ag_news", 40, 0, folder).items()}
+    )
     assert found["failed"] == ["train: count", "validation: count", "test: count"]
     assert "secret/usb-ag_news" in found["private"]
     status, _, err = found["command"]
@@ -211,10 +230,9 @@ def test_publishing_into_what_is_there_already(folder, tmp_path):
         others.append(build_task(task, source.folder, tmp_path / f"usb-{name}"))
     with LoopbackHub() as hub:
         told = run_client(hub, tmp_path / "home", CHANGE, folder, *others)
-        on_disk = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         first = hub.repositories["someone/usb-ag_news"]
         # What an earlier version had and this one has not, goes; what is private stays so.
-        assert first.files == on_disk and first.private and len(first.commits) == 4
+        assert set(first.files) == set(read(folder)) and first.private and len(first.commits) == 4
         url = f"{hub.url}/collections/{told['slug']}"
         assert [told[case][1:] for case in ("private", "stale file", "beyond the 15")] == [
             [True, url],

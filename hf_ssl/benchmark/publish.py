@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import repository
+from .cards import with_namespace
 from .tasks import USB_TASKS, Task, get_task
 from .verify import verify_task
 
@@ -52,7 +53,7 @@ def publish_task(
         ValueError: if the build is damaged, the folder holds another task, or data that may not be passed on would be public.
         OSError: in one line, if the Hub refuses or cannot be reached; nothing is published then.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     from ..hub_errors import clear_errors
 
@@ -76,18 +77,23 @@ def publish_task(
         logger.warning("%s: %s Make sure that you may publish it.", task.title, task.licence_note or "Its licence is unknown.")
 
     api, repo_id = HfApi(), f"{namespace}/{repository.repository_name(task)}"
+    patterns = (repository.CARD, repository.RECORD, "data/*.parquet", "labels/*.parquet")
+    paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    files: dict[str, str | bytes] = {path.relative_to(folder).as_posix(): str(path) for path in paths}
+    files[repository.CARD] = with_namespace((folder / repository.CARD).read_text(encoding="utf-8"), namespace).encode()
     with clear_errors(repo_id):
         url = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
         before = api.dataset_info(repo_id)
         if private and not before.private:
             raise ValueError(f"{url} exists and is public; make it private first")
-        after = api.upload_folder(
-            repo_id=repo_id,
+        present = api.list_repo_files(repo_id, repo_type="dataset")
+        stale = [name for name in present if name.startswith(("data/", "labels/")) and name not in files]
+        additions = [CommitOperationAdd(name, content) for name, content in files.items()]
+        after = api.create_commit(
+            repo_id,
+            [*additions, *map(CommitOperationDelete, stale)],
             repo_type="dataset",
-            folder_path=folder,
             commit_message=f"{task.title}, built by hf-ssl",
-            allow_patterns=[repository.CARD, repository.RECORD, "data/*.parquet", "labels/*.parquet"],
-            delete_patterns=["data/*", "labels/*"],
         )
     place = None
     if collection and task.name in USB_TASKS:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Where the run writes to, how it was interrupted, and whom it was published by.
+# Where the run writes to, what it shows, how it was interrupted, and whom it was published by.
 _LEFT_OUT = ("output_dir", "config", "resume", "overwrite", "push_to_hub", "resume_from_checkpoint", "run_name", "local_rank")
+_LEFT_OUT += ("disable_tqdm", "report_to", "log_level")
 _PLACES = ("model", "labeled", "unlabeled", "test", "source")
 
 
