@@ -344,10 +344,11 @@ class _StepCallback(TrainerCallback):
 
     def on_train_end(self, args, state, control, train_dataloader=None, **kwargs):
         # Left to the garbage collector, persistent workers never hear that they should end, and it waits five seconds for each.
-        loader = getattr(train_dataloader, "base_dataloader", train_dataloader)
-        if getattr(loader, "_iterator", None) is not None:
-            loader._iterator._shutdown_workers()
-            loader._iterator = None
+        for loader in (train_dataloader, *getattr(self.trainer, "_eval_dataloaders", {}).values()):
+            loader = getattr(loader, "base_dataloader", loader)
+            if getattr(loader, "_iterator", None) is not None:
+                loader._iterator._shutdown_workers()
+                loader._iterator = None
 
     def on_optimizer_step(self, args, state, control, **kwargs):
         self.trainer.algorithm.zero_grad()

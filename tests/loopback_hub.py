@@ -368,6 +368,8 @@ def _card_errors(content: str) -> list[str]:
         return ["the metadata must be a mapping"]
     lists = ("tags", "datasets", "metrics", "task_categories", "size_categories", "model-index", "configs")
     errors = [f"{key} must be a list" for key in lists if not isinstance(metadata.get(key, []), list)]
+    if errors:
+        return errors
     errors += [f"{key} must be text" for key in ("license", "pipeline_tag") if not isinstance(metadata.get(key, ""), str)]
     errors += [f"{tag} must be text" for tag in metadata.get("tags", []) if not isinstance(tag, str)]
     if metadata.get("license", "unknown") not in _LICENCES:

@@ -80,7 +80,8 @@ def test_workers_do_not_change_the_views(make_trainer, workers):
 
 def test_no_worker_outlives_the_training(make_trainer):
     """The garbage collector would wait five seconds for each."""
-    trainer = make_trainer(dataloader_num_workers=2, max_steps=2)
+    evaluated = {"eval_strategy": "steps", "eval_steps": 2, "dataloader_persistent_workers": True}
+    trainer = make_trainer(dataloader_num_workers=2, max_steps=2, **evaluated)
     before = set(multiprocessing.active_children())
     trainer.train()
     assert set(multiprocessing.active_children()) <= before
