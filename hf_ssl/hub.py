@@ -259,7 +259,7 @@ def _body(trainer, facts: CardFacts, name: str, dataset: str | None, base: str |
     if measured:
         parts += ["## Results", *_results(trainer, measured)]
     if curves:
-        parts.append("![Accuracy, mask ratio and pseudo-label accuracy over training](curves.png)")
+        parts.append("![Accuracy and use of the pool over training](curves.png)")
     parts += ["## Training", _markdown(["", ""], _training(trainer, base, source, model))]
     parts.append("`ssl_config.json` holds all settings.")
     if facts.command:

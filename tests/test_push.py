@@ -145,15 +145,15 @@ def test_pushed_models_load_by_their_ids(hub, tmp_path):
         return {path for path in repositories[name].files if path.startswith(folder)}
 
     assert {name: set(repository.files) for name, repository in repositories.items()} == {
-        "end": MODEL_FILES,
+        "end": MODEL_FILES | {"curves.png"},
         "every_save": MODEL_FILES,
         "checkpoint": MODEL_FILES | below("checkpoint", "last-checkpoint/"),
         "all_checkpoints": MODEL_FILES
         | {path for path in repositories["all_checkpoints"].files if path.startswith("checkpoint-")},
         "flaky": MODEL_FILES | below("flaky", "last-checkpoint/"),
-        "private": MODEL_FILES,
-        "adapter": ADAPTER_FILES,
-        "timm": MODEL_FILES,
+        "private": MODEL_FILES | {"curves.png"},
+        "adapter": ADAPTER_FILES | {"curves.png"},
+        "timm": MODEL_FILES | {"curves.png"},
     }
     for name, folders in (("checkpoint", ["last-checkpoint"]), ("all_checkpoints", ["checkpoint-2", "checkpoint-4"])):
         assert {f"{folder}/{file}" for folder in folders for file in STATE}.issubset(repositories[name].files)
@@ -164,6 +164,7 @@ def test_pushed_models_load_by_their_ids(hub, tmp_path):
         check_private(repository.files, str(tmp_path))
         card = check_card(repository.files["README.md"])
         assert f'model = "someone/{name}"' in card.content
+        assert ("(curves.png)" in card.content) == ("curves.png" in repository.files)
         # Also what was pushed first has its card.
         assert all("README.md" in files for _, files in repository.commits[1:])
     titles = [title for title, _ in repositories["every_save"].commits]

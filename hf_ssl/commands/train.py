@@ -268,7 +268,9 @@ def run(arguments: list[str]) -> None:
     trainer.save_state()
     if not main:
         return
-    drawn = _draw(folder, histories, f"{data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled")
+    drawn = trainer.curves_drawn = _draw(
+        folder, histories, f"{data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled"
+    )
     trainer.create_model_card()
     write_results(folder, runs, shown)
     if args.push_to_hub:
