@@ -264,13 +264,13 @@ def run(arguments: list[str]) -> None:
     trainer, row = _train(own, args, data, processor, checkpoint, facts, baseline)
     histories[trainer.algorithm_name] = [trainer.state.log_history]
     runs.append(row)
-    trainer.save_model()
+    # What is pushed is pushed once, when all of it is there.
+    trainer.curves_drawn = True
+    trainer.save_model(_internal_call=True)
     trainer.save_state()
     if not main:
         return
-    drawn = trainer.curves_drawn = _draw(
-        folder, histories, f"{data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled"
-    )
+    drawn = _draw(folder, histories, f"{data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled")
     trainer.create_model_card()
     write_results(folder, runs, shown)
     if args.push_to_hub:
