@@ -36,6 +36,16 @@ def run_client(hub, home: Path, code: str, *arguments: str, token: str | None = 
     return json.loads(found[-1]) if found else done.stdout + done.stderr
 
 
+def check_private(files: dict[str, bytes], *secrets: str) -> None:
+    """No file that is published holds a token, a secret, or arguments as a pickle."""
+    from loopback_hub import TOKEN
+
+    for name, content in files.items():
+        for secret in (TOKEN, *secrets):
+            assert secret.encode() not in content, (name, secret)
+        assert name.rpartition("/")[2] != "training_args.bin"
+
+
 # ---- What the code may call ----
 
 
