@@ -72,6 +72,12 @@ trainer.train()
 trainer._finish_current_push()
 ModelCard.load("someone/end").validate()
 
+# What cannot be pushed is said before the training, not after it.
+try:
+    make("refused", push_to_hub=True, hub_token="hf_wrong_9876543210")
+except OSError as error:
+    told["refused"] = str(error)
+
 private = make("private", hub_private_repo=True, hub_strategy="end", save_strategy="no")
 private.train()
 private.push_to_hub(commit_message="Kept to ourselves", license="mit", dataset="brightness")
@@ -202,6 +208,7 @@ def test_what_is_pushed_is_complete_and_nothing_else(pushed):
     assert "2 of them so far" in repositories["every_save"].commits[1][1]["README.md"].decode()
     assert len(repositories["end"].commits) == 2 and trained["again"] == repositories["end"].sha
     assert [title for title, _ in repositories["flaky"].commits[1:]] == ["Training in progress, step 4"]
+    assert trained["refused"].startswith("someone/refused: the Hub does not know this access token; make one with write")
     assert repositories["private"].commits[-1][0] == "Kept to ourselves"
     card = check_card(repositories["private"].files["README.md"])
     assert card.data.license == "mit" and card.data.eval_results[0].dataset_name == "brightness"
