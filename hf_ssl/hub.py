@@ -259,7 +259,7 @@ def _body(trainer, facts: CardFacts, name: str, dataset: str | None, base: str |
     if measured:
         parts += ["## Results", *_results(trainer, measured)]
     if curves:
-        parts.append("![Accuracy, mask ratio and pseudo-label accuracy over training](curves.png)")
+        parts.append("![Accuracy and use of the pool over training](curves.png)")
     parts += ["## Training", _markdown(["", ""], _training(trainer, base, source, model))]
     parts.append("`ssl_config.json` holds all settings.")
     if facts.command:
@@ -313,7 +313,7 @@ def _results(trainer, measured: list[Evaluations]) -> list[str]:
         if baseline is not None and not found.name and "accuracy" in keys:
             cells = [f"{baseline['test_accuracy']:.4f}" if key == "accuracy" else "" for key in keys]
             table.append(["labeled examples alone (baseline), last", f"{baseline['steps']:,}", *cells])
-        parts.append(_markdown(["weights", "step", *(_METRICS.get(key, key).lower() for key in keys)], table))
+        parts.append(_markdown(["weights", "step", *(_lowered(_METRICS.get(key, key)) for key in keys)], table))
     return parts
 
 
@@ -350,9 +350,14 @@ def _training(trainer, base: str | None, source, model) -> list[list[str]]:
     return [[key, value.replace("|", "\\|").replace("\n", " ")] for key, value in facts.items()]
 
 
+def _lowered(name: str) -> str:
+    """ "Macro F1" as "macro F1"."""
+    return name[:1].lower() + name[1:]
+
+
 def _repeat(command: str) -> str:
     return (
-        f'```sh\npip install "hf-ssl[all]"\n{command}\n```\n\n'
+        f'```sh\npip install "hf-ssl[all]=={__version__}"\n{command}\n```\n\n'
         "The labeled set above tells whether the same examples were labeled. Local data and models go by their names alone."
     )
 

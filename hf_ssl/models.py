@@ -1,14 +1,19 @@
 """Loading a classifier, whichever way the user names it."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
     AutoModelForAudioClassification,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
 
@@ -24,29 +29,52 @@ AUTO_MODELS = {
 }
 
 
-def load_processor(model: str) -> Any:
-    """The tokenizer, image processor or feature extractor that is stored with a model.
+PROCESSORS = {
+    "image": ("image processor", AutoImageProcessor, "preprocessor_config.json"),
+    "audio": ("feature extractor", AutoFeatureExtractor, "preprocessor_config.json"),
+    "text": ("tokenizer", AutoTokenizer, "tokenizer.json"),
+}
+
+
+def load_processor(model: str, modality: str | None = None) -> Any:
+    """The image processor, feature extractor or tokenizer that is stored with a model.
+
+    A tokenizer without a padding token (GPT-2, Llama) pads with the token that ends a text.
 
     Args:
         model: Hub id or local path.
+        modality: "image", "audio" or "text"; the first of them that the model has, when None.
 
     Raises:
-        ValueError: if there is none; the message says which to give.
+        ValueError: in one line, if the model comes without.
+        ImportError: if a package is missing that the processor of this modality needs.
     """
-    from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
-
-    for kind in (AutoImageProcessor, AutoFeatureExtractor, AutoTokenizer):
+    cause = ""
+    for kind in PROCESSORS if modality is None else [modality]:
         try:
-            processor = kind.from_pretrained(model)
-            # Where the files are missing, transformers may make a tokenizer that knows special tokens alone.
-            if kind is not AutoTokenizer or len(processor) > len(processor.all_special_ids):
-                return processor
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError):
+            processor = PROCESSORS[kind][1].from_pretrained(model)
+        except ImportError:
+            if modality is not None:
+                raise
             continue
-    raise ValueError(
-        f"{model} has no tokenizer, image processor or feature extractor; give that of the model it was trained from as "
-        "processing_class"
-    )
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            cause = "" if Path(model).is_dir() else f" ({error})"
+            continue
+        if kind != "text":
+            return processor
+        # Where the files are missing, transformers may make a tokenizer that knows special tokens alone.
+        if isinstance(processor, PreTrainedTokenizerBase) and len(processor) > len(processor.all_special_tokens) + 1:
+            if processor.pad_token is None:
+                processor.pad_token = processor.eos_token
+            return processor
+    if modality is None:
+        raise ValueError(
+            f"{model} has no tokenizer, image processor or feature extractor; give that of the model it was trained from as "
+            "processing_class"
+        )
+    what, _, file = PROCESSORS[modality]
+    where = f"; save one into the folder, so that it holds {file}" if Path(model).is_dir() else ""
+    raise ValueError(f"{model} comes without {'an' if what[0] in 'aeiou' else 'a'} {what}{where}{cause}")
 
 
 def class_names(model: Any) -> list[str] | None:
@@ -64,13 +92,14 @@ def _is_unnamed(config) -> bool:
     return set(config.id2label.values()) == {f"LABEL_{index}" for index in range(config.num_labels)}
 
 
-def load_classifier(model: str | nn.Module, data: DataSummary) -> nn.Module:
+def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = None) -> nn.Module:
     """A classifier with a head for the data's classes, named after them.
 
     Args:
         model: Hub id or local path, loaded with the modality's auto class and a head of the right size; or a model, which
             is used as it is after a check of its modality and size.
         data: modality and classes.
+        processor: of texts, the tokenizer: what it pads with is padding for a model that names no such token.
 
     Raises:
         ValueError: if it is a model of another modality, has no class for classification, or if a given model's head has
@@ -104,6 +133,8 @@ def load_classifier(model: str | nn.Module, data: DataSummary) -> nn.Module:
         )
     if config is not None and (data.classes.named or _is_unnamed(config)):
         config.id2label, config.label2id = names, ids
+    if data.modality == "text" and getattr(config, "pad_token_id", 0) is None:
+        config.pad_token_id = getattr(processor, "pad_token_id", None)
     mend_batch_norm_momentum(model)
     return model
 

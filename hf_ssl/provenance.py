@@ -116,6 +116,7 @@ def hardware(args) -> str:
     device = args.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
     if device.type == "cpu":
-        name += f" ({torch.get_num_threads()} threads)"
+        threads = torch.get_num_threads()
+        name += f" ({threads} thread{'s' * (threads > 1)})"
     precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
     return f"{args.world_size} x {name}, {precision}"

@@ -1,17 +1,18 @@
-"""Putting a model folder on the Hub: which files, in one commit, without local paths; what goes wrong, in one line."""
+"""Putting a model folder on the Hub: which files, in one commit, and without local paths."""
 
-import contextlib
 import fnmatch
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
-from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub.utils import _http
 
 from .hub import with_repository
+from .hub_errors import clear_errors
 
 CARD = "README.md"
 # Of an adapter: the base model's configuration with these classes. Beside the adapter it would be taken for a whole model's.
@@ -86,6 +87,8 @@ def push_files(
         OSError: in one line, if the Hub refuses or cannot be reached.
         ValueError: if a file holds the access token.
     """
+    if not blocking:
+        _let_workers_start()
     api = HfApi(token=token)
     additions = [CommitOperationAdd(name, _content(path, repo_id, token or get_token())) for name, path in files.items()]
     folders = {name.rpartition("/")[0] for name in files}
@@ -105,6 +108,28 @@ def push_files(
             revision=revision,
             run_as_future=not blocking,
         )
+
+
+@cache
+def _let_workers_start() -> None:
+    """Make it safe to fork, as data loaders do for their workers, while another thread sends files.
+
+    huggingface_hub closes its HTTP client in every forked process, and the client waits there for a lock that the other thread
+    held at that moment and nobody will release: the worker never starts, and the training waits for it forever. So forked
+    processes find no client to close; they make their own when they need one.
+    """
+    if not hasattr(_http, "_GLOBAL_CLIENT") or not hasattr(os, "register_at_fork"):
+        return
+    hidden: list[Any] = []
+
+    def hide() -> None:
+        hidden.append(_http._GLOBAL_CLIENT)
+        _http._GLOBAL_CLIENT = None
+
+    def show() -> None:
+        _http._GLOBAL_CLIENT = hidden.pop()
+
+    os.register_at_fork(before=hide, after_in_parent=show)
 
 
 def _content(path: Path, repo_id: str, token: str | None) -> bytes | str:
@@ -148,51 +173,3 @@ def without_paths(text: str) -> str:
 def is_local(name: str) -> bool:
     """Whether a model's name is a path: it is there, or cannot be an id."""
     return os.path.isabs(name) or name.startswith((".", "~")) or name.count("/") > 1 or "\\" in name or os.path.exists(name)
-
-
-# ---- What can go wrong ----
-
-
-@contextlib.contextmanager
-def clear_errors(repo_id: str, token: str | None = None) -> Iterator[None]:
-    """Errors of the Hub and of the network as OSErrors of one line that say what to do."""
-    try:
-        yield
-    except (HTTPError, OSError, RuntimeError) as error:
-        cause = _cause(error)
-        if not isinstance(cause, HTTPError | ConnectionError):
-            raise
-        refused = getattr(getattr(cause, "response", None), "status_code", None) in (401, 403)
-        raise (PermissionError if refused else OSError)(explain(cause, repo_id, token)) from error
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Of a failed upload, which the client reports as a RuntimeError, the error of the network."""
-    return error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
-
-
-def explain(error: BaseException, repo_id: str, token: str | None = None) -> str:
-    """One line on an error of the Hub: what happened, and what to do."""
-    error = _cause(error)
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
-    if status == 401 and not (token or get_token()):
-        return f"{repo_id}: no access token; log in with `hf auth login`, or set HF_TOKEN"
-    if status == 401 and "Invalid credentials" in str(error):
-        return (
-            f"{repo_id}: the Hub does not know this access token; make one with write permission on its settings page, then "
-            "`hf auth login`, or set HF_TOKEN"
-        )
-    if status in (401, 403):
-        return f"{repo_id}: this access token may not write there; use one with write permission for it, or another repository"
-    if isinstance(error, RepositoryNotFoundError):
-        return f"{repo_id} does not exist on the Hub, or is private and this access token may not read it"
-    if status is not None and status >= 500:
-        return f"{repo_id}: the Hub has trouble (HTTP {status}); nothing was published, try again later"
-    if status is not None:
-        return f"{repo_id}: the Hub refused (HTTP {status}): {' '.join(str(error).split())}"
-    if constants.HF_HUB_OFFLINE:
-        return f"{repo_id}: HF_HUB_OFFLINE is set, so nothing is sent; unset it to publish"
-    return (
-        f"{repo_id}: the connection to {constants.ENDPOINT} failed ({' '.join(str(error).split()) or type(error).__name__}); "
-        "nothing was published, try again"
-    )

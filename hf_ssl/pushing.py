@@ -4,6 +4,7 @@ import copy
 import os
 import shutil
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 from huggingface_hub import CommitInfo
@@ -11,8 +12,9 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
-from . import hub, provenance, publishing
+from . import hub, hub_errors, provenance, publishing
 from .checkpointing import CheckpointingTrainer
+from .report import draw_curves
 
 logger = logging.get_logger(__name__)
 
@@ -26,11 +28,13 @@ class PushingTrainer(CheckpointingTrainer):
     Attributes:
         card: what the card says and the trainer cannot know.
         baseline: the row of `results.json` of a labeled-only training, if there was one.
+        curves_drawn: whether whoever started the run draws curves.png; else a push does, where matplotlib is installed.
         local_base: the folder that training started from, as it was named then; None where it started from a Hub id.
     """
 
     card: hub.CardFacts
     baseline: dict | None = None
+    curves_drawn: bool = False
     local_base: str | None = None
 
     @property
@@ -110,7 +114,7 @@ class PushingTrainer(CheckpointingTrainer):
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """As in Trainer; errors as in `push_to_hub`."""
         token = token if token is not None else self.args.hub_token
-        with publishing.clear_errors(self.public_name, token):
+        with hub_errors.clear_errors(self.public_name, token):
             super().init_hf_repo(token, private)
 
     def push_to_hub(
@@ -137,6 +141,7 @@ class PushingTrainer(CheckpointingTrainer):
         if not self.is_world_process_zero():
             return None
         kwargs.setdefault("model_name", self.public_name.rpartition("/")[2])
+        self._draw_curves()
         self.create_model_card(**kwargs)
         self._finish_current_push()
         self._warn_of_local_base()
@@ -145,6 +150,14 @@ class PushingTrainer(CheckpointingTrainer):
         return publishing.push_files(
             self.hub_model_id, files, commit_message, token=token, revision=revision, blocking=blocking
         )
+
+    def _draw_curves(self) -> None:
+        rows = self.state.log_history
+        shown = any("eval_accuracy" in row or "mask_ratio" in row for row in rows)
+        if self.curves_drawn or not shown or find_spec("matplotlib") is None:
+            return
+        title = f"{len(self.train_dataset):,} labeled, {len(self.unlabeled_dataset):,} unlabeled"
+        draw_curves(Path(self.args.output_dir, "curves.png"), {self.algorithm_name: [rows]}, title)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         strategy = self.args.hub_strategy
@@ -181,7 +194,7 @@ class PushingTrainer(CheckpointingTrainer):
         super()._finish_current_push()
         for job in getattr(getattr(self, "push_in_progress", None), "jobs", ()):
             if (error := job.exception()) is not None:
-                logger.warning(f"a push during training failed: {publishing.explain(error, self.hub_model_id)}")
+                logger.warning(f"a push during training failed: {hub_errors.explain(error, self.hub_model_id)}")
         if getattr(self, "push_in_progress", None) is not None:
             self.push_in_progress = None
 

@@ -10,7 +10,6 @@ from statistics import mean, stdev
 import numpy as np
 
 from . import __version__
-from .optimization import describe_learning_rate
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
 
@@ -37,6 +36,9 @@ def settings_of(algorithm) -> dict:
 
 def run_facts(trainer) -> dict[str, str]:
     """What a run is made of, in words: algorithm, sizes, batches, steps, learning rate, moving average, views."""
+    # Tables are drawn without torch.
+    from .optimization import describe_learning_rate
+
     args, data = trainer.args, trainer.data
     steps, processes = trainer.state.max_steps, args.world_size
     labeled = args.per_device_train_batch_size
@@ -161,22 +163,25 @@ def write_results(folder: Path, runs: list[dict], settings: dict) -> Path:
 
 
 def draw_curves(path: Path, histories: dict[str, list[list[dict]]], title: str) -> None:
-    """Draw accuracy, mask ratio and pseudo-label accuracy over steps; a line is a mean over seeds, a band their range.
+    """Draw what was logged of accuracy, mask ratio and pseudo-label accuracy over steps; a line is a mean over seeds, a band
+    their range.
 
     Args:
         histories: algorithm -> one `log_history` of Trainer for each seed.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    # Not pyplot, which would choose a backend for the whole process.
+    from matplotlib.figure import Figure
 
     panels = [
         ("eval_accuracy", "Test accuracy"),
         ("mask_ratio", "Share of the pool that takes part\n(mask ratio)"),
         ("pseudo_label_accuracy", "Share of its pseudo-labels that are right"),
     ]
-    figure, axes = plt.subplots(1, len(panels), figsize=(13, 4.2), layout="constrained")
+    rows = [row for seeds in histories.values() for history in seeds for row in history]
+    # The pool's labels may be hidden, and nothing may have been evaluated.
+    panels = [(key, label) for key, label in panels if any(key in row for row in rows)] or panels[:1]
+    figure = Figure(figsize=(max(13 / 3 * len(panels), 6), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
     colors = dict(zip(histories, ("#777777", "#0b6fb8", "#d1495b", "#3a7d44", "#8f4fa8"), strict=False))
     for axis, (key, label) in zip(axes, panels, strict=True):
         shown: list[float] = []
@@ -201,7 +206,6 @@ def draw_curves(path: Path, histories: dict[str, list[list[dict]]], title: str) 
             axis.legend(loc="lower right", frameon=False)
     figure.suptitle(title, fontsize=12)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def class_table(counts: np.ndarray, names: list[str]) -> str:
@@ -239,13 +243,11 @@ def confusion_text(counts: np.ndarray, names: list[str], largest: int = 15) -> s
 
 def draw_confusion(path: Path, counts: np.ndarray, names: list[str]) -> None:
     """Draw the confusion matrix [C, C]: shades are shares of the true class, numbers (up to 20 classes) are counts."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     side = min(3.0 + 0.42 * len(names), 16.0)
-    figure, axis = plt.subplots(figsize=(side + 1, side), layout="constrained")
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axis = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 9 if len(names) <= 20 else 5
@@ -259,4 +261,3 @@ def draw_confusion(path: Path, counts: np.ndarray, names: list[str]) -> None:
             axis.text(column, row, f"{number:,}" if number else "", ha="center", va="center", color=color, fontsize=8)
     figure.colorbar(picture, label="share of the true class", shrink=0.8)
     figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -28,12 +28,22 @@ def run_client(hub, home: Path, code: str, *arguments: str, token: str | None = 
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     code = "from hub_client import *\nbegin()\n" + code
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home.parent)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home.parent, timeout=300)
     assert (done.returncode != 0) == fails, done.stdout[-3000:] + done.stderr[-6000:]
     for known in (TOKEN, token):
         assert not known or known not in done.stdout + done.stderr
     found = [line.removeprefix("TELL ") for line in done.stdout.splitlines() if line.startswith("TELL ")]
     return json.loads(found[-1]) if found else done.stdout + done.stderr
+
+
+def check_private(files: dict[str, bytes], *secrets: str) -> None:
+    """No file that is published holds a token, a secret, or arguments as a pickle."""
+    from loopback_hub import TOKEN
+
+    for name, content in files.items():
+        for secret in (TOKEN, *secrets):
+            assert secret.encode() not in content, (name, secret)
+        assert name.rpartition("/")[2] != "training_args.bin"
 
 
 # ---- What the code may call ----

@@ -21,6 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 TOKEN = "hf_loopback_0123456789"
 READ_TOKEN = "hf_loopback_read_only"
 
@@ -40,10 +42,14 @@ class Repository:
 
 
 class LoopbackHub:
-    """Use it in a `with` block. `repositories`: id -> `Repository`; `requests`: (method, path, token or None)."""
+    """Use it in a `with` block.
+
+    `repositories`: id -> `Repository`; `collections`: slug -> the API's entry; `requests`: (method, path, token or None).
+    """
 
     def __init__(self):
         self.repositories: dict[str, Repository] = {}
+        self.collections: dict[str, dict] = {}
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, str | None]] = []
         self.failures: dict[str, dict] = {}
@@ -183,7 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self._json({"url": url, "name": name})
 
     def validate(self, body, query) -> None:
-        self._json({"errors": [], "warnings": []})
+        errors = [{"message": message} for message in _card_errors(json.loads(body)["content"])]
+        self._json({"errors": errors, "warnings": []}, 400 if errors else 200)
 
     def info(self, name, revision, body, query) -> None:
         if repository := self._repository(name):
@@ -256,6 +263,42 @@ class _Handler(BaseHTTPRequestHandler):
             objects.append(entry)
         self._send(json.dumps({"transfer": "basic", "objects": objects}).encode(), kind="application/vnd.git-lfs+json")
 
+    def list_collections(self, body, query) -> None:
+        found = [one for one in self.hub.collections.values() if one["owner"]["name"] in query["owner"]]
+        # As the Hub does, at most four items of each; private ones are shown to those who may see them.
+        shown = [{**one, "items": one["items"][:4]} for one in found if self.token or not one["private"]]
+        self._json([{key: value for key, value in one.items() if key != "position"} for one in shown])
+
+    def create_collection(self, body, query) -> None:
+        asked = json.loads(body)
+        base = f"{asked['namespace']}/{re.sub('[^a-z0-9]+', '-', asked['title'].lower()).strip('-')}"
+        slug = next((slug for slug in self.hub.collections if slug.rpartition("-")[0] == base), None)
+        if slug:
+            return self._json({"error": "This collection already exists", "slug": slug}, 409)
+        slug = f"{base}-{len(self.hub.collections):024x}"
+        entry = {key: asked.get(key) for key in ("title", "description", "private")}
+        entry |= {"slug": slug, "owner": {"name": asked["namespace"]}, "items": [], "lastUpdated": "2026-01-01T00:00:00.000Z"}
+        self.hub.collections[slug] = {**entry, "position": 0, "theme": "blue", "upvotes": 0}
+        self._json(self.hub.collections[slug])
+
+    def collection(self, slug, body, query) -> None:
+        found = self.hub.collections.get(slug)
+        if found is None or (found["private"] and self.token is None):
+            return self._error(404, None, "Collection not found")
+        return self._json(found)
+
+    def add_item(self, slug, body, query) -> None:
+        asked, found = json.loads(body), self.hub.collections[slug]
+        item = asked["item"]
+        if any((one["id"], one["type"]) == (item["id"], item["type"]) for one in found["items"]):
+            return self._error(409, None, "This item is already in the collection")
+        if item["id"] not in self.hub.repositories:
+            return self._error(404, None, "Item not found")
+        position = len(found["items"])
+        note = {"text": asked["note"]} if "note" in asked else None
+        found["items"].append({**item, "_id": f"{position:024x}", "position": position, "note": note})
+        return self._json(found)
+
     def upload(self, oid, body, query) -> None:
         if hashlib.sha256(body).hexdigest() != oid:
             return self._error(400, None, "the content does not match its name")
@@ -317,12 +360,51 @@ def _object_id(path: str, data: bytes) -> str:
     return hashlib.sha256(data).hexdigest() if _is_lfs(path) else hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
 
 
+def _card_errors(content: str) -> list[str]:
+    """What the Hub says of a card's metadata; of its rules, those that a written card can break."""
+    parts = content.split("---\n")
+    metadata = yaml.safe_load(parts[1]) if content.startswith("---\n") and len(parts) > 2 else {}
+    if not isinstance(metadata, dict):
+        return ["the metadata must be a mapping"]
+    lists = ("tags", "datasets", "metrics", "task_categories", "size_categories", "model-index", "configs")
+    errors = [f"{key} must be a list" for key in lists if not isinstance(metadata.get(key, []), list)]
+    if errors:
+        return errors
+    errors += [f"{key} must be text" for key in ("license", "pipeline_tag") if not isinstance(metadata.get(key, ""), str)]
+    errors += [f"{tag} must be text" for tag in metadata.get("tags", []) if not isinstance(tag, str)]
+    if metadata.get("license", "unknown") not in _LICENCES:
+        errors.append(f"license must be one of {', '.join(_LICENCES)}")
+    for result in (result for index in metadata.get("model-index", []) for result in index["results"]):
+        needed = [*(result["dataset"].get(key) for key in ("name", "type")), result["task"].get("type")]
+        needed += [metric.get(key) for metric in result["metrics"] for key in ("type", "value")]
+        errors += ["model-index lacks a value"] * (None in needed)
+    names = [config["config_name"] for config in metadata.get("configs", [])]
+    return errors + ["two configurations of one name"] * (len(set(names)) < len(names))
+
+
+# Of the Hub's list those that are used here.
+_LICENCES = (
+    "apache-2.0",
+    "mit",
+    "cc",
+    "cc0-1.0",
+    "cc-by-4.0",
+    "cc-by-sa-4.0",
+    "cc-by-nc-3.0",
+    "cc-by-nc-4.0",
+    "other",
+    "unknown",
+)
 _NAME, _REVISION = r"([\w.-]+/[\w.-]+)", r"([^/]+)"
-_WRITES = {"create", "preupload", "lfs_batch", "commit", "whoami"}
+_WRITES = {"create", "preupload", "lfs_batch", "commit", "whoami", "create_collection", "add_item"}
 _ROUTES = [
     ("GET", r"/api/whoami-v2", "whoami"),
     ("POST", r"/api/repos/create", "create"),
     ("POST", r"/api/validate-yaml", "validate"),
+    ("GET", r"/api/collections", "list_collections"),
+    ("POST", r"/api/collections", "create_collection"),
+    ("GET", rf"/api/collections/{_NAME}", "collection"),
+    ("POST", rf"/api/collections/{_NAME}/items", "add_item"),
     ("GET", rf"/api/(?:models|datasets)/{_NAME}(?:/revision/{_REVISION})?", "info"),
     ("GET", rf"/api/(?:models|datasets)/{_NAME}/tree/{_REVISION}(?:/(.+))?", "tree"),
     ("POST", rf"/api/(?:models|datasets)/{_NAME}/paths-info/{_REVISION}", "paths_info"),

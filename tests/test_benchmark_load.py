@@ -1,11 +1,8 @@
-"""`load_task` from a built folder, from raw data, and from the Hub, to which a task was published before."""
+"""`load_task` from a built folder and from raw data, and what is not published; tests/test_push_datasets.py has the Hub."""
 
-import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +17,6 @@ from hf_ssl.benchmark.load import find_repository
 from hf_ssl.cli import main
 
 from benchmark_sources import make_source
-from loopback_hub import TOKEN, LoopbackHub
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -130,66 +126,6 @@ def test_a_draw_that_was_not_built_is_named(raw, tmp_path):
     folder = build_task(replace(raw.task, seeds=(0,)), raw.folder, tmp_path / "out")
     with pytest.raises(ValueError, match="out was built without labels40_seed2; it has labels40_seed0, labels200_seed0"):
         load_task("ag_news", num_labels=40, seed=2, source=folder)
-
-
-def run(hub, code, home, *arguments, token=TOKEN):
-    environment = {**os.environ, **hub.environment(home, token), "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
-
-
-PUBLISH = """
-import sys
-from hf_ssl.cli import main
-sys.exit(main(["benchmark", "publish", "ag_news", "--namespace", "someone", "--folder", *sys.argv[1:]]))
-"""
-
-LOAD = """
-import datasets, json
-datasets.config.USE_PARQUET_EXPORT = False
-plain = datasets.load_dataset("someone/usb-ag_news", "labels40_seed0")
-from hf_ssl.benchmark import load_task, verify_task
-mine = load_task("ag_news", num_labels=40, source="someone")
-failed = [check.name for check in verify_task("someone/usb-ag_news") if not check.passed]
-print(json.dumps([{split: list(data["text"]) for split, data in found.items()} for found in (plain, mine)] + [failed]))
-"""
-
-
-@pytest.mark.slow
-def test_a_published_task_comes_back_from_the_hub(folder, tmp_path):
-    with LoopbackHub() as hub:
-        done = run(hub, PUBLISH, tmp_path / "home", str(folder))
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.split()[-1] == f"{hub.url}/datasets/someone/usb-ag_news"
-        assert TOKEN not in done.stdout + done.stderr
-        assert "hf-ssl: warning: AG News: train: count: 200, USB has 100,000" in done.stderr
-        published = hub.repositories["someone/usb-ag_news"]
-        on_disk = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        assert published.files == on_disk and not published.private
-        assert len(published.commits) == 2
-
-        done = run(hub, LOAD, tmp_path / "fresh", token=None)
-        assert done.returncode == 0, done.stderr[-3000:]
-        plain, mine, failed = json.loads(done.stdout.splitlines()[-1])
-        assert plain == mine == {split: list(data["text"]) for split, data in load_task("ag_news", 40, 0, folder).items()}
-        # It is a small source: all but the counts is as it should be.
-        assert failed == ["train: count", "validation: count", "test: count"]
-
-        # What an earlier version had and this one has not, goes; nothing is public that should be private.
-        published.files["data/train-00007-of-00009.parquet"] = b"old"
-        done = run(hub, PUBLISH, tmp_path / "home", str(folder), "--private")
-        assert done.returncode == 2 and "exists and is public; make it private first" in done.stderr
-        done = run(hub, PUBLISH, tmp_path / "home", str(folder))
-        assert done.returncode == 0 and published.files == on_disk
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("token", [None, "hf_wrong_9876543210"], ids=["no token", "wrong token"])
-def test_publishing_without_permission_is_one_line_without_the_token(folder, tmp_path, token):
-    with LoopbackHub() as hub:
-        done = run(hub, PUBLISH, tmp_path / "home", str(folder), token=token)
-        assert done.returncode == 2 and hub.repositories == {}
-        assert "Traceback" not in done.stderr and "401" in done.stderr
-        assert "hf_wrong" not in done.stdout + done.stderr
 
 
 def test_what_fails_its_checks_or_may_not_be_passed_on_is_not_published(raw, folder, tmp_path):

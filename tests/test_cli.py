@@ -77,8 +77,15 @@ def test_importing_the_package_is_instant():
     assert seconds("import hf_ssl") - seconds("pass") < 0.3
 
 
-def test_importing_the_package_loads_nothing_heavy():
-    code = "import sys, hf_ssl, hf_ssl.cli; print(sorted({'torch', 'transformers', 'numpy', 'datasets'} & set(sys.modules)))"
+LIGHT = {
+    "the package": ("hf_ssl, hf_ssl.cli", {"torch", "transformers", "numpy", "datasets"}),
+    "the benchmark's commands": ("hf_ssl.benchmark.publish, hf_ssl.benchmark.load, hf_ssl.report", {"torch", "transformers"}),
+}
+
+
+@pytest.mark.parametrize(("modules", "heavy"), LIGHT.values(), ids=LIGHT)
+def test_importing_loads_nothing_heavy(modules, heavy):
+    code = f"import sys, {modules}; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from hf_ssl.cli import main
+from hf_ssl.commands.repeat import repeat_command
 from hf_ssl.commands.train import make_parser, parse
 
 from command_data import audio_folders, image_folders, save_model, texts, write_csv, write_image
@@ -151,10 +153,12 @@ def test_a_benchmark_task_brings_its_own_data(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "hf_ssl.benchmark", SimpleNamespace(load_task=load_task))
     run = tmp_path / "run"
-    arguments = ["train", "--task", "ag_news", "--num-labels", "40", "--source", "mine", "--seed", "1"]
+    arguments = ["train", "--task", "ag_news", "--num-labels", "40", "--source", "mine"]
     arguments += ["--model", save_model("text", tmp_path / "model"), "--output-dir", str(run), *QUICK]
     assert main([*arguments, "--max-steps", "1"]) == 0
-    assert asked == {"name": "ag_news", "num_labels": 40, "source": "mine", "seed": 1}
+    # Without a seed it is the first of the draws that tasks have, and not the seed of other trainings.
+    assert asked == {"name": "ag_news", "num_labels": 40, "source": "mine", "seed": 0}
+    assert "| seed | 0 |" in (run / "README.md").read_text()
     results = json.loads((run / "results.json").read_text())
     # The pool's labels are known here, so pseudo-labels could be judged.
     assert results["runs"][0]["num_unlabeled"] == 12 and results["settings"]["labeled"] == "ag_news"
@@ -166,6 +170,27 @@ def test_a_benchmark_task_brings_its_own_data(tmp_path, monkeypatch):
 def write_recipe(path, content):
     path.write_text(json.dumps(content) if path.suffix == ".json" else yaml.safe_dump(content))
     return str(path)
+
+
+SEEDS = [
+    ("", None, 42),
+    ("--task ag_news --num-labels 40", None, 0),
+    ("--task ag_news --num-labels 40 --seed 2", None, 2),
+    ("--task ag_news --num-labels 40", {"seed": 1}, 1),
+    ("--seed 0", {"seed": 1}, 0),
+    ("", {"task": "ag_news", "num_labels": 40}, 0),
+]
+
+
+@pytest.mark.parametrize(("options", "recipe", "seed"), SEEDS, ids=[f"{options} {recipe}" for options, recipe, _ in SEEDS])
+def test_the_seed_of_a_task_is_that_of_its_first_draw(options, recipe, seed, tmp_path):
+    arguments = ["--model", "m", *options.split()]
+    if recipe:
+        arguments += ["--config", write_recipe(tmp_path / "recipe.yaml", recipe)]
+    own, settings = parse(arguments)
+    assert settings["seed"] == seed
+    # The command on the card says the same.
+    assert parse(shlex.split(repeat_command(own, settings))[2:])[1]["seed"] == seed
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".json"])

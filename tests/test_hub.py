@@ -1,6 +1,8 @@
 """The model card, the command on it, and the files that go with it."""
 
 import json
+import multiprocessing
+import threading
 
 import datasets
 import pytest
@@ -190,6 +192,25 @@ def test_the_command_of_several_processes_starts_as_many():
 
 
 # ---- What is published ----
+
+
+def test_a_worker_that_is_forked_during_a_push_starts(monkeypatch):
+    """The client's locks are those of a thread that is sending, and the forked process has no such thread."""
+    from huggingface_hub.utils import _http
+
+    class Busy:
+        def close(self):
+            threading.Event().wait()
+
+    publishing._let_workers_start()
+    client = Busy()
+    monkeypatch.setattr(_http, "_GLOBAL_CLIENT", client)
+    worker = multiprocessing.get_context("fork").Process(target=int)
+    worker.start()
+    worker.join(20)
+    started = worker.exitcode == 0
+    worker.kill()
+    assert started and _http._GLOBAL_CLIENT is client
 
 
 def test_published_json_names_no_folders(tmp_path):

@@ -1,5 +1,6 @@
 """One's own data: columns, modality and classes found by themselves, and matched across datasets."""
 
+import copy
 import pickle
 from types import SimpleNamespace
 
@@ -346,6 +347,18 @@ def test_a_stored_processor_is_loaded_with_the_model(tmp_path):
     TEXT.save_pretrained(tmp_path / "model")
     run = trainer("text", tmp_path, str(tmp_path / "model"), processing_class=None)
     assert run.processing_class.vocab_size == TEXT.vocab_size
+
+
+def test_what_ends_a_text_pads_where_nothing_else_does(tmp_path):
+    """As in GPT-2 and Llama, whose tokenizers and configurations name no padding token."""
+    model, tokenizer = new_model("text"), copy.deepcopy(TEXT)
+    tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
+    model.config.pad_token_id = None
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    run = trainer("text", tmp_path, str(tmp_path / "model"), processing_class=None)
+    assert run.processing_class.pad_token == "[SEP]"
+    assert run.model.config.pad_token_id == TEXT.convert_tokens_to_ids("[SEP]")
 
 
 @pytest.mark.parametrize(

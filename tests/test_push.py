@@ -1,17 +1,14 @@
-"""Pushing models: the real clients, in processes of their own, against a loopback Hub."""
+"""Models that SSLTrainer and `hf-ssl train` push: the real clients, in processes of their own, against a loopback Hub."""
 
 import json
 import re
-import shutil
 
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
-from safetensors.torch import load_file, save_file
 
-from command_data import save_model
-from hub_client import run_client
+from hub_client import check_private, run_client
 from loopback_hub import TOKEN, LoopbackHub
 
 MODEL_FILES = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "ssl_config.json"}
@@ -21,12 +18,6 @@ ADAPTER_FILES = MODEL_FILES - {"config.json", "model.safetensors"} | {
     "base/config.json",
 }
 STATE = {"optimizer.pt", "scheduler.pt", "trainer_state.json", "ssl_student.safetensors", "ssl_algorithm.safetensors"}
-
-
-@pytest.fixture
-def hub():
-    with LoopbackHub() as running:
-        yield running
 
 
 def check_card(content: bytes) -> ModelCard:
@@ -42,19 +33,13 @@ def check_card(content: bytes) -> ModelCard:
     return card
 
 
-def check_private(files: dict[str, bytes], *secrets: str) -> None:
-    for name, content in files.items():
-        for secret in (TOKEN, *secrets):
-            assert secret.encode() not in content, (name, secret)
-        assert name.rpartition("/")[2] != "training_args.bin"
-
-
 TRAIN = """
-import sys, torch, transformers
+import datasets, os, sys, torch, transformers
+from huggingface_hub import HfApi, ModelCard
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageClassification, TimmWrapperConfig, TimmWrapperForImageClassification, pipeline
 from hf_ssl import SSLConfig, SSLTrainer
-from tiny_tasks import new_model, task
+from tiny_tasks import TASKS, make_texts, new_model, task
 transformers.logging.set_verbosity_error()
 folder = sys.argv[1]
 
@@ -85,6 +70,13 @@ fail("/preupload/", 6)
 trainer = make("flaky", push_to_hub=True, hub_strategy="checkpoint")
 trainer.train()
 trainer._finish_current_push()
+ModelCard.load("someone/end").validate()
+
+# What cannot be pushed is said before the training, not after it.
+try:
+    make("refused", push_to_hub=True, hub_token="hf_wrong_9876543210")
+except OSError as error:
+    told["refused"] = str(error)
 
 private = make("private", hub_private_repo=True, hub_strategy="end", save_strategy="no")
 private.train()
@@ -105,16 +97,35 @@ trainer = make("timm", TimmWrapperForImageClassification(config), save_strategy=
 trainer.train()
 trainer.push_to_hub()
 told["timm"] = scores(trainer.model, "timm")
+
+# From the command line, with all data on the Hub.
+new_model("text").push_to_hub("someone/tiny-text")
+TASKS["text"][1]().push_to_hub("someone/tiny-text")
+card = b"---\\nlicense: cc-by-4.0\\n---\\n"
+HfApi().upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id="someone/tiny-text")
+parts = {"labeled": make_texts(12, 0), "test": make_texts(60, 2)}
+datasets.DatasetDict(parts).push_to_hub("someone/colours", "labels12_seed0")
+make_texts(48, 1).remove_columns("label").push_to_hub("someone/pool", split="train")
+data = "someone/colours:labels12_seed0"
+open("recipe.yaml", "w").write("algorithm: flexmatch\\nalgorithm_kwargs: {threshold: 0.34}\\nema_decay: 0.5\\n")
+done = cli("train", "--model", "someone/tiny-text", "--labeled", f"{data}@labeled", "--unlabeled", "someone/pool",
+    "--test", f"{data}@test", "--config", os.path.abspath("recipe.yaml"), "--ema_role", "evaluation", "--max_steps", "30",
+    "--eval_steps", "10", "--save_steps", "10",
+    "--learning_rate", "5e-2", "--per_device_train_batch_size", "4", "--seed", "3", "--use_cpu", "--disable_tqdm", "true",
+    "--baseline", "--output_dir", f"{folder}/secret-folder", "--push_to_hub", "--hub_model_id", "someone/result",
+    "--hub_token", sys.argv[2])
+assert done[0] == 0, done
 tell(told)
 """.replace('"TOKEN"', f'"{TOKEN}"')
 
 LOAD = r"""
+import os, shlex, sys
 from huggingface_hub import ModelCard
 from transformers import pipeline
 from tiny_tasks import task
 inputs = [row["image"] for row in task("image")["eval_dataset"]]
 told = {}
-for name in ("end", "adapter", "timm", "every_save"):
+for name in ("end", "adapter", "timm"):
     if name == "adapter":
         # As the card says: its base model is no classifier.
         card = ModelCard.load("someone/adapter").content.split("```python")[1].split("```")[0].strip().splitlines()
@@ -129,29 +140,56 @@ try:
     pipeline("image-classification", "someone/private")
 except Exception as error:
     told["private"] = str(error)
+os.mkdir("elsewhere")
+os.chdir("elsewhere")
+told["repeated"] = cli(*shlex.split(sys.argv[1])[1:])
 tell(told)
 """
+# Not models that this package has trained.
+BESIDE = {"backbone", "tiny-text", "colours", "pool"}
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory):
+    """A Hub with every kind of model that is pushed, the folder that they were trained in, and what training told."""
+    folder = tmp_path_factory.mktemp("pushed")
+    with LoopbackHub() as hub:
+        yield hub, folder, run_client(hub, folder / "home", TRAIN, folder, TOKEN)
+
+
+@pytest.fixture(scope="module")
+def loaded(pushed):
+    """What somebody else gets who has the ids and the pages alone: no token, no files, an empty cache."""
+    hub, folder, _ = pushed
+    return run_client(hub, folder / "fresh", LOAD, command_of(hub.repositories["someone/result"].files["README.md"]), token="")
+
+
+def command_of(card: bytes) -> str:
+    (command,) = re.findall(r"^hf-ssl train .*", card.decode(), re.MULTILINE)
+    return command
 
 
 @pytest.mark.slow
-def test_pushed_models_load_by_their_ids(hub, tmp_path):
-    trained = run_client(hub, tmp_path / "home", TRAIN, tmp_path)
+def test_what_is_pushed_is_complete_and_nothing_else(pushed):
+    hub, folder, trained = pushed
     repositories = {name.removeprefix("someone/"): repository for name, repository in hub.repositories.items()}
-    del repositories["backbone"]
+    repositories = {name: repository for name, repository in repositories.items() if name not in BESIDE}
 
     def below(name, folder):
         return {path for path in repositories[name].files if path.startswith(folder)}
 
     assert {name: set(repository.files) for name, repository in repositories.items()} == {
-        "end": MODEL_FILES,
+        "end": MODEL_FILES | {"curves.png"},
         "every_save": MODEL_FILES,
         "checkpoint": MODEL_FILES | below("checkpoint", "last-checkpoint/"),
         "all_checkpoints": MODEL_FILES
         | {path for path in repositories["all_checkpoints"].files if path.startswith("checkpoint-")},
         "flaky": MODEL_FILES | below("flaky", "last-checkpoint/"),
-        "private": MODEL_FILES,
-        "adapter": ADAPTER_FILES,
-        "timm": MODEL_FILES,
+        "private": MODEL_FILES | {"curves.png"},
+        "adapter": ADAPTER_FILES | {"curves.png"},
+        "timm": MODEL_FILES | {"curves.png"},
+        "result": MODEL_FILES - {"preprocessor_config.json"}
+        | {"curves.png", "results.json", "tokenizer.json", "tokenizer_config.json"},
     }
     for name, folders in (("checkpoint", ["last-checkpoint"]), ("all_checkpoints", ["checkpoint-2", "checkpoint-4"])):
         assert {f"{folder}/{file}" for folder in folders for file in STATE}.issubset(repositories[name].files)
@@ -159,9 +197,10 @@ def test_pushed_models_load_by_their_ids(hub, tmp_path):
     assert state["best_model_checkpoint"] in ("checkpoint-2", "checkpoint-4")
     assert {name for name, repository in repositories.items() if repository.private} == {"private"}
     for name, repository in repositories.items():
-        check_private(repository.files, str(tmp_path))
+        check_private(repository.files, str(folder), "secret-folder", "recipe.yaml")
         card = check_card(repository.files["README.md"])
         assert f'model = "someone/{name}"' in card.content
+        assert ("(curves.png)" in card.content) == ("curves.png" in repository.files)
         # Also what was pushed first has its card.
         assert all("README.md" in files for _, files in repository.commits[1:])
     titles = [title for title, _ in repositories["every_save"].commits]
@@ -169,227 +208,26 @@ def test_pushed_models_load_by_their_ids(hub, tmp_path):
     assert "2 of them so far" in repositories["every_save"].commits[1][1]["README.md"].decode()
     assert len(repositories["end"].commits) == 2 and trained["again"] == repositories["end"].sha
     assert [title for title, _ in repositories["flaky"].commits[1:]] == ["Training in progress, step 4"]
+    assert trained["refused"].startswith("someone/refused: the Hub does not know this access token; make one with write")
     assert repositories["private"].commits[-1][0] == "Kept to ourselves"
     card = check_card(repositories["private"].files["README.md"])
     assert card.data.license == "mit" and card.data.eval_results[0].dataset_name == "brightness"
     assert check_card(repositories["adapter"].files["README.md"]).data.base_model == "someone/backbone"
 
-    loaded = run_client(hub, tmp_path / "fresh", LOAD, token="")
-    assert "someone/private" in loaded.pop("private")
-    loaded.pop("every_save")
-    assert loaded == {name: trained[name] for name in loaded}
-
-
-PUSH = """
-import os, sys
-model = sys.argv[1]
-known = os.environ.pop("HF_TOKEN")
-told = {"no token": cli("push", model, "someone/first")}
-os.environ["HF_TOKEN"] = "hf_wrong_9876543210"
-told["wrong token"] = cli("push", model, "someone/first")
-os.environ["HF_TOKEN"] = "hf_loopback_read_only"
-told["token without rights"] = cli("push", model, "someone/first")
-os.environ["HF_TOKEN"] = known
-told["first"] = cli("push", model, "someone/first", "--message", "Here it is")
-told["again"] = cli("push", model, "someone/first")
-told["public"] = cli("push", model, "someone/first", "--private")
-told["private"] = cli("push", model, "someone/private", "--private")
-
-# The client tries again by itself, but not to make a repository; what fails for longer is said, and can be tried again.
-for path in ("/upload/", "/objects/batch", "/preupload/"):
-    fail(path, 3)
-told["500 three times"] = cli("push", model, "someone/patient")
-for name, path in (("a", "/repos/create"), ("b", "/preupload/"), ("c", "/commit/main")):
-    fail(path, 30)
-    told[f"500 {name}"] = cli("push", model, f"someone/{name}")
-    fail(path, 0)
-    told[f"again {name}"] = cli("push", model, f"someone/{name}")
-
-fail("/upload/", 1, die=1)
-told["died"] = cli("push", sys.argv[2], "someone/died")
-told["unreachable"] = cli("push", sys.argv[2], "someone/died")
-try:
-    revive()
-    from transformers import AutoModelForImageClassification
-    AutoModelForImageClassification.from_pretrained("someone/died")
-except (OSError, ValueError) as error:
-    told["half"] = str(error)
-told["second try"] = cli("push", sys.argv[2], "someone/died")
-tell(told)
-"""
-
-
-@pytest.fixture
-def finished_run(tmp_path):
-    """What a finished run leaves, and things that concern nobody else."""
-    folder = tmp_path / "run"
-    save_model("image", folder)
-    (folder / "README.md").write_text('---\nlicense: mit\n---\n\n```python\nmodel = "run"\npipeline("x", model)\n```\n')
-    for name in ("results.json", "ssl_config.json"):
-        (folder / name).write_text("{}")
-    (folder / "curves.png").write_bytes(b"picture")
-    (folder / "adapter_notes.json").write_text("{}")
-    for name in (
-        "checkpoint-2/optimizer.pt",
-        "runs/host/events",
-        "trainer_state.json",
-        "optimizer.pt",
-        ".cache",
-        "my data.csv",
-    ):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(f"{tmp_path} {TOKEN}")
-    return folder
-
 
 @pytest.mark.slow
-def test_a_run_is_pushed_whole_once_or_not_at_all(hub, finished_run, tmp_path):
-    other = tmp_path / "other"
-    shutil.copytree(finished_run, other)
-    import torch
-
-    state = load_file(other / "model.safetensors")
-    save_file(
-        {key: value + torch.ones_like(value) for key, value in state.items()}, other / "model.safetensors", {"format": "pt"}
-    )
-    told = run_client(hub, tmp_path / "home", PUSH, finished_run, other)
-    url = f"{hub.url}/someone"
-    errors = {
-        "no token": "someone/first: no access token; log in with `hf auth login`, or set HF_TOKEN",
-        "wrong token": "someone/first: the Hub does not know this access token; make one with write permission",
-        "token without rights": "someone/first: this access token may not write there; use one with write permission",
-        "public": f"{url}/first exists and is public; make it private first",
-        **{f"500 {n}": f"someone/{n}: the Hub has trouble (HTTP 500); nothing was published, try again later" for n in "abc"},
-        "died": f"someone/died: the connection to {hub.url} failed",
-        "unreachable": f"someone/died: the connection to {hub.url} failed",
+def test_pushed_models_load_by_their_ids(pushed, loaded):
+    _, _, trained = pushed
+    assert {name: loaded[name] for name in ("end", "adapter", "timm")} == {
+        name: trained[name] for name in ("end", "adapter", "timm")
     }
-    for case, message in errors.items():
-        status, out, err = told[case]
-        assert (status, out) == (2, ""), (case, err)
-        assert err.splitlines()[-1].startswith(f"hf-ssl: error: {message}"), (case, err)
-        assert "Traceback" not in err
-    pushed = f"Pushed 7 files: {url}"
-    names = {"first": "first", "private": "private", "500 three times": "patient", "second try": "died"}
-    for case, name in {**names, **{f"again {n}": n for n in "abc"}}.items():
-        assert told[case][:2] == [0, f"{pushed}/{name}\n"], (case, told[case])
-    assert told["again"][:2] == [0, f"Nothing has changed: {url}/first\n"]
-    # The repository was made, and holds nothing.
-    assert "someone/died" in told["half"]
-
-    files = {"README.md", "config.json", "curves.png", "model.safetensors", "preprocessor_config.json"}
-    for name, repository in hub.repositories.items():
-        assert set(repository.files) == files | {"results.json", "ssl_config.json"}
-        assert len(repository.commits) == 2 and repository.private == (name == "someone/private")
-        check_private(repository.files, str(tmp_path))
-        assert f'model = "{name}"' in repository.files["README.md"].decode()
-    assert hub.repositories["someone/first"].commits[1][0] == "Here it is"
-
-
-def break_config(folder):
-    (folder / "config.json").unlink()
-
-
-def only_checkpoints(folder):
-    save_model("image", folder / "checkpoint-4")
-    break_config(folder)
-
-
-def break_weights(folder):
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:200])
-
-
-def lose_weights(folder):
-    (folder / "model.safetensors").unlink()
-
-
-def lose_a_shard(folder):
-    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
-    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-
-
-def lose_the_processor(folder):
-    (folder / "preprocessor_config.json").unlink()
-
-
-def no_classifier(folder):
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["ViTModel"]}))
-
-
-def local_adapter(folder):
-    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(folder)}))
-
-
-def a_token(folder):
-    (folder / "ssl_config.json").write_text(json.dumps({"note": TOKEN}))
-
-
-NO_MODEL = [
-    (break_config, r"run holds no model: config\.json is missing"),
-    (only_checkpoints, r"config\.json is missing; its newest checkpoint is one: hf-ssl push .*checkpoint-4 REPO_ID"),
-    (break_weights, r"model\.safetensors is damaged"),
-    (lose_weights, r"run is no complete model: model\.safetensors is missing; save it there with save_pretrained"),
-    (lose_a_shard, r"run is no complete model: model-00002-of-00002\.safetensors is missing"),
-    (lose_the_processor, r"run is no complete model: preprocessor_config\.json is missing"),
-    (no_classifier, r"is no classifier of images, texts or audio: its architecture is ViTModel"),
-    (local_adapter, r"run is an adapter of .*run, which is not on the Hub, so nobody could load it"),
-    (a_token, r"ssl_config\.json holds your access token and is not published"),
-    (shutil.rmtree, r"run is not there; give the folder of a trained model"),
-]
-
-
-@pytest.mark.parametrize(("spoil", "message"), NO_MODEL, ids=lambda value: getattr(value, "__name__", ""))
-def test_what_is_not_a_model_is_refused_before_anything_is_sent(spoil, message, finished_run, capsys, monkeypatch):
-    from huggingface_hub import HfApi
-
-    from hf_ssl.cli import main
-
-    if spoil is not a_token:
-        (finished_run / "checkpoint-2" / "optimizer.pt").unlink()
-        (finished_run / "checkpoint-2").rmdir()
-        monkeypatch.setattr(HfApi, "create_repo", lambda *args, **options: pytest.fail("something was sent"))
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    spoil(finished_run)
-    capsys.readouterr()
-    if spoil is a_token:
-        from hf_ssl.publishing import published_files, push_files
-
-        with pytest.raises(ValueError, match=message):
-            push_files("someone/name", published_files(finished_run), "message")
-        return
-    assert main(["push", str(finished_run), "someone/name"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and re.search(message, error)
-
-
-PUBLISH_AND_TRAIN = """
-import datasets, os, sys
-from huggingface_hub import HfApi
-from tiny_tasks import TASKS, make_texts, new_model
-new_model("text").push_to_hub("someone/tiny-text")
-TASKS["text"][1]().push_to_hub("someone/tiny-text")
-card = b"---\\nlicense: cc-by-4.0\\n---\\n"
-HfApi().upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id="someone/tiny-text")
-parts = {"labeled": make_texts(12, 0), "test": make_texts(60, 2)}
-datasets.DatasetDict(parts).push_to_hub("someone/colours", "labels12_seed0")
-make_texts(48, 1).remove_columns("label").push_to_hub("someone/pool", split="train")
-data = "someone/colours:labels12_seed0"
-open("recipe.yaml", "w").write("algorithm: flexmatch\\nalgorithm_kwargs: {threshold: 0.34}\\nema_decay: 0.5\\n")
-told = cli("train", "--model", "someone/tiny-text", "--labeled", f"{data}@labeled", "--unlabeled", "someone/pool",
-    "--test", f"{data}@test", "--config", os.path.abspath("recipe.yaml"), "--ema_role", "evaluation", "--max_steps", "30",
-    "--learning_rate", "5e-2", "--per_device_train_batch_size", "4", "--seed", "3", "--use_cpu", "--disable_tqdm", "true",
-    "--baseline", "--output_dir", sys.argv[1], "--push_to_hub", "--hub_model_id", "someone/result", "--hub_token", sys.argv[2])
-assert told[0] == 0, told
-"""
+    assert "someone/private" in loaded["private"]
 
 
 @pytest.mark.slow
-def test_the_command_on_the_card_repeats_the_run(hub, tmp_path):
-    run_client(hub, tmp_path / "home", PUBLISH_AND_TRAIN, tmp_path / "secret-folder", TOKEN)
+def test_the_command_on_the_card_repeats_the_run(pushed, loaded):
+    hub, folder, _ = pushed
     result = hub.repositories["someone/result"]
-    check_private(result.files, str(tmp_path), "secret-folder", "recipe.yaml")
     card = check_card(result.files["README.md"])
     metadata = card.data.to_dict()
     assert (metadata["license"], metadata["base_model"], metadata["base_model_relation"]) == (
@@ -415,12 +253,9 @@ def test_the_command_on_the_card_repeats_the_run(hub, tmp_path):
     ):
         assert part in card.content, part
 
-    (command,) = re.findall(r"^hf-ssl train .*", card.content, re.MULTILINE)
-    (tmp_path / "elsewhere").mkdir()
-    code = f"import os, shlex; os.chdir('elsewhere'); tell(cli(*shlex.split({command!r})[1:]))"
-    told = run_client(hub, tmp_path / "fresh", code, token="")
-    assert told[0] == 0, told[2]
-    repeated = tmp_path / "elsewhere" / "ssl-run"
+    status, _, error = loaded["repeated"]
+    assert status == 0, error
+    repeated = folder / "elsewhere" / "ssl-run"
     runs = json.loads((repeated / "results.json").read_text())["runs"]
     assert [row["test_accuracy"] for row in runs] == [supervised["test_accuracy"], flexmatch["test_accuracy"]]
     assert (repeated / "model.safetensors").read_bytes() == result.files["model.safetensors"]

@@ -90,6 +90,19 @@ def test_workers_end_with_the_training(make_trainer, resumed):
     assert trainer.state.global_step == 3
 
 
+def test_no_worker_outlives_the_training(make_trainer):
+    """The garbage collector would wait five seconds for each."""
+    evaluated = {"eval_strategy": "steps", "eval_steps": 2, "dataloader_persistent_workers": True}
+    trainer = make_trainer(dataloader_num_workers=2, max_steps=2, **evaluated)
+    before = set(multiprocessing.active_children())
+    trainer.train()
+    assert set(multiprocessing.active_children()) <= before
+    # Another training of the same trainer starts its own.
+    trainer.args.max_steps = 4
+    trainer.train()
+    assert trainer.state.global_step == 4
+
+
 def test_accumulated_batches_give_the_gradient_of_the_large_batch(make_trainer):
     """One SGD step in float64: batch 4 x 1 = 2 x 2 = 1 x 4."""
     finals = []

@@ -12,6 +12,9 @@ from .baselines import SOURCE, published_errors
 from .citations import USB
 from .tasks import TASKS, UNCONFIRMED, USB_TASKS, Task
 
+# Where a card names the account that publishes it.
+_OWNER = "NAMESPACE"
+_OR_A_FOLDER = "  # or a folder that was built"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
 
 
@@ -56,6 +59,11 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
     return f"---\n{metadata}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
+def with_namespace(card: str, namespace: str) -> str:
+    """The card's text, its lines of code naming the account that it is published by."""
+    return card.replace(_OR_A_FOLDER, "").replace(f'"{_OWNER}/', f'"{namespace}/').replace(f'"{_OWNER}"', f'"{namespace}"')
+
+
 def _metadata(task: Task, configurations) -> dict[str, Any]:
     total = sum(task.sizes.values())
     metadata: dict[str, Any] = {
@@ -91,7 +99,7 @@ def _loading(task: Task, draws) -> str:
         "```python",
         "from datasets import load_dataset",
         "",
-        f'data = load_dataset("NAMESPACE/{repository.repository_name(task)}", "{name}")  # or a folder that was built',
+        f'data = load_dataset("{_OWNER}/{repository.repository_name(task)}", "{name}"){_OR_A_FOLDER}',
         'data["labeled"], data["unlabeled"], data["test"]',
         "```",
         "",
@@ -115,7 +123,8 @@ def _loading(task: Task, draws) -> str:
         ]
     lines += [
         "",
-        f'With the package: `hf_ssl.benchmark.load_task("{task.name}", num_labels={num_labels}, seed={seed})`.',
+        f'With the package: `hf_ssl.benchmark.load_task("{task.name}", num_labels={num_labels}, seed={seed}, '
+        f'source="{_OWNER}")`.',
     ]
     return "\n".join(lines)
 

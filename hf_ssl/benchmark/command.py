@@ -63,12 +63,16 @@ def add_commands(commands) -> None:
         "publish",
         run_publish,
         "upload a built task to the Hub",
-        "Check a built task and upload it as the dataset repository NAMESPACE/usb-TASK, with the token of `hf auth login`.",
+        "Check a built task and upload it as the dataset repository NAMESPACE/usb-TASK, with the token of `hf auth login` or "
+        "HF_TOKEN. USB's 15 datasets go into a collection of NAMESPACE. Publishing the same content again changes nothing.",
     )
     publish.add_argument("task", metavar="TASK", help="name of the task")
     publish.add_argument("--namespace", required=True, metavar="NS", help="account or organisation on the Hub")
     publish.add_argument("--folder", metavar="DIR", help="folder that was built (default: usb-TASK)")
-    publish.add_argument("--private", action="store_true", help="make a private repository")
+    publish.add_argument("--private", action="store_true", help="make a private repository, and a private collection")
+    publish.add_argument(
+        "--no-collection", dest="collection", action="store_false", help="leave NAMESPACE's collection of USB's datasets alone"
+    )
 
 
 def run_list(args) -> None:
@@ -119,8 +123,10 @@ def run_publish(args) -> None:
     from .publish import publish_task
 
     with _shown_warnings():
-        url = publish_task(args.task, args.namespace, args.folder, private=args.private)
-    print(f"Published {url}")
+        done = publish_task(args.task, args.namespace, args.folder, private=args.private, collection=args.collection)
+    print(f"Published {done.url}" if done.changed else f"Nothing has changed: {done.url}")
+    if done.collection:
+        print(f"In the collection {done.collection}")
 
 
 @contextmanager

@@ -1,35 +1,61 @@
-"""Publishing a built task as a Hub dataset repository."""
+"""Publishing a built task as a Hub dataset repository, and the 15 of them as a collection."""
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 from . import repository
-from .tasks import Task, get_task
+from .cards import with_namespace
+from .tasks import USB_TASKS, Task, get_task
 from .verify import verify_task
 
 logger = logging.getLogger(__name__)
 
+# The Hub shows 60 characters of a title, and takes 150 of a description.
+COLLECTION = "USB: Unified Semi-supervised learning Benchmark"
+_DESCRIPTION = (
+    "The 15 datasets of the USB benchmark (arXiv 2208.07204) with its own draws of labels, for semi-supervised classification."
+)
 
-def publish_task(task: Task | str, namespace: str, folder: str | Path | None = None, *, private: bool = False) -> str:
+
+class Published(NamedTuple):
+    """What `publish_task` has done.
+
+    Args:
+        url: address of the dataset repository.
+        changed: whether there was anything new to upload.
+        collection: address of the collection that the dataset is in; None for none.
+    """
+
+    url: str
+    changed: bool
+    collection: str | None
+
+
+def publish_task(
+    task: Task | str, namespace: str, folder: str | Path | None = None, *, private: bool = False, collection: bool = True
+) -> Published:
     """Verify a built task and upload it in one commit, replacing an earlier version of its files.
 
-    A build whose source was not all of USB's is published with a warning; its card says so. The token is the one of
-    `hf auth login`, or of the environment variable HF_TOKEN.
+    A build whose source was not all of USB's is published with a warning; its card says so. What is published already is not
+    uploaded again, and without a change there is no new commit. The token is the one of `hf auth login`, or of the
+    environment variable HF_TOKEN.
 
     Args:
         task: the task, or its name.
         namespace: account or organisation on the Hub; the repository is `usb-<name>` there.
         folder: that was built; `usb-<name>` by default.
         private: make a private repository.
-
-    Returns:
-        The address of the repository.
+        collection: put one of USB's 15 datasets into the namespace's collection `COLLECTION`, which is made when it is not
+            there, private like its first dataset. If that fails, the dataset is published all the same, with a warning.
 
     Raises:
         ValueError: if the build is damaged, the folder holds another task, or data that may not be passed on would be public.
-        OSError: if the Hub refuses, or cannot be reached.
+        OSError: in one line, if the Hub refuses or cannot be reached; nothing is published then.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    from ..hub_errors import clear_errors
 
     task = get_task(task) if isinstance(task, str) else task
     folder = Path(folder or repository.repository_name(task))
@@ -51,15 +77,51 @@ def publish_task(task: Task | str, namespace: str, folder: str | Path | None = N
         logger.warning("%s: %s Make sure that you may publish it.", task.title, task.licence_note or "Its licence is unknown.")
 
     api, repo_id = HfApi(), f"{namespace}/{repository.repository_name(task)}"
-    url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-    if private and not api.repo_info(repo_id, repo_type="dataset").private:
-        raise ValueError(f"{url} exists and is public; make it private first")
-    api.upload_folder(
-        repo_id=repo_id,
-        repo_type="dataset",
-        folder_path=folder,
-        commit_message=f"{task.title}, built by hf-ssl",
-        allow_patterns=[repository.CARD, repository.RECORD, "data/*.parquet", "labels/*.parquet"],
-        delete_patterns=["data/*", "labels/*"],
-    )
-    return str(url)
+    patterns = (repository.CARD, repository.RECORD, "data/*.parquet", "labels/*.parquet")
+    paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    files: dict[str, str | bytes] = {path.relative_to(folder).as_posix(): str(path) for path in paths}
+    files[repository.CARD] = with_namespace((folder / repository.CARD).read_text(encoding="utf-8"), namespace).encode()
+    with clear_errors(repo_id):
+        url = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
+        before = api.dataset_info(repo_id)
+        if private and not before.private:
+            raise ValueError(f"{url} exists and is public; make it private first")
+        present = api.list_repo_files(repo_id, repo_type="dataset")
+        stale = [name for name in present if name.startswith(("data/", "labels/")) and name not in files]
+        additions = [CommitOperationAdd(name, content) for name, content in files.items()]
+        after = api.create_commit(
+            repo_id,
+            [*additions, *map(CommitOperationDelete, stale)],
+            repo_type="dataset",
+            commit_message=f"{task.title}, built by hf-ssl",
+        )
+    place = None
+    if collection and task.name in USB_TASKS:
+        try:
+            place = _collect(api, task, namespace, bool(before.private))
+        except OSError as error:
+            logger.warning("%s", error)
+    return Published(str(url), after.oid != before.sha, place)
+
+
+def _collect(api, task: Task, namespace: str, private: bool) -> str:
+    """Put the published task into the namespace's collection, once; its address."""
+    from ..hub_errors import clear_errors
+
+    repo_id = f"{namespace}/{repository.repository_name(task)}"
+    subject = f"{repo_id} is published, but not in the collection {COLLECTION!r}"
+    with clear_errors(subject, outcome="publish again to add it"):
+        # Looked for first: titles need not be unique, and a collection may have been made by hand.
+        found = next((one for one in api.list_collections(owner=namespace) if one.title == COLLECTION), None)
+        if found is None:
+            found = api.create_collection(
+                COLLECTION, namespace=namespace, description=_DESCRIPTION, private=private, exists_ok=True
+            )
+        settings = " or ".join(f"{number:,}" for number in task.label_settings)
+        note = f"{task.modality}, {len(task.class_names)} classes, {settings} labels"
+        api.add_collection_item(found.slug, repo_id, "dataset", note=note, exists_ok=True)
+    if found.private and not private:
+        logger.warning(
+            "%s is public and its collection is private; to show it: hf collections update %s --no-private", repo_id, found.slug
+        )
+    return found.url

@@ -103,7 +103,7 @@ def _check_choice(own) -> None:
         if given:
             raise ValueError(f"--task brings its own data; leave {', '.join(given)} out")
         if own.num_labels is None:
-            raise ValueError("--task needs --num-labels; `hf-ssl benchmark` lists the tasks with their numbers of labels")
+            raise ValueError("--task needs --num-labels; `hf-ssl benchmark list` shows the tasks with their numbers of labels")
     elif own.labeled is None:
         raise ValueError("--labeled is missing: a file, a folder or a Hub dataset with labeled examples (or give --task)")
     elif own.num_labels is not None or own.source is not None:

@@ -1,8 +1,8 @@
-"""What a model's folder or Hub id says about itself: its modality and its processor."""
+"""What a model's folder or Hub id says about itself: what it classifies."""
 
 from pathlib import Path
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig
 from transformers.models.auto import modeling_auto
 
 from ..hub import PIPELINES
@@ -11,11 +11,6 @@ MAPPINGS = {
     "image": modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     "text": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     "audio": modeling_auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
-}
-PROCESSORS = {
-    "image": ("image processor", AutoImageProcessor, "preprocessor_config.json"),
-    "text": ("tokenizer", AutoTokenizer, "tokenizer.json"),
-    "audio": ("feature extractor", AutoFeatureExtractor, "preprocessor_config.json"),
 }
 WORDS = {"image": "images", "text": "texts", "audio": "recordings"}
 
@@ -61,29 +56,6 @@ def load_config(model: str):
         return AutoConfig.from_pretrained(model)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"no model {model} was found: {error}") from None
-
-
-def load_processor(model: str, modality: str):
-    """The model's image processor, tokenizer or feature extractor.
-
-    A tokenizer without a padding token (GPT-2, Llama) pads with the token that ends a text.
-
-    Raises:
-        ValueError: in one line, if the model comes without.
-    """
-    what, loader, file = PROCESSORS[modality]
-    try:
-        processor = loader.from_pretrained(model)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        cause = "" if Path(model).is_dir() else f" ({error})"
-        raise ValueError(_missing(model, what, file) + cause) from None
-    if modality == "text":
-        # transformers 5 makes an empty tokenizer of a folder that holds none.
-        if not isinstance(processor, PreTrainedTokenizerBase) or len(processor) <= len(processor.all_special_tokens) + 1:
-            raise ValueError(_missing(model, what, file))
-        if processor.pad_token is None:
-            processor.pad_token = processor.eos_token
-    return processor
 
 
 def pipeline_task(model: str) -> str:
@@ -136,8 +108,3 @@ def _check_folder(model: str, file: str) -> None:
             raise ValueError(f"the folder {model} holds no model: {file} is missing")
     elif model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ValueError(f"there is no folder {model}, and ids of Hub models have one slash at most")
-
-
-def _missing(model: str, what: str, file: str) -> str:
-    where = f"; save one into the folder, so that it holds {file}" if Path(model).is_dir() else ""
-    return f"{model} comes without {'an' if what[0] in 'aeiou' else 'a'} {what}{where}"

@@ -33,7 +33,8 @@ def run(folder: str, repo_id: str, private: bool, message: str) -> None:
     """
     from huggingface_hub import HfApi
 
-    from ..publishing import CARD, clear_errors, published_files, push_files
+    from ..hub_errors import clear_errors
+    from ..publishing import CARD, published_files, push_files
 
     model = find_model(Path(folder))
     check_model(model)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Where the run writes to, how it was interrupted, and whom it was published by.
+# Where the run writes to, what it shows, how it was interrupted, and whom it was published by.
 _LEFT_OUT = ("output_dir", "config", "resume", "overwrite", "push_to_hub", "resume_from_checkpoint", "run_name", "local_rank")
+_LEFT_OUT += ("disable_tqdm", "report_to", "log_level")
 _PLACES = ("model", "labeled", "unlabeled", "test", "source")
 
 
@@ -21,9 +22,9 @@ def repeat_command(own, settings: Mapping[str, Any], processes: int = 1) -> str:
         settings: keywords of SSLConfig, as the parser gave them.
         processes: how many trained together.
     """
-    from .train import make_parser
+    from .train import default_seed, make_parser
 
-    usual = vars(make_parser().parse_args([]))
+    usual = {**vars(make_parser().parse_args([])), "seed": default_seed(own.task)}
     words = []
     for name, value in {**dataclasses.asdict(own), **settings}.items():
         left_out = name in _LEFT_OUT or name.startswith("hub_") or name.endswith("_token")

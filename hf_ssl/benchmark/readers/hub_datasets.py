@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data import INPUT_COLUMNS, LABEL_COLUMNS
 from .audio import audio_row, decode
 from .base import NotThisFormError, RawSplit, Source, check_classes, image_bytes
 
@@ -79,6 +78,8 @@ def _open(parts, task, name: str) -> dict[str, RawSplit]:
 def _open_split(data, task, where: str) -> RawSplit:
     import datasets
 
+    from ...data import LABEL_COLUMNS
+
     label = next((column for column in (task.label_column, *LABEL_COLUMNS) if column in data.column_names), None)
     columns = _content_columns(data, task, where)
     labels = _labels(data, label, task, where) if label else np.full(len(data), -1)
@@ -92,6 +93,8 @@ def _open_split(data, task, where: str) -> RawSplit:
 
 def _content_columns(data, task, where: str) -> tuple[str, ...]:
     import datasets
+
+    from ...data import INPUT_COLUMNS
 
     kind = {"image": datasets.Image, "audio": datasets.Audio}.get(task.modality)
     if kind:

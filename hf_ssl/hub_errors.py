@@ -1,0 +1,60 @@
+"""What goes wrong with the Hub and with the network, in one line that says what to do."""
+
+import contextlib
+from collections.abc import Iterator
+
+from huggingface_hub import constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
+
+_OUTCOME = "nothing was published, try again later"
+
+
+@contextlib.contextmanager
+def clear_errors(subject: str, token: str | None = None, outcome: str = _OUTCOME) -> Iterator[None]:
+    """Errors of the Hub and of the network as OSErrors of one line; the arguments are those of `explain`."""
+    try:
+        yield
+    except (HTTPError, OSError, RuntimeError) as error:
+        cause = _cause(error)
+        if not isinstance(cause, HTTPError | ConnectionError):
+            raise
+        refused = getattr(getattr(cause, "response", None), "status_code", None) in (401, 403)
+        raise (PermissionError if refused else OSError)(explain(cause, subject, token, outcome)) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Of a failed upload, which the client reports as a RuntimeError, the error of the network."""
+    return error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
+
+
+def explain(error: BaseException, subject: str, token: str | None = None, outcome: str = _OUTCOME) -> str:
+    """One line on an error of the Hub: what happened, and what to do.
+
+    Args:
+        subject: what the line begins with, such as the id of the repository.
+        token: the one that was used, where it was not that of `hf auth login` or HF_TOKEN.
+        outcome: what is so now and can be done, where the Hub is to blame.
+    """
+    error = _cause(error)
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
+    if status == 401 and not (token or get_token()):
+        return f"{subject}: no access token; log in with `hf auth login`, or set HF_TOKEN"
+    if status == 401 and "Invalid credentials" in str(error):
+        return (
+            f"{subject}: the Hub does not know this access token; make one with write permission on its settings page, then "
+            "`hf auth login`, or set HF_TOKEN"
+        )
+    if status in (401, 403):
+        return f"{subject}: this access token may not write there; use one with write permission, or another account"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{subject} does not exist on the Hub, or is private and this access token may not read it"
+    if status is not None and status >= 500:
+        return f"{subject}: the Hub has trouble (HTTP {status}); {outcome}"
+    if status is not None:
+        return f"{subject}: the Hub refused (HTTP {status}): {' '.join(str(error).split())}"
+    if constants.HF_HUB_OFFLINE:
+        return f"{subject}: HF_HUB_OFFLINE is set, so nothing is sent; unset it to publish"
+    return (
+        f"{subject}: the connection to {constants.ENDPOINT} failed ({' '.join(str(error).split()) or type(error).__name__}); "
+        f"{outcome}"
+    )
