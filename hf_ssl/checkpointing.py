@@ -128,13 +128,13 @@ class CheckpointingTrainer(Trainer):
     def _stop_workers(self) -> None:
         """Let the processes that make views end with the training.
 
-        They would stay as long as the trainer does. And where it is the garbage collector that frees their loader, it closes
-        the queue through which they are told to end before torch can tell them, and torch waits 5 s for each.
+        Persistent ones would stay as long as the trainer does. And where it is the garbage collector that frees their loader,
+        it closes the queue through which they are told to end before torch can tell them, and torch waits 5 s for each.
         """
-        loader = self.callback_handler.train_dataloader
-        loader = getattr(loader, "base_dataloader", loader)
-        if loader is not None:
-            loader._iterator = None
+        loaders = [self.callback_handler.train_dataloader, *getattr(self, "_eval_dataloaders", {}).values()]
+        for loader in (getattr(loader, "base_dataloader", loader) for loader in loaders):
+            if getattr(loader, "_iterator", None) is not None:
+                loader._iterator = None
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         student = self.accelerator.unwrap_model(self.model if model is None else model)

@@ -345,14 +345,6 @@ class _StepCallback(TrainerCallback):
         # Trainer reaches one level of samplers only; after resuming ours is nested deeper.
         self.trainer.batch_sampler.set_epoch(int(round(state.epoch or 0.0, 6)))
 
-    def on_train_end(self, args, state, control, train_dataloader=None, **kwargs):
-        # Left to the garbage collector, persistent workers never hear that they should end, and it waits five seconds for each.
-        for loader in (train_dataloader, *getattr(self.trainer, "_eval_dataloaders", {}).values()):
-            loader = getattr(loader, "base_dataloader", loader)
-            if getattr(loader, "_iterator", None) is not None:
-                loader._iterator._shutdown_workers()
-                loader._iterator = None
-
     def on_optimizer_step(self, args, state, control, **kwargs):
         self.trainer.algorithm.zero_grad()
         if self.trainer.ema is not None and not self.trainer.accelerator.optimizer_step_was_skipped:

@@ -80,7 +80,9 @@ def test_workers_do_not_change_the_views(make_trainer, workers):
 
 @pytest.mark.parametrize("resumed", [False, True], ids=["from the start", "resumed"])
 def test_workers_end_with_the_training(make_trainer, resumed):
+    """The garbage collector would wait five seconds for each, those of evaluations as well."""
     run = {"dataloader_num_workers": 1, "max_steps": 3, "save_strategy": "steps", "save_steps": 2}
+    run |= {"eval_strategy": "steps", "eval_steps": 2, "dataloader_persistent_workers": True}
     make_trainer(**run).train()
     trainer = make_trainer(**run)
     trainer.train(resume_from_checkpoint=resumed)
@@ -88,19 +90,6 @@ def test_workers_end_with_the_training(make_trainer, resumed):
     # And start again with the next one.
     trainer.train()
     assert trainer.state.global_step == 3
-
-
-def test_no_worker_outlives_the_training(make_trainer):
-    """The garbage collector would wait five seconds for each."""
-    evaluated = {"eval_strategy": "steps", "eval_steps": 2, "dataloader_persistent_workers": True}
-    trainer = make_trainer(dataloader_num_workers=2, max_steps=2, **evaluated)
-    before = set(multiprocessing.active_children())
-    trainer.train()
-    assert set(multiprocessing.active_children()) <= before
-    # Another training of the same trainer starts its own.
-    trainer.args.max_steps = 4
-    trainer.train()
-    assert trainer.state.global_step == 4
 
 
 def test_accumulated_batches_give_the_gradient_of_the_large_batch(make_trainer):
