@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from . import optimization
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
-from .batches import EvaluationCollator, JointBatchSampler, SSLCollator, ViewDataset
+from .batches import EvaluationCollator, SSLCollator, ViewDataset
 from .checks import Duplicates, check_run
 from .config import SSLConfig
 from .data import inspect_data
@@ -29,6 +29,7 @@ from .provenance import is_public_id, loaded_from
 from .pushing import PushingTrainer
 from .report import describe_run
 from .rows import BrokenFiles, is_transformed
+from .sampler import JointBatchSampler
 from .views import check_views, make_views
 from .watch import Watch
 
