@@ -67,8 +67,21 @@ class KeyBatch(Sequence):
     __hash__ = None
 
     def __reduce__(self):
-        # What goes to a worker is the keys alone.
-        return list, (list(self),)
+        # What goes to a worker is the keys alone. An error in the loader's thread would be lost, and waited for for ever.
+        try:
+            return list, (list(self),)
+        except Exception as error:
+            return _Unreadable, (f"the examples of a batch were not found: {type(error).__name__}: {error}",)
+
+
+class _Unreadable:
+    """In the place of the keys of a batch: the error, raised by the worker that wants to read them."""
+
+    def __init__(self, message: str):
+        self.message = message
+
+    def __iter__(self):
+        raise RuntimeError(self.message)
 
 
 class _Group:
@@ -102,7 +115,8 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         labeled_batch_size, unlabeled_batch_size: B and mu*B of one process.
         seed: with the epoch it decides the order.
         min_batches: batches an epoch has at least, the number of processes.
-        lengths: of the labeled [L] and the unlabeled [U] examples, in any unit. Then batches are filled with examples of
+        lengths: of the labeled [L] and the unlabeled [U] examples, in any unit: two arrays, or objects such as `TextLengths`
+            that are indexed with positions [N] and return lengths [N]. Then batches are filled with examples of
             similar length, so that less is padding: the unlabeled draws of 50 batches are sorted by length, and so are the
             labeled ones of each `num_labeled / B` batches (more at a time would put one labeled example into a batch several
             times); the batch with the longest labeled examples gets the longest unlabeled ones, and so on down. The 50 are
@@ -120,7 +134,7 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         unlabeled_batch_size: int,
         seed: int = 0,
         min_batches: int = 1,
-        lengths: tuple[np.ndarray, np.ndarray] | None = None,
+        lengths: tuple | None = None,
     ):
         if num_labeled < 1 or num_unlabeled < 1:
             raise ValueError(f"there are {num_labeled} labeled and {num_unlabeled} unlabeled examples; each needs one at least")
