@@ -4,8 +4,8 @@
 
 One table, with a row for each size of the pool (10,000 to 10 million examples):
 
-- start: seconds from the call of `SSLTrainer(...)` until the first batch is there, by the clock and in CPU time, in a process of
-  its own, with 200 labeled and 1,000 evaluation examples, FlexMatch and a tiny BERT. The pool is a memory-mapped
+- start: seconds from the call of `SSLTrainer(...)` until the first batch is there, by the clock and in CPU time, in a process
+  of its own, with 200 labeled and 1,000 evaluation examples, FlexMatch and a tiny BERT. The pool is a memory-mapped
   `datasets.Dataset` of short texts, written here to a temporary folder. "of it sampler": CPU time of the order of an epoch;
 - memory: by how much the peak of the process's memory is above what it was before that call, pages of the memory-mapped file
   included;

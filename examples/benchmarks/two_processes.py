@@ -3,7 +3,7 @@
     python examples/benchmarks/two_processes.py --output results.json
 
 FlexMatch on a ViT-Tiny (32 pixels, patches of 4), 8 labeled and 8 unlabeled examples in each process's batch, on the CPU with
-gloo and one thread a process: so two processes do twice the work in a step, and what the algorithm remembers is kept the same in
+gloo and one thread a process: so two processes do twice the work in a step, and what the algorithm remembers is the same in
 both. Each process makes its views itself (`dataloader_num_workers=0`), for there is one core for each.
 
 One and two processes take turns (1, 2, 1, 2, ...), so that whatever else the machine does meets both; a run's samples a second

@@ -72,10 +72,10 @@ def fairness_loss(strong, mask, class_probability, label_histogram) -> torch.Ten
     The means are over the examples of all processes: the term is no mean of per-example losses.
     """
     weight = mask.unsqueeze(-1)
-    count = total(weight.sum())
-    mean = total((weight * strong).sum(dim=0)) / count.clamp_min(1)
     labels = losses.one_hot(strong.argmax(dim=-1), strong.shape[-1])
-    histogram = total((weight * labels).sum(dim=0)) / count.clamp_min(1)
+    sums = total(torch.stack([weight.expand_as(strong).sum(dim=0), (weight * strong).sum(dim=0), (weight * labels).sum(dim=0)]))
+    count = sums[0, 0]
+    mean, histogram = sums[1:] / count.clamp_min(1)
     wanted = _normalised_ratio(class_probability, label_histogram).detach()
     present = _normalised_ratio(mean, histogram)
     return torch.where(count > 0, (wanted * torch.log(present + 1e-12)).sum(), 0.0)

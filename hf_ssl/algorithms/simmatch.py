@@ -108,7 +108,7 @@ class SimMatch(WeakStrongAlgorithm):
         targets = targets / targets.sum(dim=-1, keepdim=True)
         strong = self.similarity(embed(self.projection, out["strong"].features))
         instance = losses.cross_entropy(strong, targets)
-        self.remember(gather(batch.labeled_index), gather(out["memory"]), gather(batch.labels))
+        self.remember(*gather(batch.labeled_index, out["memory"], batch.labels))
         # In the first epoch the memory is not filled yet; the term stays, with weight 0, so that its head has a gradient.
         weight = self.instance_weight if progress.epoch > 0 else 0.0
         return {"extra": {"instance": (weight, instance)}}
