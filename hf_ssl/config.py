@@ -179,9 +179,9 @@ class SSLConfig(TrainingArguments):
     duplicate_check_seconds: float = field(
         default=60.0,
         metadata={
-            "help": "Seconds at most to search, at the start, for evaluation examples that are also trained on: all are compared "
-            "with the labeled examples and with 500 of the pool, drawn at random, so that a large pool is not read (50,000 small "
-            "evaluation images take about one second); 0: no search."
+            "help": "Seconds at most to search, at the start, for evaluation examples that are also trained on: they are all "
+            "compared with the labeled examples, and with 500 of the pool, drawn at random, so that a large pool is not "
+            "read (50,000 small evaluation images take about one second); 0: no search."
         },
     )
     max_length: int | None = field(
