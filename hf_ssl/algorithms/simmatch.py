@@ -154,7 +154,7 @@ class TeacherProjection(nn.Module):
         way = student.weight.to(self.classifier_before) - self.classifier_before
         tiny = torch.finfo(way.dtype).tiny
         rate = ((moved * way).sum() / way.square().sum().clamp_min(tiny)).clamp(0, 1)
-        rate = torch.where(self.started > 0, rate, 1.0)
+        rate = rate.masked_fill(self.started == 0, 1.0)
         for name, parameter in head.named_parameters():
             getattr(self, self.names[name]).lerp_(parameter.to(rate.dtype), rate)
         self.classifier_before.copy_(teacher.weight)
