@@ -1,6 +1,8 @@
 """What a training does with its pool does not grow with the pool: its start reads next to nothing of it, and so does a step."""
 
+import importlib.util
 from itertools import islice
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -15,6 +17,7 @@ from hf_ssl.pseudo_labels import FlexibleThreshold
 
 from tiny_tasks import new_model, task
 
+BENCHMARKS = Path(__file__).parents[1] / "examples" / "benchmarks"
 POOL = 3_024
 
 
@@ -125,6 +128,18 @@ def test_the_order_of_existing_seeds_stays(pool):
     cycles = [np.random.default_rng((3, 2, cycle, 1)).permutation(5) for cycle in range(2)]
     assert [key.index for key in keys if key.labeled] == np.concatenate(cycles)[:8].tolist()
     assert keys[0] == ExampleKey(True, int(cycles[0][0]), 2, 0) and all(type(key.index) is int for key in keys)
+
+
+def test_the_benchmark_measures(tmp_path):
+    spec = importlib.util.spec_from_file_location("pool_size", BENCHMARKS / "pool_size.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    pool = benchmark.write_pool(tmp_path / "pool.arrow", 2_500, chunk=1_000)
+    assert len(pool) == 2_500 and set(pool.column_names) == {"text", "label"}
+    found = benchmark.start(str(tmp_path / "pool.arrow"))
+    assert found["start_s"] > 0 and found["memory_mb"] >= 0
+    times = benchmark.sampling([100, 1_000], 10), benchmark.bookkeeping("flexmatch", [100, 1_000], 10, "cpu")
+    assert all(row.keys() == {100, 1_000} and min(row.values()) > 0 for row in times)
 
 
 def elements_touched(pool):
