@@ -8,7 +8,8 @@ both. Each process makes its views itself (`dataloader_num_workers=0`), for ther
 
 One and two processes take turns (1, 2, 1, 2, ...), so that whatever else the machine does meets both; a run's samples a second
 follow from its median step after `--warmup` steps, and the ratio is that of the medians over the runs. On a machine with two
-cores that do nothing else it should be at least 1.6. The collective operations in a step that are ours are counted too; those
+cores that do nothing else it should be at least 1.6. The CPU time of a step in the first process tells what working together
+costs it, also on a machine that does other things. The collective operations in a step that are ours are counted too; those
 of DistributedDataParallel, which averages the gradients of the model, come on top.
 """
 
@@ -39,7 +40,7 @@ class Times(TrainerCallback):
     """When each step began, and the collective operations before it."""
 
     def __init__(self):
-        self.begun, self.collectives, self._count = [], [], 0
+        self.begun, self.cpu, self.collectives, self._count = [], [], [], 0
         for name in ("all_reduce", "all_gather", "broadcast", "all_gather_into_tensor"):
             setattr(dist, name, self._counted(getattr(dist, name)))
 
@@ -52,6 +53,7 @@ class Times(TrainerCallback):
 
     def on_step_begin(self, args, state, control, **kwargs):
         self.begun.append(time.perf_counter())
+        self.cpu.append(time.process_time())
         self.collectives.append(self._count)
 
 
@@ -102,6 +104,7 @@ def train(algorithm: str, steps: int, warmup: int, output: Path) -> None:
             result = {
                 "processes": args.world_size,
                 "step_ms": 1e3 * step,
+                "cpu_ms": 1e3 * statistics.median(np.diff(times.cpu)[warmup:]),
                 "samples_per_second": 2 * BATCH * args.world_size / step,
                 "collectives": statistics.median(np.diff(times.collectives)[warmup:]),
             }
@@ -146,8 +149,11 @@ def main() -> None:
         speed[processes] = statistics.median(run["samples_per_second"] for run in mine)
         step = statistics.median(run["step_ms"] for run in mine)
         each = ", ".join(f"{run['samples_per_second']:.1f}" for run in mine)
-        rows.append([str(processes), f"{step:.1f}", f"{speed[processes]:.1f}", each, f"{mine[0]['collectives']:.0f}"])
-    print(table(["processes", "ms a step", "samples a second", "in each run", "our collectives a step"], rows))
+        cpu = statistics.median(run["cpu_ms"] for run in mine)
+        count = f"{mine[0]['collectives']:.0f}"
+        rows.append([str(processes), f"{step:.1f}", f"{cpu:.1f}", f"{speed[processes]:.1f}", each, count])
+    header = ["processes", "ms a step", "CPU ms of the first", "samples a second", "in each run", "our collectives a step"]
+    print(table(header, rows))
     print(f"\nratio {speed[2] / speed[1]:.2f}")
     if args.output:
         content = {"runs": runs, "ratio": speed[2] / speed[1], "cores": os.cpu_count(), "versions": versions()}
