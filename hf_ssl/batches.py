@@ -1,22 +1,14 @@
-"""What one step is made of: which examples (JointBatchSampler), their views (ViewDataset), stacked (SSLCollator).
+"""What one step is made of: which examples (JointBatchSampler), their views (ViewDataset), stacked (SSLCollator)."""
 
-    labeled set   [0 .. L)   cycled, a fresh shuffle in each cycle   -> B  keys  \\
-                                                                                one batch of B + mu*B keys
-    unlabeled pool [0 .. U)  one shuffled pass makes an epoch        -> mu*B keys /
-
-Both orders and all random draws of the views are functions of (seed, epoch, position) alone, so that neither workers, nor
-prefetching, nor the number of processes, nor resuming in the middle can change them.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from .packing import PackedBatch
+from .sampler import ExampleKey, JointBatchSampler  # noqa: F401
 from .views import BrokenExampleError
 from .views.seeds import global_seeds
 
@@ -51,106 +43,6 @@ class SSLBatch:
     mix_lambda: torch.Tensor | None = None
     mix_permutation: torch.Tensor | None = None
     perturbation: torch.Tensor | None = None
-
-
-class ExampleKey(NamedTuple):
-    """One draw of one example: which set, which position, and when, from which its views' random numbers follow."""
-
-    labeled: bool
-    index: int
-    epoch: int
-    cycle: int
-
-    def generator(self, seed: int, view: int) -> np.random.Generator:
-        """The random numbers of one view of this draw.
-
-        Philox is a counter-based generator: every key has a stream of its own, and making one costs microseconds. The key's
-        128 bits are the six numbers side by side, so that no two draws share one.
-        """
-        key = 0
-        for value, bits in ((seed, 32), (self.epoch, 24), (self.cycle, 24), (self.index, 40), (self.labeled, 1), (view, 7)):
-            key = key << bits | int(value) & ((1 << bits) - 1)
-        return np.random.Generator(np.random.Philox(key=key))
-
-
-# Batches whose draws are sorted by length together, at most.
-_MOST_GROUPED = 50
-
-
-def _part(keys: list, number: int, size: int) -> list:
-    return keys[number * size : (number + 1) * size]
-
-
-class JointBatchSampler(Sampler[list[ExampleKey]]):
-    """Yields B labeled and mu*B unlabeled keys at a time; an epoch is one pass over the unlabeled pool.
-
-    The labeled set is cycled, shuffled afresh in each cycle. Examples of the pool that do not fill a last batch are left out
-    of this epoch; a pool smaller than `min_batches` batches is cycled as well. With several processes accelerate hands whole
-    batches out in turn, so that W processes with batch B see in one step what one process with batch W*B sees.
-
-    Args:
-        num_labeled, num_unlabeled: sizes of the two sets, at least 1.
-        labeled_batch_size, unlabeled_batch_size: B and mu*B of one process.
-        seed: with the epoch it decides the order.
-        min_batches: batches an epoch has at least, the number of processes.
-        lengths: of the labeled [L] and the unlabeled [U] examples, in any unit. Then batches are filled with examples of
-            similar length, so that less is padding: the draws of `num_labeled / B` batches, at most 50, are sorted by
-            length and handed out in random order. More at a time would put one labeled example into a batch several times.
-    """
-
-    # accelerate reads these two; it drops every batch that is shorter than `batch_size`.
-    drop_last = True
-
-    def __init__(
-        self,
-        num_labeled: int,
-        num_unlabeled: int,
-        labeled_batch_size: int,
-        unlabeled_batch_size: int,
-        seed: int = 0,
-        min_batches: int = 1,
-        lengths: tuple[np.ndarray, np.ndarray] | None = None,
-    ):
-        if num_labeled < 1 or num_unlabeled < 1:
-            raise ValueError(f"there are {num_labeled} labeled and {num_unlabeled} unlabeled examples; each needs one at least")
-        self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
-        self.labeled_batch_size, self.unlabeled_batch_size = labeled_batch_size, unlabeled_batch_size
-        self.batch_size = labeled_batch_size + unlabeled_batch_size
-        self.seed = seed
-        self.min_batches = min_batches
-        self.lengths = lengths
-        self.grouped_batches = 1 if lengths is None else min(max(num_labeled // labeled_batch_size, 1), _MOST_GROUPED)
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return max(self.num_unlabeled // self.unlabeled_batch_size, self.min_batches)
-
-    def __iter__(self) -> Iterator[list[ExampleKey]]:
-        epoch = self.epoch
-        labeled = self._stream(epoch, labeled=True, size=self.num_labeled)
-        unlabeled = self._stream(epoch, labeled=False, size=self.num_unlabeled)
-        for start in range(0, len(self), self.grouped_batches):
-            count = min(self.grouped_batches, len(self) - start)
-            keys = [next(labeled) for _ in range(count * self.labeled_batch_size)]
-            more = [next(unlabeled) for _ in range(count * self.unlabeled_batch_size)]
-            order = range(count)
-            if self.lengths is not None:
-                keys.sort(key=lambda key: self.lengths[0][key.index])
-                more.sort(key=lambda key: self.lengths[1][key.index])
-                order = np.random.default_rng((self.seed, epoch, start, 2)).permutation(count)
-            for i in order:
-                yield _part(keys, i, self.labeled_batch_size) + _part(more, i, self.unlabeled_batch_size)
-
-    def _stream(self, epoch: int, labeled: bool, size: int) -> Iterator[ExampleKey]:
-        cycle = 0
-        while True:
-            order = np.random.default_rng((self.seed, epoch, cycle, int(labeled))).permutation(size)
-            for index in order:
-                yield ExampleKey(labeled, int(index), epoch, cycle)
-            cycle += 1
 
 
 class ViewDataset(Dataset):
@@ -193,6 +85,7 @@ class ViewDataset(Dataset):
 
     def __getitems__(self, keys: Sequence[ExampleKey]) -> list[dict[str, Any]]:
         """The items of a whole batch: each set is asked once for all of its rows, which is what `datasets` is fast at."""
+        keys = list(keys)
         rows: dict[int, Mapping[str, Any]] = {}
         for labeled, dataset, names in (
             (True, self.labeled, self.labeled_names),

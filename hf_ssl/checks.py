@@ -1,9 +1,10 @@
 """What is looked at before training: examples that are in more than one of the datasets.
 
 Two examples are the same if their text is, or their file byte by byte; a picture that was stored anew is not recognised. The
-labeled and the evaluation examples are remembered by a 16-byte hash, the pool streams past them: memory does not grow with
-the pool, and the time is that of reading it once (on one CPU core about 1 s for 50,000 CIFAR images or 100,000 texts, 3 s for
-50,000 small files). After `duplicate_check_seconds` the search ends and says how far it came.
+labeled and the evaluation examples are all read and compared with each other. Of a pool of more than `SAMPLE` examples only
+so many, drawn at random, are read, so that a training starts as fast with ten million as with a thousand: evaluation data
+that was put into the pool is found, a few single examples are not, and what is said tells how many were looked at.
+After `duplicate_check_seconds` the search ends and says how far it came.
 """
 
 import hashlib
@@ -21,8 +22,9 @@ from .batches import fetch_rows
 
 logger = logging.get_logger(__name__)
 
-ID_COLUMNS = ("index", "idx", "id", "guid", "uid", "file_name", "filename")
 BATCH = 256
+# Of a pool in which 0.6 % of the examples are also evaluation examples, so many show one with a probability of 95 %.
+SAMPLE = 500
 
 
 @dataclass
@@ -31,16 +33,22 @@ class Overlap:
 
     Args:
         name, other: which two.
-        size: examples of `name`.
+        size, other_size: their examples.
+        looked_at: examples of `other` that were compared, all of them or a sample.
         places: position in `name` -> a position in `other` that holds the same example.
-        by: "content", or the column whose values were compared.
     """
 
     name: str
     other: str
     size: int
+    other_size: int
+    looked_at: int
     places: dict[int, int] = field(default_factory=dict)
-    by: str = "content"
+
+    @property
+    def sampled(self) -> bool:
+        """Whether only a sample of `other` was looked at."""
+        return self.looked_at < self.other_size
 
     @property
     def example(self) -> str:
@@ -48,11 +56,18 @@ class Overlap:
         place = min(self.places)
         return f"{self.name} {place} = {self.other} {self.places[place]}"
 
+    def describe(self) -> str:
+        """How many, and of how many, in words."""
+        if not self.sampled:
+            return f"{len(self.places):,} of {self.size:,} {self.name} in {self.other}"
+        same = len(set(self.places.values()))
+        return f"{self.name} examples are {same:,} of {self.looked_at:,} drawn from the {self.other_size:,} of the {self.other}"
+
 
 @dataclass
 class Duplicates:
-    """What `find_duplicates` found: overlaps, seconds, share of the examples that it looked at, number of unreadable ones, and
-    the datasets that cannot be searched because they are streams."""
+    """What `find_duplicates` found: overlaps, seconds, share that it had time for of what it meant to look at, number of
+    unreadable examples, and the datasets that cannot be searched because they are streams."""
 
     overlaps: list[Overlap]
     seconds: float = 0.0
@@ -62,11 +77,10 @@ class Duplicates:
 
     def describe(self) -> str:
         """One line for the block at the start of a training."""
-        found = [f"{len(o.places):,} of {o.size:,} {o.name} in {o.other}" for o in self.overlaps]
-        by = " and ".join(dict.fromkeys(o.by for o in self.overlaps))
-        partly = f", {self.share:.0%} of the examples looked at" if self.share < 1 else ""
+        found = [overlap.describe() for overlap in self.overlaps]
+        partly = f", {self.share:.0%} of them looked at" if self.share < 1 else ""
         partly += f", {self.unreadable:,} examples could not be read" if self.unreadable else ""
-        searched = [f"{'; '.join(found)} (by {by}, {self.seconds:.1f} s{partly})"] if found else []
+        searched = [f"{'; '.join(found)} (by content, {self.seconds:.1f} s{partly})"] if found else []
         return "; ".join(searched + [f"{name} not searched, it is a stream" for name in self.streams])
 
 
@@ -92,53 +106,49 @@ def check_run(trainer) -> Duplicates | None:
 
 
 def find_duplicates(
-    labeled: Any, pool: Any, evaluation: Mapping[str, Any], columns: Sequence[str], max_seconds: float
+    labeled: Any, pool: Any, evaluation: Mapping[str, Any], columns: Sequence[str], max_seconds: float, sample: int = SAMPLE
 ) -> Duplicates:
     """Count the labeled examples that are in the pool, and the evaluation examples that are among either.
-
-    Where both of two datasets have one of the columns `ID_COLUMNS`, its values decide, if some are equal and equal ones stand
-    for equal examples (numbers that start at 0 in each split do not); otherwise contents do.
 
     Args:
         labeled, pool: datasets; a pool of None is left out.
         evaluation: evaluation datasets by the names that reports use.
         columns: the input columns; two for pairs of texts, which are the same if both are.
         max_seconds: when to end the search.
+        sample: examples of the pool that are read at most; the same ones each time.
     """
     start = time.monotonic()
-    sets = {"labeled": labeled, "pool": pool, **evaluation}
+    # Each is compared with those before it, of which a digest is remembered.
+    sets = {"pool": pool, "labeled": labeled, **evaluation}
     streams = [name for name, dataset in sets.items() if dataset is not None and not hasattr(dataset, "__len__")]
     sets = {name: dataset for name, dataset in sets.items() if dataset is not None and name not in streams}
+    read = {name: range(len(dataset)) for name, dataset in sets.items()}
+    if "pool" in sets and len(pool) > sample:
+        read["pool"] = np.sort(np.random.default_rng(0).choice(len(pool), sample, replace=False)).tolist()
     pairs = [("labeled", "pool"), *((name, other) for name in evaluation for other in ("labeled", "pool"))]
-    overlaps = [Overlap(name, other, len(sets[name])) for name, other in pairs if name in sets and other in sets]
+    overlaps = [
+        Overlap(name, other, len(sets[name]), len(sets[other]), len(read[other]))
+        for name, other in pairs
+        if name in sets and other in sets
+    ]
     result = Duplicates(overlaps, streams=streams)
-    for overlap in overlaps:
-        by = _by_ids(sets[overlap.name], sets[overlap.other], columns)
-        if by is not None:
-            overlap.by, overlap.places = by
-    open_pairs = [overlap for overlap in overlaps if overlap.by == "content"]
-    known: dict[str, dict[bytes, list[int]]] = {}
-    # The small sets first: what the pool is compared with has to be known by then.
-    order = [*evaluation, "labeled", "pool"]
-    order = [name for name in order if any(name in (overlap.name, overlap.other) for overlap in open_pairs)]
+    known: dict[str, dict[bytes, int]] = {"labeled": {}, "pool": {}}
     seen = 0
+    order = [name for name in sets if any(name in (overlap.name, overlap.other) for overlap in overlaps)]
     for name in order:
-        remembered = known.setdefault(name, {})
-        compared = [overlap for overlap in open_pairs if overlap.other == name]
-        remembers = any(overlap.name == name for overlap in open_pairs)
-        for place, digest in enumerate(_digests(sets[name], columns)):
+        for place, digest in zip(read[name], _digests(sets[name], columns, read[name]), strict=False):
             if time.monotonic() - start > max_seconds:
                 break
             seen += 1
             if digest is None:
                 result.unreadable += 1
                 continue
-            for overlap in compared:
-                for same in known[overlap.name].get(digest, ()):
-                    overlap.places.setdefault(same, place)
-            if remembers:
-                remembered.setdefault(digest, []).append(place)
-    total = sum(len(sets[name]) for name in order)
+            if name in known:
+                known[name].setdefault(digest, place)
+            for overlap in overlaps:
+                if overlap.name == name and digest in known[overlap.other]:
+                    overlap.places[place] = known[overlap.other][digest]
+    total = sum(len(read[name]) for name in order)
     result.share = seen / total if total else 1.0
     result.seconds = time.monotonic() - start
     return result
@@ -155,42 +165,23 @@ def warn_of_duplicates(duplicates: Duplicates, max_seconds: float) -> None:
                 f"{count} among the labeled ones ({overlap.example}): the measured accuracy will be too high; take them out of "
                 "one of the two"
             )
-        else:
-            logger.warning(
-                f"{count} in the unlabeled pool ({overlap.example}): training sees them, without their labels, which makes "
-                "this transductive learning; take them out of the pool, or say so beside the result"
+            continue
+        count = f"{count} in the unlabeled pool ({overlap.example})"
+        if overlap.sampled:
+            same = len(set(overlap.places.values()))
+            count = (
+                f"{same:,} of {overlap.looked_at:,} examples drawn at random from the {overlap.other_size:,} of the unlabeled "
+                f"pool, the only ones of it looked at, are also in the {overlap.name} dataset ({overlap.example})"
             )
+        logger.warning(
+            f"{count}: training sees them, without their labels, which makes this transductive learning; take them out of the "
+            "pool, or say so beside the result"
+        )
     if duplicates.share < 1:
         logger.warning(
-            f"the search for duplicates looked at {duplicates.share:.0%} of the examples in the {max_seconds:g} s that "
-            "duplicate_check_seconds allows; raise it to look at all of them, or set it to 0 to look at none"
+            f"the search for duplicates looked at {duplicates.share:.0%} of what it would in the {max_seconds:g} s that "
+            "duplicate_check_seconds allows; raise it to look at all of that, or set it to 0 to look at none"
         )
-
-
-def _some(names: Sequence[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _by_ids(first: Any, second: Any, columns: Sequence[str]) -> tuple[str, dict[int, int]] | None:
-    """The id column and the places of equal ids; None if there is no id that means the same in both datasets."""
-    shared = [set(getattr(dataset, "column_names", None) or ()) for dataset in (first, second)]
-    for name in ID_COLUMNS:
-        if name not in shared[0] or name not in shared[1] or name in columns:
-            continue
-        ids, others = (list(_stored(dataset, [name])[name][:]) for dataset in (first, second))
-        at = {value: place for place, value in enumerate(others)}
-        places = {place: at[value] for place, value in enumerate(ids) if value in at}
-        unique = len(at) == len(others) and len(set(ids)) == len(ids)
-        probes = [*places.items()][:: max(len(places) // 16, 1)]
-        if unique and probes and all(_same(first, second, pair, columns) for pair in probes):
-            return name, places
-    return None
-
-
-def _same(first: Any, second: Any, pair: tuple[int, int], columns: Sequence[str]) -> bool:
-    rows = [fetch_rows(_stored(dataset, columns), [place])[0] for dataset, place in zip((first, second), pair, strict=True)]
-    digests = [_joint([digest(row[name]) for name in columns]) for row in rows]
-    return digests[0] is not None and digests[0] == digests[1]
 
 
 def _stored(dataset: Any, columns: Sequence[str]) -> Any:
@@ -201,16 +192,20 @@ def _stored(dataset: Any, columns: Sequence[str]) -> Any:
     return dataset
 
 
-def _digests(dataset: Any, columns: Sequence[str]) -> Iterator[bytes | None]:
-    """The digest of each example, in order."""
+def _digests(dataset: Any, columns: Sequence[str], places: Sequence[int]) -> Iterator[bytes | None]:
+    """The digests of the examples at `places`, in order."""
     dataset = _stored(dataset, columns)
-    if isinstance(dataset, datasets.Dataset):
+    arrow = isinstance(dataset, datasets.Dataset)
+    if arrow:
         # Arrow's own values: nothing is decoded, and no transform is run.
-        for table in dataset.select_columns(list(columns)).with_format("arrow").iter(BATCH):
+        dataset = dataset.select_columns(list(columns)).with_format("arrow")
+    for start in range(0, len(places), BATCH):
+        part = places[start : start + BATCH]
+        if arrow:
+            table = dataset[part]
             yield from map(_joint, zip(*(map(digest, table[name].to_pylist()) for name in columns), strict=True))
-    else:
-        for start in range(0, len(dataset), BATCH):
-            rows = fetch_rows(dataset, range(start, min(start + BATCH, len(dataset))))
+        else:
+            rows = fetch_rows(dataset, part)
             yield from (_joint([digest(row[name]) for name in columns]) for row in rows)
 
 

@@ -9,18 +9,38 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def gather(tensor: torch.Tensor) -> torch.Tensor:
-    """Concatenate every process's `tensor` along the first axis, in the order of the ranks, without gradient.
+def gather(*tensors: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    """Concatenate every process's tensor along the first axis, in the order of the ranks, without gradient.
 
     Statistics that are computed from the result are the same on every process, and the same as one process would
-    compute from the joint batch. Every process must call it with the same shape.
+    compute from the joint batch. Every process must call it with the same shapes. Several tensors, of any types, make one
+    message: for tensors as small as these a message costs the same whatever is in it.
     """
-    tensor = tensor.detach()
-    if world_size() == 1:
-        return tensor
-    parts = [torch.empty_like(tensor) for _ in range(world_size())]
-    dist.all_gather(parts, tensor.contiguous())
-    return torch.cat(parts)
+    detached = tuple(tensor.detach() for tensor in tensors)
+    if world_size() > 1:
+        message = torch.cat([_as_bytes(tensor) for tensor in detached])
+        parts = [torch.empty_like(message) for _ in range(world_size())]
+        dist.all_gather(parts, message)
+        detached = tuple(torch.cat(parts) for parts in zip(*(_from_bytes(part, detached) for part in parts), strict=True))
+    return detached[0] if len(tensors) == 1 else detached
+
+
+# Each tensor begins at a multiple of so many bytes, as its type demands.
+_ALIGNMENT = 16
+
+
+def _as_bytes(tensor: torch.Tensor) -> torch.Tensor:
+    flat = tensor.contiguous().flatten().view(torch.uint8)
+    return torch.nn.functional.pad(flat, (0, -len(flat) % _ALIGNMENT))
+
+
+def _from_bytes(message: torch.Tensor, like: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+    found, start = [], 0
+    for tensor in like:
+        size = tensor.numel() * tensor.element_size()
+        found.append(message[start : start + size].view(tensor.dtype).view(tensor.shape))
+        start += size + -size % _ALIGNMENT
+    return found
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:
@@ -50,9 +70,15 @@ def average_gradients(parameters) -> None:
     """Replace each gradient by its mean over the processes: what DDP does, for parameters outside of its module."""
     if world_size() == 1:
         return
+    by_type: dict[torch.dtype, list[torch.Tensor]] = {}
     for parameter in parameters:
         # A rank without a gradient still takes part: a collective that only some ranks enter never returns.
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        dist.all_reduce(parameter.grad)
-        parameter.grad.div_(world_size())
+        by_type.setdefault(parameter.dtype, []).append(parameter.grad)
+    for gradients in by_type.values():
+        together = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(together)
+        means = (together / world_size()).split([gradient.numel() for gradient in gradients])
+        for gradient, mean in zip(gradients, means, strict=True):
+            gradient.copy_(mean.view_as(gradient))

@@ -4,15 +4,19 @@ The labeled dataset decides which classes there are and in which order. Other da
 names where that one holds numbers: labels are matched by name wherever both have names.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 # The class of an example of the pool whose label is none of the known ones: no pseudo-label can agree with it.
 UNKNOWN = -1
+# Rows whose labels are looked at together.
+_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,35 @@ def read_labels(dataset: datasets.Dataset, column: str, what: str) -> list[int |
         if not isinstance(label, int | str | None):
             kind = "a list: each example needs one class" if isinstance(label, list | dict) else f"{label!r:.80}: no class"
             raise ValueError(f"the label in row {row} of the {what} dataset (column {column!r}) is {kind}")
-    if isinstance(dataset.features[column], datasets.ClassLabel):
-        labels = [None if label == -1 else label for label in labels]
-    return labels
+    return _without_hidden(labels, dataset.features[column])
+
+
+def different_labels(
+    dataset: datasets.Dataset, column: str, what: str, known: Collection[str]
+) -> list[int | bool | str | None]:
+    """The different cells of a label column, as `read_labels` gives them, without a Python object for each row.
+
+    Of a `ClassLabel` whose names are all `known` nothing is read: each of its numbers may occur, and be missing.
+
+    Raises:
+        ValueError: if a cell is something else.
+    """
+    feature = dataset.features[column]
+    if isinstance(feature, datasets.ClassLabel) and set(feature.names) <= set(known):
+        return [*range(len(feature.names)), None]
+    rows = dataset.with_format(None).select_columns([column]).with_format("arrow")
+    try:
+        parts = [pc.unique(table[column]) for table in rows.iter(_ROWS)]
+    except pa.ArrowNotImplementedError:
+        return read_labels(dataset, column, what)  # which says what is wrong with lists and other nested cells
+    labels = [_plain(value) for value in pa.chunked_array(parts).unique().to_pylist()]
+    if not all(isinstance(label, int | str | None) for label in labels):
+        return read_labels(dataset, column, what)
+    return _without_hidden(labels, feature)
+
+
+def _without_hidden(labels: list, feature: Any) -> list:
+    return [None if label == -1 else label for label in labels] if isinstance(feature, datasets.ClassLabel) else labels
 
 
 def find_classes(labels: Sequence, feature: Any, model_names: Sequence[str] | None = None) -> Classes:

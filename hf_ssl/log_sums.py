@@ -36,8 +36,11 @@ class LogSums:
 
     def count(self, name: str, number: int, device: torch.device) -> None:
         """Add to a number that is only counted, such as files that were skipped; `means` gives its sum, where above 0."""
-        # Filled there: a tensor made of a number would be copied to the device, and the copy waited for.
-        self._add(name, torch.stack([torch.full((), float(number), device=device), torch.zeros((), device=device)]))
+        value = torch.zeros(2, device=device)
+        if number:
+            # Not `torch.tensor([number, 0.0], device=device)`: its copy to the device would be waited for.
+            value[0].fill_(number)
+        self._add(name, value)
 
     def _add(self, name: str, value: torch.Tensor) -> None:
         self.values[name] = self.values[name] + value if name in self.values else value

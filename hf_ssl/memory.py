@@ -10,11 +10,12 @@ def last_occurrence(index: torch.Tensor, selected: torch.Tensor | None = None) -
     An example can be in a batch twice. Writing the last one's value for all of them makes a scattered write independent of
     the order in which a device happens to do it.
     """
-    # What is not selected is sorted in front, under a value that no index has.
-    keys = index if selected is None else torch.where(selected, index, -1)
+    # What is not selected is sorted in front, under a value that no index has. (`torch.where` would copy a plain number to the
+    # device, and wait for it.)
+    keys = index if selected is None else index.masked_fill(~selected, -1)
     keys, order = torch.sort(keys, stable=True)
     place = (torch.searchsorted(keys, index, right=True) - 1).clamp_min(0)
-    return torch.where(keys[place] == index, order[place], -1)
+    return order[place].masked_fill(keys[place] != index, -1)
 
 
 class FeatureQueue(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 
 from .data import INPUT_COLUMNS, LABEL_COLUMNS, DataSummary, check_kind, column_modalities, find_label, is_string
-from .labels import LabelIndex, index_labels, read_labels
+from .labels import LabelIndex, different_labels, index_labels, read_labels
 from .rows import Rows, missing_file, model_inputs, undecoded
 
 
@@ -45,7 +45,11 @@ def prepare(dataset: Any, data: DataSummary, what: str, *, label: bool = True, f
         )
     index_of = None
     if data.label_column in raw.column_names:
-        labels, feature = read_labels(raw, data.label_column, what), raw.features[data.label_column]
+        feature = raw.features[data.label_column]
+        if label:
+            labels = read_labels(raw, data.label_column, what)
+        else:
+            labels = different_labels(raw, data.label_column, what, data.label_names)
         if label and None in labels:
             raise ValueError(f"the {what} dataset has no label in row {labels.index(None)} (column {data.label_column!r})")
         index_of = index_labels(labels, feature, data.classes, what, known=label)

@@ -79,7 +79,7 @@ class FlexibleThreshold(FixedThreshold):
         confidence, labels = probs.max(dim=-1)
         status = self.class_learning_status[labels]
         mask = (confidence >= self.threshold * status / (2 - status)).to(probs.dtype)
-        self.update(gather(index), gather(labels), gather(confidence >= self.threshold))
+        self.update(*gather(index, labels, confidence >= self.threshold))
         return mask
 
     @torch.no_grad()

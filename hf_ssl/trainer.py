@@ -12,15 +12,15 @@ from transformers import TrainerCallback
 
 from . import optimization
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
-from .batches import EvaluationCollator, JointBatchSampler, SSLCollator, ViewDataset
+from .batches import EvaluationCollator, SSLCollator, ViewDataset
 from .checks import Duplicates, check_run
 from .config import SSLConfig
-from .data import inspect_data
+from .data import inspect_data, processor_for
 from .distributed import average_gradients
 from .ema import ModelEma
 from .forward import ModelForward, find_head
 from .hub import CardFacts
-from .lengths import text_lengths
+from .lengths import TextLengths
 from .log_sums import LogSums
 from .metrics import compute_metrics as default_metrics
 from .models import class_frequencies, class_names, load_classifier, load_processor
@@ -29,6 +29,7 @@ from .provenance import is_public_id, loaded_from
 from .pushing import PushingTrainer
 from .report import describe_run
 from .rows import BrokenFiles, is_transformed
+from .sampler import JointBatchSampler
 from .views import check_views, make_views
 from .watch import Watch
 
@@ -228,8 +229,9 @@ class SSLTrainer(PushingTrainer):
     def _lengths(self):
         if self.args.train_sampling_strategy != "group_by_length":
             return None
-        column = self.args.length_column_name
-        return tuple(text_lengths(dataset, self.data, column) for dataset in (self.train_dataset, self.unlabeled_dataset))
+        tokenizer = processor_for(self.processing_class, "text")
+        given = self.data, self.args.length_column_name, tokenizer, self.args.max_length
+        return tuple(TextLengths(dataset, *given) for dataset in (self.train_dataset, self.unlabeled_dataset))
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """The model's optimizer with the algorithm's heads added; the moving average starts here, from loaded weights."""

@@ -1,5 +1,7 @@
 """Which examples a step takes, and that nothing but (seed, epoch, position) decides over it."""
 
+import pickle
+
 import numpy as np
 import pytest
 from accelerate.data_loader import BatchSamplerShard
@@ -170,9 +172,21 @@ def test_grouping_by_length_draws_the_same_examples_with_less_padding():
     assert all(len({key.index for key in batch if key.labeled}) == 4 for batch in grouped)
     assert grouped == list(JointBatchSampler(**given, lengths=lengths))
     assert padded(grouped) < 0.7 * padded(plain)
+    # Where labeled examples are long unlabeled ones are, too.
+    longest = [
+        [max(lengths[0 if side else 1][k.index] for k in b if k.labeled is side) for b in grouped] for side in (True, False)
+    ]
+    assert np.corrcoef(longest)[0, 1] > 0.8
     # Their order says nothing of their length.
-    longest = [max(lengths[0][key.index] for key in batch if key.labeled) for batch in grouped]
-    assert abs(np.corrcoef(longest, np.arange(120) % 10)[0, 1]) < 0.3
+    orders = [JointBatchSampler(**{**given, "seed": seed}, lengths=lengths) for seed in range(5)]
+    longest = [[max(lengths[0][key.index] for key in batch if key.labeled) for batch in order] for order in orders]
+    assert abs(np.mean([np.corrcoef(row, np.arange(120) % 50)[0, 1] for row in longest])) < 0.2
+
+
+def test_keys_survive_the_way_to_a_worker():
+    batch = next(iter(sampler()))
+    assert pickle.loads(pickle.dumps(batch)) == list(batch) == batch
+    assert batch[1] == list(batch)[1] and len(batch) == 8
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])

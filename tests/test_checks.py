@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from hf_ssl.algorithms import ALGORITHMS
-from hf_ssl.checks import digest, find_duplicates
+from hf_ssl.checks import SAMPLE, digest, find_duplicates, warn_of_duplicates
 
 from conftest import make_images
 from tiny_tasks import make_sounds, make_texts
@@ -134,28 +134,49 @@ def test_unreadable_examples_do_not_match_each_other():
     assert "4 examples could not be read" in result.describe()
 
 
-IDS = {
-    "equal ids of equal examples decide": (["a", "b"], [7, 8], ["b", "x", "a"], [8, 9, 7], "index", {0: 2, 1: 0}),
-    "also where a text occurs twice": (["a", "b"], [7, 8], ["a", "b", "a"], [5, 8, 7], "index", {0: 2, 1: 1}),
-    "numbers of each split's own do not": (["a", "b"], [0, 1], ["x", "a"], [0, 1], "content", {0: 1}),
-    "ids without a common one do not": (["a", "b"], [0, 1], ["x", "a"], [2, 3], "content", {0: 1}),
-    "ids that occur twice do not": (["a", "b"], [0, 1], ["a", "b"], [0, 0], "content", {0: 0, 1: 1}),
-}
+def test_of_a_large_pool_a_sample_is_read_and_this_is_said(warnings):
+    """Evaluation data in the pool is found by it, however large the pool; a single example may be missed."""
+    reads = []
+
+    class Pool(list):
+        def __getitem__(self, place):
+            reads.append(place)
+            return {"text": str(place % 60)}
+
+    pool, evaluation = Pool([None] * 10_000), texts(*map(str, range(30)), *map(str, range(1000, 1030)))
+    result = find_duplicates(texts("7", "x"), pool, {"evaluation": evaluation}, ["text"], 60.0, sample=400)
+    assert len(reads) == len(set(reads)) == 400
+    # Drawn evenly: half of the pool are evaluation examples, and of each tenth of it a tenth is read.
+    assert np.bincount(np.asarray(reads) // 1000).min() > 20
+    places = {(o.name, o.other): o.places for o in result.overlaps}
+    assert places[("evaluation", "labeled")] == {7: 0}
+    assert set(places[("evaluation", "pool")]) == set(range(30))
+    assert all(int(place) == found % 60 for place, found in places[("evaluation", "pool")].items())
+    assert set(places[("labeled", "pool")]) == {0}
+    line = result.describe()
+    assert "labeled examples are 1 of 400 drawn from the 10,000 of the pool; 1 of 60 evaluation in labeled;" in line
+    assert "evaluation examples are 30 of 400 drawn from the 10,000 of the pool (by content" in line
+    warn_of_duplicates(result, 60.0)
+    assert warnings[1].startswith(
+        "30 of 400 examples drawn at random from the 10,000 of the unlabeled pool, the only ones of it looked at, are also in "
+        "the evaluation dataset (evaluation 0 = pool "
+    )
 
 
-@pytest.mark.parametrize(("mine", "my_ids", "other", "other_ids", "by", "places"), IDS.values(), ids=IDS)
-def test_an_id_column_decides_where_it_means_the_same(mine, my_ids, other, other_ids, by, places):
-    (overlap,) = find_duplicates(texts(*mine, index=my_ids), texts(*other, index=other_ids), {}, ["text"], 60.0).overlaps
-    assert (overlap.by, overlap.places) == (by, places)
+def test_the_sample_is_the_same_each_time_and_no_more_than_it_must_be():
+    pool = texts(*map(str, range(5000)))
+    first, again = (find_duplicates(pool, pool, {}, ["text"], 60.0).overlaps[0] for _ in range(2))
+    assert (first.looked_at, len(first.places)) == (SAMPLE, SAMPLE)
+    assert first.places == again.places
 
 
 def test_the_search_ends_in_time_and_says_how_far_it_came(make_trainer, warnings):
     labeled, pool = texts("a"), texts(*map(str, range(3000)))
     result = find_duplicates(labeled, pool, {}, ["text"], 0.0)
     assert result.share == 0.0
-    assert "0% of the examples looked at" in result.describe()
+    assert "0% of them looked at" in result.describe()
     make_trainer(duplicate_check_seconds=1e-9, max_steps=1).train()
-    assert ["the search for duplicates looked at 0% of the examples in the 1e-09 s" in text for text in warnings] == [True]
+    assert ["the search for duplicates looked at 0% of what it would in the 1e-09 s" in text for text in warnings] == [True]
 
 
 # ---- In the trainer ----

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hf_ssl.data import inspect_data
+from hf_ssl.labels import different_labels, read_labels
 from hf_ssl.models import class_names
 from hf_ssl.prepare import prepare, prepare_evaluation, prepare_pool
 
@@ -161,6 +162,24 @@ def test_a_label_that_training_never_saw_is_named(labeled, other, message):
     assert "\n" not in str(error.value)
     # In the pool it is an example that no class fits.
     assert prepare(other, data, "unlabeled", label=False)[len(other) - 1]["label"] == -1
+
+
+@pytest.mark.parametrize(
+    "column",
+    [[2, 0, None, 2], [True, False, True, None], ["b", "a", None, "b"], [1.0, 3.0, float("nan"), 1.0]],
+    ids=["integers", "booleans", "strings", "floats of a table with gaps"],
+)
+def test_the_pool_s_different_labels_are_those_of_its_rows(column):
+    for dataset in (table(label=column), table(label=column).select([3, 1, 2, 0])):
+        found = different_labels(dataset, "label", "unlabeled", [])
+        assert len(found) == len(set(found))
+        assert set(found) == set(read_labels(dataset, "label", "unlabeled"))
+
+
+@pytest.mark.parametrize("column", [[[0], [1]], [0.5, 1.0]], ids=["lists", "no whole numbers"])
+def test_what_is_no_label_is_named_by_its_row_in_the_pool_too(column):
+    with pytest.raises(ValueError, match="the label in row 0 of the unlabeled dataset"):
+        different_labels(table(label=column), "label", "unlabeled", [])
 
 
 def test_missing_labels_of_the_pool_stay_missing():

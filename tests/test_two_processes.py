@@ -62,6 +62,18 @@ def test_two_processes_train_like_one_with_the_whole_batch(algorithm, reports, t
     assert whole.evaluate()["eval_accuracy"] == pytest.approx(reports[1][0]["evaluation"][algorithm])
 
 
+def test_the_benchmark_compares_one_process_with_two(tmp_path):
+    script, output = HERE.parent / "examples" / "benchmarks" / "two_processes.py", tmp_path / "results.json"
+    command = [sys.executable, str(script), "--rounds", "1", "--steps", "2", "--warmup", "1", "--output", str(output)]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True)
+    found = json.loads(output.read_text())
+    assert [run["processes"] for run in found["runs"]] == [1, 2]
+    # FlexMatch's positions, labels and confidences make one message.
+    assert [run["collectives"] for run in found["runs"]] == [0, 1]
+    assert found["ratio"] > 0
+
+
 @pytest.mark.parametrize("name", two_processes.RESUMES)
 def test_resuming_on_two_processes_is_bit_for_bit(name, reports):
     assert [report["resumed"][name] for report in reports[1]] == [[], []]

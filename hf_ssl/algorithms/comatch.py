@@ -97,8 +97,9 @@ class CoMatch(WeakStrongAlgorithm):
         if progress.epoch > 0 and progress.step > self.queue_batches:
             votes = self.memory.vote(weak, self.temperature)
             smoothed = self.smoothing * aligned + (1 - self.smoothing) * votes
-        known = losses.one_hot(gather(batch.labels), self.num_classes).to(aligned)
-        self.memory.push(torch.cat([gather(weak), gather(labeled)]), torch.cat([gather(aligned), known]))
+        weak, labeled, predicted, labels = gather(weak, labeled, aligned, batch.labels)
+        known = losses.one_hot(labels, self.num_classes).to(aligned)
+        self.memory.push(torch.cat([weak, labeled]), torch.cat([predicted, known]))
         return smoothed
 
     def targets(self, weak, probs):

@@ -72,16 +72,18 @@ def fairness_loss(strong, mask, class_probability, label_histogram) -> torch.Ten
     The means are over the examples of all processes: the term is no mean of per-example losses.
     """
     weight = mask.unsqueeze(-1)
-    count = total(weight.sum())
-    mean = total((weight * strong).sum(dim=0)) / count.clamp_min(1)
     labels = losses.one_hot(strong.argmax(dim=-1), strong.shape[-1])
-    histogram = total((weight * labels).sum(dim=0)) / count.clamp_min(1)
+    sums = total(torch.stack([weight.expand_as(strong).sum(dim=0), (weight * strong).sum(dim=0), (weight * labels).sum(dim=0)]))
+    count = sums[0, 0]
+    mean, histogram = sums[1:] / count.clamp_min(1)
     wanted = _normalised_ratio(class_probability, label_histogram).detach()
     present = _normalised_ratio(mean, histogram)
-    return torch.where(count > 0, (wanted * torch.log(present + 1e-12)).sum(), 0.0)
+    return (wanted * torch.log(present + 1e-12)).sum().masked_fill(count == 0, 0.0)
 
 
 def _normalised_ratio(values, divisor):
     """values / divisor, 0 where the divisor is 0, normalised to sum 1."""
-    ratio = torch.where(divisor > 0, values / torch.where(divisor > 0, divisor, 1.0), 0.0)
+    # Not by `torch.where`, which copies a plain number to the device and waits for it.
+    absent = ~(divisor > 0)
+    ratio = (values / divisor.masked_fill(absent, 1.0)).masked_fill(absent, 0.0)
     return ratio / ratio.sum().clamp_min(torch.finfo(ratio.dtype).tiny)

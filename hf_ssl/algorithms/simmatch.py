@@ -108,7 +108,7 @@ class SimMatch(WeakStrongAlgorithm):
         targets = targets / targets.sum(dim=-1, keepdim=True)
         strong = self.similarity(embed(self.projection, out["strong"].features))
         instance = losses.cross_entropy(strong, targets)
-        self.remember(gather(batch.labeled_index), gather(out["memory"]), gather(batch.labels))
+        self.remember(*gather(batch.labeled_index, out["memory"], batch.labels))
         # In the first epoch the memory is not filled yet; the term stays, with weight 0, so that its head has a gradient.
         weight = self.instance_weight if progress.epoch > 0 else 0.0
         return {"extra": {"instance": (weight, instance)}}
@@ -154,7 +154,7 @@ class TeacherProjection(nn.Module):
         way = student.weight.to(self.classifier_before) - self.classifier_before
         tiny = torch.finfo(way.dtype).tiny
         rate = ((moved * way).sum() / way.square().sum().clamp_min(tiny)).clamp(0, 1)
-        rate = torch.where(self.started > 0, rate, 1.0)
+        rate = rate.masked_fill(self.started == 0, 1.0)
         for name, parameter in head.named_parameters():
             getattr(self, self.names[name]).lerp_(parameter.to(rate.dtype), rate)
         self.classifier_before.copy_(teacher.weight)

@@ -68,15 +68,13 @@ class PreparedViews:
         self.modality, self.inputs, self.label_column = data.modality, data.model_inputs, data.label_column
         self.main = next(name for name in self.inputs if name in MODEL_INPUTS)
         self.processor, self.raw, self.collator = processor, raw, collator
-        with global_seeds(np.random.default_rng(0)):
-            first = unlabeled[0]
-        self.suffixes = tuple(suffix for suffix in STRONG_SUFFIXES if self.main + suffix in first)
+        self.suffixes = tuple(suffix for suffix in STRONG_SUFFIXES if self.main + suffix in _names(unlabeled))
         self.tokens = None
         if self.modality == "text" and getattr(processor, "pad_token", None) is not None:
             from .text import TextViews
 
             if raw is not None and raw.augmentation_columns:
-                raw.max_length = args.max_length or max(len(unlabeled[i][self.main]) for i in range(min(len(unlabeled), 100)))
+                raw.max_length = args.max_length or max(len(labeled[i][self.main]) for i in range(min(len(labeled), 100)))
             else:
                 self.raw = None
 
@@ -163,6 +161,15 @@ class PreparedViews:
 
     def _item(self, row: Mapping[str, Any], suffix: str = "") -> dict[str, Any]:
         return {name: row[name + suffix] for name in self.inputs if name + suffix in row}
+
+
+def _names(dataset: Any) -> Sequence[str]:
+    """Names of what the rows hold; of a transform's only a row tells."""
+    tensors = getattr(dataset, "tensors", None)
+    if tensors is not None and not dataset.transformed:
+        return tensors.column_names
+    with global_seeds(np.random.default_rng(0)):
+        return list(dataset[0])
 
 
 def _tensor(value: Any) -> torch.Tensor:

@@ -20,6 +20,12 @@ _LONGEST_BELIEVED = 1_000_000
 _DEFAULT_MAX_LENGTH = 512
 
 
+def usual_max_length(tokenizer) -> int:
+    """Tokens at which texts are cut when nothing is said: the tokenizer's limit, or 512 where it has no believable one."""
+    limit = tokenizer.model_max_length
+    return limit if 0 < limit <= _LONGEST_BELIEVED else _DEFAULT_MAX_LENGTH
+
+
 def draw_count(ratio: float, size: int, rng: np.random.Generator) -> int:
     """`ratio * size` as a whole number, at most `size - 1` so that something is always left.
 
@@ -96,9 +102,7 @@ class TextViews:
         for name, ratio in (("delete_ratio", delete_ratio), ("swap_ratio", swap_ratio), ("mask_ratio", mask_ratio)):
             if not 0 <= ratio < 1:
                 raise ValueError(f"{name}={ratio} is not in [0, 1)")
-        if max_length is None:
-            limit = tokenizer.model_max_length
-            max_length = limit if 0 < limit <= _LONGEST_BELIEVED else _DEFAULT_MAX_LENGTH
+        max_length = usual_max_length(tokenizer) if max_length is None else max_length
         if max_length < 1:
             raise ValueError(f"max_length={max_length} leaves no room for a token")
         if len(tokenizer) <= len(tokenizer.all_special_ids):
