@@ -68,11 +68,11 @@ def make_images(count: int, seed: int) -> datasets.Dataset:
     return datasets.Dataset.from_dict({"image": pictures, "label": [i % CLASSES for i in range(count)]}, features=features)
 
 
-def train(algorithm: str, steps: int, warmup: int, output: Path) -> None:
+def train(algorithm: str, layers: int, steps: int, warmup: int, output: Path) -> None:
     """One training; the first process writes its times to `output`."""
     torch.set_num_threads(1)
     datasets.disable_progress_bars()
-    sizes = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768}
+    sizes = {"hidden_size": 192, "num_hidden_layers": layers, "num_attention_heads": 3, "intermediate_size": 768}
     model = ViTForImageClassification(ViTConfig(image_size=SIZE, patch_size=4, num_labels=CLASSES, **sizes))
     times = Times()
     with tempfile.TemporaryDirectory() as folder:
@@ -132,6 +132,7 @@ def launch(processes: int, arguments: list[str]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algorithm", default="flexmatch")
+    parser.add_argument("--layers", type=int, default=12, help="of the model")
     parser.add_argument("--rounds", type=int, default=3, help="runs of one and of two processes")
     parser.add_argument("--steps", type=int, default=30, help="measured steps of a run")
     parser.add_argument("--warmup", type=int, default=5, help="steps before them")
@@ -139,9 +140,10 @@ def main() -> None:
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        train(args.algorithm, args.steps, args.warmup, args.worker)
+        train(args.algorithm, args.layers, args.steps, args.warmup, args.worker)
         return
-    arguments = ["--algorithm", args.algorithm, "--steps", str(args.steps), "--warmup", str(args.warmup)]
+    passed_on = ("algorithm", "layers", "steps", "warmup")
+    arguments = [part for name in passed_on for part in (f"--{name}", str(getattr(args, name)))]
     runs = [launch(processes, arguments) for _ in range(args.rounds) for processes in (1, 2)]
     rows, speed = [], {}
     for processes in (1, 2):
