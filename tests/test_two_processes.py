@@ -64,20 +64,8 @@ def test_two_processes_train_like_one_with_the_whole_batch(algorithm, reports, t
 
 def test_the_benchmark_compares_one_process_with_two(tmp_path):
     script, output = HERE.parent / "examples" / "benchmarks" / "two_processes.py", tmp_path / "results.json"
-    command = [
-        sys.executable,
-        str(script),
-        "--rounds",
-        "1",
-        "--steps",
-        "2",
-        "--warmup",
-        "1",
-        "--layers",
-        "1",
-        "--output",
-        str(output),
-    ]
+    options = ["--rounds", "1", "--steps", "2", "--warmup", "1", "--layers", "1"]
+    command = [sys.executable, str(script), *options, "--output", str(output)]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True)
     found = json.loads(output.read_text())
