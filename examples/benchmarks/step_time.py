@@ -14,9 +14,9 @@ The first two steps of each block are not counted, since the loader has gone on 
 the blocks of the ratio of their median steps; "CPU" is the same for the process' CPU time instead of the clock, which other
 programs hardly change. Only ratios compare machines.
 
-Afterwards some more steps of both are taken apart: waiting for data, forward, backward, optimizer (with clipping), average,
-and the rest, which is the algorithm's and Trainer's bookkeeping. On a GPU each part is waited for, so that the parts add up to
-more than the step. Writes OUTPUT.json and OUTPUT.png.
+The steps are also taken apart: waiting for data, forward, backward, optimizer (with clipping), average, and the rest, which is
+the algorithm's and Trainer's bookkeeping. On a GPU these are as many steps more, since each part is waited for, so that the
+parts add up to more than the step. Writes OUTPUT.json and OUTPUT.png.
 """
 
 import argparse
@@ -98,7 +98,7 @@ class Clock:
     """Seconds of the parts of a step, waiting for the device before each reading."""
 
     def __init__(self, device: torch.device):
-        self.synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+        self.synchronize = torch.cuda.synchronize if device.type == "cuda" else None
         self.parts: dict[str, float] | None = None
 
     @contextmanager
@@ -106,11 +106,15 @@ class Clock:
         if self.parts is None:
             yield
             return
-        self.synchronize()
-        start = time.perf_counter()
+        start = self.read()[0]
         yield
-        self.synchronize()
-        self.parts[name] = self.parts.get(name, 0.0) + time.perf_counter() - start
+        self.parts[name] = self.parts.get(name, 0.0) + self.read()[0] - start
+
+    def read(self) -> tuple[float, float]:
+        """The time and the CPU time in seconds, when the device has done all."""
+        if self.synchronize is not None:
+            self.synchronize()
+        return time.perf_counter(), time.process_time()
 
     def wrap(self, owner, name: str, part: str) -> None:
         """Count the calls of a method of this one object as a part."""
@@ -166,36 +170,35 @@ class TakeTurns(TrainerCallback):
 
     def __init__(self, bare: Bare, clock: Clock, block: int, rounds: int):
         self.bare, self.clock, self.block, self.rounds = bare, clock, block, rounds
+        # From which step on they are taken apart: on a CPU to look at the clock costs nothing.
+        self.apart = 0 if clock.synchronize is None else block * rounds
         self.times = {"bare": [], "SSLTrainer": []}
         self.parts = {"bare": [], "SSLTrainer": []}
 
-    def read(self):
-        self.clock.synchronize()
-        return time.perf_counter(), time.process_time()
-
     def note(self, who: str) -> None:
-        now = self.read()
+        now = self.clock.read()
         self.times[who].append([after - before for after, before in zip(now, self.before, strict=True)])
         if self.clock.parts is not None:
             self.parts[who].append(dict(self.clock.parts))
             self.clock.parts.clear()
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.before = self.read()
+        self.clock.parts = {} if self.apart == 0 else None
+        self.before = self.clock.read()
 
     def on_step_end(self, args, state, control, **kwargs):
         self.note("SSLTrainer")
         if state.global_step % self.block == 0:
             for _ in range(self.block):
-                self.before = self.read()
+                self.before = self.clock.read()
                 self.bare.step()
                 self.note("bare")
-        if state.global_step == self.block * self.rounds:
+        if state.global_step == self.apart:
             self.clock.parts = {}
-        self.before = self.read()
+        self.before = self.clock.read()
 
     def result(self) -> dict:
-        """Medians in ms, ratios, and the mean parts in ms."""
+        """Medians in ms, ratios, and the medians of the parts in ms."""
         measured, ratios = {}, {}
         for who, times in self.times.items():
             blocks = np.asarray(times[: self.block * self.rounds]).reshape(self.rounds, self.block, 2)
@@ -205,10 +208,10 @@ class TakeTurns(TrainerCallback):
         parts = {}
         for who, steps in self.parts.items():
             counted = [i for i in range(len(steps)) if i % self.block >= UNCOUNTED]
-            totals = [self.times[who][self.block * self.rounds + i][0] for i in counted]
-            mean = {name: statistics.fmean(steps[i].get(name, 0.0) for i in counted) for name in PARTS if name != "rest"}
-            mean["rest"] = statistics.fmean(totals) - sum(mean.values())
-            parts[who] = {name: 1e3 * seconds for name, seconds in mean.items()}
+            medians = {name: statistics.median(steps[i].get(name, 0.0) for i in counted) for name in PARTS if name != "rest"}
+            whole = statistics.median(self.times[who][self.apart + i][0] for i in counted)
+            medians["rest"] = max(whole - sum(medians.values()), 0.0)
+            parts[who] = {name: 1e3 * seconds for name, seconds in medians.items()}
         milliseconds = {who: 1e3 * float(np.median(steps[:, 0])) for who, steps in measured.items()}
         return {"ms": milliseconds, **ratios, "parts_ms": parts}
 
@@ -219,7 +222,7 @@ def measure(name: str, args: argparse.Namespace, folder: str) -> dict:
     rows, views = new_data()
     torch.manual_seed(0)
     model = new_model()
-    steps = args.block * (args.rounds + 1)
+    steps = args.block * args.rounds * (2 if torch.cuda.is_available() else 1)
     config = SSLConfig(
         output_dir=folder,
         max_steps=steps,
@@ -291,7 +294,7 @@ def draw(path: Path, results: list[dict], title: str) -> None:
         for place, who in enumerate(("bare", "SSLTrainer")):
             start = 0.0
             for name, color in PARTS.items():
-                value = max(result["parts_ms"][who][name], 0.0)
+                value = result["parts_ms"][who][name]
                 axis.bar(place, value, bottom=start, color=color, width=0.62, label=name if place else None)
                 start += value
             axis.text(place, start, f"{start:.0f} ms", ha="center", va="bottom", fontsize=10)
@@ -313,8 +316,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS), metavar="TASK", help="; ".join(TASKS))
     parser.add_argument("--labeled", type=int, default=8, help="labeled examples of a step")
     parser.add_argument("--ratio", type=int, default=1, help="unlabeled examples for each labeled one")
-    parser.add_argument("--block", type=int, default=8, help="steps of a block")
-    parser.add_argument("--rounds", type=int, default=6, help="blocks of each of the two that are compared")
+    parser.add_argument("--block", type=int, default=6, help="steps of a block")
+    parser.add_argument("--rounds", type=int, default=10, help="blocks of each of the two that are compared")
     parser.add_argument("--workers", type=int, default=1, help="processes that make views for the trainer")
     parser.add_argument("--threads", type=int, default=max((os.cpu_count() or 2) - 1, 1), help="of torch")
     parser.add_argument("--ema", action="store_true", help="let the trainer keep an average of the weights")
