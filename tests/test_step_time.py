@@ -43,8 +43,7 @@ def test_the_bare_loop_takes_the_step_that_fixmatch_takes(benchmark, monkeypatch
     torch.manual_seed(0)
     images = [{"pixel_values": torch.randn(n, 3, 12, 12)} for n in (2, 4, 4)]
     batch = SSLBatch(images[0], torch.tensor([0, 2]), {"weak": images[1], "strong": images[2]})
-    bare = benchmark.Bare(first, [batch], benchmark.Clock(torch.device("cpu")), bf16=False)
-    bare.step()
+    benchmark.Bare(first, benchmark.Clock(torch.device("cpu")), bf16=False).step(batch)
     fixmatch_step(second.train(), batch)
     before = make_vit().state_dict()
     for name, weight in first.state_dict().items():

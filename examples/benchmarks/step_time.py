@@ -4,8 +4,8 @@
 
 For images, texts and recordings two things are timed in one process with the same model, batch sizes and precision:
 
-- bare: a hand-written FixMatch step on batches that lie ready in memory: the weak views without gradient, the labeled and
-  strong views in one pass, the loss, backward, fused AdamW. No clipping, no average, no log, no loader.
+- bare: a hand-written FixMatch step on the trainer's batches, which lie ready in memory now: the weak views without gradient,
+  the labeled and strong views in one pass, the loss, backward, fused AdamW. No clipping, no average, no log, no loader.
 - SSLTrainer: `train()` with its defaults, and an average of the weights with `--ema`: views of encoded files made by worker
   processes, joint batches, clipping, checks for losses that are not finite, log lines.
 
@@ -46,7 +46,7 @@ from transformers import (
 )
 from view_throughput import clips, images, texts
 
-from hf_ssl import SSLConfig, SSLTrainer
+from hf_ssl import SSLBatch, SSLConfig, SSLTrainer
 from hf_ssl.report import table
 
 CLASSES, THRESHOLD, LEARNING_RATE = 10, 0.95, 1e-4
@@ -130,15 +130,13 @@ class Clock:
 class Bare:
     """The loop that one would write by hand."""
 
-    def __init__(self, model, batches, clock: Clock, bf16: bool):
-        self.model, self.batches, self.clock, self.taken = model.train(), batches, clock, 0
+    def __init__(self, model, clock: Clock, bf16: bool):
+        self.model, self.clock = model.train(), clock
         device = next(model.parameters()).device.type
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
         self.precision = lambda: torch.autocast(device, torch.bfloat16) if bf16 else nullcontext()
 
-    def step(self) -> None:
-        batch = self.batches[self.taken % len(self.batches)]
-        self.taken += 1
+    def step(self, batch: SSLBatch) -> None:
         labels, part = batch.labels, self.clock.part
         with self.precision():
             with part("forward"), torch.no_grad():
@@ -172,6 +170,7 @@ class TakeTurns(TrainerCallback):
         self.bare, self.clock, self.block, self.rounds = bare, clock, block, rounds
         # From which step on they are taken apart: on a CPU to look at the clock costs nothing.
         self.apart = 0 if clock.synchronize is None else block * rounds
+        self.batches: list[SSLBatch] = []
         self.times = {"bare": [], "SSLTrainer": []}
         self.parts = {"bare": [], "SSLTrainer": []}
 
@@ -189,10 +188,11 @@ class TakeTurns(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         self.note("SSLTrainer")
         if state.global_step % self.block == 0:
-            for _ in range(self.block):
+            for batch in self.batches:
                 self.before = self.clock.read()
-                self.bare.step()
+                self.bare.step(batch)
                 self.note("bare")
+            self.batches.clear()
         if state.global_step == self.apart:
             self.clock.parts = {}
         self.before = self.clock.read()
@@ -248,14 +248,16 @@ def measure(name: str, args: argparse.Namespace, folder: str) -> dict:
         unlabeled_dataset=pool,
         processing_class=next(getattr(views, name) for name in PROCESSORS if hasattr(views, name)),
     )
-    device = trainer.args.device
-    batches = []
-    for batch, _ in zip(trainer.get_train_dataloader(), range(8), strict=False):
-        batches.append(trainer._collator.to_batch(batch))
-    clock = Clock(device)
-    bare_model = deepcopy(trainer.model)
-    callback = TakeTurns(Bare(bare_model, batches, clock, args.bf16), clock, args.block, args.rounds)
+    clock = Clock(trainer.args.device)
+    callback = TakeTurns(Bare(deepcopy(trainer.model), clock, args.bf16), clock, args.block, args.rounds)
     trainer.add_callback(callback)
+    forward = trainer.algorithm.forward
+
+    def keep(model_forward, batch, progress):
+        callback.batches.append(batch)
+        return forward(model_forward, batch, progress)
+
+    trainer.algorithm.forward = keep
     clock.wrap(trainer, "get_batch_samples", "data")
     clock.wrap(trainer.accelerator, "backward", "backward")
     clock.wrap(trainer, "_clip_grad_norm", "optimizer")
