@@ -37,7 +37,7 @@ from hf_ssl.report import result_of, versions
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 # What decides first whether the unlabeled pool helps at all.
-FIRST = ("supervised", "fixmatch", "freematch", "adamatch")
+FIRST = ("supervised", "fixmatch", "softmatch", "adamatch")
 
 
 def run(row: dict[str, Any], places: Places, *, changes: dict[str, Any], validation: bool, workers: int) -> dict[str, Any]:

@@ -108,7 +108,7 @@ _FIXED = ("pseudo_label", "fixmatch", "flexmatch", "simmatch")
 ALGORITHM_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "images": {name: {"momentum": 0.95} for name in _MOVING} | {name: {"threshold": 0.8} for name in _FIXED},
     "text": {name: {"momentum": 0.9} for name in _MOVING},
-    "audio": {name: {"momentum": 0.95} for name in _MOVING} | {name: {"threshold": 0.8} for name in _FIXED},
+    "audio": {name: {"momentum": 0.95} for name in _MOVING},
 }
 for _task in ALGORITHM_SETTINGS.values():
     _task["mean_teacher"] = {"unsupervised_weight": 50}  # USB's
