@@ -122,12 +122,12 @@ def _history(log: list[dict[str, float]]) -> dict[str, list[float]]:
     return {name: values for name in names if (values := [round(line[name], 4) for line in log if name in line])}
 
 
-def grid(tasks: list[str], labels: list[int] | None, seeds: list[int]) -> list[dict[str, Any]]:
+def grid(tasks: list[str], algorithms: list[str], labels: list[int] | None, seeds: list[int]) -> list[dict[str, Any]]:
     """The rows in the order of their value: at the first number of labels, the first algorithms, over all seeds."""
     rows = []
     for task in tasks:
         for place, count in enumerate(TASKS[task].labels):
-            for algorithm in (*ALGORITHMS, *(OUTSIDE if task == "text" else ())):
+            for algorithm in [name for name in algorithms if name in ALGORITHMS or task == "text"]:
                 for seed in seeds if labels is None or count in labels else []:
                     rows.append((place, algorithm not in FIRST, seed, task, algorithm, count))
     names = [*ALGORITHMS, *OUTSIDE]
@@ -151,6 +151,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [*ALGORITHMS, *OUTSIDE]
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in (
         ("run", "one row"),
@@ -169,13 +170,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         command.add_argument("--workers", type=int, default=0, help="processes that make views; results do not depend on it")
         if name == "run":
             command.add_argument("--task", required=True, choices=list(TASKS))
-            command.add_argument("--algorithm", required=True, choices=[*ALGORITHMS, *OUTSIDE])
+            command.add_argument("--algorithm", required=True, choices=names)
             command.add_argument("--labels", required=True, type=int, help="labeled examples in all")
             command.add_argument("--seed", type=int, default=0, help="of the draw of labels, the new weights and the views")
             command.add_argument("--validation", action="store_true", help="test on a part of the training data; not saved")
             command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings; not saved")
         else:
             command.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+            command.add_argument("--algorithms", nargs="+", default=names, choices=names, metavar="NAME")
             command.add_argument("--labels", nargs="+", type=int, help="only these numbers of labels")
             command.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
             command.set_defaults(validation=False, set=[])
@@ -206,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
             add(args.results, row)
         return 0
     failed = 0
-    for row in grid(args.tasks, args.labels, args.seeds):
+    for row in grid(args.tasks, args.algorithms, args.labels, args.seeds):
         if find(args.results, row | {"settings": resolved(row["task"], row["algorithm"])}) is not None:
             continue
         try:
