@@ -111,7 +111,9 @@ ALGORITHM_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "audio": {name: {"momentum": 0.95} for name in _MOVING},
 }
 for _task in ALGORITHM_SETTINGS.values():
-    _task["mean_teacher"] = {"unsupervised_weight": 50}  # USB's
+    # So few steps see a part of the pool only: the warm-up of the thresholds would not end.
+    _task["flexmatch"] = {**_task.get("flexmatch", {}), "threshold_warmup": False}
+    _task["mean_teacher"] = {"unsupervised_weight": 10}
 
 
 @dataclass(frozen=True)
