@@ -57,12 +57,12 @@ TASKS = {
     "images": Task(
         folder="cifar10",
         title="CIFAR-10, MobileNetV1-0.25 from ImageNet",
-        labels=(40, 250),
+        labels=(250, 40),
         settings=COMMON
         | {
-            "max_steps": 200,
-            "per_device_train_batch_size": 8,
-            "unlabeled_batch_ratio": 3,
+            "max_steps": 300,
+            "per_device_train_batch_size": 16,
+            "unlabeled_batch_ratio": 2,
             "learning_rate": 1e-3,
             "unsupervised_warmup_steps": 50,
             "ema_role": "evaluation",
