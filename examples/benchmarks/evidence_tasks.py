@@ -73,13 +73,13 @@ TASKS = {
     "text": Task(
         folder="ag_news",
         title="AG News, all-MiniLM-L6-v2",
-        labels=(8, 40, 200),
+        labels=(40, 8, 200),
         settings=COMMON
         | {
-            "max_steps": 80,
+            "max_steps": 160,
             "per_device_train_batch_size": 4,
             "unlabeled_batch_ratio": 4,
-            "learning_rate": 3e-4,
+            "learning_rate": 2e-4,
             "unsupervised_warmup_steps": 20,
             "max_length": 32,
         },
@@ -89,11 +89,11 @@ TASKS = {
     "audio": Task(
         folder="speech_commands",
         title="Speech Commands, small CNN from random weights",
-        labels=(100, 50),
+        labels=(100, 50, 300),
         settings=COMMON
         | {
             "max_steps": 300,
-            "per_device_train_batch_size": 8,
+            "per_device_train_batch_size": 16,
             "unlabeled_batch_ratio": 2,
             "learning_rate": 2e-3,
             "unsupervised_warmup_steps": 100,
@@ -204,10 +204,13 @@ def make_model(task: str, places: Places, own: dict[str, Any], names: list[str],
 
 def resolved(task: str, algorithm: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
     """All settings of a run: those of `SSLConfig`, the algorithm's own, and this script's."""
+    chosen = copy.deepcopy(TASKS[task].settings)
+    if algorithm in OUTSIDE:
+        chosen = {"max_length": chosen["max_length"]}
     settings = {
-        "settings": copy.deepcopy(TASKS[task].settings),
+        "settings": chosen,
         "algorithm_settings": dict(ALGORITHM_SETTINGS[task].get(algorithm, {})),
-        "own": dict(TASKS[task].own),
+        "own": {} if algorithm in OUTSIDE else dict(TASKS[task].own),
         "test_examples": TASKS[task].test_examples,
     }
     weight = settings["algorithm_settings"].pop("unsupervised_weight", None)
