@@ -151,9 +151,7 @@ def picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
         axis.grid(axis="y", alpha=0.25)
     axes[0][0].set_ylabel("test accuracy (large: mean; grey: each draw of labels)")
-    names = [name for name in order if name in handles]
-    figure.legend(
-        [handles[n] for n in names], [NAMES.get(n, n) for n in names], loc="outside lower center", ncols=6, frameon=False
-    )
+    shown = {NAMES.get(name, name): handles[name] for name in order if name in handles}
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=6, frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
