@@ -36,7 +36,7 @@ class SSLConfig(TrainingArguments):
     **What is optimised**
 
     - `algorithm`, `algorithm_kwargs`: its name (`hf-ssl algorithms` lists them) and its own settings.
-    - `unsupervised_weight`: factor of the unsupervised term.
+    - `unsupervised_weight`: factor of the unsupervised term; it rises from 0 over the first `unsupervised_warmup_steps`.
 
     **How fast each weight learns**
 
@@ -106,6 +106,13 @@ class SSLConfig(TrainingArguments):
     )
     unsupervised_weight: float = field(
         default=1.0, metadata={"help": "Factor of the unsupervised term in the loss, at least 0."}
+    )
+    unsupervised_warmup_steps: int = field(
+        default=0,
+        metadata={
+            "help": "Steps over which the factor of the unsupervised term rises linearly from 0, for short runs: the first "
+            "pseudo-labels of a new head are chance, and algorithms that let them all count can learn those for good."
+        },
     )
     ema_decay: float = field(
         default=0.999, metadata={"help": "Decay of the moving average of the weights, in [0, 1); used as ema_role says."}
@@ -247,6 +254,9 @@ class SSLConfig(TrainingArguments):
         super().__post_init__()
         self._refuse(self.unlabeled_batch_ratio < 1, "unlabeled_batch_ratio must be at least 1", self.unlabeled_batch_ratio)
         self._refuse(self.unsupervised_weight < 0, "unsupervised_weight must be at least 0", self.unsupervised_weight)
+        self._refuse(
+            self.unsupervised_warmup_steps < 0, "unsupervised_warmup_steps must be at least 0", self.unsupervised_warmup_steps
+        )
         self._refuse(not 0 <= self.ema_decay < 1, "ema_decay must be in [0, 1)", self.ema_decay)
         self._refuse(self.ema_role not in EMA_ROLES, f"ema_role must be one of {', '.join(EMA_ROLES)}", self.ema_role)
         self._refuse(

@@ -322,6 +322,8 @@ def _training(trainer, base: str | None, source, model) -> list[list[str]]:
     facts = run_facts(trainer)
     settings = ", ".join(f"`{key}={value}`" for key, value in settings_of(trainer.algorithm).items()) or "no settings"
     facts["algorithm"] = f"`{trainer.algorithm_name}` ({settings}), unsupervised loss times {args.unsupervised_weight:g}"
+    if args.unsupervised_warmup_steps:
+        facts["algorithm"] += f" after a warm-up of {args.unsupervised_warmup_steps:,} steps"
     if state.global_step < state.max_steps:
         facts["steps"] += f"; {state.global_step:,} of them so far"
     if source.describe():

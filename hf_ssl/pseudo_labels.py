@@ -70,7 +70,7 @@ class FlexibleThreshold(FixedThreshold):
 
     def __init__(self, threshold: float, num_classes: int, num_unlabeled: int, warmup: bool = True):
         super().__init__(threshold)
-        self.warmup = warmup
+        self.threshold_warmup = warmup
         self.register_buffer("selected_labels", torch.full((num_unlabeled,), -1, dtype=torch.int64))
         self.register_buffer("class_counts", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("class_learning_status", torch.zeros(num_classes))
@@ -95,7 +95,7 @@ class FlexibleThreshold(FixedThreshold):
         self.class_counts.index_add_(0, recorded.clamp_min(0), counted)
         pool, largest = len(self.selected_labels), self.class_counts.amax()
         largest_or_unused = torch.maximum(largest, pool - self.class_counts.sum())
-        divisor = (largest_or_unused if self.warmup else largest).clamp_min(1)
+        divisor = (largest_or_unused if self.threshold_warmup else largest).clamp_min(1)
         # A pool that is all of one kind (at the start: unused) says nothing about the classes.
         informative = largest_or_unused < pool
         status = torch.where(

@@ -278,6 +278,8 @@ class SSLTrainer(PushingTrainer):
             self._forward = ModelForward(model, teacher, batch_norm_views=self.args.batch_norm_views)
             if self._forward.teacher_model is not None:
                 self._forward.teacher_model.train()
+        warmup = self.args.unsupervised_warmup_steps
+        self.algorithm.unsupervised_ramp = min(self.state.global_step / warmup, 1.0) if warmup else 1.0
         output: AlgorithmOutput = self.algorithm(self._forward, self._collator.to_batch(inputs), self.progress)
         self.watch.see(output.loss, output.terms)
         self._sums.add(output, inputs.get("hidden_labels"))

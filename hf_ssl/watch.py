@@ -95,9 +95,10 @@ class Watch:
             )
 
     def warn_of_slow_averages(self) -> None:
-        """Warn of averages that will hold much of their start when training ends: of evaluated weights, of statistics."""
+        """Warn of what will be near its start when training ends: evaluated averages, running statistics, thresholds."""
         args, steps = self.trainer.args, self.trainer.state.max_steps
-        momentum = settings_of(self.trainer.algorithm).get("momentum", 0.0)
+        settings, name = settings_of(self.trainer.algorithm), self.trainer.algorithm_name
+        momentum, passes = settings.get("momentum", 0.0), steps / self.trainer.steps_per_epoch
         enough = f"{max(1 - 5 / steps, 0.0):.2g} or lower"  # leaves e^-5 = 0.7 %
         if args.ema_evaluates and (left := args.ema_decay**steps) > _MOST_INITIAL:
             logger.warning(
@@ -106,9 +107,15 @@ class Watch:
             )
         if (left := momentum**steps) > _MOST_INITIAL:
             logger.warning(
-                f"momentum={momentum} with {steps:,} steps: {left:.0%} of what {self.trainer.algorithm_name} averages over "
-                f"training (thresholds, class distributions) will still be its start; set momentum={enough} in "
-                "algorithm_kwargs, or train longer"
+                f"momentum={momentum} with {steps:,} steps: {left:.0%} of what {name} averages over training "
+                f"(thresholds, class distributions) will still be its start; set momentum={enough} in algorithm_kwargs, or "
+                "train longer"
+            )
+        if settings.get("threshold_warmup") and passes < 1:
+            logger.warning(
+                f"{steps:,} steps look at {passes:.0%} of the pool, and {name} holds its thresholds down until most of it was "
+                "predicted with confidence: every pseudo-label will count; set threshold_warmup=False in algorithm_kwargs, or "
+                "train longer"
             )
 
     def warn_if_nothing_takes_part(self, mask_ratio: float | None, step: int) -> None:

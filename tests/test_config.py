@@ -37,6 +37,7 @@ def test_pinned_batches_are_copied_to_a_gpu_while_it_computes(tmp_path, monkeypa
 CONTRADICTIONS = [
     ({"unlabeled_batch_ratio": 0}, "unlabeled_batch_ratio must be at least 1, got 0"),
     ({"unsupervised_weight": -1.0}, "unsupervised_weight must be at least 0"),
+    ({"unsupervised_warmup_steps": -1}, "unsupervised_warmup_steps must be at least 0"),
     ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\)"),
     ({"ema_role": "student"}, "none, evaluation, teacher, both"),
     ({"crop_ratio": 0.0}, "crop_ratio"),

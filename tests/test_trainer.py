@@ -279,3 +279,18 @@ def test_a_head_of_the_wrong_size_is_refused(make_trainer):
     model.config.num_labels = 5
     with pytest.raises(ValueError, match="predicts 5 classes and the labeled dataset has 3"):
         make_trainer(model)
+
+
+def test_the_unsupervised_term_s_factor_rises_over_its_warm_up(make_trainer):
+    trainer = make_trainer(
+        algorithm="pseudo_label",
+        algorithm_kwargs={"threshold": 0.1, "warmup_fraction": 0.0},
+        unsupervised_weight=0.5,
+        unsupervised_warmup_steps=4,
+        max_steps=6,
+        logging_steps=1,
+    )
+    trainer.train()
+    lines = [line for line in trainer.state.log_history if "supervised" in line]
+    factors = [(line["loss"] - line["supervised"]) / line["unsupervised"] for line in lines]
+    assert factors == pytest.approx([0.0, 0.125, 0.25, 0.375, 0.5, 0.5], abs=1e-3)

@@ -119,6 +119,10 @@ AVERAGES = {
         {"algorithm": "freematch", "algorithm_kwargs": {"momentum": 0.999}},
         "99% of what freematch averages .* set momentum=0.38 or lower in algorithm_kwargs",
     ),
+    "thresholds that stay down": (
+        {"algorithm": "flexmatch", "max_steps": 2},
+        "2 steps look at 33% of the pool, and flexmatch .* set threshold_warmup=False",
+    ),
     "fast statistics": ({"algorithm": "freematch", "algorithm_kwargs": {"momentum": 0.5}}, None),
     "slow": ({"ema_role": "evaluation", "ema_decay": 0.999}, "99% of the average .* set ema_decay=0.38 or lower"),
     "fast": ({"ema_role": "evaluation", "ema_decay": 0.5}, None),
@@ -130,6 +134,6 @@ AVERAGES = {
 def test_averages_that_stay_at_their_start_are_warned_of(make_trainer, monkeypatch, config, said):
     warnings = []
     monkeypatch.setattr("hf_ssl.watch.logger.warning", warnings.append)
-    make_trainer(max_steps=8, **config).train()
+    make_trainer(**{"max_steps": 8, **config}).train()
     assert len(warnings) == (said is not None)
     assert said is None or re.search(said, warnings[0])

@@ -13,7 +13,10 @@ NAMES = {"supervised": "labeled only", "linear_probe": "linear probe", "setfit":
 
 
 class Gain(NamedTuple):
-    """Difference to labeled-only training, in percentage points: mean and standard error of the differences seed by seed."""
+    """Difference to labeled-only training, in percentage points: mean and standard error of the differences seed by seed.
+
+    Fewer than three seeds have no error: two differences say nothing of their spread.
+    """
 
     mean: float
     error: float | None
@@ -41,7 +44,7 @@ def gain(rows: Sequence[dict[str, Any]], task: str, algorithm: str, labels: int)
     differences = [ours[seed] - base[seed] for seed in sorted(ours.keys() & base.keys())]
     if not differences:
         return None
-    return Gain(mean(differences), stdev(differences) / sqrt(len(differences)) if len(differences) > 1 else None)
+    return Gain(mean(differences), stdev(differences) / sqrt(len(differences)) if len(differences) > 2 else None)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -113,7 +116,7 @@ def machines(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw accuracy against labels, a panel for each task; bars are standard deviations over seeds."""
+    """Draw accuracy against labels, a panel for each task: means, and a thin line for each draw of labels."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -122,39 +125,33 @@ def picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
     tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
     figure, axes = plt.subplots(1, len(tasks), figsize=(4.8 * len(tasks), 5.2), layout="constrained", squeeze=False)
     colors = plt.get_cmap("tab10").colors
-    order = (*ALGORITHMS, *OUTSIDE)
+    order = [name for name in (*ALGORITHMS, *OUTSIDE) if any(row["algorithm"] == name for row in rows)]
     handles: dict[str, Any] = {}
     for axis, task in zip(axes[0], tasks, strict=True):
         counts = sorted({row["labels"] for row in rows if row["task"] == task})
-        for place, name in enumerate(order):
-            points = {n: list(accuracies(rows, task, name, n).values()) for n in counts}
-            points = {n: values for n, values in points.items() if values}
-            if not points:
-                continue
-            # Side by side, so that bars do not hide each other.
-            x = [counts.index(n) + 0.045 * (place - len(order) / 2) for n in points]
-            y = [mean(values) for values in points.values()]
-            bars = [stdev(values) if len(values) > 1 else 0 for values in points.values()]
-            plain = name == BASELINE
-            style = (
-                {"color": "black", "linewidth": 2.5, "zorder": 5} if plain else {"color": colors[place % 10], "linewidth": 1.2}
-            )
-            outside = name in OUTSIDE
-            handles[NAMES.get(name, name)] = axis.errorbar(
-                x, y, yerr=bars, marker="s" if plain else "^" if outside else "o", markersize=6, capsize=2,
-                linestyle=":" if outside else "-", **style,
-            )  # fmt: skip
-            if plain:
-                for value in y[:1]:
-                    axis.axhline(value, color="black", linewidth=0.6, linestyle="--", alpha=0.5)
-        axis.set_xticks(range(len(counts)), [str(n) for n in counts])
+        for place, count in enumerate(counts):
+            found = {name: accuracies(rows, task, name, count) for name in order}
+            # Side by side, in the order of the legend.
+            x = {name: place + 0.8 * ((order.index(name) + 0.5) / len(order) - 0.5) for name in order if found[name]}
+            for seed in sorted({seed for values in found.values() for seed in values}):
+                there = [name for name in x if seed in found[name]]
+                points = [found[name][seed] for name in there]
+                axis.plot([x[name] for name in there], points, color="0.75", linewidth=1, marker=".", zorder=1)
+            for name, position in x.items():
+                color = "black" if name == BASELINE else colors[order.index(name) % 10]
+                marker = "s" if name == BASELINE else "^" if name in OUTSIDE else "o"
+                height = mean(found[name].values())
+                handles[name] = axis.scatter(position, height, s=90, color=color, marker=marker, zorder=3)
+                if name == BASELINE:
+                    axis.hlines(height, place - 0.42, place + 0.42, color="black", linewidth=0.8, linestyle="--", zorder=2)
+        axis.set_xticks(range(len(counts)), [str(count) for count in counts])
         axis.set_xlim(-0.5, len(counts) - 0.5)
         axis.set_title(TASKS[task].title, fontsize=11)
         axis.set_xlabel("labels in all")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
         axis.grid(axis="y", alpha=0.25)
-    axes[0][0].set_ylabel("test accuracy, mean and standard deviation over seeds")
-    names = [NAMES.get(name, name) for name in order if NAMES.get(name, name) in handles]
-    figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=6, frameon=False)
+    axes[0][0].set_ylabel("test accuracy (large: mean; grey: each draw of labels)")
+    shown = {NAMES.get(name, name): handles[name] for name in order if name in handles}
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=6, frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)

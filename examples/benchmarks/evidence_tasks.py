@@ -27,8 +27,6 @@ SEEDS = (0, 1, 2)
 COMMON = {
     "lr_scheduler_type": "cosine",
     "weight_decay": 5e-4,
-    "ema_role": "evaluation",
-    "ema_decay": 0.99,
     "per_device_eval_batch_size": 100,
 }
 
@@ -58,14 +56,17 @@ class Task:
 TASKS = {
     "images": Task(
         folder="cifar10",
-        title="CIFAR-10, MobileNetV1-0.25",
-        labels=(40, 250),
+        title="CIFAR-10, MobileNetV1-0.25 from ImageNet",
+        labels=(250, 40),
         settings=COMMON
         | {
             "max_steps": 300,
-            "per_device_train_batch_size": 10,
-            "unlabeled_batch_ratio": 3,
+            "per_device_train_batch_size": 16,
+            "unlabeled_batch_ratio": 2,
             "learning_rate": 1e-3,
+            "unsupervised_warmup_steps": 50,
+            "ema_role": "evaluation",
+            "ema_decay": 0.98,
             "image_size": 64,
         },
     ),
@@ -75,33 +76,47 @@ TASKS = {
         labels=(40, 8, 200),
         settings=COMMON
         | {
-            "max_steps": 150,
+            "max_steps": 160,
             "per_device_train_batch_size": 4,
-            "unlabeled_batch_ratio": 2,
-            "learning_rate": 1e-3,
-            "max_length": 48,
+            "unlabeled_batch_ratio": 4,
+            "learning_rate": 2e-4,
+            "unsupervised_warmup_steps": 20,
+            "max_length": 32,
         },
         own={"frozen_layers": 4},
         test_examples=2000,
     ),
     "audio": Task(
         folder="speech_commands",
-        title="Speech Commands, CNN from scratch",
-        labels=(100, 50),
+        title="Speech Commands, small CNN from random weights",
+        labels=(100, 50, 300),
         settings=COMMON
         | {
-            "max_steps": 1000,
-            "per_device_train_batch_size": 10,
-            "unlabeled_batch_ratio": 3,
+            "max_steps": 300,
+            "per_device_train_batch_size": 16,
+            "unlabeled_batch_ratio": 2,
             "learning_rate": 2e-3,
+            "unsupervised_warmup_steps": 100,
+            "ema_role": "evaluation",
+            "ema_decay": 0.98,
             "max_length_seconds": 1.0,
         },
         group="speaker",
     ),
 }
 
-# What an algorithm is given besides, by task.
-ALGORITHM_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {"images": {}, "text": {}, "audio": {}}
+# What an algorithm is given besides, by task; `unsupervised_weight` is the factor of its term.
+_MOVING = ("freematch", "softmatch", "adamatch")
+_FIXED = ("pseudo_label", "fixmatch", "flexmatch", "simmatch")
+ALGORITHM_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "images": {name: {"momentum": 0.95} for name in _MOVING} | {name: {"threshold": 0.8} for name in _FIXED},
+    "text": {name: {"momentum": 0.9} for name in _MOVING},
+    "audio": {name: {"momentum": 0.95} for name in _MOVING},
+}
+for _task in ALGORITHM_SETTINGS.values():
+    # So few steps see a part of the pool only: the warm-up of the thresholds would not end.
+    _task["flexmatch"] = {**_task.get("flexmatch", {}), "threshold_warmup": False}
+    _task["mean_teacher"] = {"unsupervised_weight": 10}
 
 
 @dataclass(frozen=True)
@@ -189,12 +204,18 @@ def make_model(task: str, places: Places, own: dict[str, Any], names: list[str],
 
 def resolved(task: str, algorithm: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
     """All settings of a run: those of `SSLConfig`, the algorithm's own, and this script's."""
+    chosen = copy.deepcopy(TASKS[task].settings)
+    if algorithm in OUTSIDE:
+        chosen = {"max_length": chosen["max_length"]}
     settings = {
-        "settings": copy.deepcopy(TASKS[task].settings),
+        "settings": chosen,
         "algorithm_settings": dict(ALGORITHM_SETTINGS[task].get(algorithm, {})),
-        "own": dict(TASKS[task].own),
+        "own": {} if algorithm in OUTSIDE else dict(TASKS[task].own),
         "test_examples": TASKS[task].test_examples,
     }
+    weight = settings["algorithm_settings"].pop("unsupervised_weight", None)
+    if weight is not None:
+        settings["settings"]["unsupervised_weight"] = weight
     for name, value in (changes or {}).items():
         place, _, key = name.rpartition(".")
         target = {"": settings["settings"], "algorithm": settings["algorithm_settings"], "own": settings["own"]}[place]

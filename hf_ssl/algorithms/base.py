@@ -93,6 +93,8 @@ class SSLAlgorithm(nn.Module):
     year: ClassVar[int | None] = None
     arxiv: ClassVar[str | None] = None
     citation: ClassVar[str] = ""
+    # In [0, 1], times `unsupervised_weight`: the trainer raises it over `unsupervised_warmup_steps`.
+    unsupervised_ramp: float = 1.0
 
     def __init__(
         self,
@@ -140,12 +142,14 @@ class SSLAlgorithm(nn.Module):
     ) -> AlgorithmOutput:
         """The usual sum: supervised + unsupervised_weight * warmup * unsupervised + sum of weight * term over `extra`.
 
+        The trainer's own warm-up, `unsupervised_ramp`, is a further factor of the second term.
+
         Args:
             warmup: in [0, 1], see `Progress.warmup`.
             extra: further terms by name, each as (weight, term).
             output: further fields of `AlgorithmOutput`; `mask_ratio` is taken from `mask`.
         """
-        loss = supervised + self.unsupervised_weight * warmup * unsupervised
+        loss = supervised + self.unsupervised_weight * self.unsupervised_ramp * warmup * unsupervised
         terms = {"supervised": supervised, "unsupervised": unsupervised}
         for name, (weight, term) in (extra or {}).items():
             loss = loss + weight * term

@@ -54,4 +54,4 @@ class DeFixMatch(FixMatch):
         labeled_mask = self.threshold(losses.probabilities(weak))
         targets = make_targets(weak, self.hard_labels, self.temperature)
         debias = losses.cross_entropy(out["labeled_strong"].logits, targets, labeled_mask)
-        return {"extra": {"debias": (-self.unsupervised_weight, debias)}, "labeled_mask": labeled_mask}
+        return {"extra": {"debias": (-self.unsupervised_weight * self.unsupervised_ramp, debias)}, "labeled_mask": labeled_mask}

@@ -52,6 +52,7 @@ class SoftMatch(WeakStrongAlgorithm):
     ):
         rule = GaussianWeight(task["num_classes"], n_sigma, momentum, per_class)
         super().__init__(rule, hard_labels, temperature, **task)
+        self.uniform_alignment = uniform_alignment
         target = torch.full((self.num_classes,), 1.0 / self.num_classes) if uniform_alignment else None
         self.alignment = MovingAverageAlignment(self.num_classes, target, momentum)
 
