@@ -1,6 +1,7 @@
 """Tiny models and datasets that every test file may use. Nothing here reads the network."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -36,6 +37,15 @@ def make_images(count: int, seed: int, labeled: bool = True) -> datasets.Dataset
     if labeled:
         columns["label"], features["label"] = labels, datasets.ClassLabel(names=["dark", "middle", "bright"])
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+
+
+@pytest.fixture(scope="module")
+def benchmark_scripts():
+    """The folder of the benchmarks, whose scripts a test may import: they find each other there, as when they are run."""
+    folder = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 import json
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,20 +10,15 @@ from transformers import MobileNetV1Config, MobileNetV1ForImageClassification, M
 from tiny_tasks import TASKS as TINY
 from tiny_tasks import text_model, tokenizer
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
 PLACES = ["--data", "nowhere", "--image-model", "none"]
 
 
 @pytest.fixture(scope="module")
-def evidence():
-    """The script, as a module; its neighbours are found beside it, as when it is run."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import evidence
+def evidence(benchmark_scripts):
+    """The script, as a module."""
+    import evidence
 
-        yield evidence
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return evidence
 
 
 def row(algorithm, seed, accuracy, task="text", labels=40, **more):

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,19 +12,13 @@ from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from conftest import make_vit
 from tiny_tasks import audio_model, text_model
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def benchmark():
-    """The script, as a module; its neighbour is found beside it, as when it is run."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import step_time
+def benchmark(benchmark_scripts):
+    """The script, as a module."""
+    import step_time
 
-        yield step_time
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    return step_time
 
 
 def fixmatch_step(model, batch):
