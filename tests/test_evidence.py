@@ -124,6 +124,11 @@ def test_the_first_rows_tell_whether_the_pool_helps(evidence, finish, tmp_path):
     assert {name for name, _ in made[:12]} == {"supervised", "fixmatch", "softmatch", "adamatch"}
 
 
+def test_setfit_runs_where_its_pairs_are_few(evidence):
+    found = evidence.grid(["text"], ["setfit", "linear_probe"], None, [0])
+    assert [(r["algorithm"], r["labels"]) for r in found] == [("linear_probe", 40), ("setfit", 40), ("linear_probe", 200)]
+
+
 def test_rows_of_other_settings_run_again(evidence, finish, tmp_path, monkeypatch):
     import evidence_tasks
 
@@ -161,8 +166,9 @@ def test_the_kept_results_hold_all_that_repeats_them_and_no_path(evidence):
 
 
 @pytest.fixture
-def places(tmp_path, evidence):
+def places(tmp_path, evidence, monkeypatch):
     """Data and models of a few examples and weights."""
+    monkeypatch.setattr(evidence_audio(evidence).SpeechEmbeddingClassifier, "from_onnx", classmethod(untrained))
     for task, modality in (("images", "image"), ("text", "text"), ("audio", "audio")):
         folder = tmp_path / "data" / evidence.TASKS[task].folder
         folder.mkdir(parents=True)
@@ -178,6 +184,16 @@ def places(tmp_path, evidence):
     text_model().save_pretrained(tmp_path / "text")
     tokenizer().save_pretrained(tmp_path / "text")
     return evidence.Places(tmp_path / "data", str(tmp_path / "image"), str(tmp_path / "text"))
+
+
+def evidence_audio(evidence):
+    import evidence_audio
+
+    return evidence_audio
+
+
+def untrained(cls, folder=None, **settings):
+    return cls(cls.config_class(**settings))
 
 
 SMALL = {"max_steps": 2, "per_device_train_batch_size": 3, "unlabeled_batch_ratio": 2}
@@ -208,3 +224,83 @@ def test_validation_holds_out_whole_speakers_and_leaves_the_test_set_alone(evide
     assert len(pool) + len(held) == 60
     assert 20 <= len(held) <= 24
     assert not set(pool["speaker"]) & set(held["speaker"])
+
+
+FRAMES, HOP, FFT = 76, 160, 512
+
+
+def test_the_audio_encoder_makes_an_embedding_of_775_milliseconds_and_one_for_each_80_more(evidence):
+    audio = evidence_audio(evidence)
+    torch.manual_seed(0)
+    model = audio.SpeechEmbeddingClassifier(audio.SpeechEmbeddingConfig(num_labels=3)).eval()
+    model.mel_filters.uniform_()
+    waves = torch.rand(2, 16_000) - 0.5
+    with torch.no_grad():
+        embeddings = model.embed(waves)
+        assert embeddings.shape == (2, 96, 3)
+        # The second embedding is that of the sound 80 ms later, cut to the frames that it needs.
+        later = waves[:, 8 * HOP : (8 + FRAMES - 1) * HOP + FFT]
+        # The spectrum's floor follows the loudest moment, which white noise hardly reaches: 80 dB below.
+        torch.testing.assert_close(model.embed(later)[:, :, 0], embeddings[:, :, 1], rtol=1e-4, atol=1e-4)
+        assert model(waves[:, :4000]).logits.shape == (2, 3), "short sounds are padded"
+
+
+def test_the_audio_encoder_measures_tones_in_decibels(evidence):
+    audio = evidence_audio(evidence)
+    model = audio.SpeechEmbeddingClassifier(audio.SpeechEmbeddingConfig(num_labels=2))
+    model.mel_filters.zero_()
+    # One filter hears 1,000 Hz, the 32nd of the 257 frequencies; another 2,000 Hz.
+    model.mel_filters[32, 0] = model.mel_filters[64, 1] = 1
+    time = torch.arange(16_000) / 16_000
+    loud, soft = (amplitude * torch.sin(2 * torch.pi * 1000 * time)[None] for amplitude in (0.5, 0.05))
+    found = [model.log_mel(wave) for wave in (loud, soft)]
+    # A sine of amplitude a under a Hann window of 400 samples (sum 200) has the power (32767 a 200 / 2)^2.
+    assert found[0][0, :, 0].mean().item() == pytest.approx(math.log10((32767 * 0.5 * 100) ** 2) + 2, abs=1e-3)
+    assert (found[0] - found[1])[0, :, 0].mean().item() == pytest.approx(2, abs=1e-3), "a tenth is 20 dB, 2 in tens"
+    assert (found[0][0, :, 0] - found[0][0, :, 1]).mean().item() == pytest.approx(8, abs=1e-3), "the floor is 80 dB lower"
+
+
+def test_the_audio_encoder_is_read_from_its_onnx_files(evidence, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    audio = evidence_audio(evidence)
+    model = audio.SpeechEmbeddingClassifier(audio.SpeechEmbeddingConfig(num_labels=3))
+    state = {name: torch.rand_like(value) for name, value in model.encoder.state_dict().items() if "tracked" not in name}
+
+    def save(name, tensors, nodes):
+        weights = [onnx.numpy_helper.from_array(value.numpy(), key) for key, value in tensors.items()]
+        graph = onnx.helper.make_graph(nodes, "graph", [], [], initializer=weights)
+        (tmp_path / f"{name}.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
+
+    parts = {}
+    for name in state:
+        parts.setdefault(name.split(".")[0], []).append(name)
+    kinds = {name: "Conv" if state[f"{name}.weight"].dim() == 4 else "BatchNormalization" for name in parts}
+    save("embedding_model", state, [onnx.helper.make_node(kinds[name], ["x", *parts[name]], ["x"]) for name in parts])
+    filters = torch.rand(257, 32)
+    save("melspectrogram", {"1.melW": filters}, [])
+    read = audio.SpeechEmbeddingClassifier.from_onnx(tmp_path, num_labels=3)
+    for name, value in state.items():
+        torch.testing.assert_close(read.encoder.state_dict()[name], value)
+    torch.testing.assert_close(read.mel_filters, filters)
+
+
+def test_freezing_leaves_whole_blocks_of_the_audio_encoder_and_its_statistics(evidence):
+    audio = evidence_audio(evidence)
+    model = audio.SpeechEmbeddingClassifier(audio.SpeechEmbeddingConfig(num_labels=3))
+    counts = []
+    for blocks in range(6):
+        model.requires_grad_(True)
+        model.freeze(blocks)
+        convolutions = [layer for layer in model.encoder if isinstance(layer, torch.nn.Conv2d)]
+        counts.append(sum(not layer.weight.requires_grad for layer in convolutions))
+    assert counts == [0, 3, 7, 11, 15, 19]
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    model.train()(torch.rand(2, 16_000))
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+
+
+def test_a_missing_audio_encoder_is_told_with_the_command_that_brings_it(evidence, monkeypatch):
+    audio = evidence_audio(evidence)
+    monkeypatch.setattr(audio.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match=r"pip install --no-deps openwakeword==0\.4\.0"):
+        audio._installed()

@@ -126,6 +126,11 @@ AVERAGES = {
     "fast statistics": ({"algorithm": "freematch", "algorithm_kwargs": {"momentum": 0.5}}, None),
     "slow": ({"ema_role": "evaluation", "ema_decay": 0.999}, "99% of the average .* set ema_decay=0.38 or lower"),
     "fast": ({"ema_role": "evaluation", "ema_decay": 0.5}, None),
+    "a teacher that stays untrained": (
+        {"algorithm": "mean_teacher", "max_steps": 50, "ema_decay": 0.9},
+        "after 10 of them 35% of the teacher of mean_teacher will still be .* set ema_decay=0.5 or lower, or train longer$",
+    ),
+    "a teacher that learns in time": ({"algorithm": "mean_teacher", "max_steps": 50, "ema_decay": 0.5}, None),
     "not evaluated": ({"ema_role": "teacher", "ema_decay": 0.999}, None),
 }
 
