@@ -111,14 +111,13 @@ class Watch:
         if self.trainer.algorithm.uses_teacher and (left := args.ema_decay**early) > _MOST_INITIAL:
             logger.warning(
                 f"ema_decay={args.ema_decay} with {steps:,} steps: after {early:,} of them {left:.0%} of the teacher of {name} "
-                f"will still be the initial weights, and teach the model their mistakes; set ema_decay={_fast(early)}, or train "
-                "longer"
+                f"will still be the initial weights, and teach their mistakes; set ema_decay={_fast(early)}, or train longer"
             )
         if (left := momentum**steps) > _MOST_INITIAL:
             logger.warning(
                 f"momentum={momentum} with {steps:,} steps: {left:.0%} of what {name} averages over training "
-                f"(thresholds, class distributions) will still be its start; set momentum={_fast(steps)} in algorithm_kwargs, or "
-                "train longer"
+                f"(thresholds, class distributions) will still be its start; set momentum={_fast(steps)} in algorithm_kwargs, "
+                "or train longer"
             )
         if settings.get("threshold_warmup") and passes < 1:
             logger.warning(

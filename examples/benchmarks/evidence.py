@@ -9,41 +9,15 @@
 `--data` is a folder with `cifar10`, `ag_news` and `speech_commands` (each with the splits train and test, as `load_dataset`
 reads them). Each finished run is written to `results/evidence.json` at once, with its settings, versions, machine and the hash
 of its draw of labels; a grid that was killed goes on where it stopped, and a row whose settings have changed runs again. Two
-runs of a row on one machine give the same numbers. The encoder of the sounds comes with a package (`evidence_audio.py` says how to
-install it); row `setfit` needs the package of that name, in an environment of its own.
+runs of a row on one machine give the same numbers. The encoder of the sounds comes with a package (`evidence_audio.py` says how
+to install it); row `setfit` needs the package of that name, in an environment of its own.
 
 The labels are drawn by `hf_ssl.benchmark.splits` with the seed, as many of each class; all of the training data is the pool;
 the last weights are tested, on the whole test set (of AG News on 2,000 of the 7,600, 500 a class, always the same).
 
 `--validation` tests on a held-out part of the training data instead (about 1,000; of the sounds whole speakers), prints the
 result and writes nothing; `--set NAME=VALUE` changes a setting (`algorithm.threshold=0.9` one of the algorithm's,
-`own.frozen_layers=2` one of this script's). So were the settings in `evidence_tasks.py` chosen, with labels of seed 10, one run
-each, accuracies in percent:
-
-    images, 40 labels, 64 pixels, 200 steps of 8 labeled images: labeled only with learning rate 3e-4 38.1, 1e-3 43.8, 3e-3
-        31.1, and with ema_decay 0.98 instead of 0.99 46.9; fixmatch with threshold 0.8 48.6 (48.0 with
-        batch_norm_views="labeled", 50.1 after 500 steps); freematch with momentum 0.999 42.2, 0.95 46.2, and with a warm-up of
-        50 steps besides 48.3; softmatch so 53.2.
-    images, 250 labels: labeled only after 400 steps of 8 images 55.1, 300 of 16 57.4; softmatch 58.5 and 61.1.
-    images at 96 pixels, which take twice the time: labeled only 56.5, fixmatch with threshold 0.95 56.1, 0.8 57.3.
-    text, 8 labels, 32 tokens, 80 steps: labeled only with 1e-4 73.6, 3e-4 73.7; adamatch with momentum 0.9 and 3e-4 78.3, and
-        with a warm-up of 20 steps 68.0; with 1e-4 hardly a text was confident enough (73.3); softmatch with a warm-up of 30
-        steps 69.7; fixmatch with threshold 0.9 47.4.
-    text, 40 labels: labeled only after 80 steps with 1e-4 83.1, 160 with 2e-4 83.0; adamatch so 86.0, freematch 86.8; fixmatch with
-        threshold 0.95 83.6, 0.8 85.1, whence 0.8 for all fixed thresholds (with 0.95 pseudo_label had 85.2, simmatch 83.8,
-        flexmatch 81.5); mean_teacher with weight 10 and ema_decay 0.999 44.5, 0.98 66.5, 0.9 81.0, with weight 1 and 0.98 78.0,
-        0.9 82.4.
-    audio, 50 labels, 200 steps of 8: labeled only with the lowest block frozen and learning rate 3e-4 60.5, 5e-4 61.7, 1e-3 65.7,
-        2e-3 56.5; with nothing frozen 62.9, three blocks 68.7, four 67.3; fixmatch so with threshold 0.8 72.6; adamatch with
-        momentum 0.9 75.3, with one effect in the strong views instead of two 73.3.
-    audio, a network of 150,000 random weights instead, 100 labels: labeled only after 400 steps of 10 29.0, fixmatch 31.5; after
-        300 steps of 8 28.3, freematch with momentum 0.95 21.8, mean_teacher with weight 50 26.8. It was given up.
-
-Not chosen so: FlexMatch's `threshold_warmup` and, for images, Mean Teacher's weight of 10 follow from rows on the test set with
-seed 0 (42.7 and 38.1 against 43.6 labeled only, 40 labels) and were not compared since; and the images' 250 labels came first
-after rows with 40 labels under earlier settings, seed 0 of the test set, where the pool helped little or not at all: labeled only
-43.6, without the warm-up fixmatch 45.0, softmatch 45.9, adamatch 44.8, pseudo_label 42.7, with it 42.5, 44.7, 43.3. So did the
-texts' 40 after rows with 8: labeled only 65.1, without the warm-up fixmatch 59.1, softmatch 25.1, adamatch 66.7.
+`own.frozen_layers=2` one of this script's). So were the settings chosen; `evidence_tasks.py` has them, and what was compared.
 """
 
 import argparse

@@ -127,9 +127,8 @@ def _installed() -> Path:
     found = importlib.util.find_spec("openwakeword")
     folder = Path(found.origin).parent / "resources" / "models" if found else Path()
     if not (folder / "embedding_model.onnx").exists():
-        raise FileNotFoundError(
-            "the audio encoder is not installed; run: pip install onnx && pip install --no-deps openwakeword==0.4.0"
-        )
+        install = "pip install onnx && pip install --no-deps openwakeword==0.4.0"
+        raise FileNotFoundError(f"the audio encoder is not installed; run: {install}")
     return folder
 
 
