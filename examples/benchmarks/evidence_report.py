@@ -116,42 +116,61 @@ def machines(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw accuracy against labels, a panel for each task: means, and a thin line for each draw of labels."""
+    """Draw accuracies, a column of panels for each task and a panel for each number of labels, fewest on top.
+
+    A large mark is a mean and its bar two standard errors of the gain: a bar that ends before the dashed line, labeled-only
+    training, is a clear difference, which the colour says too. Small marks are the draws of labels.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
-    figure, axes = plt.subplots(1, len(tasks), figsize=(4.8 * len(tasks), 5.2), layout="constrained", squeeze=False)
-    colors = plt.get_cmap("tab10").colors
-    order = [name for name in (*ALGORITHMS, *OUTSIDE) if any(row["algorithm"] == name for row in rows)]
-    handles: dict[str, Any] = {}
-    for axis, task in zip(axes[0], tasks, strict=True):
-        counts = sorted({row["labels"] for row in rows if row["task"] == task})
-        for place, count in enumerate(counts):
-            found = {name: accuracies(rows, task, name, count) for name in order}
-            # Side by side, in the order of the legend.
-            x = {name: place + 0.8 * ((order.index(name) + 0.5) / len(order) - 0.5) for name in order if found[name]}
-            for seed in sorted({seed for values in found.values() for seed in values}):
-                there = [name for name in x if seed in found[name]]
-                points = [found[name][seed] for name in there]
-                axis.plot([x[name] for name in there], points, color="0.75", linewidth=1, marker=".", zorder=1)
-            for name, position in x.items():
-                color = "black" if name == BASELINE else colors[order.index(name) % 10]
-                marker = "s" if name == BASELINE else "^" if name in OUTSIDE else "o"
-                height = mean(found[name].values())
-                handles[name] = axis.scatter(position, height, s=90, color=color, marker=marker, zorder=3)
-                if name == BASELINE:
-                    axis.hlines(height, place - 0.42, place + 0.42, color="black", linewidth=0.8, linestyle="--", zorder=2)
-        axis.set_xticks(range(len(counts)), [str(count) for count in counts])
-        axis.set_xlim(-0.5, len(counts) - 0.5)
-        axis.set_title(TASKS[task].title, fontsize=11)
-        axis.set_xlabel("labels in all")
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
-        axis.grid(axis="y", alpha=0.25)
-    axes[0][0].set_ylabel("test accuracy (large: mean; grey: each draw of labels)")
-    shown = {NAMES.get(name, name): handles[name] for name in order if name in handles}
-    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=6, frameon=False)
+    counts = {task: sorted({row["labels"] for row in rows if row["task"] == task}) for task in tasks}
+    names = [name for name in (*OUTSIDE, *ALGORITHMS) if any(row["algorithm"] == name for row in rows)]
+    height = max(map(len, counts.values()))
+    size = (4.3 * len(tasks) + 1, height * (0.29 * len(names) + 0.9) + 0.6)
+    figure, axes = plt.subplots(height, len(tasks), figsize=size, layout="constrained", squeeze=False, sharey=True)
+    for column, task in enumerate(tasks):
+        for place, axis in enumerate(axes[:, column]):
+            if place < len(counts[task]):
+                _panel(axis, rows, task, counts[task][place], names)
+                axis.set_title(f"{TASKS[task].title}\n" * (place == 0) + f"{counts[task][place]} labels", fontsize=11)
+            else:
+                axis.set_visible(False)
+        axes[len(counts[task]) - 1, column].set_xlabel("test accuracy")
+    for axis in axes[:, 0]:
+        axis.set_yticks(range(len(names)), [NAMES.get(name, name) for name in names])
+    axes[0][0].invert_yaxis()
+    handles = [plt.Line2D([], [], color=color, marker="o", linewidth=2) for color in COLORS.values()]
+    handles.append(plt.Line2D([], [], color="black", linestyle="--", linewidth=0.8))
+    labels = [*COLORS, "labeled only"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+# By what a gain shows; the bars are two standard errors.
+COLORS = {"better": "tab:blue", "no clear difference": "0.55", "worse": "tab:red"}
+
+
+def _panel(axis, rows, task, labels, names) -> None:
+    base = accuracies(rows, task, BASELINE, labels)
+    if base:
+        axis.axvline(mean(base.values()), color="black", linestyle="--", linewidth=0.8, zorder=1)
+    for height, name in enumerate(names):
+        found = accuracies(rows, task, name, labels)
+        if not found:
+            continue
+        difference = gain(rows, task, name, labels) if name != BASELINE else None
+        verdict = "no clear difference"
+        if difference is not None and (difference.clear or difference.loss):
+            verdict = "better" if difference.clear else "worse"
+        color, value = "black" if name == BASELINE else COLORS[verdict], mean(found.values())
+        axis.scatter(found.values(), [height] * len(found), s=12, color=color, alpha=0.5, linewidths=0, zorder=2)
+        error = difference.error if difference is not None else None
+        axis.errorbar(value, height, xerr=error and 2 * error, color=color, fmt="o", markersize=8, linewidth=2, zorder=3)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axis.grid(axis="x", alpha=0.25)
+    axis.margins(y=0.05)

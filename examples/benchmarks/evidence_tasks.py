@@ -30,9 +30,9 @@ these accuracies in percent:
 
 Not chosen so: FlexMatch's `threshold_warmup` and, for images, Mean Teacher's weight of 10 follow from rows on the test set with
 seed 0 (42.7 and 38.1 against 43.6 labeled only, 40 labels). Images with 250 labels and texts with 40 came first after rows with
-40 and 8 under earlier settings, where the pool helped little or not at all (seed 0, test set): images labeled only 43.6, fixmatch
-45.0, softmatch 45.9, adamatch 44.8, pseudo_label 42.7, with the warm-up 42.5 to 44.7; texts labeled only 65.1, fixmatch 59.1,
-softmatch 25.1, adamatch 66.7.
+40 and 8 under earlier settings, where the pool helped little or not at all (seed 0, test set): images labeled only 43.6,
+fixmatch 45.0, softmatch 45.9, adamatch 44.8, pseudo_label 42.7, with the warm-up 42.5 to 44.7; texts labeled only 65.1,
+fixmatch 59.1, softmatch 25.1, adamatch 66.7.
 """
 
 import copy
