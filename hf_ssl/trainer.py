@@ -321,6 +321,7 @@ class SSLTrainer(PushingTrainer):
             logs.update(self._sums.means(self.accelerator))
             self._sums.clear()
             self.watch.warn_if_nothing_takes_part(logs.get("mask_ratio"), self.state.global_step)
+            self.watch.warn_if_guesses_teach(logs, self.state.global_step)
         super().log(logs, start_time)
 
     # ---- What people read ----

@@ -142,3 +142,28 @@ def test_averages_that_stay_at_their_start_are_warned_of(make_trainer, monkeypat
     make_trainer(**{"max_steps": 8, **config}).train()
     assert len(warnings) == (said is not None)
     assert said is None or re.search(said, warnings[0])
+
+
+UNTRAINED = {"algorithm": "adamatch", "algorithm_kwargs": {"momentum": 0.5}, "max_steps": 12, "logging_steps": 10}
+GUESSES = {
+    "a model at chance": ({"learning_rate": 0.0}, True),
+    "a model that learns": ({"learning_rate": 0.05}, False),
+    "a warm-up": ({"learning_rate": 0.0, "unsupervised_warmup_steps": 2}, False),
+    "a line of too few steps": ({"learning_rate": 0.0, "logging_steps": 5}, False),
+    "a threshold that nothing passes": (
+        {"learning_rate": 0.0, "algorithm": "fixmatch", "algorithm_kwargs": {"threshold": 0.95}},
+        False,
+    ),
+    "no pseudo-labels": ({"learning_rate": 0.0, "algorithm": "supervised", "algorithm_kwargs": None}, False),
+}
+
+
+@pytest.mark.parametrize(("config", "warns"), GUESSES.values(), ids=GUESSES)
+def test_a_model_that_learns_its_own_guesses_is_warned_of_once(make_trainer, monkeypatch, config, warns):
+    warnings = []
+    monkeypatch.setattr("hf_ssl.watch.logger.warning", warnings.append)
+    make_trainer(**UNTRAINED | config).train()
+    assert len(warnings) == warns
+    if warns:
+        assert re.match(r"\d+% of the pseudo-labels of the first 10 steps counted, while .* \(supervised 1\.\d+, ", warnings[0])
+        assert "set unsupervised_warmup_steps=2 or so" in warnings[0]
