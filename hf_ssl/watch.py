@@ -1,4 +1,4 @@
-"""What a training keeps an eye on: losses and weights that are not finite, a pool without part in it, slow averages, guesses."""
+"""What a training keeps an eye on: losses and weights that are not finite, a pool without part in it or with too much of it."""
 
 import math
 from collections.abc import Mapping
@@ -149,7 +149,7 @@ class Watch:
                 f"{mask_ratio:.0%} of the pseudo-labels of the first {step:,} steps counted, while the model had hardly "
                 f"learned the labels (supervised {supervised:.2f}, chance {chance:.2f}): {self.trainer.algorithm_name} teaches "
                 f"it its own first guesses; set unsupervised_warmup_steps={warmup} or so, and compare with "
-                " algorithm='supervised'"
+                "algorithm='supervised'"
             )
 
     def warn_if_nothing_takes_part(self, mask_ratio: float | None, step: int) -> None:
