@@ -128,7 +128,7 @@ def picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     tasks = [task for task in TASKS if any(row["task"] == task for row in rows)]
     counts = {task: sorted({row["labels"] for row in rows if row["task"] == task}) for task in tasks}
-    names = [name for name in (*OUTSIDE, *ALGORITHMS) if any(row["algorithm"] == name for row in rows)]
+    names = [name for name in (*ALGORITHMS, *OUTSIDE) if any(row["algorithm"] == name for row in rows)]
     height = max(map(len, counts.values()))
     size = (4.3 * len(tasks) + 1, height * (0.29 * len(names) + 0.9) + 0.6)
     figure, axes = plt.subplots(height, len(tasks), figsize=size, layout="constrained", squeeze=False, sharey=True)
@@ -171,6 +171,7 @@ def _panel(axis, rows, task, labels, names) -> None:
         axis.scatter(found.values(), [height] * len(found), s=12, color=color, alpha=0.5, linewidths=0, zorder=2)
         error = difference.error if difference is not None else None
         axis.errorbar(value, height, xerr=error and 2 * error, color=color, fmt="o", markersize=8, linewidth=2, zorder=3)
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    axis.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])
     axis.grid(axis="x", alpha=0.25)
     axis.margins(y=0.05)
