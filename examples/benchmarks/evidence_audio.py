@@ -10,9 +10,9 @@ import importlib.util
 from pathlib import Path
 
 import torch
+from evidence_models import classified
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import SequenceClassifierOutput
 
 # Kernel (time, mel bins) and channels of each convolution; a pair with "pool" divides time and mel bins. As in the ONNX graph.
 _LAYERS = (
@@ -23,8 +23,8 @@ _LAYERS = (
     *(((1, 3), 96), ((3, 1), 96), ((1, 3), 96), ((3, 1), 96), ("pool", (2, 2))),
     ((3, 1), 96),
 )
-_RATE, _WINDOW, _FFT, _HOP, _MEL_BINS = 16_000, 400, 512, 160, 32
-# The lowest time a clip needs: 76 frames become one embedding.
+_WINDOW, _FFT, _HOP, _MEL_BINS = 400, 512, 160, 32
+# The least that a clip needs: 76 frames become one embedding.
 _FRAMES = 76
 
 
@@ -73,12 +73,13 @@ class SpeechEmbeddingClassifier(PreTrainedModel):
             settings: of the configuration, num_labels above all.
 
         Raises:
-            FileNotFoundError: in one line, if they are not there.
+            FileNotFoundError: in one line, if the packages are not there.
         """
+        folder = folder or _installed()
         import onnx
         from onnx.numpy_helper import to_array
 
-        model, folder = cls(SpeechEmbeddingConfig(**settings)), folder or _installed()
+        model = cls(SpeechEmbeddingConfig(**settings))
         graphs = [onnx.load(folder / f"{name}.onnx").graph for name in ("embedding_model", "melspectrogram")]
         weights = [{tensor.name: to_array(tensor) for tensor in graph.initializer} for graph in graphs]
         # In the graph's order, which is that of the modules and their parameters.
@@ -118,15 +119,13 @@ class SpeechEmbeddingClassifier(PreTrainedModel):
         return self.encoder(self.log_mel(waves).unsqueeze(1)).squeeze(-1)
 
     def forward(self, input_values, labels=None):
-        logits = self.classifier(self.norm(self.embed(input_values).mean(dim=-1)))
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return classified(self.classifier(self.norm(self.embed(input_values).mean(dim=-1))), labels)
 
 
 def _installed() -> Path:
     found = importlib.util.find_spec("openwakeword")
     folder = Path(found.origin).parent / "resources" / "models" if found else Path()
-    if not (folder / "embedding_model.onnx").exists():
+    if not (folder / "embedding_model.onnx").exists() or importlib.util.find_spec("onnx") is None:
         install = "pip install onnx && pip install --no-deps openwakeword==0.4.0"
         raise FileNotFoundError(f"the audio encoder is not installed; run: {install}")
     return folder

@@ -29,9 +29,10 @@ class MeanPooledClassifier(BertPreTrainedModel):
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         mask = mask.unsqueeze(-1).to(hidden)
         logits = self.classifier(self.dropout((hidden * mask).sum(dim=1) / mask.sum(dim=1)))
-        return _output(logits, labels)
+        return classified(logits, labels)
 
 
-def _output(logits, labels):
+def classified(logits, labels) -> SequenceClassifierOutput:
+    """What a classifier of transformers returns: the logits, and the loss where there are labels."""
     loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
     return SequenceClassifierOutput(loss=loss, logits=logits)
