@@ -15,7 +15,7 @@ import torch
 from transformers import HfArgumentParser, ViTImageProcessor, set_seed
 
 from hf_ssl import SSLAlgorithm, SSLConfig, SSLTrainer, losses
-from hf_ssl.quickstart import IMAGE_SIZE, draw_labeled, load_digits, new_model
+from hf_ssl.cli.quickstart import IMAGE_SIZE, draw_labeled, load_digits, new_model
 
 
 class QuantileMatch(SSLAlgorithm):
@@ -73,7 +73,9 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     data_args, args = parser.parse_args_into_dataclasses(arguments)
     digits = load_digits()
     chosen = draw_labeled(digits["train"].with_format("numpy")["label"][:], data_args.labels_per_class, args.seed)
-    processor = ViTImageProcessor(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    processor = ViTImageProcessor(
+        size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
     results = {}
     for algorithm, settings in (("supervised", None), (QuantileMatch, args.algorithm_kwargs)):
         set_seed(args.seed)

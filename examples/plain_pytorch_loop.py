@@ -43,7 +43,11 @@ def weak(images: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Te
     """Model keywords of images [N, 1, 8, 8], each shifted by up to one pixel."""
     padded = nn.functional.pad(images, (1, 1, 1, 1))
     shifts = torch.randint(0, 3, (len(images), 2), generator=generator).tolist()
-    return {"pixel_values": torch.stack([image[:, y : y + 8, x : x + 8] for image, (y, x) in zip(padded, shifts, strict=True)])}
+    return {
+        "pixel_values": torch.stack(
+            [image[:, y : y + 8, x : x + 8] for image, (y, x) in zip(padded, shifts, strict=True)]
+        )
+    }
 
 
 def strong(images: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -90,7 +94,9 @@ def train(name: str, steps: int, labels_per_class: int, seed: int, batch_size: i
         batch = SSLBatch(
             labeled=weak(images[labeled[labeled_index]], generator),
             labels=labels[labeled[labeled_index]],
-            unlabeled={view: makers[kind](shown, generator) for view, kind in algorithm.views.items() if kind in makers},
+            unlabeled={
+                view: makers[kind](shown, generator) for view, kind in algorithm.views.items() if kind in makers
+            },
             labeled_index=labeled_index,
             unlabeled_index=unlabeled_index,
         )

@@ -6,28 +6,28 @@ The public names are imported on first use, so that ``import hf_ssl`` and ``hf-s
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from ._version import __version__
 
 _PUBLIC = {
     "SSLConfig": "config",
     "SSLTrainer": "trainer",
-    "SSLBatch": "batches",
+    "SSLBatch": "batches.batch",
     "SSLAlgorithm": "algorithms",
     "AlgorithmOutput": "algorithms",
     "Progress": "algorithms",
     "get_algorithm": "algorithms",
-    "ModelForward": "forward",
-    "ModelEma": "ema",
+    "ModelForward": "model.forward",
+    "ModelEma": "model.ema",
 }
 
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm  # noqa: F401
-    from .batches import SSLBatch  # noqa: F401
+    from .batches.batch import SSLBatch  # noqa: F401
     from .config import SSLConfig  # noqa: F401
-    from .ema import ModelEma  # noqa: F401
-    from .forward import ModelForward  # noqa: F401
+    from .model.ema import ModelEma  # noqa: F401
+    from .model.forward import ModelForward  # noqa: F401
     from .trainer import SSLTrainer  # noqa: F401
 
 

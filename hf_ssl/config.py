@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from .forward import BATCH_NORM_VIEWS
-
 LR_SCHEDULES = ("trainer", "cosine_7_16")
 BROKEN_FILES = ("skip", "error")
 SAMPLING = ("random", "group_by_length")
@@ -29,6 +27,9 @@ def usual_workers() -> int:
     return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 0), _MOST_WORKERS)
 
 
+BATCH_NORM_VIEWS = ("published", "labeled", "all")
+
+
 @dataclass
 class SSLConfig(TrainingArguments):
     """`TrainingArguments` with the settings of semi-supervised training. Unknown or contradictory settings are errors.
@@ -40,7 +41,7 @@ class SSLConfig(TrainingArguments):
 
     **How fast each weight learns**
 
-    - `layer_decay`: factor of the learning rate from each layer to the one below it; `hf_ssl/optimization.py` has the details.
+    - `layer_decay`: factor of the learning rate from each layer to the one below it; `hf_ssl/training/optimization.py` has the details.
     - `lr_schedule`: "trainer" for `lr_scheduler_type`, or "cosine_7_16", USB's; both warm up over `warmup_steps`.
     - `weight_decay` is left out for biases, norms, class tokens and position embeddings.
 
@@ -89,7 +90,9 @@ class SSLConfig(TrainingArguments):
         ValueError: for settings that contradict each other or this trainer; the message says what to do.
     """
 
-    algorithm: str = field(default="fixmatch", metadata={"help": "Name of the algorithm; `hf-ssl algorithms` lists them."})
+    algorithm: str = field(
+        default="fixmatch", metadata={"help": "Name of the algorithm; `hf-ssl algorithms` lists them."}
+    )
     algorithm_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": "The algorithm's own settings, as a dict or JSON, e.g. '{\"threshold\": 0.9}'."},
@@ -115,7 +118,8 @@ class SSLConfig(TrainingArguments):
         },
     )
     ema_decay: float = field(
-        default=0.999, metadata={"help": "Decay of the moving average of the weights, in [0, 1); used as ema_role says."}
+        default=0.999,
+        metadata={"help": "Decay of the moving average of the weights, in [0, 1); used as ema_role says."},
     )
     ema_role: str = field(
         default="none",
@@ -135,7 +139,9 @@ class SSLConfig(TrainingArguments):
     )
     layer_decay: float = field(
         default=1.0,
-        metadata={"help": "Factor of the learning rate from each layer to the one below it, in (0, 1]; 1 is the same for all."},
+        metadata={
+            "help": "Factor of the learning rate from each layer to the one below it, in (0, 1]; 1 is the same for all."
+        },
     )
     lr_schedule: str = field(
         default="trainer",
@@ -155,7 +161,8 @@ class SSLConfig(TrainingArguments):
         },
     )
     text_pair_column: str | None = field(
-        default=None, metadata={"help": "Column of the second text of a pair; usual names (premise, hypothesis) are found."}
+        default=None,
+        metadata={"help": "Column of the second text of a pair; usual names (premise, hypothesis) are found."},
     )
     on_broken_file: str = field(
         default="skip",
@@ -166,14 +173,17 @@ class SSLConfig(TrainingArguments):
         },
     )
     image_size: int | None = field(
-        default=None, metadata={"help": "Side of the square image views in pixels; the image processor's when not given."}
+        default=None,
+        metadata={"help": "Side of the square image views in pixels; the image processor's when not given."},
     )
     crop_ratio: float = field(
         default=0.875, metadata={"help": "Random crops may shift by (1 - crop_ratio) of the side, in (0, 1]."}
     )
     horizontal_flip: bool = field(default=True, metadata={"help": "Mirror images left to right at random."})
     vertical_flip: bool = field(default=False, metadata={"help": "Mirror images top to bottom at random."})
-    strong_operations: int = field(default=3, metadata={"help": "RandAugment operations of a strong image view, at least 1."})
+    strong_operations: int = field(
+        default=3, metadata={"help": "RandAugment operations of a strong image view, at least 1."}
+    )
     color_operations: bool = field(
         default=True, metadata={"help": "Let strong image views change colours; off for grey or coded images."}
     )
@@ -183,7 +193,9 @@ class SSLConfig(TrainingArguments):
     )
     zero_mask_warning_steps: int = field(
         default=500,
-        metadata={"help": "Warn once when the mask ratio was 0 for so many steps, looked at in each log line; 0: never."},
+        metadata={
+            "help": "Warn once when the mask ratio was 0 for so many steps, looked at in each log line; 0: never."
+        },
     )
     duplicate_check_seconds: float = field(
         default=60.0,
@@ -203,11 +215,15 @@ class SSLConfig(TrainingArguments):
             "without any have words deleted, swapped and masked, which cannot be compared with USB's numbers."
         },
     )
-    delete_ratio: float = field(default=0.1, metadata={"help": "Share of words that a strong text view deletes, in [0, 1)."})
+    delete_ratio: float = field(
+        default=0.1, metadata={"help": "Share of words that a strong text view deletes, in [0, 1)."}
+    )
     swap_ratio: float = field(
         default=0.1, metadata={"help": "Exchanges of neighbouring words, per word, in a strong text view, in [0, 1)."}
     )
-    mask_ratio: float = field(default=0.15, metadata={"help": "Share of tokens that a strong text view masks, in [0, 1)."})
+    mask_ratio: float = field(
+        default=0.15, metadata={"help": "Share of tokens that a strong text view masks, in [0, 1)."}
+    )
     max_length_seconds: float | None = field(
         default=None,
         metadata={
@@ -220,7 +236,8 @@ class SSLConfig(TrainingArguments):
     )
 
     max_steps: int = field(
-        default=10_000, metadata={"help": "Optimizer steps; -1 counts num_train_epochs over the unlabeled pool instead."}
+        default=10_000,
+        metadata={"help": "Optimizer steps; -1 counts num_train_epochs over the unlabeled pool instead."},
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay off: views need the raw columns."})
     ddp_find_unused_parameters: bool | None = field(
@@ -252,10 +269,14 @@ class SSLConfig(TrainingArguments):
             # Where batches lie in pinned memory, the next one goes to the GPU while it computes.
             self.accelerator_config = {"non_blocking": self.dataloader_pin_memory and torch.cuda.is_available()}
         super().__post_init__()
-        self._refuse(self.unlabeled_batch_ratio < 1, "unlabeled_batch_ratio must be at least 1", self.unlabeled_batch_ratio)
+        self._refuse(
+            self.unlabeled_batch_ratio < 1, "unlabeled_batch_ratio must be at least 1", self.unlabeled_batch_ratio
+        )
         self._refuse(self.unsupervised_weight < 0, "unsupervised_weight must be at least 0", self.unsupervised_weight)
         self._refuse(
-            self.unsupervised_warmup_steps < 0, "unsupervised_warmup_steps must be at least 0", self.unsupervised_warmup_steps
+            self.unsupervised_warmup_steps < 0,
+            "unsupervised_warmup_steps must be at least 0",
+            self.unsupervised_warmup_steps,
         )
         self._refuse(not 0 <= self.ema_decay < 1, "ema_decay must be in [0, 1)", self.ema_decay)
         self._refuse(self.ema_role not in EMA_ROLES, f"ema_role must be one of {', '.join(EMA_ROLES)}", self.ema_role)
@@ -268,7 +289,9 @@ class SSLConfig(TrainingArguments):
         self._refuse(self.strong_operations < 1, "strong_operations must be at least 1", self.strong_operations)
         self._refuse(not 0 < self.layer_decay <= 1, "layer_decay must be in (0, 1]", self.layer_decay)
         self._refuse(
-            self.lr_schedule not in LR_SCHEDULES, f"lr_schedule must be one of {', '.join(LR_SCHEDULES)}", self.lr_schedule
+            self.lr_schedule not in LR_SCHEDULES,
+            f"lr_schedule must be one of {', '.join(LR_SCHEDULES)}",
+            self.lr_schedule,
         )
         self._refuse(
             self.lr_schedule != "trainer" and self.lr_scheduler_type != "linear",
@@ -276,10 +299,14 @@ class SSLConfig(TrainingArguments):
             "one of them out",
         )
         self._refuse(
-            self.zero_mask_warning_steps < 0, "zero_mask_warning_steps must be at least 0", self.zero_mask_warning_steps
+            self.zero_mask_warning_steps < 0,
+            "zero_mask_warning_steps must be at least 0",
+            self.zero_mask_warning_steps,
         )
         self._refuse(
-            self.duplicate_check_seconds < 0, "duplicate_check_seconds must be at least 0", self.duplicate_check_seconds
+            self.duplicate_check_seconds < 0,
+            "duplicate_check_seconds must be at least 0",
+            self.duplicate_check_seconds,
         )
         self._refuse_wrong_views()
         self._refuse_what_breaks_joint_batches()
@@ -308,7 +335,9 @@ class SSLConfig(TrainingArguments):
 
     def _refuse_wrong_views(self):
         modes = ", ".join(BROKEN_FILES)
-        self._refuse(self.on_broken_file not in BROKEN_FILES, f"on_broken_file must be one of {modes}", self.on_broken_file)
+        self._refuse(
+            self.on_broken_file not in BROKEN_FILES, f"on_broken_file must be one of {modes}", self.on_broken_file
+        )
         for name in ("delete_ratio", "swap_ratio", "mask_ratio"):
             self._refuse(not 0 <= getattr(self, name) < 1, f"{name} must be in [0, 1)", getattr(self, name))
         for name in ("max_length", "max_length_seconds", "image_size"):
@@ -337,7 +366,8 @@ class SSLConfig(TrainingArguments):
             "ignore_data_skip would resume with other data than the interrupted run; leave it off",
         )
         self._refuse(
-            self.remove_unused_columns, "remove_unused_columns would drop the columns that views are made of; leave it off"
+            self.remove_unused_columns,
+            "remove_unused_columns would drop the columns that views are made of; leave it off",
         )
         self._refuse(
             self.label_smoothing_factor != 0,

@@ -21,7 +21,9 @@ def gather(*tensors: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         message = torch.cat([_as_bytes(tensor) for tensor in detached])
         parts = [torch.empty_like(message) for _ in range(world_size())]
         dist.all_gather(parts, message)
-        detached = tuple(torch.cat(parts) for parts in zip(*(_from_bytes(part, detached) for part in parts), strict=True))
+        detached = tuple(
+            torch.cat(parts) for parts in zip(*(_from_bytes(part, detached) for part in parts), strict=True)
+        )
     return detached[0] if len(tensors) == 1 else detached
 
 

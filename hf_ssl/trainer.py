@@ -10,28 +10,31 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 
-from . import optimization
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
-from .batches import EvaluationCollator, SSLCollator, ViewDataset
-from .checks import Duplicates, check_run
+from .batches.collators import EvaluationCollator, SSLCollator
+from .batches.dataset import ViewDataset
+from .batches.lengths import TextLengths
+from .batches.sampler import JointBatchSampler
 from .config import SSLConfig
-from .data import inspect_data, processor_for
+from .data.columns import inspect_data, processor_for
+from .data.duplicates import Duplicates
+from .data.prepare import prepare, prepare_evaluation, prepare_pool
+from .data.rows import BrokenFiles, is_transformed
 from .distributed import average_gradients
-from .ema import ModelEma
-from .forward import ModelForward, find_head
-from .hub import CardFacts
-from .lengths import TextLengths
-from .log_sums import LogSums
+from .hub.model_card import CardFacts
+from .hub.provenance import is_public_id, loaded_from
+from .hub.pushing import PushingTrainer
 from .metrics import compute_metrics as default_metrics
-from .models import class_frequencies, class_names, load_classifier, load_processor
-from .prepare import prepare, prepare_evaluation, prepare_pool
-from .provenance import is_public_id, loaded_from
-from .pushing import PushingTrainer
-from .report import describe_run
-from .rows import BrokenFiles, is_transformed
-from .sampler import JointBatchSampler
-from .views import check_views, make_views
-from .watch import Watch
+from .model.ema import ModelEma
+from .model.forward import ModelForward
+from .model.head import find_head
+from .model.loading import class_frequencies, class_names, load_classifier, load_processor
+from .report.run import describe_run
+from .training import optimization
+from .training.log_sums import LogSums
+from .training.start import check_run
+from .training.watch import Watch
+from .views.make import check_views, make_views
 
 
 class SSLTrainer(PushingTrainer):
@@ -55,7 +58,7 @@ class SSLTrainer(PushingTrainer):
         data_collator: stacks rows that hold tensors, in training and evaluation; rows of raw data in evaluation alone.
         algorithm: an `SSLAlgorithm` class or object of your own, instead of the name in `args.algorithm`.
         views: a view maker of your own (see `hf_ssl.views`), instead of the modality's.
-        weak_view, strong_view: callables on a row that make just these views (see `hf_ssl.views.own`).
+        weak_view, strong_view: callables on a row that make just these views (see `hf_ssl.views.custom`).
         compute_metrics: as in Trainer; default `hf_ssl.metrics.compute_metrics`.
 
     Raises:
@@ -166,7 +169,9 @@ class SSLTrainer(PushingTrainer):
     def get_test_dataloader(self, test_dataset) -> DataLoader:
         """As in Trainer; labels may be missing."""
         label = self.data.label_column in (getattr(test_dataset, "column_names", None) or ())
-        return super().get_test_dataloader(prepare(test_dataset, self.data, "test", label=label, as_given=self._own_rows))
+        return super().get_test_dataloader(
+            prepare(test_dataset, self.data, "test", label=label, as_given=self._own_rows)
+        )
 
     def _make_algorithm(self, algorithm) -> SSLAlgorithm:
         if isinstance(algorithm, SSLAlgorithm):

@@ -9,34 +9,20 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import datasets
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+from transformers import ViTImageProcessor
+
+from tests.helpers.tiny_images import make_images, make_vit
 
 torch.set_num_threads(1)
 datasets.disable_progress_bars()
-
-NUM_CLASSES = 3
 
 
 def pytest_collection_modifyitems(items):
     """Files with slow tests come first, so that of two processes none is left alone with them at the end."""
     slow = {item.path for item in items for mark in ("slow", "multiprocess") if item.get_closest_marker(mark)}
     items.sort(key=lambda item: item.path not in slow)
-
-
-def make_images(count: int, seed: int, labeled: bool = True) -> datasets.Dataset:
-    """Images of 12 x 12 pixels whose brightness gives their class away; labels 0, 1, 2, 0, 1, ..."""
-    rng = np.random.default_rng(seed)
-    labels = [i % NUM_CLASSES for i in range(count)]
-    pixels = [rng.integers(0, 60, (12, 12, 3)) + 80 * label for label in labels]
-    columns = {"image": [Image.fromarray(p.astype(np.uint8)) for p in pixels]}
-    features = {"image": datasets.Image()}
-    if labeled:
-        columns["label"], features["label"] = labels, datasets.ClassLabel(names=["dark", "middle", "bright"])
-    return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
 @pytest.fixture(scope="module")
@@ -56,22 +42,6 @@ def images():
 @pytest.fixture(scope="session")
 def image_processor():
     return ViTImageProcessor(size={"height": 12, "width": 12}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
-
-
-def make_vit(seed: int = 0) -> ViTForImageClassification:
-    torch.manual_seed(seed)
-    config = ViTConfig(
-        image_size=12,
-        patch_size=4,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        num_labels=NUM_CLASSES,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    return ViTForImageClassification(config)
 
 
 @pytest.fixture

@@ -88,7 +88,15 @@ def test_every_own_field_has_help_and_stands_in_the_docstring():
 
 def test_the_command_line_reads_every_field(tmp_path):
     (args,) = HfArgumentParser(SSLConfig).parse_args_into_dataclasses(
-        ["--output_dir", str(tmp_path), "--algorithm", "fixmatch", "--algorithm_kwargs", '{"threshold": 0.9}', "--use_cpu"]
+        [
+            "--output_dir",
+            str(tmp_path),
+            "--algorithm",
+            "fixmatch",
+            "--algorithm_kwargs",
+            '{"threshold": 0.9}',
+            "--use_cpu",
+        ]
     )
     assert args.algorithm_kwargs == {"threshold": 0.9}
     assert args.augmentation_columns == ["aug_0", "aug_1"]

@@ -7,12 +7,12 @@ import torch
 from transformers import DataCollatorWithPadding, default_data_collator
 
 from hf_ssl import SSLConfig, SSLTrainer
-from hf_ssl.data import inspect_data
-from hf_ssl.rows import is_transformed, model_inputs
+from hf_ssl.data.columns import inspect_data
+from hf_ssl.data.rows import is_transformed, model_inputs
 from hf_ssl.views.image import decode_image
 
-from conftest import make_images
-from tiny_tasks import TASKS, make_sounds, make_texts, new_model
+from tests.helpers.tiny_images import make_images
+from tests.helpers.tiny_tasks import TASKS, make_sounds, make_texts, new_model
 
 IMAGE, TEXT, AUDIO = (TASKS[modality][1]() for modality in ("image", "text", "audio"))
 MAKE = {"image": make_images, "text": make_texts, "audio": make_sounds}
@@ -42,7 +42,9 @@ def batch_of(run):
 
 def tokenized(dataset):
     """As run_glue.py: all columns are kept, texts are padded to one length."""
-    return dataset.map(lambda rows: TEXT(rows["text"], padding="max_length", max_length=12, truncation=True), batched=True)
+    return dataset.map(
+        lambda rows: TEXT(rows["text"], padding="max_length", max_length=12, truncation=True), batched=True
+    )
 
 
 def tokenized_only(dataset):
@@ -109,14 +111,20 @@ CASES = {
     "transform without labels kept": ("image", transformed(pixels_only), {"data_collator": stack_pixels}),
     "transform with a second set": ("image", transformed(two_sets), {"processing_class": None}),
     "transform of recordings": ("audio", transformed(waves), {}),
-    "transform of recordings, collator": ("audio", transformed(waves), {"data_collator": DataCollatorWithPadding(AUDIO)}),
+    "transform of recordings, collator": (
+        "audio",
+        transformed(waves),
+        {"data_collator": DataCollatorWithPadding(AUDIO)},
+    ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_scripts_datasets_train_and_evaluate(case, tmp_path):
     modality, change, keywords = CASES[case]
-    run = trainer(modality, tmp_path, data(modality, change), compute_metrics=lambda p: {"n": len(p.label_ids)}, **keywords)
+    run = trainer(
+        modality, tmp_path, data(modality, change), compute_metrics=lambda p: {"n": len(p.label_ids)}, **keywords
+    )
     batch = batch_of(run)
     strong, weak = batch["unlabeled"]["strong"], batch["unlabeled"]["weak"]
     main = next(iter(weak))
@@ -133,7 +141,9 @@ def test_weak_is_what_the_rows_hold(tmp_path):
     run = trainer("text", tmp_path, given)
     batch = batch_of(run)
     for place, index in enumerate(batch["unlabeled_index"].tolist()):
-        assert batch["unlabeled"]["weak"]["input_ids"][place].tolist() == given["unlabeled_dataset"][index]["input_ids"]
+        assert (
+            batch["unlabeled"]["weak"]["input_ids"][place].tolist() == given["unlabeled_dataset"][index]["input_ids"]
+        )
 
 
 def test_predictions_are_those_of_the_raw_dataset(tmp_path):
@@ -218,7 +228,12 @@ def test_augmentation_columns_are_the_strong_view_of_token_ids(tmp_path):
 @pytest.mark.parametrize(
     ("modality", "change", "keywords", "ways"),
     [
-        ("image", transformed(pixels_only), {"processing_class": None}, "pixel_values_strong; SSLTrainer.strong_view="),
+        (
+            "image",
+            transformed(pixels_only),
+            {"processing_class": None},
+            "pixel_values_strong; SSLTrainer.strong_view=",
+        ),
         ("text", tokenized_only, {"processing_class": None}, "input_ids_strong"),
     ],
 )
@@ -230,10 +245,14 @@ def test_without_a_strong_view_the_ways_out_are_said(tmp_path, modality, change,
     trainer(modality, tmp_path, given, {"algorithm": "supervised"}, **keywords)
 
 
-@pytest.mark.parametrize("pool", [lambda d: d, lambda d: unpadded(d).remove_columns("attention_mask")], ids=["raw", "other"])
+@pytest.mark.parametrize(
+    "pool", [lambda d: d, lambda d: unpadded(d).remove_columns("attention_mask")], ids=["raw", "other"]
+)
 def test_a_pool_that_is_not_mapped_is_refused(tmp_path, pool):
     given = {**data("text", tokenized), "unlabeled_dataset": pool(make_texts(24, 1))}
-    with pytest.raises(ValueError, match=r"rows of the unlabeled dataset have no '.*map or transform it in the same way"):
+    with pytest.raises(
+        ValueError, match=r"rows of the unlabeled dataset have no '.*map or transform it in the same way"
+    ):
         trainer("text", tmp_path, given)
 
 

@@ -19,7 +19,9 @@ def test_probabilities_are_float32_under_autocast():
 
 
 def test_sharpen():
-    torch.testing.assert_close(losses.sharpen(torch.tensor([[0.5, 0.25, 0.25]]), 0.5), torch.tensor([[2 / 3, 1 / 6, 1 / 6]]))
+    torch.testing.assert_close(
+        losses.sharpen(torch.tensor([[0.5, 0.25, 0.25]]), 0.5), torch.tensor([[2 / 3, 1 / 6, 1 / 6]])
+    )
     certain = losses.sharpen(torch.tensor([[1.0, 0.0]], requires_grad=True), 0.1)
     assert torch.isfinite(certain).all()
 

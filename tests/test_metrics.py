@@ -19,7 +19,11 @@ def test_by_hand():
         "f1": (2 / 3 + 1 / 2 + 0) / 3,
     }
     assert result == pytest.approx(expected)
-    assert confusion_matrix(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 2]), 3).tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
+    assert confusion_matrix(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 2]), 3).tolist() == [
+        [1, 1, 0],
+        [0, 1, 0],
+        [0, 1, 0],
+    ]
 
 
 def test_agrees_with_scikit_learn():
@@ -41,7 +45,8 @@ def test_top5_only_where_it_says_something(classes, has_top5):
 
 
 @pytest.mark.parametrize(
-    ("scores", "labels"), [(np.zeros(3), [0, 1, 2]), (np.zeros((2, 3)), [0]), (np.zeros((1, 3)), [3]), (np.zeros((0, 3)), [])]
+    ("scores", "labels"),
+    [(np.zeros(3), [0, 1, 2]), (np.zeros((2, 3)), [0]), (np.zeros((1, 3)), [3]), (np.zeros((0, 3)), [])],
 )
 def test_what_does_not_fit_is_refused(scores, labels):
     with pytest.raises(ValueError, match="must be"):

@@ -9,7 +9,7 @@ from transformers import AutoModelForImageClassification, TrainerCallback
 
 from hf_ssl import AlgorithmOutput, SSLAlgorithm, losses
 
-from conftest import make_images, make_vit
+from tests.helpers.tiny_images import make_images, make_vit
 
 
 def weights(model):
@@ -159,16 +159,23 @@ def test_resuming_continues_bit_for_bit(make_trainer, at, workers):
     assert same(weights(whole.model), weights(resumed.model))
     assert same(whole.ema.state_dict(), resumed.ema.state_dict())
     for row, again in zip(
-        [r for r in whole.state.log_history if "loss" in r], [r for r in resumed.state.log_history if "loss" in r], strict=True
+        [r for r in whole.state.log_history if "loss" in r],
+        [r for r in resumed.state.log_history if "loss" in r],
+        strict=True,
     ):
-        assert {k: row[k] for k in ("loss", "supervised", "step")} == {k: again[k] for k in ("loss", "supervised", "step")}
+        assert {k: row[k] for k in ("loss", "supervised", "step")} == {
+            k: again[k] for k in ("loss", "supervised", "step")
+        }
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda folder: (folder / "ssl_student.safetensors").unlink(), r"ssl_student\.safetensors is missing"),
-        (lambda folder: (folder / "ssl_algorithm.safetensors").write_bytes(b"\x10"), r"ssl_algorithm\.safetensors is damaged"),
+        (
+            lambda folder: (folder / "ssl_algorithm.safetensors").write_bytes(b"\x10"),
+            r"ssl_algorithm\.safetensors is damaged",
+        ),
     ],
 )
 def test_an_incomplete_checkpoint_is_refused(make_trainer, tmp_path, damage, message):
@@ -254,7 +261,11 @@ def test_an_algorithm_of_one_s_own_needs_no_registration(make_trainer):
 
 WRONG = [
     ({"config": {"algorithm": "fixmatc"}}, ValueError, "unknown algorithm 'fixmatc'; the known ones are .*fixmatch"),
-    ({"config": {"algorithm_kwargs": {"treshold": 0.9}}}, TypeError, "no setting treshold; its settings are threshold"),
+    (
+        {"config": {"algorithm_kwargs": {"treshold": 0.9}}},
+        TypeError,
+        "no setting treshold; its settings are threshold",
+    ),
     ({"trainer": {"train_dataset": None}}, ValueError, "train_dataset is missing"),
     ({"trainer": {"processing_class": None}}, ValueError, "needs the model's image processor"),
     ({"trainer": {"unlabeled_dataset": make_images(4, 0).select([])}}, ValueError, "the unlabeled dataset is empty"),
@@ -263,7 +274,11 @@ WRONG = [
         ValueError,
         "the unlabeled dataset has no column 'image'; its columns are text",
     ),
-    ({"trainer": {"eval_dataset": make_images(3, 0, labeled=False)}}, ValueError, "no column 'label'; its columns are image"),
+    (
+        {"trainer": {"eval_dataset": make_images(3, 0, labeled=False)}},
+        ValueError,
+        "no column 'label'; its columns are image",
+    ),
 ]
 
 

@@ -6,8 +6,8 @@ from transformers import AutoModelForImageClassification, ResNetConfig, ResNetFo
 
 from hf_ssl import ModelForward, SSLConfig, SSLTrainer
 
-from conftest import make_vit
-from tiny_tasks import new_model, task
+from tests.helpers.tiny_images import make_vit
+from tests.helpers.tiny_tasks import new_model, task
 
 
 def make(folder, modality="image", model=None, algorithm="fixmatch", **config):
@@ -65,7 +65,9 @@ def test_batch_8_x_1_is_4_x_2_is_2_x_4(algorithm, tmp_path):
 def test_a_global_batch_size_is_divided_among_processes_and_passes(tmp_path):
     args = SSLConfig(output_dir=str(tmp_path), global_batch_size=8, gradient_accumulation_steps=2, use_cpu=True)
     assert args.per_device_train_batch_size == 4
-    with pytest.raises(ValueError, match="global_batch_size must be a multiple of processes x gradient_accumulation_steps"):
+    with pytest.raises(
+        ValueError, match="global_batch_size must be a multiple of processes x gradient_accumulation_steps"
+    ):
         SSLConfig(output_dir=str(tmp_path), global_batch_size=9, gradient_accumulation_steps=2, use_cpu=True)
 
 
@@ -237,7 +239,9 @@ def test_only_texts_are_grouped_by_length(tmp_path):
 def lora_model():
     import peft
 
-    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj", "query", "value"], modules_to_save=["classifier"])
+    config = peft.LoraConfig(
+        r=2, target_modules=["q_proj", "v_proj", "query", "value"], modules_to_save=["classifier"]
+    )
     return peft.get_peft_model(make_vit(), config)
 
 
@@ -314,7 +318,9 @@ def test_tensorboard_shows_the_terms_of_the_loss(tmp_path, monkeypatch):
     trainer.train()
     events = EventAccumulator(str(next((tmp_path / "events").rglob("events.out*")).parent))
     events.Reload()
-    assert {"train/loss", "train/supervised", "train/unsupervised", "train/mask_ratio"} <= set(events.Tags()["scalars"])
+    assert {"train/loss", "train/supervised", "train/unsupervised", "train/mask_ratio"} <= set(
+        events.Tags()["scalars"]
+    )
 
 
 @pytest.mark.parametrize(

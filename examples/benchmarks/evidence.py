@@ -33,19 +33,33 @@ import torch
 from evidence_outside import linear_probe, setfit
 from evidence_report import machines, picture, table
 from evidence_results import add, find, machine, read
-from evidence_tasks import ALGORITHMS, OUTSIDE, SEEDS, SETFIT_LABELS, TASKS, Draw, Places, draw, load, make_model, resolved
+from evidence_tasks import (
+    ALGORITHMS,
+    OUTSIDE,
+    SEEDS,
+    SETFIT_LABELS,
+    TASKS,
+    Draw,
+    Places,
+    draw,
+    load,
+    make_model,
+    resolved,
+)
 from transformers import PrinterCallback
 from transformers.utils import logging
 
 from hf_ssl import SSLConfig, SSLTrainer
-from hf_ssl.report import result_of, versions
+from hf_ssl.report.results import result_of, versions
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 # What decides first whether the unlabeled pool helps at all.
 FIRST = ("supervised", "fixmatch", "softmatch", "adamatch")
 
 
-def run(row: dict[str, Any], places: Places, *, changes: dict[str, Any], validation: bool, workers: int) -> dict[str, Any]:
+def run(
+    row: dict[str, Any], places: Places, *, changes: dict[str, Any], validation: bool, workers: int
+) -> dict[str, Any]:
     """Train and test once.
 
     Args:
@@ -143,7 +157,9 @@ def grid(tasks: list[str], algorithms: list[str], labels: list[int] | None, seed
 
 def _line(row: dict[str, Any]) -> str:
     text = f"{row['task']} {row['algorithm']} {row['labels']} labels, seed {row['seed']}: {100 * row['test_accuracy']:.2f} %"
-    shares = [f"{name} {row[name]:.3f}" for name in ("mask_ratio", "pseudo_label_accuracy") if row.get(name) is not None]
+    shares = [
+        f"{name} {row[name]:.3f}" for name in ("mask_ratio", "pseudo_label_accuracy") if row.get(name) is not None
+    ]
     return ", ".join([text, *shares, f"{row['cpu_seconds']:.0f} s"])
 
 
@@ -166,21 +182,33 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         ("picture", "accuracy against labels, beside the results"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--results", type=Path, default=RESULTS, help="the results file (default: results/evidence.json)")
+        command.add_argument(
+            "--results", type=Path, default=RESULTS, help="the results file (default: results/evidence.json)"
+        )
         if name in ("table", "picture"):
             continue
         command.add_argument("--data", required=True, help="folder with cifar10, ag_news and speech_commands")
         command.add_argument("--image-model", required=True, help="folder or Hub id of the image model")
-        command.add_argument("--text-model", default="sentence-transformers/all-MiniLM-L6-v2", help="of the text encoder")
+        command.add_argument(
+            "--text-model", default="sentence-transformers/all-MiniLM-L6-v2", help="of the text encoder"
+        )
         command.add_argument("--threads", type=int, default=1, help="of torch")
-        command.add_argument("--workers", type=int, default=0, help="processes that make views; results do not depend on it")
+        command.add_argument(
+            "--workers", type=int, default=0, help="processes that make views; results do not depend on it"
+        )
         if name == "run":
             command.add_argument("--task", required=True, choices=list(TASKS))
             command.add_argument("--algorithm", required=True, choices=names)
             command.add_argument("--labels", required=True, type=int, help="labeled examples in all")
-            command.add_argument("--seed", type=int, default=0, help="of the draw of labels, the new weights and the views")
-            command.add_argument("--validation", action="store_true", help="test on a part of the training data; not saved")
-            command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings; not saved")
+            command.add_argument(
+                "--seed", type=int, default=0, help="of the draw of labels, the new weights and the views"
+            )
+            command.add_argument(
+                "--validation", action="store_true", help="test on a part of the training data; not saved"
+            )
+            command.add_argument(
+                "--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings; not saved"
+            )
         else:
             command.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
             command.add_argument("--algorithms", nargs="+", default=names, choices=names, metavar="NAME")

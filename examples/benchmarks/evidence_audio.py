@@ -85,7 +85,9 @@ class SpeechEmbeddingClassifier(PreTrainedModel):
         # In the graph's order, which is that of the modules and their parameters.
         nodes = [node for node in graphs[0].node if node.op_type in ("Conv", "BatchNormalization")]
         found = [weights[0][name] for node in nodes for name in node.input if name in weights[0]]
-        kept = [tensor for name, tensor in model.encoder.state_dict().items() if not name.endswith("num_batches_tracked")]
+        kept = [
+            tensor for name, tensor in model.encoder.state_dict().items() if not name.endswith("num_batches_tracked")
+        ]
         for tensor, value in zip(kept, found, strict=True):
             tensor.copy_(torch.tensor(value))
         model.mel_filters.copy_(torch.tensor(weights[1]["1.melW"]))

@@ -45,8 +45,12 @@ def setfit(labeled, test, encoder: str, max_length: int, seed: int) -> float:
     model = SetFitModel.from_pretrained(encoder)
     model.model_body.max_seq_length = max_length
     with tempfile.TemporaryDirectory() as folder:
-        args = TrainingArguments(output_dir=folder, seed=seed, report_to="none", save_strategy="no", show_progress_bar=False)
+        args = TrainingArguments(
+            output_dir=folder, seed=seed, report_to="none", save_strategy="no", show_progress_bar=False
+        )
         trainer = Trainer(model=model, args=args, train_dataset=labeled.select_columns(["text", "label"]))
         trainer.train()
-    right = np.asarray(model.predict(test["text"], batch_size=50, show_progress_bar=False)) == np.asarray(test["label"])
+    right = np.asarray(model.predict(test["text"], batch_size=50, show_progress_bar=False)) == np.asarray(
+        test["label"]
+    )
     return float(right.mean())

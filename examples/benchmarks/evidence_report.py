@@ -170,7 +170,9 @@ def _panel(axis, rows, task, labels, names) -> None:
         color, value = "black" if name == BASELINE else COLORS[verdict], mean(found.values())
         axis.scatter(found.values(), [height] * len(found), s=12, color=color, alpha=0.5, linewidths=0, zorder=2)
         error = difference.error if difference is not None else None
-        axis.errorbar(value, height, xerr=error and 2 * error, color=color, fmt="o", markersize=8, linewidth=2, zorder=3)
+        axis.errorbar(
+            value, height, xerr=error and 2 * error, color=color, fmt="o", markersize=8, linewidth=2, zorder=3
+        )
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
     axis.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])
     axis.grid(axis="x", alpha=0.25)

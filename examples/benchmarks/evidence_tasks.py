@@ -51,7 +51,17 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Au
 from hf_ssl.benchmark.splits import draw_labels, index_hash
 
 ALGORITHMS = (
-    *("supervised", "pseudo_label", "mean_teacher", "fixmatch", "flexmatch", "freematch", "softmatch", "adamatch", "simmatch"),
+    *(
+        "supervised",
+        "pseudo_label",
+        "mean_teacher",
+        "fixmatch",
+        "flexmatch",
+        "freematch",
+        "softmatch",
+        "adamatch",
+        "simmatch",
+    ),
 )
 # Beside these, on texts: logistic regression on frozen embeddings, and SetFit (arXiv 2209.11055) with the same encoder.
 OUTSIDE = ("linear_probe", "setfit")
@@ -201,7 +211,9 @@ def draw(task: Task, data: datasets.DatasetDict, labels: int, seed: int, validat
     return Draw(pool.select(index), pool, test, index_hash(index))
 
 
-def hold_out(train: datasets.Dataset, group: str | None, size: int = 1000) -> tuple[datasets.Dataset, datasets.Dataset]:
+def hold_out(
+    train: datasets.Dataset, group: str | None, size: int = 1000
+) -> tuple[datasets.Dataset, datasets.Dataset]:
     """The training data without about `size` examples, and those: whole groups (speakers), where there are such."""
     rng = np.random.RandomState(0)
     if group is None:
@@ -216,14 +228,18 @@ def hold_out(train: datasets.Dataset, group: str | None, size: int = 1000) -> tu
 
 def _balanced(data: datasets.Dataset, size: int) -> np.ndarray:
     classes = _num_classes(data)
-    return draw_labels(data["label"], num_classes=classes, num_labels=min(size, len(data)) // classes * classes, seed=0)[0]
+    return draw_labels(
+        data["label"], num_classes=classes, num_labels=min(size, len(data)) // classes * classes, seed=0
+    )[0]
 
 
 def _num_classes(data: datasets.Dataset) -> int:
     return data.features["label"].num_classes
 
 
-def make_model(task: str, places: Places, own: dict[str, Any], names: list[str], image_size: int | None, seed: int) -> tuple:
+def make_model(
+    task: str, places: Places, own: dict[str, Any], names: list[str], image_size: int | None, seed: int
+) -> tuple:
     """The model, whose new weights follow from the seed, and its processor."""
     torch.manual_seed(seed)
     if task == "audio":

@@ -39,11 +39,12 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.algorithms import Progress, get_algorithm
-from hf_ssl.batches import SSLBatch
-from hf_ssl.forward import ViewOutput
-from hf_ssl.log_sums import LogSums
-from hf_ssl.report import table, versions
-from hf_ssl.sampler import JointBatchSampler
+from hf_ssl.batches.batch import SSLBatch
+from hf_ssl.batches.sampler import JointBatchSampler
+from hf_ssl.model.forward import ViewOutput
+from hf_ssl.report.results import versions
+from hf_ssl.report.tables import table
+from hf_ssl.training.log_sums import LogSums
 
 SIZES = [10_000, 100_000, 1_000_000, 10_000_000]
 # Those with a state: of each example, of each class, and of past batches.
@@ -84,7 +85,10 @@ def start(path: str) -> dict[str, float]:
     datasets.disable_progress_bars()
     pool = datasets.Dataset.from_file(path)
     # Texts that are not in the pool, and each another one.
-    other = {"text": [f"{place} {text}" for place, text in enumerate(pool[:1200]["text"])], "label": pool[:1200]["label"]}
+    other = {
+        "text": [f"{place} {text}" for place, text in enumerate(pool[:1200]["text"])],
+        "label": pool[:1200]["label"],
+    }
     small = datasets.Dataset.from_dict(other, features=pool.features)
     vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -144,7 +148,9 @@ def sampling(sizes: list[int], repeats: int) -> dict[int, float]:
             yield from JointBatchSampler(200, size, 8, 56)
 
     streams = {size: batches(size) for size in sizes}
-    actions = {size: lambda stream=stream: [list(batch) for batch in islice(stream, 50)] for size, stream in streams.items()}
+    actions = {
+        size: lambda stream=stream: [list(batch) for batch in islice(stream, 50)] for size, stream in streams.items()
+    }
     return {size: time / 50 for size, time in take_turns(actions, repeats).items()}
 
 
@@ -211,7 +217,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="sizes of the pool")
     parser.add_argument("--repeats", type=int, default=200, help="measurements of a step")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where bookkeeping is done")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where bookkeeping is done"
+    )
     parser.add_argument("--output", type=Path, help="write the numbers to this file as JSON")
     parser.add_argument("--start", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -47,7 +47,7 @@ from transformers import (
 from view_throughput import clips, images, texts
 
 from hf_ssl import SSLBatch, SSLConfig, SSLTrainer
-from hf_ssl.report import table
+from hf_ssl.report.tables import table
 
 CLASSES, THRESHOLD, LEARNING_RATE = 10, 0.95, 1e-4
 UNCOUNTED = 2
@@ -69,7 +69,13 @@ def vit_tiny():
 
 
 def bert_small():
-    size = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024, "vocab_size": 8000}
+    size = {
+        "hidden_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "vocab_size": 8000,
+    }
     return BertForSequenceClassification(BertConfig(**size, num_labels=CLASSES))
 
 
@@ -208,7 +214,9 @@ class TakeTurns(TrainerCallback):
         parts = {}
         for who, steps in self.parts.items():
             counted = [i for i in range(len(steps)) if i % self.block >= UNCOUNTED]
-            medians = {name: statistics.median(steps[i].get(name, 0.0) for i in counted) for name in PARTS if name != "rest"}
+            medians = {
+                name: statistics.median(steps[i].get(name, 0.0) for i in counted) for name in PARTS if name != "rest"
+            }
             whole = statistics.median(self.times[who][self.apart + i][0] for i in counted)
             medians["rest"] = max(whole - sum(medians.values()), 0.0)
             parts[who] = {name: 1e3 * seconds for name, seconds in medians.items()}
@@ -291,7 +299,9 @@ def draw(path: Path, results: list[dict], title: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(results), figsize=(4.6 * len(results), 3.9), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(results), figsize=(4.6 * len(results), 3.9), layout="constrained", squeeze=False
+    )
     for axis, result in zip(axes[0], results, strict=True):
         for place, who in enumerate(("bare", "SSLTrainer")):
             start = 0.0
@@ -315,7 +325,9 @@ def draw(path: Path, results: list[dict], title: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS), metavar="TASK", help="; ".join(TASKS))
+    parser.add_argument(
+        "--tasks", nargs="+", default=list(TASKS), choices=list(TASKS), metavar="TASK", help="; ".join(TASKS)
+    )
     parser.add_argument("--labeled", type=int, default=8, help="labeled examples of a step")
     parser.add_argument("--ratio", type=int, default=1, help="unlabeled examples for each labeled one")
     parser.add_argument("--block", type=int, default=6, help="steps of a block")
@@ -323,7 +335,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make views for the trainer")
     parser.add_argument("--threads", type=int, default=max((os.cpu_count() or 2) - 1, 1), help="of torch")
     parser.add_argument("--ema", action="store_true", help="let the trainer keep an average of the weights")
-    parser.add_argument("--compile", action="store_true", help="compile the trainer's model; its forward counts as rest then")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the trainer's model; its forward counts as rest then"
+    )
     gpu = torch.cuda.is_available()
     parser.add_argument("--bf16", action="store_true", default=gpu, help="autocast to bfloat16 (default on a GPU)")
     parser.add_argument("--output", type=Path, help="write OUTPUT.json and OUTPUT.png")
@@ -357,7 +371,9 @@ def main() -> None:
     print(table(["task", "examples", "bare, ms", "SSLTrainer, ms", "ratio", "CPU"], rows))
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.with_suffix(".json").write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+        args.output.with_suffix(".json").write_text(
+            json.dumps({"machine": machine, "results": results}, indent=1) + "\n"
+        )
         threads = f"{args.threads} thread{'s' if args.threads > 1 else ''}"
         title = f"A FixMatch step: {machine['device']}, {threads}, {machine['precision']}"
         draw(args.output.with_suffix(".png"), results, title)

@@ -31,7 +31,8 @@ from PIL import Image
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from hf_ssl import SSLConfig, SSLTrainer
-from hf_ssl.report import table, versions
+from hf_ssl.report.results import versions
+from hf_ssl.report.tables import table
 
 BATCH, CLASSES, SIZE = 8, 10, 32
 
@@ -65,7 +66,9 @@ def make_images(count: int, seed: int) -> datasets.Dataset:
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=[f"class {i}" for i in range(CLASSES)])}
     )
-    return datasets.Dataset.from_dict({"image": pictures, "label": [i % CLASSES for i in range(count)]}, features=features)
+    return datasets.Dataset.from_dict(
+        {"image": pictures, "label": [i % CLASSES for i in range(count)]}, features=features
+    )
 
 
 def train(algorithm: str, layers: int, steps: int, warmup: int, output: Path) -> None:
@@ -118,7 +121,16 @@ def launch(processes: int, arguments: list[str]) -> dict[str, float]:
     if processes > 1:
         # `--cpu` would start a single process; `use_cpu` and `ddp_backend` make it the CPU and gloo.
         command += ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-        command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+        command += [
+            "--num_machines",
+            "1",
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+            "--main_process_port",
+            "0",
+        ]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "times.json"
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -154,7 +166,14 @@ def main() -> None:
         cpu = statistics.median(run["cpu_ms"] for run in mine)
         count = f"{mine[0]['collectives']:.0f}"
         rows.append([str(processes), f"{step:.1f}", f"{cpu:.1f}", f"{speed[processes]:.1f}", each, count])
-    header = ["processes", "ms a step", "CPU ms of the first", "samples a second", "in each run", "our collectives a step"]
+    header = [
+        "processes",
+        "ms a step",
+        "CPU ms of the first",
+        "samples a second",
+        "in each run",
+        "our collectives a step",
+    ]
     print(table(header, rows))
     print(f"\nratio {speed[2] / speed[1]:.2f}")
     if args.output:

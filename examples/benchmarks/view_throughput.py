@@ -24,9 +24,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast, ViTImageProcessor, Wav2Vec2FeatureExtractor
 
-from hf_ssl.batches import JointBatchSampler, SSLCollator, ViewDataset
+from hf_ssl.batches.collators import SSLCollator
+from hf_ssl.batches.dataset import ViewDataset
+from hf_ssl.batches.sampler import JointBatchSampler
 from hf_ssl.config import usual_workers
-from hf_ssl.report import table
+from hf_ssl.report.tables import table
 from hf_ssl.views.audio import AudioViews
 from hf_ssl.views.image import ImageViews
 from hf_ssl.views.text import TextViews
@@ -62,11 +64,26 @@ def clips(seconds: float, rate: int):
 def texts(lengths: list[int]):
     """Rows of so many random words each, and their views with a tokenizer of whole words."""
     rng = np.random.default_rng(0)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *("".join(rng.choice(list("etaoin"), 7)) for _ in range(5000))]
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *("".join(rng.choice(list("etaoin"), 7)) for _ in range(5000)),
+    ]
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "mask_token": "[MASK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+    }
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=512, **names)
     rows = [{"text": " ".join(rng.choice(vocabulary[5:], words)), "label": 0} for words in lengths]
     return rows, TextViews(tokenizer, augmentation_columns=())
@@ -127,7 +144,9 @@ def waiting(rows, views, ratio: int, workers: int, step: float, steps: int) -> f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=usual_workers(), help="processes that make views")
-    parser.add_argument("--step-ms", type=float, nargs="+", default=[50, 200], help="lengths of a step to measure waiting for")
+    parser.add_argument(
+        "--step-ms", type=float, nargs="+", default=[50, 200], help="lengths of a step to measure waiting for"
+    )
     parser.add_argument("--steps", type=int, default=30, help="steps of a measurement of waiting")
     parser.add_argument("--seconds", type=float, default=1.0, help="CPU seconds of a measurement of views")
     args = parser.parse_args()
@@ -149,7 +168,9 @@ def main() -> None:
             unlabeled = LABELED * ratio
             cost = (LABELED + unlabeled) * seconds["weak"] + unlabeled * seconds["strong"]
             cost += (LABELED + 2 * unlabeled) * seconds["stack"]
-            costs.append([name, f"{LABELED} + {unlabeled}", f"{1e3 * cost:.1f}", f"{1e3 * cost / max(args.workers, 1):.1f}"])
+            costs.append(
+                [name, f"{LABELED} + {unlabeled}", f"{1e3 * cost:.1f}", f"{1e3 * cost / max(args.workers, 1):.1f}"]
+            )
             shares = [waiting(rows, views, ratio, args.workers, ms / 1e3, args.steps) for ms in args.step_ms]
             waits.append([name, f"{LABELED} + {unlabeled}", *(f"{100 * share:.1f} %" for share in shares)])
     print(table(["views a second of one core", "weak", "strong", "rotated", "evaluation", "stack"], speeds))

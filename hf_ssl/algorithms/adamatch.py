@@ -1,8 +1,8 @@
 """AdaMatch: distribution alignment with the labeled batch, and a threshold relative to its confidence."""
 
 from .. import losses
-from ..alignment import MovingAverageAlignment
-from ..pseudo_labels import RelativeThreshold
+from .parts.alignment import MovingAverageAlignment
+from .parts.thresholds import RelativeThreshold
 from .weak_strong import WeakStrongAlgorithm
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ..batches import SSLBatch
-from ..forward import ModelForward
+from ..batches.batch import SSLBatch
+from ..model.forward import ModelForward
 
 MODALITIES = ("image", "text", "audio")
 
@@ -188,3 +188,12 @@ def check(condition: bool, name: str, value, allowed: str) -> None:
     """Raise a ValueError that names the setting, its value and what is allowed, unless `condition` holds."""
     if not condition:
         raise ValueError(f"{name} must be {allowed}, got {value}")
+
+
+def settings_of(algorithm) -> dict:
+    """The algorithm's own settings with the values in force, wherever in its parts they are kept."""
+    values = {}
+    for name in type(algorithm).settings():
+        found = (getattr(part, name, None) for part in algorithm.modules())
+        values[name] = next((value for value in found if isinstance(value, bool | int | float | str)), None)
+    return {name: value for name, value in values.items() if value is not None}

@@ -3,12 +3,12 @@
 import torch
 
 from .. import losses
-from ..alignment import QueueAlignment
 from ..distributed import gather
-from ..memory import FeatureQueue
-from ..pseudo_labels import FixedThreshold
 from .base import check
-from .projection import embed, projection_head
+from .parts.alignment import QueueAlignment
+from .parts.memory import FeatureQueue
+from .parts.projection import embed, projection_head
+from .parts.thresholds import FixedThreshold
 from .weak_strong import WeakStrongAlgorithm
 
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from .. import losses
 from .fixmatch import FixMatch
-from .rotation import RotationTerm
+from .parts.rotation import RotationTerm
 
 
 class CRMatch(RotationTerm, FixMatch):
@@ -43,7 +43,9 @@ class CRMatch(RotationTerm, FixMatch):
         super().__init__(**task)
         width = self.feature_size
         self.distance = nn.Linear(width, width)
-        self.setup_rotation(rotation_weight, lambda: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)))
+        self.setup_rotation(
+            rotation_weight, lambda: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4))
+        )
 
     def run(self, forward, batch):
         # The weak view with gradient: the distance term needs it. Its prediction stays a constant.

@@ -1,6 +1,6 @@
 """Dash: pseudo-labels count where their loss is below a limit that falls during training."""
 
-from ..pseudo_labels import LossThreshold
+from .parts.thresholds import LossThreshold
 from .weak_strong import WeakStrongAlgorithm
 
 

@@ -1,8 +1,8 @@
 """DeFixMatch: FixMatch without the bias of counting the labeled examples' own pseudo-labels."""
 
 from .. import losses
-from ..pseudo_labels import make_targets
 from .fixmatch import FixMatch
+from .parts.thresholds import make_targets
 
 
 class DeFixMatch(FixMatch):
@@ -54,4 +54,7 @@ class DeFixMatch(FixMatch):
         labeled_mask = self.threshold(losses.probabilities(weak))
         targets = make_targets(weak, self.hard_labels, self.temperature)
         debias = losses.cross_entropy(out["labeled_strong"].logits, targets, labeled_mask)
-        return {"extra": {"debias": (-self.unsupervised_weight * self.unsupervised_ramp, debias)}, "labeled_mask": labeled_mask}
+        return {
+            "extra": {"debias": (-self.unsupervised_weight * self.unsupervised_ramp, debias)},
+            "labeled_mask": labeled_mask,
+        }

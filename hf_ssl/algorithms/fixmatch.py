@@ -1,6 +1,6 @@
 """FixMatch: the confident prediction on a weak view is the label of the strong view."""
 
-from ..pseudo_labels import FixedThreshold
+from .parts.thresholds import FixedThreshold
 from .weak_strong import WeakStrongAlgorithm
 
 

@@ -1,6 +1,6 @@
 """FlexMatch: FixMatch with a threshold for each class, lower where the class is not learned yet."""
 
-from ..pseudo_labels import FlexibleThreshold
+from .parts.thresholds import FlexibleThreshold
 from .weak_strong import WeakStrongAlgorithm
 
 

@@ -4,8 +4,8 @@ import torch
 
 from .. import losses
 from ..distributed import total
-from ..pseudo_labels import SelfAdaptiveThreshold
 from .base import check
+from .parts.thresholds import SelfAdaptiveThreshold
 from .weak_strong import WeakStrongAlgorithm
 
 
@@ -73,7 +73,9 @@ def fairness_loss(strong, mask, class_probability, label_histogram) -> torch.Ten
     """
     weight = mask.unsqueeze(-1)
     labels = losses.one_hot(strong.argmax(dim=-1), strong.shape[-1])
-    sums = total(torch.stack([weight.expand_as(strong).sum(dim=0), (weight * strong).sum(dim=0), (weight * labels).sum(dim=0)]))
+    sums = total(
+        torch.stack([weight.expand_as(strong).sum(dim=0), (weight * strong).sum(dim=0), (weight * labels).sum(dim=0)])
+    )
     count = sums[0, 0]
     mean, histogram = sums[1:] / count.clamp_min(1)
     wanted = _normalised_ratio(class_probability, label_histogram).detach()

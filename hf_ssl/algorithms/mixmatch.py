@@ -3,9 +3,9 @@
 import torch
 
 from .. import losses
-from ..forward import concatenate
-from ..mixup import Mixup
+from ..model.forward import concatenate
 from .base import SSLAlgorithm, check
+from .parts.mixup import Mixup
 
 
 class MixMatch(SSLAlgorithm):

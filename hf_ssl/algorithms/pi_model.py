@@ -50,4 +50,6 @@ class PiModel(SSLAlgorithm):
     def run(self, forward, batch):
         """Outputs "labeled" and "strong" with gradient and "weak", the target, without."""
         unlabeled = batch.unlabeled
-        return forward(labeled=batch.labeled, frozen={"strong": unlabeled["strong"]}, no_grad={"weak": unlabeled["weak"]})
+        return forward(
+            labeled=batch.labeled, frozen={"strong": unlabeled["strong"]}, no_grad={"weak": unlabeled["weak"]}
+        )

@@ -1,8 +1,8 @@
 """Pseudo-Label: confident predictions become labels of the very same view."""
 
 from .. import losses
-from ..pseudo_labels import FixedThreshold
 from .base import SSLAlgorithm, check
+from .parts.thresholds import FixedThreshold
 
 
 class PseudoLabel(SSLAlgorithm):

@@ -3,10 +3,10 @@
 from torch import nn
 
 from .. import losses
-from ..alignment import MovingAverageAlignment
 from .base import check
 from .mixmatch import MixMatch
-from .rotation import RotationTerm
+from .parts.alignment import MovingAverageAlignment
+from .parts.rotation import RotationTerm
 
 
 class ReMixMatch(RotationTerm, MixMatch):

@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from .. import losses
-from ..alignment import QueueAlignment
 from ..distributed import gather
-from ..memory import last_occurrence
-from ..pseudo_labels import FixedThreshold
 from .base import check
-from .projection import embed, projection_head
+from .parts.alignment import QueueAlignment
+from .parts.memory import last_occurrence
+from .parts.projection import embed, projection_head
+from .parts.thresholds import FixedThreshold
 from .weak_strong import WeakStrongAlgorithm
 
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from ..alignment import MovingAverageAlignment
-from ..pseudo_labels import GaussianWeight
+from .parts.alignment import MovingAverageAlignment
+from .parts.thresholds import GaussianWeight
 from .weak_strong import WeakStrongAlgorithm
 
 

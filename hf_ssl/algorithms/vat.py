@@ -3,7 +3,7 @@
 import torch
 
 from .. import losses
-from ..forward import differentiable_inputs
+from ..model.forward import differentiable_inputs
 from .base import SSLAlgorithm, check
 
 FINITE_DIFFERENCE = 1e-6

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from .. import losses
-from ..pseudo_labels import make_targets
 from .base import SSLAlgorithm, check
+from .parts.thresholds import make_targets
 
 
 class WeakStrongAlgorithm(SSLAlgorithm):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from . import repository
 from .cards import render_card
 from .readers import RawSplit, open_source
@@ -108,7 +108,9 @@ def _workplace(output: Path) -> Iterator[Path]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise FileExistsError(f"another process builds {output} now; wait for it or give another output folder") from None
+        raise FileExistsError(
+            f"another process builds {output} now; wait for it or give another output folder"
+        ) from None
     try:
         if (workplace / "replaced").is_dir() and not output.exists():
             (workplace / "replaced").rename(output)
@@ -139,7 +141,9 @@ def check_archive(task: Task, source: Path) -> str | None:
             digest.update(chunk)
     found = f"{algorithm}:{digest.hexdigest()}"
     if found != task.checksum:
-        logger.warning("%s: %s has %s, stated is %s: it is damaged or another version", task.title, name, found, task.checksum)
+        logger.warning(
+            "%s: %s has %s, stated is %s: it is damaged or another version", task.title, name, found, task.checksum
+        )
     return found
 
 
@@ -187,7 +191,8 @@ def _build(task: Task, raw: dict[str, RawSplit], folder: Path, shard_bytes: int,
         "checksum": checksum,
         "augmented": augmented,
         "splits": {
-            split: {"rows": len(part.labels), "classes": _class_counts(task, part.labels)} for split, part in parts.items()
+            split: {"rows": len(part.labels), "classes": _class_counts(task, part.labels)}
+            for split, part in parts.items()
         },
         "overlap_with_test": overlap,
         "draws": {

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ..report import table
+from ..report.tables import table
 from . import repository
 from .baselines import SOURCE, published_errors
 from .citations import USB
@@ -15,7 +15,13 @@ from .tasks import TASKS, UNCONFIRMED, USB_TASKS, Task
 # Where a card names the account that publishes it.
 _OWNER = "NAMESPACE"
 _OR_A_FOLDER = "  # or a folder that was built"
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 
 
 def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
@@ -35,7 +41,11 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
     parts = [
         f"# {task.title} for semi-supervised learning",
         f"{task.title} as the USB benchmark (arXiv 2208.07204) uses it: {_what(task)} "
-        + ("" if task.given_labels else "USB's draws of labels, index by index, are configurations over shared Parquet files. ")
+        + (
+            ""
+            if task.given_labels
+            else "USB's draws of labels, index by index, are configurations over shared Parquet files. "
+        )
         + "No code is needed to load it.",
         "## Load it",
         _loading(task, draws),
@@ -61,7 +71,11 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
 
 def with_namespace(card: str, namespace: str) -> str:
     """The card's text, its lines of code naming the account that it is published by."""
-    return card.replace(_OR_A_FOLDER, "").replace(f'"{_OWNER}/', f'"{namespace}/').replace(f'"{_OWNER}"', f'"{namespace}"')
+    return (
+        card.replace(_OR_A_FOLDER, "")
+        .replace(f'"{_OWNER}/', f'"{namespace}/')
+        .replace(f'"{_OWNER}"', f'"{namespace}"')
+    )
 
 
 def _metadata(task: Task, configurations) -> dict[str, Any]:
@@ -79,7 +93,9 @@ def _metadata(task: Task, configurations) -> dict[str, Any]:
         {
             "config_name": name,
             **({"default": True} if name == "full" else {}),
-            "data_files": [{"split": split, "path": paths if len(paths) > 1 else paths[0]} for split, paths in files.items()],
+            "data_files": [
+                {"split": split, "path": paths if len(paths) > 1 else paths[0]} for split, paths in files.items()
+            ],
         }
         for name, files in configurations.items()
     ]
@@ -153,9 +169,7 @@ def _pool(task: Task) -> str:
         )
     if task.given_labels:
         return f"{columns}. `labeled` is all of `train`, whatever the seed, and `unlabeled` the pool. A label of -1 means none."
-    return (
-        f"{columns}. `labeled` is the draw; `unlabeled` is the draw, the unlabeled examples (label -1) and `train`, as in USB."
-    )
+    return f"{columns}. `labeled` is the draw; `unlabeled` is the draw, the unlabeled examples (label -1) and `train`, as in USB."
 
 
 def _splitting(task: Task) -> str:
@@ -217,7 +231,9 @@ def _baseline_table(task: Task) -> tuple[list[str], list[list[str]]]:
 
 
 def _build(task: Task, record: Mapping[str, Any]) -> str:
-    rows = [[f"`{name}`", f"{draw['labeled']:,}", f"`{draw['labeled_sha256']}`"] for name, draw in record["draws"].items()]
+    rows = [
+        [f"`{name}`", f"{draw['labeled']:,}", f"`{draw['labeled_sha256']}`"] for name, draw in record["draws"].items()
+    ]
     found = [f"{count:,} of `{split}`" for split, count in record["overlap_with_test"].items()]
     text = f"Examples that equal a test example byte for byte: {', '.join(found)}. Built by hf-ssl {record['hf_ssl']}."
     if checksum := record.get("checksum"):

@@ -21,7 +21,9 @@ CIFAR100 = _words(
 
 STL10 = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
-EUROSAT = _words("AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake")
+EUROSAT = _words(
+    "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake"
+)
 
 TISSUEMNIST = (
     "Collecting Duct, Connecting Tubule",

@@ -23,7 +23,9 @@ EUROSAT = (
     "pictures of 64 x 64 pixels.",
 )
 
-TISSUEMNIST = ("Grey pictures of 28 x 28 pixels, stored as such; convert them to RGB for a model that needs three channels.",)
+TISSUEMNIST = (
+    "Grey pictures of 28 x 28 pixels, stored as such; convert them to RGB for a model that needs three channels.",
+)
 
 SEMI_AVES = (
     "The authors' lists decide: l_train_val is the labeled set, u_train_in the pool, test the test set. They stand, with "
@@ -72,7 +74,9 @@ FSDNOISY18K = (
     "whose noisy labels stay in the label column. The publisher counts 1,772 clean clips; USB calls the setting 1773.",
 )
 
-KEYWORDS = ("Speech Commands v0.01 with its own validation and test lists, without the silence and unknown classes of SUPERB.",)
+KEYWORDS = (
+    "Speech Commands v0.01 with its own validation and test lists, without the silence and unknown classes of SUPERB.",
+)
 
 ESC50 = ("Folds 1 to 3 are train, fold 4 validation, fold 5 test.",)
 

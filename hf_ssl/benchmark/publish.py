@@ -13,9 +13,7 @@ logger = logging.getLogger(__name__)
 
 # The Hub shows 60 characters of a title, and takes 150 of a description.
 COLLECTION = "USB: Unified Semi-supervised learning Benchmark"
-_DESCRIPTION = (
-    "The 15 datasets of the USB benchmark (arXiv 2208.07204) with its own draws of labels, for semi-supervised classification."
-)
+_DESCRIPTION = "The 15 datasets of the USB benchmark (arXiv 2208.07204) with its own draws of labels, for semi-supervised classification."
 
 
 class Published(NamedTuple):
@@ -33,7 +31,12 @@ class Published(NamedTuple):
 
 
 def publish_task(
-    task: Task | str, namespace: str, folder: str | Path | None = None, *, private: bool = False, collection: bool = True
+    task: Task | str,
+    namespace: str,
+    folder: str | Path | None = None,
+    *,
+    private: bool = False,
+    collection: bool = True,
 ) -> Published:
     """Verify a built task and upload it in one commit, replacing an earlier version of its files.
 
@@ -55,12 +58,14 @@ def publish_task(
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    from ..hub_errors import clear_errors
+    from ..hub.errors import clear_errors
 
     task = get_task(task) if isinstance(task, str) else task
     folder = Path(folder or repository.repository_name(task))
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}; build it first: hf-ssl benchmark build {task.name} --source DIR")
+        raise FileNotFoundError(
+            f"there is no folder {folder}; build it first: hf-ssl benchmark build {task.name} --source DIR"
+        )
     built = repository.read_record(folder)["task"]
     if built != task.name:
         raise ValueError(f"{folder} holds the task {built}, not {task.name}")
@@ -70,11 +75,15 @@ def publish_task(
     wrong = [check for check in failed if not check.of_source]
     if wrong:
         found = "; ".join(f"{check.name}: {check.found}" for check in wrong[:3])
-        raise ValueError(f"{folder} is not published: these checks failed: {found}; see `hf-ssl benchmark verify {folder}`")
+        raise ValueError(
+            f"{folder} is not published: these checks failed: {found}; see `hf-ssl benchmark verify {folder}`"
+        )
     for check in failed:
         logger.warning("%s: %s: %s", task.title, check.name, check.found)
     if task.licence in ("unknown", "other") and not private:
-        logger.warning("%s: %s Make sure that you may publish it.", task.title, task.licence_note or "Its licence is unknown.")
+        logger.warning(
+            "%s: %s Make sure that you may publish it.", task.title, task.licence_note or "Its licence is unknown."
+        )
 
     api, repo_id = HfApi(), f"{namespace}/{repository.repository_name(task)}"
     patterns = (repository.CARD, repository.RECORD, "data/*.parquet", "labels/*.parquet")
@@ -106,7 +115,7 @@ def publish_task(
 
 def _collect(api, task: Task, namespace: str, private: bool) -> str:
     """Put the published task into the namespace's collection, once; its address."""
-    from ..hub_errors import clear_errors
+    from ..hub.errors import clear_errors
 
     repo_id = f"{namespace}/{repository.repository_name(task)}"
     subject = f"{repo_id} is published, but not in the collection {COLLECTION!r}"
@@ -122,6 +131,8 @@ def _collect(api, task: Task, namespace: str, private: bool) -> str:
         api.add_collection_item(found.slug, repo_id, "dataset", note=note, exists_ok=True)
     if found.private and not private:
         logger.warning(
-            "%s is public and its collection is private; to show it: hf collections update %s --no-private", repo_id, found.slug
+            "%s is public and its collection is private; to show it: hf collections update %s --no-private",
+            repo_id,
+            found.slug,
         )
     return found.url

@@ -112,7 +112,11 @@ def _is_record(record: Any) -> bool:
     except (KeyError, TypeError, AttributeError):
         return False
     numbers = all(isinstance(number, int) and number >= 0 for row in (*splits, *draws) for number in row)
-    return numbers and {"train", "test"} <= set(record["splits"]) and all(isinstance(t, str) for t in (record["task"], *hashes))
+    return (
+        numbers
+        and {"train", "test"} <= set(record["splits"])
+        and all(isinstance(t, str) for t in (record["task"], *hashes))
+    )
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

@@ -83,7 +83,9 @@ def class_sizes(what: str, number: int, num_classes: int, imbalance: float = 1.0
         return [number // num_classes] * num_classes
     gamma = abs(imbalance)
     if gamma < 1 or num_classes < 2:
-        raise ValueError(f"an imbalance is at least 1, or at most -1 for reversed classes, over two classes; got {imbalance}")
+        raise ValueError(
+            f"an imbalance is at least 1, or at most -1 for reversed classes, over two classes; got {imbalance}"
+        )
     sizes = [int(number * gamma ** (-index / (num_classes - 1))) for index in range(num_classes)]
     # Rounding of the power may fall just short of the exact quotient.
     sizes[-1] = int(number / gamma)

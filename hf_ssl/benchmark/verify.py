@@ -50,7 +50,11 @@ def verify_task(source: str | Path, task: Task | None = None) -> list[Check]:
         return [Check("files", False, f"missing: {', '.join(missing)}")]
     wrong = _wrong_files(task, folder, record)
     checks = [
-        Check("files and features", not wrong, "; ".join(wrong) or f"{len(list(folder.rglob('*.parquet')))} Parquet files")
+        Check(
+            "files and features",
+            not wrong,
+            "; ".join(wrong) or f"{len(list(folder.rglob('*.parquet')))} Parquet files",
+        )
     ]
     if wrong:
         return checks
@@ -148,7 +152,9 @@ def _check_classes(task: Task, split: str, labels: np.ndarray, record: dict[str,
     recorded = record["splits"][split]["classes"]
     balance = f"{_per_class(counts)} a class" if counts.any() else "no labels"
     passed = counts.tolist() == recorded and (split == "unlabeled" or bool(counts.all()))
-    return Check(f"{split}: classes", passed, balance + ("" if counts.tolist() == recorded else ", not what was built"))
+    return Check(
+        f"{split}: classes", passed, balance + ("" if counts.tolist() == recorded else ", not what was built")
+    )
 
 
 def _check_contents(task: Task, folder: Path, record: dict[str, Any], labels: np.ndarray) -> list[Check]:
@@ -161,7 +167,10 @@ def _check_contents(task: Task, folder: Path, record: dict[str, Any], labels: np
         overlap["train"] += found in in_test
     checks = [_check_draw(task, folder, name, draw, labels, train) for name, draw in record["draws"].items()]
     if "unlabeled" in record["splits"]:
-        pool = [content_hash(row, task.modality) in in_test for row in _contents(task, folder, ["data/unlabeled-*.parquet"])]
+        pool = [
+            content_hash(row, task.modality) in in_test
+            for row in _contents(task, folder, ["data/unlabeled-*.parquet"])
+        ]
         overlap["unlabeled"] = sum(pool)
         if task.deduplicate_pool:
             checks.append(Check("deduplicated pool", not any(pool), f"{sum(pool):,} examples of the test set"))
@@ -186,7 +195,9 @@ def _contents(task: Task, folder: Path, patterns: list[str]):
     return repository.read_rows(repository.files_of(folder, patterns), [task.modality])
 
 
-def _check_draw(task: Task, folder: Path, name: str, draw: dict[str, Any], labels: np.ndarray, train: bytearray) -> Check:
+def _check_draw(
+    task: Task, folder: Path, name: str, draw: dict[str, Any], labels: np.ndarray, train: bytearray
+) -> Check:
     try:
         again = make_draw(task, labels, draw["num_labels"], draw["seed"])
     except ValueError as error:

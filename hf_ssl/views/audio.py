@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import BrokenExampleError
+from ..errors import BrokenExampleError
 
 EFFECTS = ("gain", "pitch", "speed", "reverberation")
 # Ratios of two small whole numbers: the resampling filter of 9973 : 10000 would cost more than the rest of the view.
@@ -56,7 +56,9 @@ def decode(value: Any, sampling_rate: int) -> np.ndarray:
     elif isinstance(value, np.ndarray | Sequence | torch.Tensor) and not isinstance(value, bytes):
         wave = value
     else:
-        raise BrokenExampleError(f"an audio cell should be a file's bytes or path, or an array of samples, not {value!r:.80}")
+        raise BrokenExampleError(
+            f"an audio cell should be a file's bytes or path, or an array of samples, not {value!r:.80}"
+        )
     wave = np.asarray(wave)
     if not wave.size:
         raise BrokenExampleError(f"{name}: it holds no samples")
@@ -129,7 +131,9 @@ def pitch(wave: np.ndarray, semitones: float, sampling_rate: int) -> np.ndarray:
     return resample(long.numpy(), ratio)[: len(wave)]
 
 
-def reverberation(wave: np.ndarray, seconds: float, wet: float, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
+def reverberation(
+    wave: np.ndarray, seconds: float, wet: float, sampling_rate: int, rng: np.random.Generator
+) -> np.ndarray:
     """[n] -> [n]: `1 - wet` of the wave and `wet` of its echo in a room, which falls by 60 dB in `seconds`.
 
     The room is noise under an exponential envelope, of energy 1: the echo is about as loud as the wave.
@@ -252,7 +256,9 @@ class AudioViews:
         Extractors of waveforms (wav2vec 2.0, HuBERT) give "input_values" [len(items), max_length], whatever the items'
         lengths, and "attention_mask" of the same shape if they make one; extractors of spectra give their own shapes.
         """
-        return dict(self.feature_extractor(items, sampling_rate=self.sampling_rate, return_tensors="pt", **self._padding))
+        return dict(
+            self.feature_extractor(items, sampling_rate=self.sampling_rate, return_tensors="pt", **self._padding)
+        )
 
     def describe(self) -> dict[str, str]:
         """View kind -> one sentence on what it does, for the log and the model card."""

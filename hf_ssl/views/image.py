@@ -16,13 +16,23 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms.v2 import functional as F
 
-from . import BrokenExampleError
+from ..errors import BrokenExampleError
 
 CUTOUT_COLOR = (125, 123, 114)
 _ORIENTATION = 0x0112
 _LEVELS = np.arange(256)
 
-_GEOMETRIC = ("equalize", "identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "brightness", "sharpness")
+_GEOMETRIC = (
+    "equalize",
+    "identity",
+    "rotate",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+    "brightness",
+    "sharpness",
+)
 _COLOR = ("autocontrast", "color", "contrast", "posterize", "solarize")
 
 
@@ -250,7 +260,9 @@ class ImageViews:
                 raise TypeError("a tensor must be [3, H, W], of uint8 or normalised floating-point numbers")
             return value
         if not isinstance(value, Image.Image | np.ndarray):
-            raise TypeError("a PIL image, an array [H, W, 3], a tensor [3, H, W] or a dict with pixel_values is needed")
+            raise TypeError(
+                "a PIL image, an array [H, W, 3], a tensor [3, H, W] or a dict with pixel_values is needed"
+            )
         return self.processor(decode_image(value), return_tensors="pt")["pixel_values"][0]
 
     def collate(self, items: list[torch.Tensor | Image.Image]) -> dict[str, torch.Tensor]:
@@ -280,7 +292,9 @@ class ImageViews:
         flips = [name for name, on in (("left-right", self.horizontal_flip), ("top-bottom", self.vertical_flip)) if on]
         weak = f"{self.size} x {self.size} pixels, shifted by up to {self.padding}"
         weak += f", flipped {' and '.join(flips)} at random" if flips else ", not flipped"
-        strong = f"weak, then {self.strong_operations} RandAugment operations out of {len(self.operations)}, then cutout"
+        strong = (
+            f"weak, then {self.strong_operations} RandAugment operations out of {len(self.operations)}, then cutout"
+        )
         return {"weak": weak, "strong": strong, "rotated": "weak, then turned by 0, 90, 180 or 270 degrees"}
 
 

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
-from ..rows import MODEL_INPUTS, STRONG_SUFFIXES
+from ..data.rows import STRONG_SUFFIXES
+from ..modality import MODEL_INPUTS
 from .seeds import global_seeds
 
 
@@ -74,7 +75,9 @@ class PreparedViews:
             from .text import TextViews
 
             if raw is not None and raw.augmentation_columns:
-                raw.max_length = args.max_length or max(len(labeled[i][self.main]) for i in range(min(len(labeled), 100)))
+                raw.max_length = args.max_length or max(
+                    len(labeled[i][self.main]) for i in range(min(len(labeled), 100))
+                )
             else:
                 self.raw = None
 
@@ -133,7 +136,9 @@ class PreparedViews:
         elif self.raw is not None:
             strong = f"From the raw column: {self.raw.describe()['strong']}"
         elif self.tokens is not None:
-            strong = self.tokens.describe()["strong"].replace("words", "tokens").replace("In every row", "Of the token ids")
+            strong = (
+                self.tokens.describe()["strong"].replace("words", "tokens").replace("In every row", "Of the token ids")
+            )
         else:
             strong = "There is none."
         return {"weak": weak, "strong": strong, "rotated": "weak, then turned by 0, 90, 180 or 270 degrees"}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
-from . import BrokenExampleError
+from ..errors import BrokenExampleError
 
 # `model_max_length` of a tokenizer that does not know its model's limit is about 1e30.
 _LONGEST_BELIEVED = 1_000_000
@@ -106,7 +106,9 @@ class TextViews:
         if max_length < 1:
             raise ValueError(f"max_length={max_length} leaves no room for a token")
         if len(tokenizer) <= len(tokenizer.all_special_ids):
-            raise ValueError(f"the {type(tokenizer).__name__} knows no word: its files are missing; load that of the model")
+            raise ValueError(
+                f"the {type(tokenizer).__name__} knows no word: its files are missing; load that of the model"
+            )
         if tokenizer.pad_token is None:
             raise ValueError(
                 "the tokenizer has no padding token; set tokenizer.pad_token = tokenizer.eos_token "
@@ -145,7 +147,9 @@ class TextViews:
         """An item of a text, or of two."""
         texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple | list) else []
         if len(texts) != len(self.columns) or not all(isinstance(text, str) for text in texts):
-            raise TypeError(f"{'a text' if len(self.columns) == 1 else 'two texts'}, or a dict with input_ids, is needed")
+            raise TypeError(
+                f"{'a text' if len(self.columns) == 1 else 'two texts'}, or a dict with input_ids, is needed"
+            )
         return self._tokenize(texts)
 
     def perturb_tokens(self, item: Mapping[str, Any], rng: np.random.Generator) -> dict[str, list[int]]:

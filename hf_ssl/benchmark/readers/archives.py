@@ -71,7 +71,13 @@ def _unpack_tar(archive: Path, folder: Path) -> Iterator[str]:
         raise ValueError("this Python cannot extract archives safely; 3.10.12, 3.11.4, or a later one can")
     with tarfile.open(archive) as tar:
         while (member := tar.next()) is not None:
-            kind = None if member.isfile() or member.isdir() else "a link" if member.issym() or member.islnk() else "a device"
+            kind = (
+                None
+                if member.isfile() or member.isdir()
+                else "a link"
+                if member.issym() or member.islnk()
+                else "a device"
+            )
             _check_member(archive, member.name, kind)
             try:
                 tar.extract(member, folder, set_attrs=False, filter="data")

@@ -13,7 +13,11 @@ from . import pickles
 from .base import RawSplit, Source, check_class, check_classes, check_lengths, image_pixels, library, pick
 
 _CIFAR_FILES = {
-    "cifar10": ({"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}, "batches.meta", "label"),
+    "cifar10": (
+        {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)},
+        "batches.meta",
+        "label",
+    ),
     "cifar100": ({"train": ("train",), "test": ("test",)}, "meta", "fine_label"),
 }
 _STL_SHAPE = (3, 96, 96)

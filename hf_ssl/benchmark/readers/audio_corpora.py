@@ -112,7 +112,9 @@ def open_gtzan(task, source: Source) -> dict[str, RawSplit]:
     for label, genre in enumerate(task.class_names):
         tracks = [folder / genre / name for name in files_in(folder / genre, (".wav", ".au"))]
         first, second = _gtzan_bounds(len(tracks))
-        for split, chosen in zip(splits.values(), (tracks[:first], tracks[first:second], tracks[second:]), strict=True):
+        for split, chosen in zip(
+            splits.values(), (tracks[:first], tracks[first:second], tracks[second:]), strict=True
+        ):
             split[0].extend(chosen)
             split[1].extend([label] * len(chosen))
     return {
@@ -134,9 +136,13 @@ def _read_pieces(paths: list[Path], indices: np.ndarray) -> Iterator[dict]:
         if path != current:
             current, wave = path, decode(path)
             if len(wave) <= (_PIECES - 0.5) * size:
-                raise ValueError(f"{path}: {len(wave) / RATE:.1f} s are too short for {_PIECES} pieces of {_PIECE_SECONDS} s")
+                raise ValueError(
+                    f"{path}: {len(wave) / RATE:.1f} s are too short for {_PIECES} pieces of {_PIECE_SECONDS} s"
+                )
         name = f"{path.stem}.{piece}.flac"
-        yield audio_row(wave[piece * size : (piece + 1) * size], name, f"{path.parent.name}/{path.name}, piece {piece}")
+        yield audio_row(
+            wave[piece * size : (piece + 1) * size], name, f"{path.parent.name}/{path.name}, piece {piece}"
+        )
 
 
 def open_usb_audio_pickles(task, source: Source) -> dict[str, RawSplit]:
@@ -164,7 +170,9 @@ def open_usb_audio_pickles(task, source: Source) -> dict[str, RawSplit]:
             if not isinstance(row, dict) or not {"wav", "label"} <= row.keys():
                 raise ValueError(f"{where}: a dict with 'wav' and 'label' is needed")
             if not isinstance(row["wav"], bytes | pickles.Chunk):
-                raise ValueError(f"{where}: 'wav' should be the bytes of an .npy file, it is a {type(row['wav']).__name__}")
+                raise ValueError(
+                    f"{where}: 'wav' should be the bytes of an .npy file, it is a {type(row['wav']).__name__}"
+                )
             labels.append(check_class(row["label"], len(task.class_names), where))
             waves.append(row["wav"])
         splits[split] = RawSplit(labels, partial(_read_waves, path, waves))
@@ -205,7 +213,8 @@ class _Splits:
 
     def finish(self) -> dict[str, RawSplit]:
         return {
-            split: RawSplit(self.labels[split], partial(_read_files, self.folder, self.files[split])) for split in self.files
+            split: RawSplit(self.labels[split], partial(_read_files, self.folder, self.files[split]))
+            for split in self.files
         }
 
 
@@ -220,7 +229,9 @@ def _table(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, dict[str, 
         try:
             reader = csv.DictReader(file, strict=True)
             if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-                raise ValueError(f"{path}: there is no column {missing[0]}; it has {', '.join(reader.fieldnames or ())}")
+                raise ValueError(
+                    f"{path}: there is no column {missing[0]}; it has {', '.join(reader.fieldnames or ())}"
+                )
             for number, row in enumerate(reader, start=1):
                 if None in row or None in row.values():
                     count = sum(value is not None for key, value in row.items() if key) + len(row.get(None, ()))

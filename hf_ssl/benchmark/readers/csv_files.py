@@ -14,7 +14,18 @@ from .base import RawSplit, Source, check_class, pick, progress
 
 # A longer field is a sign of a quotation mark that never closes, which would take in all of the file.
 _LONGEST_FIELD = 2**24
-_HEADERS = {"class", "class index", "label", "target", "polarity", "title", "text", "description", "content", "question title"}
+_HEADERS = {
+    "class",
+    "class index",
+    "label",
+    "target",
+    "polarity",
+    "title",
+    "text",
+    "description",
+    "content",
+    "question title",
+}
 
 
 class Layout(NamedTuple):

@@ -78,7 +78,7 @@ def _open(parts, task, name: str) -> dict[str, RawSplit]:
 def _open_split(data, task, where: str) -> RawSplit:
     import datasets
 
-    from ...data import LABEL_COLUMNS
+    from ...data.columns import LABEL_COLUMNS
 
     label = next((column for column in (task.label_column, *LABEL_COLUMNS) if column in data.column_names), None)
     columns = _content_columns(data, task, where)
@@ -94,7 +94,7 @@ def _open_split(data, task, where: str) -> RawSplit:
 def _content_columns(data, task, where: str) -> tuple[str, ...]:
     import datasets
 
-    from ...data import INPUT_COLUMNS
+    from ...data.columns import INPUT_COLUMNS
 
     kind = {"image": datasets.Image, "audio": datasets.Audio}.get(task.modality)
     if kind:

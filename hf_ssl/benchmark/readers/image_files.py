@@ -23,7 +23,11 @@ def open_class_folders(task, source: Source) -> dict[str, RawSplit]:
     classes = set(task.class_names)
     for folder in source.folders():
         if len(classes & _names(folder)) >= min(2, len(classes)):
-            if folder.name in ("train", "test") and (folder.parent / "train").is_dir() and (folder.parent / "test").is_dir():
+            if (
+                folder.name in ("train", "test")
+                and (folder.parent / "train").is_dir()
+                and (folder.parent / "test").is_dir()
+            ):
                 return {split: _open_folder(folder.parent / split, task) for split in ("train", "test")}
             return {"train": _open_folder(folder, task)}
     raise NotThisFormError(f"a folder of images per class ({', '.join(task.class_names[:3])}, ...)")

@@ -50,7 +50,9 @@ def load(path: Path, arrays: bool = False) -> Any:
         with open(path, "rb") as file:
             return _Machine(file, Path(path), arrays).run()
     except _NotAdmittedError as error:
-        raise ValueError(f"{path}: the pickle holds {error}; such pickles are not read, since they could run code") from None
+        raise ValueError(
+            f"{path}: the pickle holds {error}; such pickles are not read, since they could run code"
+        ) from None
     except _DAMAGE as error:
         raise ValueError(f"{path}: the pickle is damaged: {error or type(error).__name__}") from error
 

@@ -1,0 +1,258 @@
+"""Which pseudo-labels count, and how much: thresholds and weights as small modules.
+
+All are called alike, `rule(probs, labeled_probs=..., index=..., progress=..., supervised=...) -> weights [N]`, and take from
+the keywords what they need:
+
+    FixedThreshold         FixMatch    a constant
+    FlexibleThreshold      FlexMatch   lower for classes with few confident examples so far
+    RelativeThreshold      AdaMatch    relative to the confidence on the labeled batch
+    SelfAdaptiveThreshold  FreeMatch   the average confidence, modulated by class
+    LossThreshold          Dash        a limit on the loss, which falls during training
+    GaussianWeight         SoftMatch   no threshold: less weight the further below the average confidence
+"""
+
+import torch
+from torch import nn
+
+from ...distributed import gather
+from ...losses import one_hot, probabilities, sharpen
+from .memory import last_occurrence
+
+
+def make_targets(logits: torch.Tensor, hard_labels: bool, temperature: float) -> torch.Tensor:
+    """Pseudo-labels of logits [N, C]: classes [N] when hard, else distributions softmax(logits / temperature) [N, C]."""
+    return logits.argmax(dim=-1) if hard_labels else probabilities(logits, temperature)
+
+
+class FixedThreshold(nn.Module):
+    """mask_i = [max_c q_ic >= threshold] (FixMatch, arXiv 2001.07685).
+
+    Args:
+        threshold: in (0, 1].
+    """
+
+    def __init__(self, threshold: float):
+        super().__init__()
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold must be in (0, 1], got {threshold}")
+        self.threshold = threshold
+
+    def forward(self, probs: torch.Tensor, **_) -> torch.Tensor:
+        """Distributions [N, C] -> weights [N], each 0 or 1."""
+        return (probs.amax(dim=-1) >= self.threshold).to(probs.dtype)
+
+
+class RelativeThreshold(FixedThreshold):
+    """mask_i = [max_c q_ic >= threshold * mean_b max_c p_bc], p on the labeled batch (AdaMatch, arXiv 2106.04732)."""
+
+    def forward(self, probs: torch.Tensor, *, labeled_probs: torch.Tensor, **_) -> torch.Tensor:
+        limit = self.threshold * gather(labeled_probs.amax(dim=-1)).mean()
+        return (probs.amax(dim=-1) >= limit).to(probs.dtype)
+
+
+class FlexibleThreshold(FixedThreshold):
+    """A threshold for each class, which rises with how well the class is learned (FlexMatch, arXiv 2110.08263).
+
+        status_c = (examples whose last confident label was c) / (the largest such count)
+        mask_i = [max_c q_ic >= threshold * status_c / (2 - status_c)],  c = argmax q_i
+
+    The counts are kept by subtracting an example's former label and adding its new one: a step costs O(N log N) for a batch
+    of N, whatever the size of the pool.
+
+    Args:
+        threshold: in (0, 1].
+        num_classes: C.
+        num_unlabeled: size of the pool.
+        warmup: count the examples that never were confident as one more class, which delays the rise.
+
+    Buffers: `selected_labels` [pool] last confident label or -1; `class_counts` [C]; `class_learning_status` [C].
+    """
+
+    def __init__(self, threshold: float, num_classes: int, num_unlabeled: int, warmup: bool = True):
+        super().__init__(threshold)
+        self.threshold_warmup = warmup
+        self.register_buffer("selected_labels", torch.full((num_unlabeled,), -1, dtype=torch.int64))
+        self.register_buffer("class_counts", torch.zeros(num_classes, dtype=torch.int64))
+        self.register_buffer("class_learning_status", torch.zeros(num_classes))
+
+    def forward(self, probs: torch.Tensor, *, index: torch.Tensor, **_) -> torch.Tensor:
+        confidence, labels = probs.max(dim=-1)
+        status = self.class_learning_status[labels]
+        mask = (confidence >= self.threshold * status / (2 - status)).to(probs.dtype)
+        self.update(*gather(index, labels, confidence >= self.threshold))
+        return mask
+
+    @torch.no_grad()
+    def update(self, index: torch.Tensor, labels: torch.Tensor, confident: torch.Tensor) -> None:
+        """Record labels [N] of the examples [N] that are confident [N], and the learning status that follows."""
+        former = self.selected_labels[index]
+        last = last_occurrence(index, confident)
+        recorded = torch.where(last >= 0, labels[last.clamp_min(0)], former)
+        self.selected_labels[index] = recorded
+        # Of several entries for one example only the recorded one moves the counts.
+        counted = (last == torch.arange(len(index), device=index.device)).to(self.class_counts.dtype)
+        self.class_counts.index_add_(0, former.clamp_min(0), -counted * (former >= 0))
+        self.class_counts.index_add_(0, recorded.clamp_min(0), counted)
+        pool, largest = len(self.selected_labels), self.class_counts.amax()
+        largest_or_unused = torch.maximum(largest, pool - self.class_counts.sum())
+        divisor = (largest_or_unused if self.threshold_warmup else largest).clamp_min(1)
+        # A pool that is all of one kind (at the start: unused) says nothing about the classes.
+        informative = largest_or_unused < pool
+        status = torch.where(
+            informative, (self.class_counts / divisor).to(self.class_learning_status), self.class_learning_status
+        )
+        self.class_learning_status.copy_(status)
+
+
+class SelfAdaptiveThreshold(nn.Module):
+    """A global threshold that follows the confidence, modulated by class (FreeMatch, arXiv 2205.07246).
+
+        mask_i = [max_c q_ic >= global_threshold * p_c / max_k p_k],  c = argmax q_i,  p = class_probability
+
+    Args:
+        num_classes: C; the threshold starts at 1 / C.
+        momentum: weight of the past, in [0, 1).
+        use_quantile: follow the 0.8 quantile of the batch's confidences rather than their mean.
+        clip_threshold: keep the global threshold at 0.95 or below.
+
+    Buffers: `global_threshold` scalar; `class_probability` [C] mean prediction; `label_histogram` [C] of argmax q.
+    """
+
+    def __init__(self, num_classes: int, momentum: float = 0.999, use_quantile=False, clip_threshold=False):
+        super().__init__()
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        self.momentum = momentum
+        self.use_quantile = use_quantile
+        self.clip_threshold = clip_threshold
+        self.register_buffer("global_threshold", torch.tensor(1.0 / num_classes))
+        self.register_buffer("class_probability", torch.full((num_classes,), 1.0 / num_classes))
+        self.register_buffer("label_histogram", torch.full((num_classes,), 1.0 / num_classes))
+
+    def forward(self, probs: torch.Tensor, **_) -> torch.Tensor:
+        self.update(gather(probs))
+        confidence, labels = probs.max(dim=-1)
+        relative = self.class_probability / self.class_probability.amax()
+        return (confidence >= self.global_threshold * relative[labels]).to(probs.dtype)
+
+    @torch.no_grad()
+    def update(self, probs: torch.Tensor) -> None:
+        """Move the statistics towards those of distributions [N, C]."""
+        probs = probs.to(self.global_threshold.dtype)
+        confidence, labels = probs.max(dim=-1)
+        level = torch.quantile(confidence, 0.8) if self.use_quantile else confidence.mean()
+        self.global_threshold.lerp_(level, 1 - self.momentum)
+        if self.clip_threshold:
+            self.global_threshold.clamp_(0.0, 0.95)
+        self.class_probability.lerp_(probs.mean(dim=0), 1 - self.momentum)
+        self.label_histogram.lerp_(one_hot(labels, probs.shape[-1]).to(probs).mean(dim=0), 1 - self.momentum)
+
+
+class LossThreshold(nn.Module):
+    """mask_i = [CE(q_i, target_i) <= loss_threshold], and the threshold falls in stages (Dash, arXiv 2109.00650).
+
+        target = softmax(logits / temperature), or the class once the threshold has reached its minimum
+        loss_threshold = max(c * gamma^(-floor(epoch / 10)) * initial, minimum)
+
+    Args:
+        temperature: of the targets, above 0.
+        initial: the loss to start from; None measures it as the mean supervised loss over the last pass over the labeled
+            set of a supervised warm-up, in which no pseudo-label counts.
+        gamma: above 1. c: above 0. minimum: at least 0.
+        warmup_fraction: length of the warm-up as a fraction of training, in [0, 1); unused with `initial`.
+        steps_per_pass: steps in one pass over the labeled set.
+
+    Buffers: `loss_threshold` and `initial_loss`, scalars.
+    """
+
+    EPOCHS_PER_STAGE = 10
+
+    def __init__(self, temperature, initial, gamma, c, minimum, warmup_fraction=0.01, steps_per_pass=1):
+        super().__init__()
+        for name, value, good, allowed in (
+            ("initial_loss_threshold", initial, initial is None or initial > 0, "above 0, or None to measure it"),
+            ("gamma", gamma, gamma > 1, "above 1"),
+            ("c", c, c > 0, "above 0"),
+            ("min_loss_threshold", minimum, minimum >= 0, "at least 0"),
+            ("warmup_fraction", warmup_fraction, 0 <= warmup_fraction < 1, "in [0, 1)"),
+        ):
+            if not good:
+                raise ValueError(f"{name} must be {allowed}, got {value}")
+        self.temperature = temperature
+        self.measures = initial is None
+        self.gamma, self.c, self.minimum = gamma, c, minimum
+        self.warmup_fraction, self.steps_per_pass = warmup_fraction, steps_per_pass
+        self.register_buffer("initial_loss", torch.tensor(0.0 if initial is None else float(initial)))
+        self.register_buffer("loss_threshold", torch.tensor(0.0))
+
+    def forward(self, probs: torch.Tensor, *, progress, supervised: torch.Tensor, **_) -> torch.Tensor:
+        # At least one step, since the threshold must be measured somewhere.
+        warmup = max(round(self.warmup_fraction * progress.max_steps), 1) if self.measures else 0
+        if progress.step < warmup:
+            measured = min(self.steps_per_pass, warmup)
+            if progress.step >= warmup - measured:
+                self.initial_loss.add_(gather(supervised.reshape(1)).mean() / measured)
+            return torch.zeros_like(probs[:, 0])
+        factor = self.c * self.gamma ** -(progress.epoch // self.EPOCHS_PER_STAGE)
+        self.loss_threshold.copy_((factor * self.initial_loss).clamp_min(self.minimum))
+        loss = -(self.targets(probs) * torch.log(probs.clamp_min(torch.finfo(probs.dtype).tiny))).sum(dim=-1)
+        return (loss <= self.loss_threshold).to(probs.dtype)
+
+    def targets(self, probs: torch.Tensor) -> torch.Tensor:
+        """The target distributions [N, C] at the present threshold."""
+        hard = one_hot(probs.argmax(dim=-1), probs.shape[-1]).to(probs.dtype)
+        # p^(1/T), normalised, is softmax(logits / T).
+        return torch.where(self.loss_threshold <= self.minimum, hard, sharpen(probs, self.temperature))
+
+
+class GaussianWeight(nn.Module):
+    """A weight that falls off like a Gaussian below the average confidence m (SoftMatch, arXiv 2301.10921).
+
+        weight_i = exp(-min(max_c q_ic - m, 0)^2 / (2 v / n_sigma^2))
+
+    Args:
+        num_classes: C; the mean starts at 1 / C, the variance at 1.
+        n_sigma: above 0; larger means narrower.
+        momentum: weight of the past, in [0, 1).
+        per_class: a mean and variance for each predicted class. A class with fewer than two examples in a batch keeps its
+            statistics.
+
+    Buffers: `confidence_mean`, `confidence_variance`, scalars or [C].
+    """
+
+    def __init__(self, num_classes: int, n_sigma: float = 2, momentum: float = 0.999, per_class: bool = False):
+        super().__init__()
+        if not n_sigma > 0:
+            raise ValueError(f"n_sigma must be above 0, got {n_sigma}")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        self.n_sigma, self.momentum, self.per_class = n_sigma, momentum, per_class
+        shape = (num_classes,) if per_class else ()
+        self.register_buffer("confidence_mean", torch.full(shape, 1.0 / num_classes))
+        self.register_buffer("confidence_variance", torch.ones(shape))
+
+    def forward(self, probs: torch.Tensor, **_) -> torch.Tensor:
+        self.update(gather(probs))
+        confidence, labels = probs.max(dim=-1)
+        mean, variance = self.confidence_mean, self.confidence_variance
+        if self.per_class:
+            mean, variance = mean[labels], variance[labels]
+        return torch.exp(-(confidence - mean).clamp_max(0).square() / (2 * variance / self.n_sigma**2))
+
+    @torch.no_grad()
+    def update(self, probs: torch.Tensor) -> None:
+        """Move the statistics towards those of distributions [N, C]."""
+        confidence, labels = probs.to(self.confidence_mean.dtype).max(dim=-1)
+        groups = (
+            one_hot(labels, probs.shape[-1]).to(confidence)
+            if self.per_class
+            else torch.ones_like(confidence).unsqueeze(-1)
+        )
+        count = groups.sum(dim=0)
+        mean = (groups * confidence.unsqueeze(-1)).sum(dim=0) / count.clamp_min(1)
+        deviation = groups * (confidence.unsqueeze(-1) - mean).square()
+        variance = deviation.sum(dim=0) / (count - 1).clamp_min(1)
+        rate = (1 - self.momentum) * (count > 1).to(mean)
+        shape = self.confidence_mean.shape
+        self.confidence_mean.lerp_(mean.reshape(shape), rate.reshape(shape))
+        self.confidence_variance.lerp_(variance.reshape(shape), rate.reshape(shape))

@@ -1,0 +1,212 @@
+"""Which examples each step takes: keys, from which the examples and the random numbers of their views follow.
+
+    labeled set   [0 .. L)   cycled, a fresh shuffle in each cycle   -> B  keys  \\
+                                                                                one batch of B + mu*B keys
+    unlabeled pool [0 .. U)  one shuffled pass makes an epoch        -> mu*B keys /
+
+Both orders and all random draws of the views are functions of (seed, epoch, position) alone, so that neither workers, nor
+prefetching, nor the number of processes, nor resuming in the middle can change them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+# Batches whose examples are found together, and sorted by length together.
+_GROUP = 50
+
+
+class ExampleKey(NamedTuple):
+    """One draw of one example: which set, which position, and when, from which its views' random numbers follow."""
+
+    labeled: bool
+    index: int
+    epoch: int
+    cycle: int
+
+    def generator(self, seed: int, view: int) -> np.random.Generator:
+        """The random numbers of one view of this draw.
+
+        Philox is a counter-based generator: every key has a stream of its own, and making one costs microseconds. The key's
+        128 bits are the six numbers side by side, so that no two draws share one.
+        """
+        key = 0
+        for value, bits in (
+            (seed, 32),
+            (self.epoch, 24),
+            (self.cycle, 24),
+            (self.index, 40),
+            (self.labeled, 1),
+            (view, 7),
+        ):
+            key = key << bits | int(value) & ((1 << bits) - 1)
+        return np.random.Generator(np.random.Philox(key=key))
+
+
+class KeyBatch(Sequence):
+    """The keys of one batch, B labeled ones and then mu*B unlabeled ones, each made when it is read.
+
+    A batch that is skipped, when a training is resumed, or that is another process's, is never read and costs next to nothing.
+    """
+
+    __slots__ = ("_group", "_place")
+
+    def __init__(self, group: "_Group", place: int):
+        self._group, self._place = group, place
+
+    def __len__(self) -> int:
+        return self._group.size
+
+    def __iter__(self) -> Iterator[ExampleKey]:
+        index, cycle = (rows[self._place].tolist() for rows in self._group.rows)
+        for place, (i, c) in enumerate(zip(index, cycle, strict=True)):
+            yield ExampleKey(place < self._group.num_labeled, i, self._group.epoch, c)
+
+    def __getitem__(self, place):
+        return list(self)[place]
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None
+
+    def __reduce__(self):
+        # What goes to a worker is the keys alone. An error in the loader's thread would be lost, and waited for for ever.
+        try:
+            return list, (list(self),)
+        except Exception as error:
+            return _Unreadable, (f"the examples of a batch were not found: {type(error).__name__}: {error}",)
+
+
+class _Unreadable:
+    """In the place of the keys of a batch: the error, raised by the worker that wants to read them."""
+
+    def __init__(self, message: str):
+        self.message = message
+
+    def __iter__(self):
+        raise RuntimeError(self.message)
+
+
+class _Group:
+    """Some batches that follow each other: which examples they hold, found when the first of them is read.
+
+    Workers' batches are read by threads of DataLoader's. The rows depend on nothing that changes: two threads that both ask
+    first find the same.
+    """
+
+    def __init__(self, epoch: int, num_labeled: int, size: int, find: Callable[[], tuple[np.ndarray, np.ndarray]]):
+        self.epoch, self.num_labeled, self.size, self._find = epoch, num_labeled, size, find
+
+    @cached_property
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and cycles, each [batches, B + mu*B]."""
+        return self._find()
+
+
+class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
+    """Yields B labeled and mu*B unlabeled keys at a time; an epoch is one pass over the unlabeled pool.
+
+    The labeled set is cycled, shuffled afresh in each cycle. Examples of the pool that do not fill a last batch are left out
+    of this epoch; a pool smaller than `min_batches` batches is cycled as well. With several processes accelerate hands whole
+    batches out in turn, so that W processes with batch B see in one step what one process with batch W*B sees.
+
+    An epoch keeps four bytes for each example of the pool, and takes a tenth of a microsecond for each to start; a batch costs
+    the same whatever the pool's size.
+
+    Args:
+        num_labeled, num_unlabeled: sizes of the two sets, at least 1.
+        labeled_batch_size, unlabeled_batch_size: B and mu*B of one process.
+        seed: with the epoch it decides the order.
+        min_batches: batches an epoch has at least, the number of processes.
+        lengths: of the labeled [L] and the unlabeled [U] examples, in any unit: two arrays, or objects such as `TextLengths`
+            that are indexed with positions [N] and return lengths [N]. Then batches are filled with examples of
+            similar length, so that less is padding: the unlabeled draws of 50 batches are sorted by length, and so are the
+            labeled ones of each `num_labeled / B` batches (more at a time would put one labeled example into a batch several
+            times); the batch with the longest labeled examples gets the longest unlabeled ones, and so on down. The 50 are
+            handed out in random order.
+    """
+
+    # accelerate reads these two; it drops every batch that is shorter than `batch_size`.
+    drop_last = True
+
+    def __init__(
+        self,
+        num_labeled: int,
+        num_unlabeled: int,
+        labeled_batch_size: int,
+        unlabeled_batch_size: int,
+        seed: int = 0,
+        min_batches: int = 1,
+        lengths: tuple | None = None,
+    ):
+        if num_labeled < 1 or num_unlabeled < 1:
+            raise ValueError(
+                f"there are {num_labeled} labeled and {num_unlabeled} unlabeled examples; each needs one at least"
+            )
+        self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
+        self.labeled_batch_size, self.unlabeled_batch_size = labeled_batch_size, unlabeled_batch_size
+        self.batch_size = labeled_batch_size + unlabeled_batch_size
+        self.seed = seed
+        self.min_batches = min_batches
+        self.lengths = lengths
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return max(self.num_unlabeled // self.unlabeled_batch_size, self.min_batches)
+
+    def __iter__(self) -> Iterator[KeyBatch]:
+        epoch = self.epoch
+        pool = self._shuffled(epoch, 0, labeled=False)
+        for start in range(0, len(self), _GROUP):
+            count = min(_GROUP, len(self) - start)
+            group = _Group(
+                epoch, self.labeled_batch_size, self.batch_size, partial(self._rows, epoch, pool, start, count)
+            )
+            for place in range(count):
+                yield KeyBatch(group, place)
+
+    def _rows(self, epoch: int, pool: np.ndarray, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and cycles, each [count, B + mu*B], of `count` batches from batch `start` on."""
+        labeled = self._draws(epoch, start, count, self.num_labeled, self.labeled_batch_size, None)
+        unlabeled = self._draws(epoch, start, count, self.num_unlabeled, self.unlabeled_batch_size, pool)
+        if self.lengths is not None:
+            labeled = self._by_length(labeled, self.lengths[0], max(self.num_labeled // self.labeled_batch_size, 1))
+            unlabeled = self._by_length(unlabeled, self.lengths[1], count)
+            order = np.random.default_rng((self.seed, epoch, start, 2)).permutation(count)
+            labeled, unlabeled = labeled[:, order], unlabeled[:, order]
+        index, cycle = np.concatenate([labeled, unlabeled], axis=2)
+        return index, cycle
+
+    def _draws(self, epoch, start, count, size, batch, first_cycle) -> np.ndarray:
+        """Positions in one set and their cycles [2, count, batch]. `first_cycle`: the order of cycle 0 if it is the pool."""
+        begin, end = start * batch, (start + count) * batch
+        parts = []
+        for cycle in range(begin // size, (end - 1) // size + 1):
+            known = first_cycle is not None and cycle == 0
+            order = first_cycle if known else self._shuffled(epoch, cycle, labeled=first_cycle is None)
+            order = order[max(begin - cycle * size, 0) : end - cycle * size]
+            parts.append(np.stack([order, np.full_like(order, cycle)]))
+        return np.concatenate(parts, axis=1).reshape(2, count, batch)
+
+    def _by_length(self, draws: np.ndarray, lengths: np.ndarray, together: int) -> np.ndarray:
+        """The draws [2, count, batch], those of `together` batches sorted by length, the batches by their longest example."""
+        batch = draws.shape[2]
+        flat = draws.reshape(2, -1)
+        size = lengths[flat[0]]
+        order = np.lexsort((size, np.arange(len(size)) // (together * batch)))
+        longest = size[order].reshape(-1, batch)[:, -1]
+        return flat[:, order].reshape(draws.shape)[:, np.argsort(longest, kind="stable")]
+
+    def _shuffled(self, epoch: int, cycle: int, labeled: bool) -> np.ndarray:
+        size = self.num_labeled if labeled else self.num_unlabeled
+        # The same order as of `permutation(size)`, whose int64 take twice the memory.
+        order = np.arange(size, dtype=np.int32 if size <= np.iinfo(np.int32).max else np.int64)
+        np.random.default_rng((self.seed, epoch, cycle, int(labeled))).shuffle(order)
+        return order

@@ -1,0 +1,392 @@
+"""Back-translation of the training texts of a built task, as USB's strong view of text: `hf-ssl benchmark augment`.
+
+    text -- last 1,024 characters --> German --> English = aug_0
+                                  \\-> Russian -> English = aug_1
+
+Words are sampled, at temperature 0.9 (arXiv 1904.12848, appendix). Chunks of rows that are done are kept in a hidden folder
+beside the repository, so that a run that was interrupted goes on where it was; each chunk has random numbers of its own,
+so that it ends as if it had run through. The repository is replaced as a whole at the very end.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import repository
+from .tasks import get_task
+
+TRANSLATION_MODELS = (
+    "Helsinki-NLP/opus-mt-en-de",
+    "Helsinki-NLP/opus-mt-de-en",
+    "Helsinki-NLP/opus-mt-en-ru",
+    "Helsinki-NLP/opus-mt-ru-en",
+)
+CHARACTERS = 1024
+# Batches in one chunk: sorted by length together, so that little is padded, and recorded together.
+_CHUNK_BATCHES = 16
+
+
+def augment(
+    folder: str | Path,
+    translation_models: Sequence[str] = TRANSLATION_MODELS,
+    *,
+    temperature: float = 0.9,
+    batch_size: int = 32,
+    seed: int = 0,
+    device: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Add the columns `aug_0` and `aug_1` to a built text task.
+
+    Training and labeled examples get their two back-translations, the others None. A translation that comes out empty is
+    replaced by the text that was translated. On the same device and with the same versions the result depends on nothing but
+    the arguments, batch size included.
+
+    Args:
+        folder: what `hf-ssl benchmark build` wrote.
+        translation_models: four sequence-to-sequence models, by Hub id or local path: from English and back for `aug_0`, and
+            for `aug_1`.
+        temperature: of the sampling, above 0; lower is closer to the text.
+        batch_size: texts that are translated at once.
+        seed: of the sampling.
+        device: for torch; by default the accelerator that there is, or the CPU.
+        overwrite: replace augmentations that the task has already.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: for arguments out of range, a folder that is no built text task or is augmented already, and an unfinished
+            run with other arguments.
+        OSError: if a model cannot be loaded.
+        ImportError: if the tokenizer of a model needs sentencepiece and it is not installed.
+    """
+    folder = Path(folder)
+    if len(translation_models) != 2 * len(repository.AUGMENTATIONS):
+        raise ValueError(
+            f"translation_models names {len(translation_models)} models; four are needed: from English and back for aug_0, "
+            "then for aug_1"
+        )
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature} should be above 0")
+    if batch_size < 1 or seed < 0:
+        raise ValueError(f"batch_size={batch_size} should be at least 1 and seed={seed} at least 0")
+    workplace = folder.absolute().parent / f".{folder.name}.augment"
+    if not folder.exists() and not workplace.exists():
+        repository.read_record(folder)  # says what is missing
+    with _locked(folder):
+        _finish_replacing(folder, workplace)
+        record = _check_record(folder, overwrite)
+        settings = {
+            "translation_models": [_public_name(name) for name in translation_models],
+            "temperature": temperature,
+            "batch_size": batch_size,
+            "seed": seed,
+        }
+        files = repository.files_of(folder, ["data/train-*.parquet"])
+        _open_workplace(workplace, {**settings, "files": {path.name: path.stat().st_size for path in files}})
+        for number, column in enumerate(repository.AUGMENTATIONS):
+            pair = translation_models[2 * number : 2 * number + 2]
+            _translate_column(files, workplace, column, pair, temperature, batch_size, seed, device)
+        _write_repository(folder, workplace, record | {"augmented": True, "augmentation": settings})
+        _replace(folder, workplace)
+    return folder
+
+
+def _check_record(folder: Path, overwrite: bool) -> dict[str, Any]:
+    record = repository.read_record(folder)
+    task = get_task(record["task"])
+    if task.modality != "text":
+        raise ValueError(f"{task.name} is a task of {task.modality}; back-translation is for text")
+    if record.get("augmented") and not overwrite:
+        raise ValueError(f"{folder} has augmentations already; --overwrite replaces them")
+    return record
+
+
+def _public_name(model: str) -> str:
+    """The name of a model without the place where it lies: it is published with the task."""
+    return Path(model).name if Path(model).exists() else model
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Held by one process at a time, builds of the same folder included."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder.absolute().parent / f".{folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FileExistsError(f"another process works on {folder} now; wait for it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _open_workplace(workplace: Path, settings: dict[str, Any]) -> None:
+    """Make the folder of finished chunks, or go on with that of an interrupted run of the same settings."""
+    path = workplace / "settings.json"
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found != settings:
+            changed = ", ".join(key for key in settings if found.get(key) != settings[key])
+            raise ValueError(
+                f"{workplace} holds an unfinished run with another {changed}; finish that one or delete the folder"
+            )
+        return
+    shutil.rmtree(workplace, ignore_errors=True)
+    workplace.mkdir()
+    partial = workplace / "settings.json.partial"
+    partial.write_text(json.dumps(settings), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _translate_column(
+    files: list[Path],
+    workplace: Path,
+    column: str,
+    models: Sequence[str],
+    temperature: float,
+    batch_size: int,
+    seed: int,
+    device: str | None,
+) -> None:
+    """Write the translations of each training file, one JSON list of strings a chunk and line; skip chunks that are there."""
+    import pyarrow.parquet as pq
+    from datasets.utils import tqdm
+
+    translators: list[Translator] = []
+    for path in files:
+        done = _finished(_progress_path(workplace, path, column))
+        with open(_progress_path(workplace, path, column), "a", encoding="utf-8") as progress:
+            size = batch_size * _CHUNK_BATCHES
+            total = -(-pq.read_metadata(path).num_rows // size)
+            for number, texts in enumerate(tqdm(_chunks(path, size), f"{column}, {path.name}", total, unit=" chunks")):
+                if number < done:
+                    continue
+                if not translators:
+                    translators = [Translator(name, temperature, device) for name in models]
+                translated = texts
+                for stage, translator in enumerate(translators):
+                    place = f"{seed}|{column}|{path.name}|{number}|{stage}"
+                    translated = translator.translate(translated, batch_size, _seed(place))
+                results = [new.strip() or text for new, text in zip(translated, texts, strict=True)]
+                progress.write(json.dumps(results) + "\n")
+                progress.flush()
+
+
+def _progress_path(workplace: Path, file: Path, column: str) -> Path:
+    return workplace / f"{file.stem}.{column}.jsonl"
+
+
+def _seed(place: str) -> int:
+    return int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "little") >> 1
+
+
+def _finished(path: Path) -> int:
+    """The number of whole lines of a progress file; what an interruption left of another one is cut off."""
+    if not path.is_file():
+        return 0
+    with open(path, "r+b") as file:
+        count = end = 0
+        for line in file:
+            if line.endswith(b"\n"):
+                count, end = count + 1, end + len(line)
+        file.truncate(end)
+    return count
+
+
+def _chunks(path: Path, size: int) -> Iterator[list[str]]:
+    """The ends of the texts of a Parquet file, `size` at a time."""
+    chunk: list[str] = []
+    for row in repository.read_rows([path], columns=["text"]):
+        chunk.append(row["text"][-CHARACTERS:])
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+class Translator:
+    """A sequence-to-sequence model of transformers that translates by sampling.
+
+    Args:
+        name: Hub id or local path, such as those of MarianMT.
+        temperature: of the sampling, above 0.
+        device: for torch; by default the accelerator that there is, or the CPU.
+
+    Raises:
+        OSError: if the model cannot be loaded.
+        ImportError: if its tokenizer needs sentencepiece and it is not installed.
+    """
+
+    def __init__(self, name: str, temperature: float, device: str | None = None):
+        import torch
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(name)
+        except ImportError as error:
+            reason = " ".join(str(error).split()).split(" but ")[0]
+            raise ImportError(f'{name}: {reason}: pip install "hf-ssl[translation]"') from error
+        if device is None:
+            device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+        # Loading draws numbers for weights that it then reads.
+        with torch.random.fork_rng([]):
+            self.model = AutoModelForSeq2SeqLM.from_pretrained(name).to(device).eval()
+        self.temperature = temperature
+        positions = getattr(self.model.config, "max_position_embeddings", None) or 512
+        self.max_length = min(self.tokenizer.model_max_length, positions)
+
+    def translate(self, texts: Sequence[str], batch_size: int, seed: int) -> list[str]:
+        """The translations in the texts' order. Random numbers come from `seed`; the global generators stay as they are."""
+        import torch
+
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        results = [""] * len(texts)
+        device = self.model.device
+        # The generator of the CPU is always forked; that of "mps" cannot be told by device.
+        forked = [device] if device.type in ("cuda", "xpu") else []
+        with torch.random.fork_rng(forked, device_type=device.type), torch.no_grad():
+            torch.manual_seed(seed)
+            for start in range(0, len(order), batch_size):
+                batch = order[start : start + batch_size]
+                for index, text in zip(batch, self._translate([texts[index] for index in batch]), strict=True):
+                    results[index] = text
+        return results
+
+    def _translate(self, texts: list[str]) -> list[str]:
+        inputs = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
+        ids = self.model.generate(
+            input_ids=inputs["input_ids"].to(self.model.device),
+            attention_mask=inputs["attention_mask"].to(self.model.device),
+            do_sample=True,
+            temperature=self.temperature,
+            # The models' own settings say beam search; the library's say the 50 most likely words.
+            num_beams=1,
+            top_k=0,
+            top_p=1.0,
+            max_length=self.max_length,
+        )
+        return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+
+def _write_repository(folder: Path, workplace: Path, record: dict[str, Any]) -> None:
+    """A copy of the repository with the two columns, in the workplace."""
+    from .cards import render_card
+
+    task = get_task(record["task"])
+    target = workplace / "repository"
+    shutil.rmtree(target, ignore_errors=True)
+    parquet = sorted(folder.rglob("*.parquet"))
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.parquet"))
+    schema = repository.features(task, augmented=True).arrow_schema
+    labeled = sorted(folder.glob("labels/*.parquet"))
+    augmented_of: dict[str, tuple[str, str]] = {}
+    wanted = {row["text"] for row in repository.read_rows(labeled, columns=["text"])}
+    for path in (path for path in parquet if path not in labeled):
+        pairs = _augmented(path, workplace) if path.name.startswith("train-") else None
+        for texts, chosen in _write_file(path, target / path.relative_to(folder), schema, pairs):
+            augmented_of.update((text, pair) for text, pair in zip(texts, chosen, strict=True) if text in wanted)
+    for path in labeled:
+        texts = (row["text"] for row in repository.read_rows([path], columns=["text"]))
+        for _ in _write_file(path, target / path.relative_to(folder), schema, (augmented_of[text] for text in texts)):
+            pass
+    repository.write_record(target, record)
+    (target / repository.CARD).write_text(render_card(task, record), encoding="utf-8")
+
+
+def _augmented(path: Path, workplace: Path) -> Iterator[tuple[str, ...]]:
+    """Both translations of each row of a training file, in order; one chunk of each is held."""
+    with ExitStack() as stack:
+        paths = (_progress_path(workplace, path, column) for column in repository.AUGMENTATIONS)
+        files = [stack.enter_context(open(path, encoding="utf-8")) for path in paths]
+        for lines in zip(*files, strict=True):
+            yield from zip(*map(json.loads, lines), strict=True)
+
+
+def _write_file(
+    path: Path, target: Path, schema, pairs: Iterator[tuple[str, ...]] | None
+) -> Iterator[tuple[list, list]]:
+    """Copy a Parquet file with two more columns, from `pairs` or None; yields texts and pairs of each row group."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file, pq.ParquetWriter(target, schema) as writer:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            chosen = [next(pairs) if pairs else (None, None) for _ in range(len(table))]
+            for name, values in zip(repository.AUGMENTATIONS, zip(*chosen, strict=True), strict=True):
+                if name in table.column_names:
+                    table = table.drop_columns(name)
+                table = table.append_column(name, pa.array(values, pa.string()))
+            writer.write_table(table.select(schema.names).cast(schema))
+            if pairs:
+                yield table["text"].to_pylist(), chosen
+    if pairs and next(pairs, None) is not None:
+        raise ValueError(f"{path} has changed since it was translated; delete the folder of the unfinished run")
+
+
+def _replace(folder: Path, workplace: Path) -> None:
+    """Put the new repository in the place of the old one."""
+    folder.rename(workplace / "replaced")
+    (workplace / "repository").rename(folder)
+    shutil.rmtree(workplace)
+
+
+def _finish_replacing(folder: Path, workplace: Path) -> None:
+    """Undo a replacement that was interrupted between its two renames, or clear up after one that came further."""
+    if (workplace / "replaced").is_dir():
+        if not folder.exists():
+            (workplace / "replaced").rename(folder)
+        else:
+            shutil.rmtree(workplace)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `hf-ssl benchmark augment`."""
+    parser.add_argument("task", metavar="TASK", help="name of the task, which has been built")
+    parser.add_argument("--folder", metavar="DIR", help="folder that was built (default: usb-TASK)")
+    parser.add_argument(
+        "--translation-models",
+        nargs=4,
+        default=list(TRANSLATION_MODELS),
+        metavar="MODEL",
+        help="models from English and back, for aug_0 and for aug_1 (default: MarianMT by way of German and of Russian)",
+    )
+    parser.add_argument("--temperature", type=float, default=0.9, help="of the sampling (default: 0.9)")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="texts translated at once (default: 32)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the sampling (default: 0)")
+    parser.add_argument(
+        "--device", help="for torch, such as cuda:1 (default: the accelerator that there is, or the CPU)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace augmentations that the task has already")
+
+
+def run(args: argparse.Namespace) -> None:
+    """`hf-ssl benchmark augment TASK`."""
+    task = get_task(args.task)
+    folder = Path(args.folder or repository.repository_name(task))
+    if folder.is_dir() and (built := repository.read_record(folder)["task"]) != task.name:
+        raise ValueError(f"{folder} holds the task {built}, not {task.name}")
+    augment(
+        folder,
+        args.translation_models,
+        temperature=args.temperature,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        device=args.device,
+        overwrite=args.overwrite,
+    )
+    print(f"Augmented {folder}. Check it with: hf-ssl benchmark verify {folder}")

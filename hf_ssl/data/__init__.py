@@ -1,0 +1,1 @@
+"""What the user's datasets are: columns, labels, rows, sources."""

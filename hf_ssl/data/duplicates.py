@@ -1,0 +1,242 @@
+"""What is looked at before training: examples that are in more than one of the datasets.
+
+Two examples are the same if their text is, or their file byte by byte; a picture that was stored anew is not recognised. The
+labeled and the evaluation examples are all read and compared with each other. Of a pool of more than `SAMPLE` examples only
+so many, drawn at random, are read, so that a training starts as fast with ten million as with a thousand: evaluation data
+that was put into the pool is found, a few single examples are not, and what is said tells how many were looked at.
+After `duplicate_check_seconds` the search ends and says how far it came.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import datasets
+import numpy as np
+from PIL import Image
+from transformers.utils import logging
+
+from .rows import fetch_rows
+
+logger = logging.get_logger(__name__)
+
+
+BATCH = 256
+
+
+# Of a pool in which 0.6 % of the examples are also evaluation examples, so many show one with a probability of 95 %.
+SAMPLE = 500
+
+
+@dataclass
+class Overlap:
+    """How many examples of one dataset are in another one too.
+
+    Args:
+        name, other: which two.
+        size, other_size: their examples.
+        looked_at: examples of `other` that were compared, all of them or a sample.
+        places: position in `name` -> a position in `other` that holds the same example.
+    """
+
+    name: str
+    other: str
+    size: int
+    other_size: int
+    looked_at: int
+    places: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether only a sample of `other` was looked at."""
+        return self.looked_at < self.other_size
+
+    @property
+    def example(self) -> str:
+        """The first common example, in words."""
+        place = min(self.places)
+        return f"{self.name} {place} = {self.other} {self.places[place]}"
+
+    def describe(self) -> str:
+        """How many, and of how many, in words."""
+        if not self.sampled:
+            return f"{len(self.places):,} of {self.size:,} {self.name} in {self.other}"
+        same = len(set(self.places.values()))
+        return f"{self.name} examples are {same:,} of {self.looked_at:,} drawn from the {self.other_size:,} of the {self.other}"
+
+
+@dataclass
+class Duplicates:
+    """What `find_duplicates` found: overlaps, seconds, share that it had time for of what it meant to look at, number of
+    unreadable examples, and the datasets that cannot be searched because they are streams."""
+
+    overlaps: list[Overlap]
+    seconds: float = 0.0
+    share: float = 1.0
+    unreadable: int = 0
+    streams: list[str] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """One line for the block at the start of a training."""
+        found = [overlap.describe() for overlap in self.overlaps]
+        partly = f", {self.share:.0%} of them looked at" if self.share < 1 else ""
+        partly += f", {self.unreadable:,} examples could not be read" if self.unreadable else ""
+        searched = [f"{'; '.join(found)} (by content, {self.seconds:.1f} s{partly})"] if found else []
+        return "; ".join(searched + [f"{name} not searched, it is a stream" for name in self.streams])
+
+
+def find_duplicates(
+    labeled: Any,
+    pool: Any,
+    evaluation: Mapping[str, Any],
+    columns: Sequence[str],
+    max_seconds: float,
+    sample: int = SAMPLE,
+) -> Duplicates:
+    """Count the labeled examples that are in the pool, and the evaluation examples that are among either.
+
+    Args:
+        labeled, pool: datasets; a pool of None is left out.
+        evaluation: evaluation datasets by the names that reports use.
+        columns: the input columns; two for pairs of texts, which are the same if both are.
+        max_seconds: when to end the search.
+        sample: examples of the pool that are read at most; the same ones each time.
+    """
+    start = time.monotonic()
+    # Each is compared with those before it, of which a digest is remembered.
+    sets = {"pool": pool, "labeled": labeled, **evaluation}
+    streams = [name for name, dataset in sets.items() if dataset is not None and not hasattr(dataset, "__len__")]
+    sets = {name: dataset for name, dataset in sets.items() if dataset is not None and name not in streams}
+    read = {name: range(len(dataset)) for name, dataset in sets.items()}
+    if "pool" in sets and len(pool) > sample:
+        read["pool"] = np.sort(np.random.default_rng(0).choice(len(pool), sample, replace=False)).tolist()
+    pairs = [("labeled", "pool"), *((name, other) for name in evaluation for other in ("labeled", "pool"))]
+    overlaps = [
+        Overlap(name, other, len(sets[name]), len(sets[other]), len(read[other]))
+        for name, other in pairs
+        if name in sets and other in sets
+    ]
+    result = Duplicates(overlaps, streams=streams)
+    known: dict[str, dict[bytes, int]] = {"labeled": {}, "pool": {}}
+    seen = 0
+    order = [name for name in sets if any(name in (overlap.name, overlap.other) for overlap in overlaps)]
+    for name in order:
+        for place, digest in zip(read[name], _digests(sets[name], columns, read[name]), strict=False):
+            if time.monotonic() - start > max_seconds:
+                break
+            seen += 1
+            if digest is None:
+                result.unreadable += 1
+                continue
+            if name in known:
+                known[name].setdefault(digest, place)
+            for overlap in overlaps:
+                if overlap.name == name and digest in known[overlap.other]:
+                    overlap.places[place] = known[overlap.other][digest]
+    total = sum(len(read[name]) for name in order)
+    result.share = seen / total if total else 1.0
+    result.seconds = time.monotonic() - start
+    return result
+
+
+def warn_of_duplicates(duplicates: Duplicates, max_seconds: float) -> None:
+    """Warn of evaluation examples that were trained on, and of a search that was cut short."""
+    for overlap in duplicates.overlaps:
+        if not overlap.places or overlap.name == "labeled":
+            continue
+        count = f"{len(overlap.places):,} of {overlap.size:,} examples of the {overlap.name} dataset are also"
+        if overlap.other == "labeled":
+            logger.warning(
+                f"{count} among the labeled ones ({overlap.example}): the measured accuracy will be too high; take them out of "
+                "one of the two"
+            )
+            continue
+        count = f"{count} in the unlabeled pool ({overlap.example})"
+        if overlap.sampled:
+            same = len(set(overlap.places.values()))
+            count = (
+                f"{same:,} of {overlap.looked_at:,} examples drawn at random from the {overlap.other_size:,} of the unlabeled "
+                f"pool, the only ones of it looked at, are also in the {overlap.name} dataset ({overlap.example})"
+            )
+        logger.warning(
+            f"{count}: training sees them, without their labels, which makes this transductive learning; take them out of the "
+            "pool, or say so beside the result"
+        )
+    if duplicates.share < 1:
+        logger.warning(
+            f"the search for duplicates looked at {duplicates.share:.0%} of what it would in the {max_seconds:g} s that "
+            "duplicate_check_seconds allows; raise it to look at all of that, or set it to 0 to look at none"
+        )
+
+
+def _stored(dataset: Any, columns: Sequence[str]) -> Any:
+    """Where these columns are stored, as they are: the dataset, or the one of the two that `Rows` joins."""
+    for part in (dataset, getattr(dataset, "raw", None), getattr(dataset, "tensors", None)):
+        if isinstance(part, datasets.Dataset) and set(columns) <= set(part.column_names):
+            return part.with_format(None)
+    return dataset
+
+
+def _digests(dataset: Any, columns: Sequence[str], places: Sequence[int]) -> Iterator[bytes | None]:
+    """The digests of the examples at `places`, in order."""
+    dataset = _stored(dataset, columns)
+    arrow = isinstance(dataset, datasets.Dataset)
+    if arrow:
+        # Arrow's own values: nothing is decoded, and no transform is run.
+        dataset = dataset.select_columns(list(columns)).with_format("arrow")
+    for start in range(0, len(places), BATCH):
+        part = places[start : start + BATCH]
+        if arrow:
+            table = dataset[part]
+            yield from map(_joint, zip(*(map(digest, table[name].to_pylist()) for name in columns), strict=True))
+        else:
+            rows = fetch_rows(dataset, part)
+            yield from (_joint([digest(row[name]) for name in columns]) for row in rows)
+
+
+def _joint(digests: Sequence[bytes | None]) -> bytes | None:
+    """One digest of the columns' digests: None if one could not be read."""
+    if any(part is None for part in digests):
+        return None
+    return digests[0] if len(digests) == 1 else hashlib.blake2b(b"".join(digests), digest_size=16).digest()
+
+
+def digest(value: Any) -> bytes | None:
+    """16 bytes that tell an example's content from others; None where it cannot be read (its view will say why)."""
+    hashed = hashlib.blake2b(digest_size=16)
+    try:
+        if isinstance(value, Mapping):
+            if value.get("bytes") is not None:
+                hashed.update(value["bytes"])
+            elif value.get("path") is not None:
+                _read_into(hashed, value["path"])
+            else:
+                _array_into(hashed, value["array"])
+        elif isinstance(value, str):
+            hashed.update(value.encode("utf-8", "surrogatepass"))
+        elif isinstance(value, bytes):
+            hashed.update(value)
+        elif isinstance(value, Image.Image):
+            hashed.update(repr((value.mode, value.size)).encode())
+            hashed.update(value.tobytes())
+        else:
+            _array_into(hashed, value)
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+    return hashed.digest()
+
+
+def _read_into(hashed, path: str) -> None:
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            hashed.update(chunk)
+
+
+def _array_into(hashed, value: Any) -> None:
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise TypeError("no array of numbers")
+    hashed.update(repr((array.shape, array.dtype.str)).encode())
+    hashed.update(np.ascontiguousarray(array).tobytes())

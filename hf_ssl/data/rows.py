@@ -1,0 +1,175 @@
+"""Rows of a dataset as views and collators want them: files not yet decoded, tensors for the model, labels as indices."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import datasets
+from torch.utils.data import Dataset
+from transformers.utils import logging
+
+from ..errors import BrokenExampleError
+from ..modality import MODEL_INPUTS
+from .labels import LabelIndex
+
+logger = logging.get_logger(__name__)
+
+_COMPANIONS = ("attention_mask", "token_type_ids")
+# A second set of columns, or of keys that a transform returns, is the strong view: `pixel_values_strong`.
+STRONG_SUFFIXES = ("_strong", "_strong_2")
+
+
+def is_transformed(dataset: Any) -> bool:
+    """Whether rows are made on the fly by `with_transform` or `set_transform`."""
+    return isinstance(dataset, datasets.Dataset) and dataset.format["type"] == "custom"
+
+
+def model_inputs(dataset: datasets.Dataset) -> tuple[str, ...]:
+    """Names of what its rows hold for the model already, by mapping or by a transform: `input_ids`, ...; () if nothing."""
+    names = list(dataset[0]) if is_transformed(dataset) else dataset.column_names
+    main = [name for name in MODEL_INPUTS if name in names]
+    return (*main, *(name for name in _COMPANIONS if name in names)) if main else ()
+
+
+def undecoded(dataset: Any, columns: Sequence[str]) -> Any:
+    """The dataset with its images or recordings left as bytes or paths, for the views to decode.
+
+    Decoding audio inside `datasets` needs torchcodec; decoding here needs soundfile alone, and names files that are broken.
+    """
+    for column in columns:
+        feature = (dataset.features or {}).get(column)
+        if isinstance(feature, datasets.Image | datasets.Audio) and feature.decode:
+            dataset = dataset.cast_column(column, replace(feature, decode=False))
+    return dataset
+
+
+class Rows(Dataset):
+    """The rows of a `datasets.Dataset`, picklable: raw columns, tensors for the model beside them, labels as indices.
+
+    Args:
+        raw: the dataset with its columns as they are stored.
+        tensors: the dataset as the user formats or transforms it, whose rows hold the inputs of the model; or None.
+        inputs: names of these inputs; those with a suffix of `STRONG_SUFFIXES` are taken along.
+        label_column: its name.
+        label_index: from a cell of it to the index of the class; None where cells are that.
+    """
+
+    def __init__(
+        self,
+        raw: datasets.Dataset,
+        tensors: datasets.Dataset | None = None,
+        inputs: Sequence[str] = (),
+        label_column: str = "label",
+        label_index: LabelIndex | None = None,
+    ):
+        self.raw, self.tensors = raw, tensors
+        self.label_column, self.label_index = label_column, label_index
+        self.transformed = is_transformed(tensors)
+        self.inputs = (*inputs, *(name + suffix for suffix in STRONG_SUFFIXES for name in inputs))
+        if tensors is not None and not self.transformed:
+            # A mapped dataset: read the tensors as tensors, and only once.
+            stored = [name for name in self.inputs if name in tensors.column_names]
+            self.tensors = tensors.with_format("torch", columns=stored)
+            self.raw = raw.remove_columns(stored)
+
+    @property
+    def column_names(self) -> list[str]:
+        """As of the dataset."""
+        return self.raw.column_names
+
+    @property
+    def features(self) -> datasets.Features:
+        """As of the dataset, its files not decoded."""
+        return self.raw.features
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        indices = [int(index) for index in indices]
+        # A dataset without columns left has rows all the same.
+        rows = self.raw.__getitems__(indices) if self.raw.column_names else [{} for _ in indices]
+        if self.tensors is not None:
+            for row, made in zip(rows, self._tensors(indices), strict=True):
+                row.update({name: made[name] for name in self.inputs if name in made})
+        if self.label_index is not None:
+            for row in rows:
+                row[self.label_column] = self.label_index(row.get(self.label_column))
+        return rows
+
+    def _tensors(self, indices: list[int]) -> list[dict[str, Any]]:
+        try:
+            return self.tensors.__getitems__(indices)
+        except OSError as error:
+            # Pillow, soundfile and open() raise it for files that are not there or broken; it names them if it can.
+            raise BrokenExampleError(f"the transform of row {', '.join(map(str, indices))} failed: {error}") from error
+
+
+def missing_file(dataset: datasets.Dataset, column: str) -> str | None:
+    """The first path in an undecoded column of files at which there is no file; None if all are there, or stored inside."""
+    if column not in dataset.column_names or not len(dataset):
+        return None
+    first = dataset[0][column]
+    if isinstance(first, dict) and first.get("bytes") is not None:
+        return None
+    if not isinstance(first, dict | str):
+        return None
+    for cell in dataset[column]:
+        path = cell.get("path") if isinstance(cell, dict) else cell
+        # "::" and "://" are addresses that `datasets` opens itself.
+        if (
+            path
+            and not (isinstance(cell, dict) and cell.get("bytes"))
+            and "://" not in path
+            and not os.path.exists(path)
+        ):
+            return path
+    return None
+
+
+class BrokenFiles:
+    """Which examples of the pool could not be read so far, in this process.
+
+    Args:
+        dataset: the pool.
+        column: its column of files, None where rows hold tensors.
+    """
+
+    _SHOWN = 5
+
+    def __init__(self, dataset: Any, column: str | None):
+        self.dataset, self.column = dataset, column
+        self.names: dict[int, str] = {}
+
+    def note(self, indices: Sequence[int]) -> int:
+        """Warn of examples that were not known to be broken; the number of `indices`."""
+        for index in indices:
+            if index in self.names:
+                continue
+            self.names[index] = self._name(index)
+            if len(self.names) <= self._SHOWN:
+                logger.warning(f"{self.names[index]} cannot be read; another example of the pool takes its place")
+            elif len(self.names) == self._SHOWN + 1:
+                logger.warning(
+                    "more files of the pool cannot be read: broken_files in the log says how often they were replaced"
+                )
+        return len(indices)
+
+    def _name(self, index: int) -> str:
+        raw = getattr(self.dataset, "raw", self.dataset)
+        cell = raw[index].get(self.column)
+        path = cell.get("path") if isinstance(cell, dict) else cell
+        return path if isinstance(path, str) and path else f"row {index} of the unlabeled dataset"
+
+
+def fetch_rows(dataset, indices: Sequence[int]) -> list[Mapping[str, Any]]:
+    """Rows of a dataset, in one request where it knows how to (`datasets.Dataset` does)."""
+    if not indices:
+        return []
+    if hasattr(dataset, "__getitems__"):
+        return dataset.__getitems__(list(indices))
+    return [dataset[index] for index in indices]

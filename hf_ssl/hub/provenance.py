@@ -1,0 +1,122 @@
+"""Where a run comes from, as far as it can be told to others: data, labels, base model, machine. No path, user or token."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import datasets
+import torch
+
+from ..data.duplicates import digest
+from ..data.rows import fetch_rows
+
+# A labeled set is small where labels are scarce; larger ones would be read once more for their hash alone.
+LARGEST_HASHED = 20_000
+# `datasets` keeps what it loads from the Hub in ACCOUNT___NAME/CONFIGURATION/VERSION/COMMIT/ of its cache.
+_HUB_CACHE = re.compile(r"([\w.-]+)___([\w.-]+)/[^/]+/[^/]+/([0-9a-f]{40})/[^/]+$")
+_DRAW = re.compile(r"labels(\d+)_seed(\d+)")
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """What a loaded dataset knows of itself.
+
+    Args:
+        repository: its id on the Hub, None where it was made from local files or in memory.
+        revision: the commit that it was read from.
+        config: the name of its configuration, None for "default".
+        split: such as "test".
+    """
+
+    repository: str | None = None
+    revision: str | None = None
+    config: str | None = None
+    split: str | None = None
+
+    def describe(self) -> str:
+        """ "someone/usb-x, configuration labels40_seed0, split test, revision 1234567"; empty if nothing is known."""
+        parts = [self.repository and f"`{self.repository}`", self.config and f"configuration `{self.config}`"]
+        parts += [self.split and f"split `{self.split}`", self.revision and f"revision `{self.revision}`"]
+        return ", ".join(part for part in parts if part)
+
+    @property
+    def draw(self) -> str | None:
+        """In words, which draw of labels the configuration is, by the names that built benchmark tasks have."""
+        found = _DRAW.match(self.config or "")
+        return f"{int(found[1]):,} labels, seed {found[2]}" if found else None
+
+
+def source_of(dataset) -> DataSource:
+    """What `datasets` wrote down when it loaded the dataset."""
+    if not isinstance(dataset, datasets.Dataset):
+        return DataSource()
+    config = dataset.info.config_name
+    config = None if config is None or config == "default" or config.startswith("default-") else config
+    files = [Path(file["filename"]).as_posix() for file in dataset.cache_files]
+    found = next(filter(None, map(_HUB_CACHE.search, files)), None)
+    repository, revision = (f"{found[1]}/{found[2]}", found[3]) if found else (None, None)
+    split = str(dataset.split) if dataset.split is not None and re.fullmatch(r"\w+", str(dataset.split)) else None
+    return DataSource(repository, revision, config, split)
+
+
+def labeled_hash(dataset, columns, classes) -> str | None:
+    """SHA-256 of a labeled set, whatever the order of its examples; None above `LARGEST_HASHED` examples.
+
+    Args:
+        dataset: the labeled examples.
+        columns: those of the input.
+        classes: the class name of each example.
+    """
+    if len(dataset) > LARGEST_HASHED:
+        return None
+    if isinstance(dataset, datasets.Dataset):
+        # Arrow's own values: nothing is decoded, and no transform is run.
+        rows = dataset.select_columns(list(columns)).with_format("arrow")[:].to_pylist()
+    else:
+        rows = fetch_rows(dataset, range(len(dataset)))
+    marks = []
+    for row, name in zip(rows, classes, strict=True):
+        content = b"".join(digest(row[column]) or b"" for column in columns)
+        marks.append(hashlib.sha256(content + name.encode("utf-8", "surrogatepass")).digest())
+    return hashlib.sha256(b"".join(sorted(marks))).hexdigest()
+
+
+def loaded_from(model) -> str | None:
+    """The Hub id or folder that a model was loaded from, of a PEFT model its base; None for a new model."""
+    if hasattr(model, "peft_config"):
+        model = model.get_base_model()
+    return getattr(getattr(model, "config", None), "_name_or_path", None) or None
+
+
+def is_public_id(name: str) -> bool:
+    """Whether a model's name can be an id on the Hub, and is no folder here."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not os.path.exists(name)
+
+
+@cache
+def licence_of(model: str) -> str | None:
+    """The licence on a model's Hub page; None where there is none, or without network."""
+    from huggingface_hub import HfApi, is_offline_mode
+    from huggingface_hub.errors import HFValidationError, HTTPError
+
+    if is_offline_mode():
+        return None
+    try:
+        tags = HfApi().model_info(model, timeout=5).tags or []
+    except (HTTPError, HFValidationError, OSError):
+        return None
+    return next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), None)
+
+
+def hardware(args) -> str:
+    """The devices that train, such as "2 x NVIDIA H100" or "1 x CPU (8 threads)", and the precision."""
+    device = args.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        name += f" ({threads} thread{'s' * (threads > 1)})"
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    return f"{args.world_size} x {name}, {precision}"

@@ -1,0 +1,1 @@
+"""The trainer's parts: checkpoints, optimization, checks during training."""

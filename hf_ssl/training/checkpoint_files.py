@@ -1,0 +1,279 @@
+"""The files that a checkpoint holds beside those of `Trainer`: safetensors and JSON, no pickle.
+
+    model.safetensors           the weights that are evaluated (the moving average where ema_role says so): what
+                                `from_pretrained(checkpoint)` gives; of a PEFT model adapter_model.safetensors
+    ssl_student.safetensors     the weights that are trained, under the names that the model has in memory; of a PEFT model
+                                only those which are trained, since the base model comes from elsewhere
+    ssl_ema.safetensors         the moving average, where one is kept
+    ssl_algorithm.safetensors   buffers and heads of the algorithm
+    ssl_log.safetensors         the sums of the next log line, so that it is the same after resuming
+    ssl_config.json             the settings of the run, without paths and tokens; it takes the place of Trainer's
+                                training_args.bin, a pickle which holds both
+
+The student has a file of its own because `save_pretrained` may rename weights (ViT) and `Trainer` then reads back only those
+whose names still fit. Each file is written under another name and moved into place, so that it is whole or absent; the
+last file of a checkpoint is Trainer's trainer_state.json, so that a folder without it was interrupted.
+"""
+
+import json
+import os
+import re
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from transformers import TrainingArguments
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+STUDENT = "ssl_student.safetensors"
+EMA = "ssl_ema.safetensors"
+ALGORITHM = "ssl_algorithm.safetensors"
+LOG = "ssl_log.safetensors"
+CONFIG = "ssl_config.json"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
+# What describes the machine or the account of whoever trains, and not the training.
+PRIVATE = ("output_dir", "logging_dir", "run_name", "hub_model_id", "resume_from_checkpoint", "local_rank")
+
+
+# ---- Writing ----
+
+
+def save_state(
+    folder: str, student: nn.Module, algorithm: nn.Module, name: str, ema=None, *, processes: int = 1
+) -> None:
+    """Write student, algorithm and moving average into a checkpoint folder.
+
+    Args:
+        name: of the algorithm; resuming with another one is refused.
+        ema: the `ModelEma`, or None.
+        processes: how many train; each leaves a random state that a complete checkpoint must have.
+    """
+    info = {"algorithm": name, "processes": processes, "ema": ema is not None}
+    _write(Path(folder, STUDENT), student_state(student), info)
+    _write(Path(folder, ALGORITHM), algorithm.state_dict(), info)
+    if ema is not None:
+        _write(Path(folder, EMA), ema.state_dict(), {**info, "decay": repr(ema.decay)})
+
+
+def save_log(folder: str, name: str, logged: int, loss: torch.Tensor, sums: dict[str, torch.Tensor]) -> None:
+    """Write the sums of the log line in progress.
+
+    Args:
+        logged: step of the last line that was logged.
+        loss: sum [P] of the losses since then, one for each process.
+        sums: name -> sum and count [P, 2] of each term and metric.
+    """
+    tensors = {"loss": loss, **{f"sums/{key}": value for key, value in sums.items()}}
+    _write(Path(folder, LOG), tensors, {"algorithm": name, "logged": logged})
+
+
+def save_settings(folder: str, args: TrainingArguments) -> None:
+    """Write the settings that differ from `TrainingArguments` or are its own, without paths and tokens."""
+    values = args.to_dict()
+    usual = {field.name: field.default for field in fields(TrainingArguments)}
+    kept = {
+        name: value
+        for name, value in values.items()
+        if name not in PRIVATE and not name.endswith("_token") and (name not in usual or value != usual[name])
+    }
+    path = Path(folder, CONFIG)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(kept, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def student_state(student: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights to save of the trained model: all of them, or those in training and the buffers of a PEFT model."""
+    state = student.state_dict()
+    if not hasattr(student, "peft_config"):
+        return state
+    frozen = {name for name, parameter in student.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in state.items() if name not in frozen}
+
+
+def _write(path: Path, state: dict[str, torch.Tensor], info: dict) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(_unshared(state), temporary, metadata={"format": "pt", "hf_ssl": json.dumps(info)})
+    os.replace(temporary, path)
+
+
+def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    # safetensors refuses tensors that share memory (tied weights); loading copies each name's values anyway.
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in state.items():
+        tensor = tensor.detach().contiguous()
+        result[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return result
+
+
+# ---- Reading ----
+
+
+def load_student(folder: str, student: nn.Module, name: str) -> None:
+    """Read the trained weights back, every one of them.
+
+    Raises:
+        ValueError: if the file is missing, cut short, of another algorithm or of another model.
+    """
+    path = Path(folder, STUDENT)
+    state, _ = _read(path, name)
+    mine = student_state(student)
+    if mine.keys() != state.keys():
+        differing = sorted(mine.keys() ^ state.keys())
+        raise ValueError(f"{path} does not fit this model; {len(differing)} names differ, first {differing[0]!r}")
+    _load(path, student, {**student.state_dict(), **state})
+
+
+def load_state(folder: str, algorithm: nn.Module, name: str, ema=None) -> None:
+    """Read the algorithm's state and the moving average back; errors as in `load_student`."""
+    path = Path(folder, ALGORITHM)
+    _load(path, algorithm, _read(path, name)[0])
+    if ema is not None:
+        path = Path(folder, EMA)
+        state, _ = _read(path, name)
+        try:
+            ema.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"{path} does not fit this model: {error}") from None
+
+
+def load_log(
+    folder: str, name: str, process: int, processes: int
+) -> tuple[int, torch.Tensor, dict[str, torch.Tensor]]:
+    """What `save_log` wrote, for one process: step of the last log line, its loss, its sums.
+
+    With another number of processes than at saving each gets the mean of what there was.
+    """
+    state, info = _read(Path(folder, LOG), name)
+
+    def share(tensor):
+        return tensor[process] if len(tensor) == processes else tensor.mean(dim=0)
+
+    sums = {key.removeprefix("sums/"): share(value) for key, value in state.items() if key != "loss"}
+    return int(info["logged"]), share(state["loss"]), sums
+
+
+def _read(path: Path, name: str) -> tuple[dict[str, torch.Tensor], dict]:
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is missing: this checkpoint is incomplete or not one of SSLTrainer; resume from another one"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            info = json.loads((file.metadata() or {}).get("hf_ssl", "{}"))
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open has no __iter__)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): resume from another checkpoint") from None
+    if info.get("algorithm") != name:
+        raise ValueError(
+            f"{path} belongs to the algorithm {info.get('algorithm')!r} and this run trains {name!r}; "
+            "resume with the same algorithm, or start anew in another output_dir"
+        )
+    return state, info
+
+
+def _load(path: Path, module: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    try:
+        module.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit: {' '.join(str(error).split())}") from None
+
+
+# ---- Which checkpoint to resume from ----
+
+
+def choose_checkpoint(wanted: str | bool, output_dir: str) -> str:
+    """The checkpoint folder to resume from.
+
+    Args:
+        wanted: a folder, or True for the newest complete one in `output_dir`; newer ones that are not complete, because the
+            run was killed while it wrote them, are passed over with a warning.
+
+    Raises:
+        ValueError: if the folder is not a complete checkpoint (the message offers an older one), or there is none.
+    """
+    if wanted is not True:
+        problem = find_problem(wanted)
+        if problem:
+            older = [folder for folder in checkpoints(Path(wanted).parent) if not find_problem(folder)]
+            offer = (
+                f"resume from {older[0]}, which is complete"
+                if older
+                else "there is no complete one beside it; start anew"
+            )
+            raise ValueError(f"{problem}; {offer}")
+        return str(wanted)
+    found = checkpoints(output_dir)
+    for folder in found:
+        problem = find_problem(folder)
+        if not problem:
+            return str(folder)
+        logger.warning(f"{problem}; passing over this checkpoint")
+    seen = f"; {len(found)} incomplete there" if found else ""
+    raise ValueError(f"there is no complete checkpoint in {output_dir}{seen}; start without resume_from_checkpoint")
+
+
+def checkpoints(output_dir: str | Path) -> list[Path]:
+    """The checkpoint folders of a run, the newest first."""
+    found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in Path(output_dir).glob("checkpoint-*")]
+    return [path for match, path in sorted((int(m[1]), p) for m, p in found if m)[::-1]]
+
+
+def find_problem(folder: str | Path) -> str | None:
+    """Why a folder is not a complete checkpoint of SSLTrainer, naming the file, or None if it is one.
+
+    Each file is opened but not read: a file that was cut short is found by its table of contents.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return f"{folder} is not a folder"
+    weights = [name for name in WEIGHTS if (folder / name).is_file()]
+    needed = [
+        STUDENT,
+        ALGORITHM,
+        LOG,
+        "optimizer.pt",
+        "scheduler.pt",
+        "trainer_state.json",
+        *(weights[:1] or WEIGHTS[:1]),
+    ]
+    info = _info(folder / ALGORITHM)
+    needed += [EMA] if info.get("ema") else []
+    processes = info.get("processes", 1)
+    needed += [f"rng_state_{rank}.pth" for rank in range(processes)] if processes > 1 else ["rng_state.pth"]
+    for name in needed:
+        path = folder / name
+        if not path.is_file():
+            return f"{path} is missing: this checkpoint is incomplete or not one of SSLTrainer"
+        if not _is_whole(path):
+            return f"{path} is damaged: it was cut short"
+    return None
+
+
+def _info(path: Path) -> dict:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("hf_ssl", "{}"))
+    except (OSError, SafetensorError):
+        return {}
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt"):
+                return True
+        if path.suffix == ".json":
+            return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError, SafetensorError):
+        return False
+    # torch.save writes a zip archive, whose directory stands at its end.
+    return zipfile.is_zipfile(path)

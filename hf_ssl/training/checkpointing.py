@@ -1,0 +1,172 @@
+"""The part of SSLTrainer that evaluates, saves and resumes: which weights, which files, and nothing lost."""
+
+import contextlib
+from pathlib import Path
+
+from torch import nn
+from transformers import Trainer
+from transformers.trainer import TRAINING_ARGS_NAME
+
+from ..algorithms import SSLAlgorithm
+from ..model.ema import ModelEma
+from . import checkpoint_files
+from .log_sums import LogSums
+from .watch import Watch
+
+
+class CheckpointingTrainer(Trainer):
+    """A `Trainer` that evaluates and saves the moving average where `ema_role` says so, and resumes bit for bit.
+
+    `hf_ssl/training/checkpoint_files.py` lists the files of a checkpoint. The attributes below are `SSLTrainer`'s.
+    """
+
+    algorithm: SSLAlgorithm
+    algorithm_name: str
+    ema: ModelEma | None = None
+    watch: Watch
+    _sums: LogSums
+    # Which weights the evaluation in progress asked for, and the log line that the resumed run was in.
+    _weights: str | None = None
+    _resumed_log: tuple | None = None
+
+    # ---- Evaluation: with the averaged weights where ema_role says so ----
+
+    def _evaluated_weights(self):
+        averaged = self.args.ema_evaluates if self._weights is None else self._weights == "ema"
+        if self.ema is not None and averaged:
+            return self.ema.swapped_into()
+        return contextlib.nullcontext()
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval", *, weights: str | None = None):
+        """As in Trainer.
+
+        Args:
+            weights: "student", the weights that are trained, or "ema", their moving average; default: as `ema_role` says.
+
+        Raises:
+            ValueError: for other `weights`, or "ema" where no moving average is kept.
+        """
+        with self._chosen_weights(weights):
+            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+
+    def predict(self, test_dataset, ignore_keys=None, metric_key_prefix="test", *, weights: str | None = None):
+        """As in Trainer; `weights` and errors as in `evaluate`."""
+        with self._chosen_weights(weights):
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix)
+
+    @contextlib.contextmanager
+    def _chosen_weights(self, weights: str | None):
+        if weights not in (None, "student", "ema"):
+            raise ValueError(f"weights must be 'student' or 'ema', got {weights!r}")
+        if weights == "ema" and self.ema is None:
+            raise ValueError("there is no moving average: set ema_role='evaluation' and train")
+        self._weights = weights
+        try:
+            yield
+        finally:
+            self._weights = None
+
+    def evaluation_loop(self, *args, **kwargs):
+        """As in Trainer, with the averaged weights in the model where they are the ones to evaluate."""
+        if self.is_in_train:
+            self.watch.check()
+        with self._evaluated_weights():
+            return super().evaluation_loop(*args, **kwargs)
+
+    # ---- Saving ----
+
+    def _save_checkpoint(self, model, trial) -> None:
+        self.watch.check(self.accelerator.unwrap_model(self.model))
+        super()._save_checkpoint(model, trial)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        with self._evaluated_weights():
+            super()._save(output_dir, None if self.args.ema_evaluates else state_dict)
+        if self.args.should_save:
+            folder = output_dir or self.args.output_dir
+            # A pickle, with the paths and tokens of whoever trained in it.
+            Path(folder, TRAINING_ARGS_NAME).unlink(missing_ok=True)
+            checkpoint_files.save_settings(folder, self.args)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        # Every process has sums of its own: all of them take part, one writes.
+        loss = self.accelerator.gather(self._tr_loss.detach().reshape(1))
+        sums = {name: self.accelerator.gather(value.unsqueeze(0)) for name, value in self._sums.values.items()}
+        if self.args.should_save:
+            student = self.accelerator.unwrap_model(self.model)
+            name, processes = self.algorithm_name, self.args.world_size
+            checkpoint_files.save_state(output_dir, student, self.algorithm, name, self.ema, processes=processes)
+            checkpoint_files.save_log(output_dir, name, self._globalstep_last_logged, loss, sums)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The checkpoint is complete once every process has written its part; older ones must not be deleted before.
+        self.accelerator.wait_for_everyone()
+
+    # ---- Resuming ----
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs):
+        """As in Trainer.
+
+        Args:
+            resume_from_checkpoint: a checkpoint folder, or True for the newest complete one in `args.output_dir`; one that a
+                killed run left incomplete is passed over with a warning.
+
+        Raises:
+            ValueError: if the named checkpoint is incomplete, damaged or of another algorithm or model, or there is none;
+                the message names the file, and an older checkpoint that is complete.
+        """
+        self._resumed_log = None
+        if resume_from_checkpoint:
+            resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        finally:
+            self._stop_workers()
+
+    def _stop_workers(self) -> None:
+        """Let the processes that make views end with the training.
+
+        Persistent ones would stay as long as the trainer does. And where it is the garbage collector that frees their loader,
+        it closes the queue through which they are told to end before torch can tell them, and torch waits 5 s for each.
+        """
+        loaders = [self.callback_handler.train_dataloader, *getattr(self, "_eval_dataloaders", {}).values()]
+        for loader in (getattr(loader, "base_dataloader", loader) for loader in loaders):
+            if getattr(loader, "_iterator", None) is not None:
+                loader._iterator = None
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        student = self.accelerator.unwrap_model(self.model if model is None else model)
+        checkpoint_files.load_student(resume_from_checkpoint, student, self.algorithm_name)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            name = self.algorithm_name
+            checkpoint_files.load_state(checkpoint, self.algorithm, name, self.ema)
+            rank, processes = self.args.process_index, self.args.world_size
+            self._resumed_log = checkpoint_files.load_log(checkpoint, name, rank, processes)
+
+    def _load_best_model(self) -> None:
+        model = self.accelerator.unwrap_model(self.model)
+        if not hasattr(type(model), "from_pretrained") or hasattr(model, "peft_config"):
+            super()._load_best_model()
+        else:
+            # from_pretrained knows the names that save_pretrained wrote; load_state_dict does not (ViT).
+            best = type(model).from_pretrained(self.state.best_model_checkpoint)
+            model.load_state_dict(best.state_dict(), strict=True)
+        if self.ema is not None:
+            self.ema.reset()
+
+    def _begin_log(self) -> None:
+        """Start with empty sums, or after resuming with those of the log line that the interrupted run was in."""
+        self._sums.clear()
+        if self._resumed_log is None:
+            return
+        self._globalstep_last_logged, loss, sums = self._resumed_log
+        self._tr_loss += loss.to(self._tr_loss)
+        # Trainer's mean over the whole run counts only the steps since resuming.
+        self._total_loss_scalar -= self.accelerator.gather(self._tr_loss.reshape(1)).mean().item()
+        self._sums.values = {name: value.to(self.args.device) for name, value in sums.items()}
+        self._resumed_log = None

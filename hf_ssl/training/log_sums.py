@@ -1,0 +1,61 @@
+"""The loss terms and metrics between two log lines."""
+
+import torch
+
+from ..algorithms import AlgorithmOutput
+
+
+class LogSums:
+    """Sums and counts since the last log line, kept on the device: no step waits to read a number.
+
+    Args of `values`: name -> [2], the sum of a term or metric over the batches, and how many there were; for
+    `pseudo_label_accuracy` the weight of the right pseudo-labels, and that of all; 0 for what is only counted.
+    """
+
+    def __init__(self):
+        self.values: dict[str, torch.Tensor] = {}
+
+    @torch.no_grad()
+    def add(self, output: AlgorithmOutput, hidden_labels: torch.Tensor | None) -> None:
+        """Count one batch.
+
+        Args:
+            output: of the algorithm.
+            hidden_labels: classes [mu*B] of the unlabeled examples, where the pool has a label column.
+        """
+        for name, value in {**output.terms, **output.metrics}.items():
+            value = value.detach().float()
+            self._add(name, torch.stack([value, torch.ones_like(value)]))
+        if hidden_labels is None or output.pseudo_labels is None:
+            return
+        labels = output.pseudo_labels
+        labels = labels.argmax(dim=-1) if labels.ndim == 2 else labels
+        weight = torch.ones_like(labels, dtype=torch.float32) if output.mask is None else output.mask.float()
+        if weight.shape == labels.shape:
+            self._add("pseudo_label_accuracy", torch.stack([(weight * (labels == hidden_labels)).sum(), weight.sum()]))
+
+    def count(self, name: str, number: int, device: torch.device) -> None:
+        """Add to a number that is only counted, such as files that were skipped; `means` gives its sum, where above 0."""
+        value = torch.zeros(2, device=device)
+        if number:
+            # Not `torch.tensor([number, 0.0], device=device)`: its copy to the device would be waited for.
+            value[0].fill_(number)
+        self._add(name, value)
+
+    def _add(self, name: str, value: torch.Tensor) -> None:
+        self.values[name] = self.values[name] + value if name in self.values else value
+
+    def means(self, accelerator) -> dict[str, float]:
+        """The means over the batches of all processes. Every process must call it, with the same names."""
+        if not self.values:
+            return {}
+        totals = accelerator.reduce(torch.stack(list(self.values.values())), reduction="sum").tolist()
+        # A mean over no example (no pseudo-label passed the threshold) is left out rather than shown as 0.
+        means = {name: total / count for name, (total, count) in zip(self.values, totals, strict=True) if count > 0}
+        counted = {
+            name: int(total) for name, (total, count) in zip(self.values, totals, strict=True) if total > 0 == count
+        }
+        return means | counted
+
+    def clear(self) -> None:
+        self.values = {}

@@ -1,0 +1,224 @@
+"""How fast each weight learns, and when: layer-wise learning rates, weight decay, and the 7/16 cosine.
+
+depth 0        embeddings, stem, the convolutions before a speech encoder    learning_rate * layer_decay ** (L + 1)
+depth i + 1    block i of L                                                  learning_rate * layer_decay ** (L - i)
+depth L + 1    final norm, pooler, classification head                       learning_rate
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..model.wrapping import unwrap
+
+# What stands before the blocks and after them, by its name inside the base model.
+_STEM = (
+    r"embeddings|embeddings_project|embedder|conv_stem|feature_extractor|feature_projection|masked_spec_embed"
+    r"|encoder\.pos_conv_embed|encoder\.rel_embeddings|encoder\.LayerNorm"
+)
+_TOP = r"layernorm|final_norm|pooler|conv_1x1|adapter|encoder\.layer_norm"
+# Each group of digits is a part of the block's place; what leads from one stage to the next learns as the block after it.
+_PLAIN = r"(?:encoder\.|transformer\.)?layers?\.(\d+)"
+_STAGES = r"encoder\.(?:stages|layers)\.(\d+)\.(?:layers|blocks)\.(\d+)"
+
+_BLOCKS = {
+    **dict.fromkeys(("vit", "deit", "beit", "dinov2", "dinov2_with_registers"), _PLAIN),
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert"), _PLAIN),
+    **dict.fromkeys(("deberta", "deberta-v2", "modernbert"), _PLAIN),
+    **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), _PLAIN),
+    **dict.fromkeys(("mobilenet_v1", "mobilenet_v2"), _PLAIN),
+    **dict.fromkeys(("swin", "swinv2", "resnet", "convnext", "convnextv2"), _STAGES),
+}
+_DOWNSAMPLING = {"swin": 1, "swinv2": 1, "convnext": 0, "convnextv2": 0}  # from stage s to s + 1, or from s - 1 to s
+_SPEECH = ("wav2vec2", "hubert", "wavlm")
+
+# Learned inputs beside the patches and words; timm calls them `no_weight_decay`.
+_TOKENS = {
+    *("cls_token", "mask_token", "distillation_token", "dist_token", "register_tokens", "reg_token"),
+    *("position_embeddings", "pos_embed", "relative_position_bias_table", "masked_spec_embed"),
+}
+
+
+def parameter_groups(
+    model: nn.Module, learning_rate: float, weight_decay: float = 0.0, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """Groups for an optimizer, `{"params", "lr", "weight_decay"}`: every trainable parameter of the model is in one of them.
+
+    The learning rate falls by the factor `layer_decay` with each block, from the head (`learning_rate`) down to the
+    embeddings (BEiT, arXiv 2106.08254, appendix; ELECTRA, arXiv 2003.10555). Weight decay is left out, as in USB, for biases,
+    norms and layer scales (everything with one axis), class, mask and distillation tokens, and position embeddings which are
+    parameters of their own; BERT's embedding tables have it.
+
+    Args:
+        model: a classifier of transformers, timm's in its wrapper, either with or without PEFT's adapters (an adapter learns
+            as the block that it adapts), or, with `layer_decay` 1, any module. May be wrapped for several processes.
+        learning_rate: of the head.
+        weight_decay: of all weights that are not left out.
+        layer_decay: in (0, 1]; 1 gives every weight the same rate.
+
+    Raises:
+        ValueError: if the order of the model's layers is not known.
+    """
+    model = unwrap(model)
+    scales = layer_scales(model, layer_decay)
+    undecayed = _undecayed(model)
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (scales[name], 0.0 if id(parameter) in undecayed else weight_decay)
+            group = {"params": [], "lr": learning_rate * key[0], "weight_decay": key[1]}
+            groups.setdefault(key, group)["params"].append(parameter)
+    # The head comes first: Trainer logs the first group's rate.
+    return [groups[key] for key in sorted(groups, reverse=True)]
+
+
+def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
+    """The factor of the learning rate of each parameter, trainable or not, by name; see `parameter_groups`."""
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
+    names = [name for name, _ in model.named_parameters()]
+    if layer_decay == 1:
+        return dict.fromkeys(names, 1.0)
+    depths = _depths(model, names)
+    top = max(depths.values())
+    return {name: layer_decay ** (top - depth) for name, depth in depths.items()}
+
+
+def cosine_7_16(
+    optimizer: torch.optim.Optimizer, warmup_steps: int, total_steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """FixMatch's schedule (arXiv 2001.07685): cos(7/16 pi t), after a linear warm-up from 0.
+
+    t runs from 0 to 1 over the steps after the warm-up, so that the rate ends at cos(7/16 pi) = 0.195 of its peak. It is
+    negative nowhere, and never zero after step 0.
+
+    Args:
+        warmup_steps: W; step s of it has the factor s / W.
+        total_steps: optimizer steps, warm-up included.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return step / warmup_steps
+        return math.cos(7 / 16 * math.pi * min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def describe_learning_rate(args, total_steps: int) -> str:
+    """The learning rate in words: its peak, schedule, warm-up and layer decay."""
+    schedule = "cos(7/16 pi t)" if args.lr_schedule == "cosine_7_16" else args.lr_scheduler_type.value
+    warmup = args.get_warmup_steps(total_steps)
+    parts = [f"{args.learning_rate}", schedule]
+    parts += [f"{warmup:,} warm-up steps"] * bool(warmup)
+    parts += [f"times {args.layer_decay} for each layer below the head"] * (args.layer_decay < 1)
+    return ", ".join(parts)
+
+
+def grouped(optimizer_class: Any, keywords: dict[str, Any], model: nn.Module, args) -> tuple[Any, dict[str, Any]]:
+    """What Trainer would make an optimizer of, with `parameter_groups` among the keywords.
+
+    Some optimizers (GaLore, LOMO, Muon, Adafactor with steps of its own, ...) divide the weights or set the rates themselves;
+    they are left as they are.
+
+    Raises:
+        ValueError: if such an optimizer is asked for layer-wise rates.
+    """
+    whole = not isinstance(optimizer_class, type) or not issubclass(optimizer_class, torch.optim.Optimizer)
+    rate = keywords.get("lr", args.learning_rate)
+    if whole or rate is None or {"params", "model", "optimizer_dict"} & keywords.keys():
+        if args.layer_decay < 1:
+            raise ValueError(
+                f"optim={args.optim!s} divides the weights or sets their learning rates by itself, so layer_decay has no "
+                "effect; set layer_decay=1, or another optim such as adamw_torch"
+            )
+        return optimizer_class, keywords
+    return optimizer_class, {**keywords, "params": parameter_groups(model, rate, args.weight_decay, args.layer_decay)}
+
+
+def refuse_ignored_settings(args, optimizer, scheduler) -> None:
+    """Raise a ValueError if an optimizer or scheduler of the user's own stands beside settings that it would ignore."""
+    if optimizer is not None and args.layer_decay < 1:
+        raise ValueError(
+            "layer_decay has no effect on an optimizer that is given; make its groups with "
+            "hf_ssl.training.optimization.parameter_groups and leave layer_decay 1"
+        )
+    if scheduler is not None and args.lr_schedule != "trainer":
+        raise ValueError(
+            f"lr_schedule={args.lr_schedule!r} has no effect beside a scheduler that is given; leave one of them out"
+        )
+
+
+def _undecayed(model: nn.Module) -> set[int]:
+    """The ids of the parameters without weight decay."""
+    found = set()
+    for module in model.modules():
+        is_norm = re.search("norm|grn", type(module).__name__, flags=re.IGNORECASE)
+        for name, parameter in module.named_parameters(recurse=False):
+            if is_norm or name.endswith("bias") or name in _TOKENS or parameter.ndim <= 1:
+                found.add(id(parameter))
+        listed = getattr(module, "no_weight_decay", None)  # of timm's models
+        if callable(listed):
+            inside = dict(module.named_parameters())
+            found.update(id(inside[name]) for name in listed() if name in inside)
+    return found
+
+
+def _depths(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
+    """Parameter name -> depth, 0 for the stem."""
+    # PEFT's model holds the classifier; compilation puts a word of its own into names.
+    adapted = model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
+    wrapping = r"^base_model\.model\.|_orig_mod\."
+    plain = {name: re.sub(wrapping, "", name) for name in names}
+    if adapted is not model:
+        # What PEFT adds outside of the classifier (a learned prompt) is new, like a head.
+        plain = {name: short if name.startswith("base_model.model.") else "" for name, short in plain.items()}
+    timm_model = getattr(adapted, "timm_model", None)
+    if hasattr(timm_model, "group_matcher"):
+        return _timm_depths(timm_model, plain)
+    model_type = getattr(getattr(adapted, "config", None), "model_type", None)
+    if model_type not in _BLOCKS:
+        raise ValueError(
+            f"the order of the layers of {type(adapted).__name__} is not known, so layer_decay cannot be used with it; set "
+            f"layer_decay=1, or use timm's models or one of {', '.join(_BLOCKS)}"
+        )
+    places = {name: _place(short, adapted, model_type) for name, short in plain.items()}
+    order = {place: depth for depth, place in enumerate(sorted(set(places.values())))}
+    return {name: order[place] for name, place in places.items()}
+
+
+def _place(name: str, model: nn.Module, model_type: str) -> tuple[int, ...]:
+    """(0,) for the stem, (1, block) or (1, stage, block), (2,) for what follows the blocks."""
+    prefix = model.base_model_prefix + "."
+    if not name.startswith(prefix):
+        return (2,)
+    name = name.removeprefix(prefix)
+    if model_type in _SPEECH and name.startswith("encoder.layer_norm."):
+        # The same name stands before the blocks or, in the "stable" form of the encoder, after them.
+        return (2,) if model.config.do_stable_layer_norm else (0,)
+    if model_type in _DOWNSAMPLING and (match := re.match(r"encoder\.(?:stages|layers)\.(\d+)\.downsampl", name)):
+        return (1, int(match[1]) + _DOWNSAMPLING[model_type], 0)
+    if match := re.match(rf"(?:{_BLOCKS[model_type]})\.", name):
+        block = tuple(int(part) for part in match.groups())
+        # A block of MobileNet V1 is two entries of its list, a depthwise and a pointwise convolution.
+        return (1, block[0] // 2) if model_type == "mobilenet_v1" else (1, *block)
+    for place, pattern in (((0,), _STEM), ((2,), _TOP)):
+        if re.match(rf"(?:{pattern})(?:\.|$)", name):
+            return place
+    raise ValueError(
+        f"the depth of {name!r} in {type(model).__name__} is not known, so layer_decay cannot be used with it; "
+        "set layer_decay=1"
+    )
+
+
+def _timm_depths(timm_model: nn.Module, plain: dict[str, str]) -> dict[str, int]:
+    # timm's own grouping, as in USB; a final norm joins the last block there. What it does not know is part of the head.
+    from timm.models import group_parameters
+
+    depths = group_parameters(timm_model, timm_model.group_matcher(), reverse=True)
+    top = max(depths.values())
+    return {name: depths.get(short.removeprefix("timm_model."), top) for name, short in plain.items()}

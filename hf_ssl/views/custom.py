@@ -1,0 +1,157 @@
+"""Weak and strong views by callables of the user's own.
+
+    def strong(row, rng):                     # `rng` only if it is named so, or if there are two required parameters
+        return jitter(row["image"].convert("RGB"), rng.uniform(0.5, 1.5))
+
+    SSLTrainer(..., strong_view=strong)
+
+`row` is the row of the dataset with its file decoded: a PIL image, a dict {"array", "sampling_rate"} for a recording. The
+answer is an image, a text (or a pair) or a waveform, which the model's processor then takes, or a dict of model inputs of one
+example, such as {"pixel_values": tensor [3, H, W]}, which is stacked as it is.
+
+`rng` is the NumPy generator of this example, this draw and this view: what is drawn from it is the same whatever the number
+of workers and wherever a run was resumed. For callables that do not take it, the global generators of `random`, NumPy and
+torch are seeded from it. With workers that are spawned rather than forked (macOS, Windows) a callable must be picklable: a
+function of a module, or an object of a class of one.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import BrokenExampleError
+from ..modality import MODEL_INPUTS
+from .prepared import PreparedViews, stack_inputs
+from .seeds import global_seeds
+
+
+class ModelInputs(dict):
+    """Inputs of a model, returned by a callable: stacked as they are."""
+
+
+class OwnViews:
+    """A view maker in which callables make the weak or the strong view, and another view maker all the rest.
+
+    Args:
+        base: makes the views for which there is no callable, and those that predictions are made of.
+        processor: tokenizer or feature extractor, to pad what the callables return.
+        weak, strong: the callables, see above.
+
+    Raises:
+        TypeError: if they are not callable; in `__call__`, if a model cannot take what one returned.
+    """
+
+    def __init__(self, base, processor: Any = None, weak: Callable | None = None, strong: Callable | None = None):
+        self.base, self.processor, self.modality = base, processor, base.modality
+        self.own = {kind: function for kind, function in (("weak", weak), ("strong", strong)) if function is not None}
+        for kind, function in self.own.items():
+            if not callable(function):
+                raise TypeError(f"{kind}_view is a {type(function).__name__}, and a callable on a row is needed")
+        self.takes_generator = {kind: _takes_generator(function) for kind, function in self.own.items()}
+
+    def __call__(self, kind: str, row: Mapping[str, Any], rng: np.random.Generator):
+        """One view of a row."""
+        if kind not in self.own:
+            return self.base(kind, row, rng)
+        function = self.own[kind]
+        example = self.base.example(row)
+        try:
+            if self.takes_generator[kind]:
+                value = function(example, rng)
+            else:
+                with global_seeds(rng):
+                    value = function(example)
+        except OSError as error:
+            # A file of the user's own that it opens: broken files of the pool may be skipped.
+            raise BrokenExampleError(f"{kind}_view {_name(function)} failed: {error}") from error
+        return self._item(kind, value)
+
+    @property
+    def shares_decoding(self) -> bool:
+        """As the base."""
+        return getattr(self.base, "shares_decoding", False)
+
+    def example(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with its file decoded."""
+        return self.base.example(row)
+
+    def evaluation(self, row: Mapping[str, Any]):
+        """The base's."""
+        return self.base.evaluation(row)
+
+    def collate(self, items: list) -> dict[str, torch.Tensor]:
+        """Stacks items: model keywords."""
+        if isinstance(items[0], ModelInputs) and not isinstance(self.base, PreparedViews):
+            return stack_inputs(items, self.processor)
+        return self.base.collate(items)
+
+    def stack(self, items: list) -> dict[str, torch.Tensor]:
+        """The worker's half of `collate`, where the base divides it."""
+        own = isinstance(items[0], ModelInputs)
+        return self.collate(items) if own or not hasattr(self.base, "stack") else self.base.stack(items)
+
+    def finish(self, view: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The other half."""
+        return self.base.finish(view) if hasattr(self.base, "finish") else view
+
+    def describe(self) -> dict[str, str]:
+        """View kind -> one sentence on what it does."""
+        return {**self.base.describe(), **{kind: f"made by {_name(function)}" for kind, function in self.own.items()}}
+
+    def problem(self, kind: str) -> str | None:
+        """Why there is no such view, in one line; None if there is one."""
+        problem = getattr(self.base, "problem", None)
+        return None if kind in self.own or problem is None else problem(kind)
+
+    def _item(self, kind: str, value: Any) -> Any:
+        mains = [name for name, modality in MODEL_INPUTS.items() if modality == self.modality]
+        try:
+            if isinstance(value, Mapping) and any(name in value for name in mains):
+                for name, part in value.items():
+                    _check_part(name, part)
+                return ModelInputs(value)
+            return self.base.accept(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"{kind}_view {_name(self.own[kind])} returned {_brief(value)}, which a model cannot take: {error}"
+            ) from None
+
+
+def _check_part(name: str, part: Any) -> None:
+    array = part if isinstance(part, torch.Tensor) else np.asarray(part)
+    numbers = not isinstance(array, np.ndarray) or np.issubdtype(array.dtype, np.number) or array.dtype == bool
+    if not numbers or array.ndim == 0 or 0 in array.shape:
+        raise TypeError(f"{name} must be a tensor, array or list of numbers of one example")
+    if name == "pixel_values" and array.ndim != 3:
+        raise TypeError(
+            f"pixel_values must be [channels, height, width] of one example, not of shape {tuple(array.shape)}"
+        )
+    if name in ("input_ids", "attention_mask", "input_values") and array.ndim != 1:
+        raise TypeError(f"{name} must have one axis, not shape {tuple(array.shape)}: no axis of the batch")
+
+
+def _takes_generator(function: Callable) -> bool:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    # A second parameter with a default is a setting of the user's own, unless its name says otherwise.
+    return len(positional) >= 2 and (
+        positional[1].default is inspect.Parameter.empty or positional[1].name in ("rng", "generator")
+    )
+
+
+def _name(function: Callable) -> str:
+    return getattr(function, "__qualname__", None) or type(function).__name__
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a dict with {', '.join(map(str, value)) or 'nothing'}"
+    if hasattr(value, "shape"):
+        return f"a {type(value).__name__} of shape {tuple(value.shape)} and type {value.dtype}"
+    return f"{value!r:.60}" if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"

@@ -1,0 +1,385 @@
+"""What holds for every algorithm, one table row each (algorithm_cases.py)."""
+
+import inspect
+import logging
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
+from hf_ssl.algorithms import ALGORITHMS, SSLAlgorithm
+from hf_ssl.algorithms.parts.mixup import Mixup
+
+from tests.helpers.algorithm_cases import (
+    CASES,
+    CLASSES,
+    DIM,
+    LABELED,
+    UNLABELED,
+    Linear,
+    fix_mixup,
+    make_algorithm,
+    make_batch,
+    make_models,
+    make_reference,
+    progress_of,
+    run_step,
+)
+
+every_algorithm = pytest.mark.parametrize("name", list(CASES))
+TASK = {
+    "num_classes": CLASSES,
+    "num_labeled": 6,
+    "num_unlabeled": 12,
+    "feature_size": DIM,
+    "labeled_batch_size": LABELED,
+    "unlabeled_batch_size": UNLABELED,
+}
+
+
+def test_the_table_covers_every_algorithm():
+    assert list(CASES) == list(ALGORITHMS)
+
+
+@every_algorithm
+def test_equals_the_formula_written_out(name):
+    algorithm, models = make_algorithm(name), make_models()
+    reference = make_reference(name, algorithm, models)
+    for step in range(4):
+        batch = fix_mixup(name, make_batch(step))
+        loss, mask = reference(batch, step)
+        output = run_step(name, algorithm, step, models, batch)
+        # VAT's search takes a small step where the formula has the derivative.
+        tolerance = 1e-3 if name == "vat" else 1e-6
+        assert output.loss.item() == pytest.approx(float(loss), rel=tolerance)
+        if mask is None:
+            assert output.mask is None
+        else:
+            torch.testing.assert_close(output.mask, torch.as_tensor(mask, dtype=torch.float64), rtol=1e-6, atol=1e-8)
+    for key, value in reference.state.items():
+        actual = getattr(algorithm, key).double()
+        torch.testing.assert_close(actual, torch.as_tensor(value, dtype=torch.float64), rtol=1e-6, atol=1e-8)
+
+
+@every_algorithm
+def test_gradient_flows_through_the_views_that_are_trained(name):
+    algorithm, models = make_algorithm(name), make_models()
+    run_step(name, algorithm, 3, models)
+    batch = fix_mixup(name, make_batch(4))
+    inputs = {"labeled": batch.labeled, "labeled_strong": batch.labeled_strong, **batch.unlabeled}
+    for view in inputs.values():
+        view["x"].requires_grad_()
+    output = run_step(name, algorithm, 4, models, batch)
+    output.loss.backward()
+    flowing = {
+        view for view, given in inputs.items() if given["x"].grad is not None and given["x"].grad.abs().sum() > 0
+    }
+    assert flowing == CASES[name].gradient
+    assert models[0].classifier.weight.grad.abs().sum() > 0
+    assert all(p.grad is None for p in models[1].parameters())
+    for parameter in algorithm.parameters():
+        assert parameter.grad.abs().sum() > 0
+    values = [*output.terms.values(), *output.metrics.values(), *algorithm.buffers()]
+    assert not any(value.requires_grad for value in values)
+    assert output.pseudo_labels is None or not output.pseudo_labels.requires_grad
+
+
+@every_algorithm
+def test_the_unsupervised_weight_scales_the_unsupervised_terms_alone(name):
+    step = 3
+    low, high = (run_step(name, make_algorithm(name, unsupervised_weight=w), step) for w in (1.0, 2.5))
+    if name == "supervised":
+        assert low.loss == high.loss
+        return
+    algorithm = make_algorithm(name)
+    ramp = 1.0 if name == "dash" else progress_of(name, step).warmup(getattr(algorithm, "warmup_fraction", 0.0))
+    part = ramp * low.terms["unsupervised"] - low.terms.get("debias", torch.tensor(0.0))
+    torch.testing.assert_close(high.loss - low.loss, 1.5 * part)
+
+
+@every_algorithm
+def test_state_round_trip_continues_identically(name):
+    algorithm, models = make_algorithm(name), make_models()
+    for step in range(3):
+        run_step(name, algorithm, step, models)
+    restored = make_algorithm(name)
+    restored.load_state_dict({key: value.clone() for key, value in algorithm.state_dict().items()})
+    for step in (3, 4):
+        expected, actual = (run_step(name, each, step, models) for each in (algorithm, restored))
+        torch.testing.assert_close(actual.loss, expected.loss, rtol=0, atol=0)
+    for key, value in algorithm.state_dict().items():
+        torch.testing.assert_close(restored.state_dict()[key], value, rtol=0, atol=0)
+
+
+def permuted(batch, labeled, unlabeled):
+    def take(view, order):
+        return {key: value[order] for key, value in view.items()}
+
+    return SSLBatch(
+        labeled=take(batch.labeled, labeled),
+        labels=batch.labels[labeled],
+        unlabeled={name: take(view, unlabeled) for name, view in batch.unlabeled.items()},
+        labeled_index=batch.labeled_index[labeled],
+        unlabeled_index=batch.unlabeled_index[unlabeled],
+        labeled_strong=take(batch.labeled_strong, labeled),
+        rotation_labels=batch.rotation_labels[unlabeled],
+        perturbation=batch.perturbation[unlabeled],
+    )
+
+
+@every_algorithm
+def test_the_order_of_a_batch_does_not_matter(name):
+    results = []
+    generator = torch.Generator().manual_seed(3)
+    for shuffle in (False, True):
+        algorithm, models = make_algorithm(name), make_models()
+        for step in range(3):
+            batch = make_batch(step)
+            if shuffle:
+                orders = (torch.randperm(n, generator=generator) for n in (LABELED, UNLABELED))
+                batch = permuted(batch, *orders)
+            output = run_step(name, algorithm, step, models, fix_mixup(name, batch, identity=True))
+        results.append(output.loss)
+    torch.testing.assert_close(*results, rtol=1e-5 if name == "vat" else 1e-10, atol=0)
+
+
+@every_algorithm
+def test_nothing_is_read_back_from_the_device(name, monkeypatch):
+    algorithm, models = make_algorithm(name), make_models()
+
+    def refuse(*_, **__):
+        raise AssertionError("a tensor's value was read on the host")
+
+    for method in ("item", "tolist", "numpy", "cpu", "nonzero", "__bool__", "__int__", "__float__", "__index__"):
+        monkeypatch.setattr(torch.Tensor, method, refuse)
+    for function in ("nonzero", "bincount", "unique"):
+        monkeypatch.setattr(torch, function, refuse)
+    for step in range(4):
+        batch = make_batch(step)
+        run_step(name, algorithm, step, models, batch).loss.backward()
+
+
+@every_algorithm
+def test_runs_with_shapes_alone(name):
+    """On the meta device there are no values: a result that depends on them, in shape or flow, would fail."""
+    algorithm, models = make_algorithm(name).to("meta"), [model.to("meta") for model in make_models()]
+    batch = make_batch(3, device="meta")
+    output = run_step(name, algorithm, 3, models, batch)
+    assert output.loss.shape == ()
+    if output.mask is not None:
+        assert output.mask.shape == (UNLABELED,)
+    if output.pseudo_labels is not None:
+        assert output.pseudo_labels.shape in ((UNLABELED,), (UNLABELED, CLASSES))
+
+
+@every_algorithm
+def test_output_is_complete(name):
+    output = run_step(name, make_algorithm(name, torch.float32), 3, dtype=torch.float32)
+    assert output.loss.dtype == torch.float32
+    assert "supervised" in output.terms
+    assert name == "supervised" or "unsupervised" in output.terms
+    assert ("mask_ratio" in output.metrics) == (output.mask is not None)
+    assert (output.pseudo_labels is None) == (name in ("supervised", "vat"))
+
+
+@every_algorithm
+def test_declares_views_and_where_it_comes_from(name):
+    cls = ALGORITHMS[name]
+    assert set(make_algorithm(name).views) == CASES[name].views
+    assert set(cls.views.values()) <= {"weak", "strong", "rotated"}
+    assert cls.title and cls.summary and "\n" not in cls.summary
+    if name != "supervised":
+        assert f"{cls.year}" in cls.citation or cls.year < int(re.search(r"year = \{(\d+)", cls.citation)[1])
+        assert cls.arxiv is None or cls.arxiv in cls.__doc__
+        assert cls.citation.count("{") == cls.citation.count("}")
+    for setting, parameter in cls.settings().items():
+        assert parameter.default is not inspect.Parameter.empty
+        assert f"{setting}:" in cls.__doc__, f"{setting} is not in the docstring"
+
+
+@every_algorithm
+def test_a_setting_outside_its_range_is_refused_by_name(name):
+    ((setting, value),) = CASES[name].bad.items()
+    with pytest.raises(ValueError, match=rf"{setting} must be .*got.*{re.escape(str(value))}"):
+        make_algorithm(name, **{setting: value})
+
+
+@every_algorithm
+def test_an_unknown_setting_lists_the_known_ones(name):
+    with pytest.raises(TypeError, match="tresh") as error:
+        make_algorithm(name, tresh=0.5)
+    assert all(setting in str(error.value) for setting in ALGORITHMS[name].settings())
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"flexmatch.*simmatch"):
+        get_algorithm("flexmach", **TASK)
+    with pytest.raises(ValueError, match="modality must be one of image"):
+        get_algorithm("fixmatch", modality="video", **TASK)
+
+
+def test_a_class_of_ones_own():
+    class Mine(SSLAlgorithm):
+        def __init__(self, *, strength: float = 1.0, **task):
+            super().__init__(**task)
+            self.strength = strength
+
+    assert get_algorithm(Mine, strength=2.0, **TASK).strength == 2.0
+
+
+@pytest.mark.parametrize("name", ["mean_teacher"])
+def test_a_missing_teacher_is_said(name):
+    with pytest.raises(ValueError, match="teacher"):
+        make_algorithm(name)(ModelForward(make_models()[0]), make_batch(0), Progress(0, 10, 5))
+
+
+def test_simmatch_works_without_a_teacher():
+    algorithm = make_algorithm("simmatch")
+    algorithm(ModelForward(make_models()[0]), make_batch(0), Progress(0, 10, 5))
+    assert algorithm.memory_bank.norm(dim=0).sub(1).abs().max() < 1e-6
+
+
+def test_simmatch_measures_how_fast_its_teacher_follows():
+    algorithm, (student, _) = make_algorithm("simmatch"), make_models()
+    teacher = make_models()[0].requires_grad_(False)
+    average = [p.detach().clone() for p in algorithm.projection.parameters()]
+    generator = torch.Generator().manual_seed(0)
+    for step in range(5):
+        algorithm(ModelForward(student, teacher=teacher), make_batch(step), Progress(step, 10, 2))
+        for mine, expected in zip(algorithm.teacher_projection.buffers(), average, strict=False):
+            torch.testing.assert_close(mine, expected)
+        with torch.no_grad():
+            for parameter in [*student.parameters(), *algorithm.projection.parameters()]:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+            for mine, theirs in zip(teacher.parameters(), student.parameters(), strict=True):
+                mine.lerp_(theirs, 0.1)
+            for mine, theirs in zip(average, algorithm.projection.parameters(), strict=True):
+                mine.lerp_(theirs, 0.1)
+
+
+def test_dash_measures_its_threshold_in_the_warm_up():
+    algorithm, models = make_algorithm("dash", initial_loss_threshold=None, warmup_fraction=0.3), make_models()
+    measured = []
+    for step in range(4):
+        output = run_step("dash", algorithm, step, models)
+        if step < 3:
+            assert output.mask.sum() == 0
+            measured.append(output.terms["supervised"].item())
+    # 6 labeled examples in batches of 4: one pass takes two steps, the last two of the three.
+    assert algorithm.loss_threshold.item() == pytest.approx(1.01 * sum(measured[1:]) / 2)
+
+
+@pytest.mark.parametrize("modality", ["text", "audio"])
+@pytest.mark.parametrize("name", ["remixmatch", "crmatch"])
+def test_only_images_are_rotated(name, modality):
+    messages = []
+    logger = logging.getLogger("hf_ssl.algorithms.parts.rotation")
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger.addHandler(handler)
+    try:
+        from transformers.utils.logging import warning_once
+
+        warning_once.cache_clear()
+        algorithm = make_algorithm(name, modality=modality)
+    finally:
+        logger.removeHandler(handler)
+    assert len(messages) == 1 and "rotation_weight" in messages[0]
+    assert algorithm.rotation is None and "rotated" not in algorithm.views
+    batch = fix_mixup(name, make_batch(1))
+    del batch.unlabeled["rotated"]
+    assert "rotation" not in run_step(name, algorithm, 1, batch=batch).terms
+
+
+@pytest.mark.parametrize("name", ["mixmatch", "remixmatch"])
+def test_mixing_features_of_a_linear_model_is_mixing_its_inputs(name):
+    settings = {"rotation_weight": 0.0} if name == "remixmatch" else {}
+    losses = []
+    for modality in ("image", "text"):
+        algorithm = make_algorithm(name, modality=modality, **settings)
+        losses.append(run_step(name, algorithm, 3).loss)
+    torch.testing.assert_close(*losses)
+
+
+def test_mixing_token_ids_is_refused():
+    batch = make_batch(0)
+    batch.labeled["x"] = batch.labeled["x"].long()
+    for view in batch.unlabeled.values():
+        view["x"] = view["x"].long()
+
+    class Casting(Linear):
+        def forward(self, x):
+            return super().forward(x.double())
+
+    with pytest.raises(TypeError, match="cannot mix x"):
+        make_algorithm("mixmatch")(ModelForward(Casting().double()), batch, Progress(0, 10, 5))
+
+
+def test_mixup_keeps_the_first_example_dominant():
+    weights = torch.stack([Mixup(0.5, 4, "cpu").weight for _ in range(50)])
+    assert weights.min() >= 0.5 and weights.std() > 0
+    assert sorted(Mixup(0.5, 4, "cpu").permutation.tolist()) == [0, 1, 2, 3]
+
+
+def test_mixup_draws_its_own_numbers():
+    batch = make_batch(3)
+    algorithm, models = make_algorithm("mixmatch"), make_models()
+    first, second = (run_step("mixmatch", algorithm, 3, models, batch).loss for _ in range(2))
+    assert first != second
+
+
+class Words(nn.Module):
+    """A text model: the mean of the embeddings, classified."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(11, DIM)
+        self.classifier = nn.Linear(DIM, CLASSES)
+
+    def get_input_embeddings(self):
+        return self.embedding
+
+    def forward(self, input_ids=None, attention_mask=None, inputs_embeds=None):
+        embedded = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        weights = attention_mask.unsqueeze(-1).to(embedded.dtype)
+        return self.classifier((embedded * weights).sum(dim=1) / weights.sum(dim=1))
+
+
+@every_algorithm
+def test_runs_on_text(name):
+    torch.manual_seed(0)
+    algorithm, model = make_algorithm(name, torch.float32, modality="text"), Words()
+
+    def tokens(rows):
+        return {"input_ids": torch.randint(11, (rows, 5)), "attention_mask": torch.ones(rows, 5, dtype=torch.int64)}
+
+    batch = make_batch(0)
+    batch.labeled, batch.labeled_strong, batch.perturbation = tokens(LABELED), tokens(LABELED), None
+    batch.unlabeled = {view: tokens(UNLABELED) for view in algorithm.views}
+    teacher = Words() if algorithm.uses_teacher else None
+    output = algorithm(ModelForward(model, teacher=teacher), batch, Progress(3, 10, 2))
+    output.loss.backward()
+    assert torch.isfinite(output.loss)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("modality", ["image", "audio"])
+@every_algorithm
+def test_a_bfloat16_model_trains_beside_a_float32_algorithm(name, modality):
+    algorithm, (student, teacher) = make_algorithm(name, torch.float32, modality=modality), make_models()
+    models = student, teacher
+    output = run_step(name, algorithm, 3, models, fix_mixup(name, make_batch(3, torch.bfloat16)), torch.bfloat16)
+    output.loss.backward()
+    assert output.loss.dtype == torch.float32 and torch.isfinite(output.loss)
+    assert all(torch.isfinite(p.grad).all() for p in [*student.parameters(), *algorithm.parameters()])
+
+
+@every_algorithm
+def test_runs_under_autocast(name):
+    models = make_models()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = run_step(name, make_algorithm(name, torch.float32), 3, models, dtype=torch.float32)
+    output.loss.backward()
+    assert output.loss.dtype == torch.float32 and torch.isfinite(output.loss)

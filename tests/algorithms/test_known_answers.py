@@ -1,0 +1,125 @@
+"""Every algorithm against known answers of the published reference implementation, step by step."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
+from hf_ssl.algorithms import ALGORITHMS
+
+GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
+FILES = sorted(GOLDEN.glob("*.safetensors"))
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+TWO_STEP_EPOCHS = {"comatch", "simmatch"}
+HEADS = ("projection", "rotation", "distance")
+
+pytestmark = pytest.mark.skipif(not FILES, reason="the known answers are not beside this checkout")
+
+
+class Linear(nn.Module):
+    """Features are the inputs."""
+
+    def __init__(self, dim, num_classes):
+        super().__init__()
+        self.classifier = nn.Linear(dim, num_classes)
+
+    def forward(self, x):
+        return self.classifier(x)
+
+
+def read(path):
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["meta"]), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open has no __iter__)
+
+
+def close(actual, expected, what):
+    expected = expected.to(actual.dtype)
+    torch.testing.assert_close(actual, expected, **CLOSE, msg=lambda text: f"{what}: {text}")
+
+
+def make_batch(golden, step):
+    given = {key.split("/")[-1]: value for key, value in golden.items() if key.startswith(f"step{step}/input/")}
+    views = ("weak", "strong", "strong_2", "rotated")
+    return SSLBatch(
+        labeled={"x": given["labeled"]},
+        labels=given["labels"],
+        unlabeled={name: {"x": given[name]} for name in views if name in given},
+        labeled_index=given.get("labeled_index"),
+        unlabeled_index=given.get("unlabeled_index"),
+        labeled_strong={"x": given["labeled_strong"]} if "labeled_strong" in given else None,
+        rotation_labels=given.get("rotation_labels"),
+        mix_lambda=given.get("mix_lambda"),
+        mix_permutation=given.get("mix_permutation"),
+        perturbation=given.get("vat_direction"),
+    )
+
+
+def trained(model, algorithm):
+    """Name -> parameter, as the files name them."""
+    named = dict(model.named_parameters())
+    for head in HEADS:
+        part = getattr(algorithm, head, None)
+        if part is not None:
+            named.update({f"{head}.{name}": parameter for name, parameter in part.named_parameters()})
+    return named
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_reproduces_the_reference(path):
+    meta, golden = read(path)
+    name, size = meta["algorithm"], meta["batch_size"]
+    distribution = golden.get("final/alignment_target") if name == "remixmatch" else None
+    algorithm = get_algorithm(
+        name,
+        num_classes=meta["num_classes"],
+        num_labeled=meta["num_labeled"],
+        num_unlabeled=meta["num_unlabeled"],
+        feature_size=meta["dim"],
+        labeled_batch_size=size,
+        unlabeled_batch_size=size * meta["uratio"],
+        class_distribution=distribution,
+        unsupervised_weight=meta["lambda_u"],
+        **meta["hyperparameters"],
+    )
+    model = Linear(meta["dim"], meta["num_classes"])
+    parameters = trained(model, algorithm)
+    with torch.no_grad():
+        for key, parameter in parameters.items():
+            parameter.copy_(golden[f"init/{key}"])
+        if "init/memory_bank" in golden:
+            algorithm.memory_bank.copy_(golden["init/memory_bank"])
+    teacher = deepcopy(model).requires_grad_(False) if algorithm.uses_teacher else None
+    steps_per_epoch = 2 if name in TWO_STEP_EPOCHS else meta["steps_per_epoch"]
+    for step in range(meta["steps"]):
+        progress = Progress(step, meta["max_steps"], steps_per_epoch)
+        output = algorithm(ModelForward(model, teacher=teacher), make_batch(golden, step), progress)
+        close(output.loss, golden[f"step{step}/loss"], f"loss of step {step}")
+        for key in (key for key in golden if key.startswith(f"step{step}/terms/")):
+            term = key.split("/")[-1]
+            actual = output.metrics[term] if term in output.metrics else output.terms[term]
+            close(actual, golden[key], key)
+        if f"step{step}/mask" in golden:
+            mask = output.mask if output.labeled_mask is None else output.labeled_mask
+            close(mask, golden[f"step{step}/mask"], f"mask of step {step}")
+        for parameter in parameters.values():
+            parameter.grad = None
+        output.loss.backward()
+        for key, parameter in parameters.items():
+            close(parameter.grad, golden[f"step{step}/grad/{key}"], f"gradient of {key} in step {step}")
+        with torch.no_grad():
+            for parameter in parameters.values():
+                parameter.sub_(meta["lr"] * parameter.grad)
+            if teacher is not None:
+                for average, parameter in zip(teacher.parameters(), model.parameters(), strict=True):
+                    average.lerp_(parameter, 1 - meta["ema_decay"])
+    for key in (key for key in golden if key.startswith("final/")):
+        close(getattr(algorithm, key.removeprefix("final/")).to(golden[key].dtype), golden[key], key)
+
+
+def test_covers_every_algorithm():
+    assert {path.stem.split("-")[0] for path in FILES} == set(ALGORITHMS)

@@ -1,0 +1,184 @@
+"""Whatever a person names becomes a dataset, or one line that says what is wrong with it."""
+
+import datasets
+import pytest
+
+from hf_ssl.data.columns import inspect_data
+from hf_ssl.data.sources import drop_unlabeled, load_source
+
+from tests.helpers.command_data import audio_folders, image_folders, write_csv, write_image
+from tests.helpers.tiny_tasks import make_sounds
+
+ROWS = [("a rose, red", "red"), ("NA", "none"), ("null", "blue")]
+
+
+def write_table(folder, suffix):
+    path = folder / f"rows{suffix}"
+    dataset = datasets.Dataset.from_dict({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]})
+    if suffix == ".csv":
+        write_csv(path, ROWS)
+    elif suffix == ".tsv":
+        path.write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS))
+    elif suffix == ".parquet":
+        dataset.to_parquet(path)
+    else:
+        dataset.to_json(path, lines=suffix == ".jsonl")
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl", ".parquet"])
+def test_a_table_is_read_word_for_word(tmp_path, suffix):
+    dataset = load_source(write_table(tmp_path, suffix), "labeled").dataset
+    assert [(row["text"], row["label"]) for row in dataset] == ROWS
+
+
+def test_a_table_with_brackets_in_its_name_is_one_file(tmp_path):
+    write_csv(tmp_path / "a[1].csv", ROWS)
+    write_csv(tmp_path / "a1.csv", ROWS * 2)
+    assert len(load_source(str(tmp_path / "a[1].csv"), "labeled").dataset) == 3
+
+
+def test_names_of_files_in_a_table_are_taken_from_its_folder(tmp_path):
+    picture = write_image(tmp_path / "pictures" / "1.png", "red")
+    path = write_csv(tmp_path / "list.csv", [("pictures/1.png", "red")], header=("file", "label"))
+    assert load_source(str(path), "labeled").dataset[0]["file"] == str(picture)
+
+
+def test_lines_are_texts_and_blank_ones_are_counted(tmp_path):
+    (tmp_path / "lines.txt").write_text("\ufeffone\n\n  two words \n\n", encoding="utf-8")
+    source = load_source(str(tmp_path / "lines.txt"), "unlabeled", input_column="sentence")
+    assert source.dataset.to_dict() == {"sentence": ["one", "two words"]}
+    assert source.notes == [f"{tmp_path / 'lines.txt'}: 2 empty lines left out"]
+
+
+def test_class_folders_give_names_and_other_files_are_counted(tmp_path):
+    folders = image_folders(tmp_path, per_class=2)
+    (tmp_path / "labeled" / "red" / "deep").mkdir()
+    write_image(tmp_path / "labeled" / "red" / "deep" / "x.JPG", "red")
+    (tmp_path / "labeled" / "red" / "Thumbs.db").write_bytes(b"")
+    source = load_source(folders["labeled"], "labeled")
+    assert source.dataset.features["label"].names == ["blue", "green", "red"]
+    assert source.dataset["label"][:] == [0, 0, 1, 1, 2, 2, 2]
+    assert source.dataset.features["image"].decode is False
+    assert source.notes == [f"{folders['labeled']}: 1 file, no images, ignored"]
+
+
+def test_a_pool_of_any_nesting_has_no_labels_and_no_hidden_files(tmp_path):
+    source = load_source(image_folders(tmp_path)["pool"], "unlabeled", input_column="img")
+    assert source.dataset.column_names == ["img"]
+    assert len(source.dataset) == 13
+    assert not any(".thumbnail" in cell["path"] for cell in source.dataset["img"])
+
+
+def test_recordings_of_several_formats_are_one_dataset(tmp_path):
+    dataset = load_source(audio_folders(tmp_path)["labeled"], "labeled").dataset
+    assert {cell["path"].rsplit(".", 1)[1] for cell in dataset["audio"]} == {"wav", "flac", "ogg"}
+    assert dataset.features["label"].names == ["high", "low", "middle"]
+
+
+def test_a_link_back_ends(tmp_path):
+    write_image(tmp_path / "a" / "1.png", "red")
+    (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
+    assert len(load_source(str(tmp_path), "unlabeled").dataset) == 1
+
+
+def test_other_columns_beside_recordings_are_looked_at_without_decoding_them(tmp_path):
+    make_sounds(3, 0).add_column("speaker", ["ann", "bob", "cy"]).to_parquet(tmp_path / "rows.parquet")
+    dataset = load_source(str(tmp_path / "rows.parquet"), "labeled").dataset
+    found = inspect_data(dataset)
+    assert (found.modality, found.input_column, found.label_names) == ("audio", "audio", ["low", "middle", "high"])
+
+
+@pytest.fixture
+def saved(tmp_path):
+    whole = datasets.Dataset.from_dict({"text": ["a", "b", "c"]})
+    whole.save_to_disk(tmp_path / "one")
+    splits = datasets.DatasetDict({"train": whole.select([0]), "test": whole.select([1, 2]), "extra": whole})
+    splits.save_to_disk(tmp_path / "several")
+    (tmp_path / "files").mkdir()
+    for name, split in splits.items():
+        if name != "extra":
+            split.to_parquet(tmp_path / "files" / f"{name}.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "texts"),
+    [
+        ("one", "labeled", "abc"),
+        ("several", "labeled", "a"),
+        ("several", "test", "bc"),
+        ("several@extra", "labeled", "abc"),
+        ("files", "unlabeled", "a"),
+        ("files", "test", "bc"),
+        ("files@test", "labeled", "bc"),
+        ("files@test[:1]", "labeled", "b"),
+    ],
+)
+def test_a_saved_dataset_gives_the_split_that_is_named_or_usual(saved, name, role, texts):
+    assert "".join(load_source(str(saved / name), role).dataset["text"]) == texts
+
+
+@pytest.fixture
+def unusable(tmp_path):
+    folder = tmp_path
+    (folder / "empty").mkdir()
+    (folder / "empty" / ".hidden.png").write_bytes(b"")
+    (folder / "words").mkdir()
+    (folder / "words" / "a.doc").write_text("x")
+    (folder / "lines.txt").write_text("one\n")
+    (folder / "latin.txt").write_bytes("é".encode("latin-1"))
+    (folder / "blank.txt").write_text("\n")
+    (folder / "zero.csv").write_text("")
+    (folder / "header.csv").write_text("text,label\n")
+    (folder / "bad.json").write_text("{nothing")
+    (folder / "bad.parquet").write_text("nothing")
+    write_image(folder / "loose" / "1.png", "red")
+    write_image(folder / "splits" / "train" / "red" / "1.png", "red")
+    write_image(folder / "splits" / "test" / "red" / "1.png", "red")
+    write_image(folder / "gap" / "red" / "1.png", "red")
+    (folder / "gap" / "blue").mkdir()
+    write_image(folder / "both" / "1.png", "red")
+    (folder / "both" / "1.wav").write_bytes(b"")
+    datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(folder / "saved")
+    return folder
+
+
+# case: (source, role, modality, what the error says)
+WRONG = {
+    "no such file": ("gone.csv", "labeled", None, "there is no file or folder"),
+    "no such folder": ("a/b/c", "labeled", None, "ids of Hub datasets have one slash at most"),
+    "an empty folder": ("empty", "labeled", None, "is empty"),
+    "nothing usable": ("words", "labeled", None, "holds no images, recordings or tables, only .doc"),
+    "lines without labels": ("lines.txt", "labeled", None, "has texts without labels"),
+    "not utf-8": ("latin.txt", "unlabeled", None, "is not UTF-8"),
+    "blank lines only": ("blank.txt", "unlabeled", None, "holds no text"),
+    "an empty table": ("zero.csv", "labeled", None, "is empty"),
+    "a header only": ("header.csv", "labeled", None, "has no rows"),
+    "broken json": ("bad.json", "labeled", None, "cannot be read"),
+    "broken parquet": ("bad.parquet", "labeled", None, "cannot be read"),
+    "an image without class": ("loose", "labeled", None, "lies in no class folder"),
+    "splits for classes": ("splits", "labeled", None, "holds splits (test, train) and not classes"),
+    "an empty class": ("gap", "labeled", None, "holds no images"),
+    "two modalities": ("both", "unlabeled", None, "holds images and recordings"),
+    "another modality": ("loose", "unlabeled", "audio", "holds images, and recordings are needed"),
+    "a split of one dataset": ("saved@test", "labeled", None, "has no split 'test'"),
+}
+
+
+@pytest.mark.parametrize(("name", "role", "modality", "message"), WRONG.values(), ids=WRONG)
+def test_what_cannot_be_used_is_one_line_that_names_it(unusable, name, role, modality, message):
+    path = name if "/" in name else str(unusable / name)
+    with pytest.raises((ValueError, OSError)) as caught:
+        load_source(path, role, modality=modality)
+    assert message in str(caught.value)
+    assert name.partition("@")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values", [["x", None, "y"], ["x", "", "y"], [1.0, float("nan"), 2.0]], ids=["none", "empty", "nan"]
+)
+def test_rows_without_a_label_are_set_apart(values):
+    kept, rest = drop_unlabeled(datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": values}), "label")
+    assert (kept["text"][:], rest["text"][:]) == (["a", "c"], ["b"])
+    assert drop_unlabeled(kept, "label") == (kept, None)

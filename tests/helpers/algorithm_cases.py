@@ -1,0 +1,217 @@
+"""One row for each algorithm, and the small problem on which the tests run them."""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
+from hf_ssl.algorithms import ALGORITHMS
+
+from tests.helpers import algorithm_references as references
+
+CLASSES, DIM, LABELED, UNLABELED, POOL, LABELED_SET = 3, 4, 4, 8, 12, 6
+MAX_STEPS = 10
+
+
+@dataclass
+class Row:
+    """Settings to run with; the views through which gradient flows; whether 2 processes x B/2 are 1 x B; a bad setting."""
+
+    settings: dict
+    gradient: set
+    bad: dict
+    splits: bool = True
+    steps_per_epoch: int = 3
+    views: set = field(default_factory=lambda: {"weak", "strong"})
+
+
+WEAK_STRONG = {"labeled", "strong"}
+MIXED = {"labeled", "weak", "strong"}
+QUEUE = {"smoothing": 0.8, "alignment_queue_size": 2, "projection_size": 3, "temperature": 0.3}
+CASES = {
+    "supervised": Row({}, {"labeled"}, {"unsupervised_weight": -1.0}, views=set()),
+    "pseudo_label": Row(
+        {"threshold": 0.7, "warmup_fraction": 0.4}, {"labeled", "weak"}, {"threshold": 0.0}, views={"weak"}
+    ),
+    "pi_model": Row({"warmup_fraction": 0.4}, WEAK_STRONG, {"warmup_fraction": -0.1}),
+    "mean_teacher": Row({"warmup_fraction": 0.4}, WEAK_STRONG, {"warmup_fraction": -0.1}),
+    "vat": Row(
+        {"epsilon": 2.0, "entropy_weight": 0.1, "warmup_fraction": 0.4},
+        {"labeled", "weak"},
+        {"epsilon": 0.0},
+        views={"weak"},
+    ),
+    "mixmatch": Row(
+        {"temperature": 0.5, "warmup_fraction": 0.4, "mixup_alpha": 0.5}, MIXED, {"mixup_alpha": 0.0}, splits=False
+    ),
+    "remixmatch": Row(
+        {"temperature": 0.5, "warmup_fraction": 0.2, "mixup_alpha": 0.7, "kl_weight": 0.4, "rotation_weight": 0.3},
+        {*MIXED, "strong_2", "rotated"},
+        {"kl_weight": -1.0},
+        splits=False,
+        views={"weak", "strong", "strong_2", "rotated"},
+    ),
+    "fixmatch": Row({"threshold": 0.7}, WEAK_STRONG, {"threshold": 1.5}),
+    "uda": Row({"threshold": 0.7, "tsa_schedule": "exp"}, WEAK_STRONG, {"tsa_schedule": "cosine"}),
+    "flexmatch": Row({"threshold": 0.8}, WEAK_STRONG, {"threshold": 0.0}),
+    "adamatch": Row({"threshold": 0.9, "momentum": 0.6}, WEAK_STRONG, {"momentum": 1.0}),
+    "dash": Row(
+        {"initial_loss_threshold": 0.7, "gamma": 1.3, "c": 1.01, "min_loss_threshold": 0.05},
+        WEAK_STRONG,
+        {"gamma": 1.0},
+    ),
+    "freematch": Row({"momentum": 0.6, "fairness_weight": 0.3}, WEAK_STRONG, {"fairness_weight": -1.0}),
+    "softmatch": Row({"momentum": 0.6, "n_sigma": 3}, WEAK_STRONG, {"n_sigma": 0}),
+    "crmatch": Row(
+        {"threshold": 0.7, "rotation_weight": 0.5},
+        {*WEAK_STRONG, "weak", "rotated"},
+        {"rotation_weight": -1.0},
+        views={"weak", "strong", "rotated"},
+    ),
+    "defixmatch": Row(
+        {"threshold": 0.7},
+        {*WEAK_STRONG, "labeled_strong"},
+        {"temperature": 0.0},
+        views={"weak", "strong", "labeled_strong"},
+    ),
+    "refixmatch": Row({"threshold": 0.7, "temperature": 0.6}, WEAK_STRONG, {"temperature": 0.0}),
+    "comatch": Row(
+        {"threshold": 0.5, "graph_threshold": 0.4, "contrastive_weight": 0.7, "queue_batches": 1, **QUEUE},
+        {*WEAK_STRONG, "strong_2"},
+        {"queue_batches": 0},
+        splits=False,
+        steps_per_epoch=1,
+        views={"weak", "strong", "strong_2"},
+    ),
+    "simmatch": Row(
+        {"threshold": 0.5, "instance_weight": 0.6, **QUEUE}, WEAK_STRONG, {"smoothing": 1.5}, steps_per_epoch=1
+    ),
+}
+
+
+class Linear(nn.Module):
+    """Features are the inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.classifier = nn.Linear(DIM, CLASSES)
+
+    def forward(self, x):
+        return self.classifier(x)
+
+
+def make_models():
+    """A student and a teacher that differ, in float64 so that sums in another order change nothing that matters."""
+    torch.manual_seed(0)
+    student = Linear().double()
+    teacher = deepcopy(student).requires_grad_(False)
+    with torch.no_grad():
+        teacher.classifier.weight.add_(0.3 * torch.randn_like(teacher.classifier.weight))
+    return student, teacher
+
+
+def make_algorithm(name, dtype=torch.float64, **changes):
+    torch.manual_seed(1)
+    settings = {**CASES[name].settings, **changes}
+    algorithm = get_algorithm(
+        name,
+        num_classes=CLASSES,
+        num_labeled=LABELED_SET,
+        num_unlabeled=POOL,
+        feature_size=DIM,
+        labeled_batch_size=LABELED,
+        unlabeled_batch_size=UNLABELED,
+        class_distribution=torch.tensor([0.5, 0.3, 0.2]),
+        **settings,
+    )
+    return algorithm.to(dtype)
+
+
+def make_batch(step, dtype=torch.float64, device="cpu"):
+    generator = torch.Generator().manual_seed(100 + step)
+
+    def draw(*shape):
+        return (2.5 * torch.randn(*shape, generator=generator, dtype=torch.float64)).to(device, dtype)
+
+    names = ("weak", "strong", "strong_2", "rotated")
+    return SSLBatch(
+        labeled={"x": draw(LABELED, DIM)},
+        labels=torch.randint(CLASSES, (LABELED,), generator=generator).to(device),
+        unlabeled={name: {"x": draw(UNLABELED, DIM)} for name in names},
+        labeled_index=torch.randperm(LABELED_SET, generator=generator)[:LABELED].to(device),
+        unlabeled_index=torch.randperm(POOL, generator=generator)[:UNLABELED].to(device),
+        labeled_strong={"x": draw(LABELED, DIM)},
+        rotation_labels=torch.randint(4, (UNLABELED,), generator=generator).to(device),
+        perturbation=draw(UNLABELED, DIM),
+    )
+
+
+def fix_mixup(name, batch, identity=False):
+    """Give the batch a draw of mixup of the right size."""
+    views = {"mixmatch": 2, "remixmatch": 3}.get(name, 0)
+    size = len(batch.labels) + views * len(batch.unlabeled["weak"]["x"])
+    batch.mix_lambda = torch.tensor(0.7, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(5)
+    batch.mix_permutation = torch.arange(size) if identity else torch.randperm(size, generator=generator)
+    return batch
+
+
+def progress_of(name, step):
+    return Progress(step, MAX_STEPS, CASES[name].steps_per_epoch)
+
+
+def run_step(name, algorithm, step, models=None, batch=None, dtype=torch.float64):
+    student, teacher = models or make_models()
+    student.to(dtype), teacher.to(dtype)
+    batch = fix_mixup(name, make_batch(step, dtype)) if batch is None else batch
+    forward = ModelForward(student, teacher=teacher if algorithm.uses_teacher else None)
+    return algorithm(forward, batch, progress_of(name, step))
+
+
+def make_reference(name, algorithm, models):
+    """The independent formula of an algorithm: batch, step -> loss, mask. Its `state` attribute lasts over the steps."""
+    student, teacher = models
+    state = {}
+
+    def numpy_through(module):
+        return lambda x: module(torch.from_numpy(x)).detach().numpy()
+
+    bank = algorithm.memory_bank.detach().numpy().copy() if name == "simmatch" else None
+
+    def reference(batch, step):
+        x = {view: inputs["x"].detach().numpy() for view, inputs in batch.unlabeled.items()}
+        x |= {"labeled": batch.labeled["x"].detach().numpy(), "labeled_strong": batch.labeled_strong["x"].numpy()}
+        progress = progress_of(name, step)
+        case = references.Case(
+            **{view: numpy_through(student)(values) for view, values in x.items()},
+            x=x,
+            y=batch.labels.numpy(),
+            turns=batch.rotation_labels.numpy(),
+            index=batch.unlabeled_index.numpy(),
+            labeled_index=batch.labeled_index.numpy(),
+            pool=POOL,
+            noise=batch.perturbation.numpy(),
+            mix_lambda=float(batch.mix_lambda),
+            mix_permutation=batch.mix_permutation.numpy(),
+            classify=numpy_through(student),
+            teach=numpy_through(teacher),
+            weight=student.classifier.weight.detach().numpy(),
+            head=lambda part, values: numpy_through(getattr(algorithm, part))(values),
+            class_distribution=algorithm.class_distribution.numpy(),
+            memory_bank=bank,
+            step=step,
+            max_steps=progress.max_steps,
+            epoch=progress.epoch,
+            settings={**defaults(name), **CASES[name].settings},
+            state=state,
+        )
+        return getattr(references, name)(case)
+
+    reference.state = state
+    return reference
+
+
+def defaults(name):
+    return {key: parameter.default for key, parameter in ALGORITHMS[name].settings().items()}

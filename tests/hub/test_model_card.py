@@ -1,0 +1,246 @@
+"""The model card, the command on it, and the files that go with it."""
+
+import json
+import multiprocessing
+import threading
+
+import datasets
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
+
+from hf_ssl.cli.repeat import repeat_command
+from hf_ssl.cli.train import parse
+from hf_ssl.hub import provenance
+from hf_ssl.hub import upload as publishing
+
+from tests.helpers.tiny_images import make_images
+from tests.helpers.tiny_tasks import TASKS, new_model, task
+
+
+def card_of(trainer) -> ModelCard:
+    trainer.create_model_card()
+    return ModelCard.load(f"{trainer.args.output_dir}/README.md")
+
+
+def test_the_card_is_written_from_the_run(make_trainer, tmp_path):
+    trainer = make_trainer(eval_strategy="steps", eval_steps=2)
+    trainer.train()
+    trainer.create_model_card(dataset="made-up pictures", license="apache-2.0", language="en", tags="brightness")
+    card = ModelCard.load(tmp_path / "run" / "README.md")
+    assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "image-classification")
+    assert (card.data.license, card.data.language, card.data.datasets) == ("apache-2.0", "en", None)
+    assert {"hf-ssl", "semi-supervised", "fixmatch", "brightness"} <= set(card.data.tags)
+    last = [row for row in trainer.state.log_history if "eval_accuracy" in row][-1]
+    values = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert values == {"accuracy": round(last["eval_accuracy"], 6), "f1": round(last["eval_f1"], 6)}
+    index = card.data.to_dict()["model-index"]
+    assert eval_results_to_model_index(*model_index_to_eval_results(index)) == index
+    parts = [
+        "6 examples, 3 classes, 2 a class",
+        "24 examples",
+        "`threshold=0.2`",
+        "made-up pictures",
+        "sohn2020fixmatch",
+    ]
+    for part in (
+        *parts,
+        "wang2022usb",
+        "@software{hf_ssl",
+        "dark, middle, bright",
+        "shifted by up to",
+        "CPU",
+        "hf-ssl 0.",
+    ):
+        assert part in card.content, part
+    # What was told once stands in every later card; a push tells less.
+    trainer.save_model()
+    assert ModelCard.load(tmp_path / "run" / "README.md").content == card.content
+
+
+@pytest.mark.parametrize("modality", TASKS)
+def test_the_lines_of_code_on_the_card_run(modality, make_trainer, tmp_path, monkeypatch):
+    import re
+
+    import soundfile
+    from PIL import Image
+
+    trainer = make_trainer(model=new_model(modality), trainer=task(modality), max_steps=1)
+    trainer.train()
+    trainer.save_model()
+    blocks = re.findall(r"```python\n(.*?)```", card_of(trainer).content, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (12, 12)).save("photo.jpg")
+    soundfile.write("recording.wav", [0.1, -0.1] * 2000, 16_000)
+    names = {}
+    for block in blocks:
+        *lines, last = block.strip().splitlines()
+        exec("\n".join(lines), names)
+        names["answer"] = eval(last.removeprefix("print") if last.startswith("print") else last, names)
+        assert names["answer"] in trainer.data.label_names or names["answer"][0]["label"] in trainer.data.label_names
+    assert len(blocks) == 2
+
+
+def test_no_local_path_reaches_the_card(make_trainer, vit, tmp_path, monkeypatch):
+    vit.save_pretrained(tmp_path / "private" / "name")
+    monkeypatch.chdir(tmp_path)
+    trainer = make_trainer("private/name", max_steps=1)
+    # Elsewhere, this relative path looks like an id.
+    monkeypatch.chdir("/")
+    trainer.train()
+    trainer.save_model()
+    for name in ("README.md", "config.json", "ssl_config.json"):
+        content = (tmp_path / "run" / name).read_text()
+        assert "private/name" not in content and str(tmp_path) not in content
+    assert "base_model" not in (tmp_path / "run" / "README.md").read_text()
+
+
+def test_the_base_model_is_named_when_it_is_public(make_trainer, tmp_path):
+    trainer = make_trainer(max_steps=1)
+    trainer.model.config._name_or_path = "google/vit-base-patch16-224"
+    assert card_of(trainer).data.base_model == "google/vit-base-patch16-224"
+
+
+def test_last_and_best_stand_apart(make_trainer):
+    trainer = make_trainer()
+    trainer.state.log_history = [
+        {"eval_accuracy": 0.9, "eval_f1": 0.8, "eval_runtime": 1.0, "step": 2},
+        {"eval_accuracy": 0.7, "eval_f1": 0.6, "eval_runtime": 1.0, "step": 4},
+    ]
+    card = card_of(trainer)
+    assert "| last; this model | 4 | 0.7000 | 0.6000 |" in card.content
+    assert "| best seen, chosen by accuracy on these same examples | 2 | 0.9000 | 0.8000 |" in card.content
+    assert card.data.eval_results[0].metric_value == 0.7
+
+
+def test_the_best_weights_are_this_model_once_they_were_loaded(make_trainer):
+    settings = {"save_strategy": "steps", "eval_strategy": "steps", "save_steps": 2, "eval_steps": 2}
+    trainer = make_trainer(load_best_model_at_end=True, metric_for_best_model="loss", **settings)
+    rows = [{"eval_accuracy": 0.9, "eval_loss": 0.3, "step": 2}, {"eval_accuracy": 0.7, "eval_loss": 0.4, "step": 4}]
+    trainer.state.log_history = rows
+    trainer.state.best_global_step, trainer.state.best_model_checkpoint = 2, "checkpoint-2"
+    assert card_of(trainer).data.eval_results[0].metric_value == 0.7
+    trainer.state.log_history = [*rows, {"train_runtime": 75.0, "step": 4}]
+    card = card_of(trainer)
+    assert "| last | 4 | 0.7000 |" in card.content and "| time | 75 s |" in card.content
+    assert "| best, chosen by loss during training; this model | 2 | 0.9000 |" in card.content
+    assert card.data.eval_results[0].metric_value == 0.9
+
+
+def test_each_of_several_evaluation_datasets_has_its_results(make_trainer):
+    sets = {"easy": make_images(6, 2), "hard": make_images(9, 3)}
+    trainer = make_trainer(trainer={"eval_dataset": sets}, max_steps=1)
+    trainer.train()
+    metrics = trainer.evaluate()
+    found = {(r.dataset_name, r.metric_type): r.metric_value for r in card_of(trainer).data.eval_results}
+    assert found == {
+        (name, key): round(metrics[f"eval_{name}_{key}"], 6) for name in ("easy", "hard") for key in ("accuracy", "f1")
+    }
+
+
+def test_metrics_of_one_s_own_stand_on_the_card(make_trainer):
+    trainer = make_trainer(trainer={"compute_metrics": lambda prediction: {"kappa": 0.25}}, max_steps=1)
+    trainer.train()
+    trainer.evaluate()
+    card = card_of(trainer)
+    assert [(r.metric_type, r.metric_value) for r in card.data.eval_results] == [("kappa", 0.25)]
+    assert "| weights | step | kappa |" in card.content
+
+
+# ---- Where a run comes from ----
+
+
+def test_the_hash_of_a_labeled_set_is_that_of_its_examples_and_classes():
+    images = make_images(6, 0)
+    names = ["dark", "middle", "bright"] * 2
+
+    def digest(rows, classes=names):
+        return provenance.labeled_hash(rows, ["image"], classes)
+
+    order = [3, 1, 5, 0, 4, 2]
+    assert (
+        digest(images) == digest(images.select(order), [names[i] for i in order]) == digest(images.flatten_indices())
+    )
+    others = [digest(make_images(6, 1)), digest(images, names[::-1]), digest(images.select(range(5)), names[:5])]
+    assert len({digest(images), *others}) == 4
+    assert digest(images.select([0] * 20_001), ["dark"] * 20_001) is None
+
+
+def test_what_a_dataset_knows_of_where_it_was_loaded(tmp_path):
+    make_images(3, 0).to_parquet(tmp_path / "a" / "train.parquet")
+    local = datasets.load_dataset(str(tmp_path / "a"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert provenance.source_of(local) == provenance.DataSource(split="train")
+    assert provenance.source_of(make_images(3, 0)) == provenance.DataSource()
+    assert provenance.source_of([1, 2]) == provenance.DataSource()
+    source = provenance.DataSource("someone/usb-x", "a" * 40, "labels40_seed2", "labeled")
+    assert source.draw == "40 labels, seed 2"
+    assert source.describe().startswith(
+        "`someone/usb-x`, configuration `labels40_seed2`, split `labeled`, revision `aaa"
+    )
+
+
+OPTIONS = [
+    ("", ""),
+    ("--labeled a/b:c@d --max-steps 5", "--labeled a/b:c@d --max_steps 5"),
+    ("--labeled DIR/data.csv --unlabeled DIR@pool", "--labeled data.csv --unlabeled DIRNAME@pool"),
+    ("--algorithm_kwargs '{\"threshold\": 0.5}'", "--algorithm_kwargs '{\"threshold\": 0.5}'"),
+    ("--augmentation_columns x y", "--augmentation_columns x y"),
+    ("--use_cpu --baseline", "--baseline true --use_cpu true"),
+    ("--output_dir o --push_to_hub --hub_model_id me/x --hub_token secret --overwrite --run_name r", ""),
+    ("--learning_rate 1e-4 --lr_scheduler_type cosine", "--learning_rate 0.0001 --lr_scheduler_type cosine"),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), OPTIONS, ids=[given[:30] or "defaults" for given, _ in OPTIONS])
+def test_the_command_has_what_differs_and_nothing_private(given, expected, tmp_path):
+    import shlex
+
+    (tmp_path / "data.csv").touch()
+    given, expected = given.replace("DIR", str(tmp_path)), expected.replace("DIRNAME", tmp_path.name)
+    own, settings = parse(["--model", "someone/model", *shlex.split(given)])
+    command = repeat_command(own, settings)
+    assert command == f"hf-ssl train --model someone/model {expected}".strip()
+    # It says the same when it is given.
+    again = repeat_command(*parse(shlex.split(command)[2:]))
+    assert again == command
+
+
+def test_the_command_of_several_processes_starts_as_many():
+    own, settings = parse(["--model", "someone/model"])
+    assert repeat_command(own, settings, 2) == "torchrun --nproc_per_node 2 -m hf_ssl.cli train --model someone/model"
+
+
+# ---- What is published ----
+
+
+def test_a_worker_that_is_forked_during_a_push_starts(monkeypatch):
+    """The client's locks are those of a thread that is sending, and the forked process has no such thread."""
+    from huggingface_hub.utils import _http
+
+    class Busy:
+        def close(self):
+            threading.Event().wait()
+
+    publishing._let_workers_start()
+    client = Busy()
+    monkeypatch.setattr(_http, "_GLOBAL_CLIENT", client)
+    worker = multiprocessing.get_context("fork").Process(target=int)
+    worker.start()
+    worker.join(20)
+    started = worker.exitcode == 0
+    worker.kill()
+    assert started and _http._GLOBAL_CLIENT is client
+
+
+def test_published_json_names_no_folders(tmp_path):
+    content = {
+        "base_model_name_or_path": str(tmp_path / "base"),
+        "inner": [{"_name_or_path": "models/a/b"}, {"_name_or_path": "someone/model"}],
+        "note": "/not/a/known/key",
+    }
+    public = json.loads(publishing.without_paths(json.dumps(content)))
+    assert public["base_model_name_or_path"] == "base"
+    assert public["inner"] == [{"_name_or_path": "b"}, {"_name_or_path": "someone/model"}]
+    text = '{"_name_or_path":   "someone/model"}'
+    assert publishing.without_paths(text) is text
+    assert publishing.without_paths("no JSON") == "no JSON"

@@ -1,0 +1,152 @@
+"""ModelForward: which calls the model gets, what comes back, and what batch normalisation sees."""
+
+from copy import deepcopy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from hf_ssl import ModelForward
+from hf_ssl.model.forward import concatenate, differentiable_inputs
+from hf_ssl.model.head import find_head
+from hf_ssl.model.wrapping import unwrap
+
+
+class Net(nn.Module):
+    """Counts its calls; with batch normalisation if asked."""
+
+    def __init__(self, normalise=False):
+        super().__init__()
+        self.body = nn.Linear(4, 5)
+        self.norm = nn.BatchNorm1d(5) if normalise else nn.Identity()
+        self.head = nn.Linear(5, 3)
+        self.calls = []
+
+    def forward(self, x):
+        self.calls.append((len(x), torch.is_grad_enabled()))
+        return SimpleNamespace(logits=self.head(torch.relu(self.norm(self.body(x)))))
+
+
+def view(n, seed=0):
+    return {"x": torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))}
+
+
+def test_views_with_gradient_share_a_call_and_targets_make_one_without():
+    model = Net()
+    out = ModelForward(model)(labeled=view(2), strong=view(3, 1), no_grad={"weak": view(3, 2)})
+    assert model.calls == [(3, False), (5, True)]
+    assert out["labeled"].logits.shape == (2, 3) and out["strong"].features.shape == (3, 5)
+    assert out["strong"].logits.requires_grad and not out["weak"].logits.requires_grad
+    torch.testing.assert_close(model.head(out["strong"].features), out["strong"].logits)
+    torch.testing.assert_close(out["strong"].logits, model(view(3, 1)["x"]).logits)
+
+
+def test_with_batch_normalisation_targets_join_the_call():
+    model = Net(normalise=True)
+    out = ModelForward(model)(labeled=view(2), strong=view(3, 1), no_grad={"weak": view(3, 2)})
+    assert model.calls == [(8, True)]
+    assert not out["weak"].logits.requires_grad and not out["weak"].features.requires_grad
+
+
+def test_frozen_views_join_the_call_of_a_model_without_batch_normalisation():
+    model = Net()
+    out = ModelForward(model)(labeled=view(2), frozen={"strong": view(3, 1)}, no_grad={"weak": view(3, 2)})
+    assert model.calls == [(3, False), (5, True)]
+    assert out["strong"].logits.requires_grad
+
+
+def test_frozen_views_leave_running_statistics_alone():
+    model = Net(normalise=True)
+    alone = deepcopy(model)
+    out = ModelForward(model)(labeled=view(2), frozen={"strong": view(3, 1)}, no_grad={"weak": view(3, 2)})
+    ModelForward(alone)(labeled=view(2))
+    assert model.calls == [(6, True), (2, True)]
+    torch.testing.assert_close(model.norm.running_mean, alone.norm.running_mean)
+    torch.testing.assert_close(model.norm.num_batches_tracked, alone.norm.num_batches_tracked)
+    assert out["strong"].logits.requires_grad and not out["weak"].logits.requires_grad
+    assert model.norm.track_running_stats
+
+
+@pytest.mark.parametrize(
+    "views", [{"frozen": {"weak": view(3)}}, {"no_grad": {"weak": view(3)}, "update_statistics": False}]
+)
+def test_a_call_for_frozen_views_alone(views):
+    model = Net(normalise=True)
+    ModelForward(model)(**views)
+    assert model.norm.num_batches_tracked == 0 and len(model.calls) == 1
+
+
+def test_the_teacher_speaks_without_gradient_and_without_changing():
+    model = Net(normalise=True)
+    teacher = Net(normalise=True)
+    forward = ModelForward(model, teacher=teacher)
+    out = forward.teacher(weak=view(3))
+    assert not out["weak"].logits.requires_grad and teacher.norm.num_batches_tracked == 0 and not model.calls
+    assert forward.teacher_head is teacher.head
+    torch.testing.assert_close(teacher.head(out["weak"].features), out["weak"].logits)
+    with pytest.raises(ValueError, match="teacher"):
+        ModelForward(model).teacher(weak=view(3))
+
+
+def test_classify_is_the_head():
+    model = Net()
+    forward = ModelForward(model)
+    out = forward(labeled=view(2))["labeled"]
+    torch.testing.assert_close(forward.classify(out.features), out.logits)
+
+
+def test_the_head_is_found_by_its_number_of_outputs():
+    model = Net()
+    assert find_head(model) is model.head
+    model.config = SimpleNamespace(num_labels=5)
+    assert find_head(model) is model.body
+    model.config.num_labels = 7
+    with pytest.raises(ValueError, match=r"7 outputs.*head="):
+        find_head(model)
+    assert ModelForward(model, head=model.head).head is model.head
+
+
+def test_unwrap_looks_through_compilation():
+    model = Net()
+    assert unwrap(torch.compile(model)) is model
+
+
+def test_features_must_be_one_vector_for_each_example():
+    class Unpooled(Net):
+        def forward(self, x):
+            return super().forward(x.unsqueeze(1)).logits.mean(1)
+
+    with pytest.raises(ValueError, match="pools before its head"):
+        ModelForward(Unpooled())(labeled=view(2))
+
+
+def test_sequences_of_different_lengths_are_padded_to_the_longest():
+    model = Net()
+    model.config = SimpleNamespace(pad_token_id=9)
+    views = [
+        {"input_ids": torch.ones(1, 2, dtype=torch.int64), "attention_mask": torch.ones(1, 2)},
+        {"input_ids": torch.ones(1, 3, dtype=torch.int64), "attention_mask": torch.ones(1, 3)},
+    ]
+    joined = concatenate(views, model)
+    assert joined["input_ids"].tolist() == [[1, 1, 9], [1, 1, 1]]
+    assert joined["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
+
+
+def test_speech_encoders_let_the_gradient_of_their_input_through():
+    class Speech(Net):
+        _requires_grad = True
+
+        def forward(self, x):
+            if self._requires_grad:
+                x = x[:]
+                x.requires_grad = True
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    model, x = Speech(), torch.ones(2, 4, requires_grad=True)
+    with pytest.raises(RuntimeError):
+        model(2 * x)
+    with differentiable_inputs(model):
+        assert torch.autograd.grad(model(2 * x).logits.sum(), x)[0].abs().sum() > 0
+    assert model._requires_grad

@@ -1,0 +1,86 @@
+"""Two processes compute what one would, hold the same state, and resume exactly."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.helpers import two_processes
+from tests.helpers.resuming import everything, log_lines
+
+pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def launch(script: Path, *arguments: str, processes: int = 2) -> str:
+    """Run a script as users do on several GPUs; on the CPU with gloo. Returns what it printed."""
+    # `--cpu` alone starts a single process, whatever --num_processes says, unless there is MPI.
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    launch(ROOT / "tests" / "helpers" / "two_processes.py", str(folder))
+    return folder, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_there_were_two(reports):
+    assert [report["processes"] for report in reports[1]] == [2, 2]
+
+
+@pytest.mark.parametrize("algorithm", two_processes.EQUAL)
+def test_every_process_holds_the_same(algorithm, reports):
+    first, second = (load_file(reports[0] / f"{algorithm}-rank{rank}.safetensors") for rank in (0, 1))
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert reports[1][0]["logs"] == reports[1][1]["logs"]
+
+
+@pytest.mark.parametrize("algorithm", two_processes.EQUAL)
+def test_two_processes_train_like_one_with_the_whole_batch(algorithm, reports, tmp_path):
+    whole = two_processes.make_trainer(tmp_path, algorithm, double=True, per_device_train_batch_size=4)
+    whole.train()
+    halves = load_file(reports[0] / f"{algorithm}-rank0.safetensors")
+    expected = everything(whole)
+    assert expected.keys() == halves.keys()
+    far = {n: (expected[n].double() - halves[n].double()).abs().max().item() for n in expected}
+    assert {n: d for n, d in far.items() if d > 1e-9} == {}
+    for row, again in zip(log_lines(whole), reports[1][0]["logs"][algorithm], strict=True):
+        assert again == pytest.approx(row, rel=1e-4)
+    assert whole.evaluate()["eval_accuracy"] == pytest.approx(reports[1][0]["evaluation"][algorithm])
+
+
+def test_the_benchmark_compares_one_process_with_two(tmp_path):
+    script, output = ROOT / "examples" / "benchmarks" / "two_processes.py", tmp_path / "results.json"
+    options = ["--rounds", "1", "--steps", "2", "--warmup", "1", "--layers", "1"]
+    command = [sys.executable, str(script), *options, "--output", str(output)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True)
+    found = json.loads(output.read_text())
+    assert [run["processes"] for run in found["runs"]] == [1, 2]
+    # FlexMatch's positions, labels and confidences make one message.
+    assert [run["collectives"] for run in found["runs"]] == [0, 1]
+    assert found["ratio"] > 0
+
+
+@pytest.mark.parametrize("name", two_processes.RESUMES)
+def test_resuming_on_two_processes_is_bit_for_bit(name, reports):
+    assert [report["resumed"][name] for report in reports[1]] == [[], []]
+
+
+def test_a_loss_that_one_process_alone_finds_wrong_stops_both(reports):
+    for report in reports[1]:
+        step, said = report["stopped"]
+        assert step == 4 and said.startswith("loss nan at step 3 (supervised")

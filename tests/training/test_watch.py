@@ -1,0 +1,163 @@
+"""Trouble is said aloud: losses that are not finite stop the training, a pool that takes no part is warned of."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_ssl import AlgorithmOutput, losses
+from hf_ssl.errors import NotFiniteError
+
+from tests.helpers.odd_algorithms import Spoiled
+from tests.helpers.tiny_images import make_vit
+
+
+def spoiled(make_trainer, value=float("nan"), at=3, **config):
+    return make_trainer(trainer={"algorithm": Spoiled}, algorithm_kwargs={"at": at, "value": value}, **config)
+
+
+def checkpoints(trainer):
+    return sorted(path.name for path in Path(trainer.args.output_dir).glob("checkpoint-*"))
+
+
+# Settings -> step at which the training stops, and what is in the folder then. The loss is wrong in step 3 of 8.
+WHEN = {
+    "the next log line": ({"logging_steps": 2, "save_strategy": "steps", "save_steps": 2}, 4, ["checkpoint-2"]),
+    "the next checkpoint": ({"logging_steps": 100, "save_strategy": "steps", "save_steps": 5}, 5, []),
+    "the next evaluation": ({"logging_steps": 100, "eval_strategy": "steps", "eval_steps": 6}, 6, []),
+    "the end": ({"logging_steps": 100}, 8, []),
+    "the end of an epoch": ({"logging_strategy": "epoch", "save_strategy": "epoch"}, 6, []),
+}
+
+
+@pytest.mark.parametrize(("config", "stops", "saved"), WHEN.values(), ids=WHEN)
+def test_a_loss_that_is_not_finite_stops_the_training_at(make_trainer, config, stops, saved):
+    trainer = spoiled(make_trainer, max_steps=8, **config)
+    with pytest.raises(
+        NotFiniteError, match=r"^loss nan at step 3 \(supervised \d\S*, extra nan\): training stopped"
+    ) as error:
+        trainer.train()
+    assert "\n" not in str(error.value) and "stop_on_nan=False" in str(error.value)
+    assert trainer.state.global_step == stops
+    assert checkpoints(trainer) == saved
+    assert all(value == value for row in trainer.state.log_history for value in row.values())
+
+
+@pytest.mark.parametrize(("value", "shown"), [(float("inf"), "inf"), (float("-inf"), "-inf")])
+def test_infinite_losses_stop_it_too(make_trainer, value, shown):
+    with pytest.raises(ValueError, match=rf"^loss {shown} at step 3 \(.*, extra {shown}\)"):
+        spoiled(make_trainer, value).train()
+
+
+def test_a_pass_among_accumulated_ones_is_enough(make_trainer):
+    with pytest.raises(NotFiniteError, match="loss nan at step 2 "):
+        spoiled(make_trainer, at=2, gradient_accumulation_steps=2, max_steps=3).train()
+
+
+def test_the_setting_turns_it_off(make_trainer):
+    trainer = spoiled(make_trainer, stop_on_nan=False, max_steps=4)
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert trainer.state.log_history[2]["extra"] != trainer.state.log_history[2]["extra"]
+
+
+def test_the_model_can_be_evaluated_after_the_stop(make_trainer):
+    trainer = spoiled(make_trainer)
+    with pytest.raises(NotFiniteError):
+        trainer.train()
+    assert 0 <= trainer.evaluate()["eval_accuracy"] <= 1
+
+
+class Overflowing(Spoiled):
+    """Its loss is always finite; its gradient in step `at` is not."""
+
+    def forward(self, forward, batch, progress):
+        logits = forward(labeled=batch.labeled)["labeled"].logits
+        loss = losses.cross_entropy(logits, batch.labels)
+        if progress.step + 1 == self.at:
+            loss = loss + (logits.sum() * 0).sqrt()  # 0, with the slope infinity * 0
+        return AlgorithmOutput(loss, {"supervised": loss.detach()})
+
+
+def test_weights_that_are_not_finite_are_never_saved(make_trainer):
+    trainer = make_trainer(
+        trainer={"algorithm": Overflowing},
+        algorithm_kwargs={"at": 4},
+        max_steps=8,
+        save_strategy="steps",
+        save_steps=2,
+    )
+    with pytest.raises(NotFiniteError, match=r"weights are not finite after step 4 \(first vit\."):
+        trainer.train()
+    assert checkpoints(trainer) == ["checkpoint-2"]
+
+
+def test_running_statistics_count_as_weights_and_other_buffers_do_not(make_trainer):
+    model = make_vit()
+    model.register_buffer("attention_mask", torch.tensor([0.0, float("-inf")]))
+    trainer = make_trainer(model, max_steps=2, save_strategy="steps", save_steps=2)
+    trainer.train()
+    assert checkpoints(trainer) == ["checkpoint-2"]
+    model.norm = torch.nn.BatchNorm1d(2)
+    model.norm.running_var.fill_(float("inf"))
+    with pytest.raises(NotFiniteError, match=r"1 weights are not finite .*first norm\.running_var"):
+        trainer.watch.check(model)
+
+
+# Settings of 8 steps -> what is said. 0.5 ** 8 is 0.4 %.
+AVERAGES = {
+    "slow statistics": (
+        {"algorithm": "freematch", "algorithm_kwargs": {"momentum": 0.999}},
+        "99% of what freematch averages .* set momentum=0.38 or lower in algorithm_kwargs",
+    ),
+    "thresholds that stay down": (
+        {"algorithm": "flexmatch", "max_steps": 2},
+        "2 steps look at 33% of the pool, and flexmatch .* set threshold_warmup=False",
+    ),
+    "fast statistics": ({"algorithm": "freematch", "algorithm_kwargs": {"momentum": 0.5}}, None),
+    "slow": ({"ema_role": "evaluation", "ema_decay": 0.999}, "99% of the average .* set ema_decay=0.38 or lower"),
+    "fast": ({"ema_role": "evaluation", "ema_decay": 0.5}, None),
+    "a teacher that stays untrained": (
+        {"algorithm": "mean_teacher", "max_steps": 50, "ema_decay": 0.9},
+        "after 10 of them 35% of the teacher of mean_teacher will still be .* set ema_decay=0.5 or lower, or train longer$",
+    ),
+    "a teacher that learns in time": ({"algorithm": "mean_teacher", "max_steps": 50, "ema_decay": 0.5}, None),
+    "not evaluated": ({"ema_role": "teacher", "ema_decay": 0.999}, None),
+}
+
+
+@pytest.mark.parametrize(("config", "said"), AVERAGES.values(), ids=AVERAGES)
+def test_averages_that_stay_at_their_start_are_warned_of(make_trainer, monkeypatch, config, said):
+    warnings = []
+    monkeypatch.setattr("hf_ssl.training.watch.logger.warning", warnings.append)
+    make_trainer(**{"max_steps": 8, **config}).train()
+    assert len(warnings) == (said is not None)
+    assert said is None or re.search(said, warnings[0])
+
+
+UNTRAINED = {"algorithm": "adamatch", "algorithm_kwargs": {"momentum": 0.5}, "max_steps": 12, "logging_steps": 10}
+GUESSES = {
+    "a model at chance": ({"learning_rate": 0.0}, True),
+    "a model that learns": ({"learning_rate": 0.05}, False),
+    "a warm-up": ({"learning_rate": 0.0, "unsupervised_warmup_steps": 2}, False),
+    "a line of too few steps": ({"learning_rate": 0.0, "logging_steps": 5}, False),
+    "a threshold that nothing passes": (
+        {"learning_rate": 0.0, "algorithm": "fixmatch", "algorithm_kwargs": {"threshold": 0.95}},
+        False,
+    ),
+    "no pseudo-labels": ({"learning_rate": 0.0, "algorithm": "supervised", "algorithm_kwargs": None}, False),
+}
+
+
+@pytest.mark.parametrize(("config", "warns"), GUESSES.values(), ids=GUESSES)
+def test_a_model_that_learns_its_own_guesses_is_warned_of_once(make_trainer, monkeypatch, config, warns):
+    warnings = []
+    monkeypatch.setattr("hf_ssl.training.watch.logger.warning", warnings.append)
+    make_trainer(**UNTRAINED | config).train()
+    assert len(warnings) == warns
+    if warns:
+        assert re.match(
+            r"\d+% of the pseudo-labels of the first 10 steps counted, while .* \(supervised 1\.\d+, ", warnings[0]
+        )
+        assert "set unsupervised_warmup_steps=2 or so" in warnings[0]
