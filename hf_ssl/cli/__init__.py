@@ -45,8 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of the output has seen enough (`hf-ssl algorithms | head`); Python must not try to flush it at
-        # exit.
+        # The reader has seen enough (`hf-ssl algorithms | head`), and Python must not try to flush the output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("hf-ssl: interrupted", file=sys.stderr)

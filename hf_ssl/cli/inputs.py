@@ -73,9 +73,8 @@ def _of_folder(path: Path, kind: Modality) -> tuple[list[Item], list[str]]:
         raise ValueError(
             f"INPUT must hold {kind.plural}, got {path}, which holds no {kind.plural}; give another folder"
         )
-    return [Item(str(file), None, str(file)) for file in usable], other_files(
-        path, len(files) - len(usable), kind.name
-    )
+    notes = other_files(path, len(files) - len(usable), kind.name)
+    return [Item(str(file), None, str(file)) for file in usable], notes
 
 
 def _of_file(name: str, kind: Modality, columns: Sequence[str] | None) -> tuple[list[Item], list[str]]:

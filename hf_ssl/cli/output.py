@@ -12,7 +12,7 @@ def check_folder(folder: Path) -> None:
     """Raise an OSError at once, and not after an hour of work, if nothing can be written to `--output-dir`.
 
     Example:
-        >>> check_folder(Path(__file__))
+        >>> check_folder(Path(__file__))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
         NotADirectoryError: --output-dir must be a folder, got the file ...output.py; give another one

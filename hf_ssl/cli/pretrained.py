@@ -35,8 +35,7 @@ def check_modality(model: str, able: list[str], modality: str) -> None:
         >>> check_modality("someone/model", ["image"], "text")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ValueError: --model must classify texts, as the labeled examples are, got someone/model, which classifies
-            images; ...
+        ValueError: --model must classify texts, as the labeled examples are, got someone/model, ...
     """
     if modality in able:
         return

@@ -31,8 +31,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError: if the folder holds no complete model (the message names what is missing), or if something that
-            should
-            be private would be public.
+            should be private would be public.
         OSError: in one line, if the Hub refuses or cannot be reached; nothing is published then.
     """
     from huggingface_hub import HfApi

@@ -110,11 +110,7 @@ def rank(modality: str, few: bool, most_views: int = ANY_NUMBER) -> tuple[list[C
     """
     results = load_results()[modality]
     settings = [name for name, labels in results.labels_per_class.items() if (labels <= FEW) == few]
-    errors = {
-        name: {setting: row[setting][0] for setting in settings}
-        for name, row in results.errors.items()
-        if name in ALGORITHMS and all(setting in row for setting in settings)
-    }
+    errors = _complete(results, settings)
     baseline = errors.pop(_BASELINE)
     errors = {name: row for name, row in errors.items() if views_per_step(name, modality) <= most_views}
     choices = []
@@ -123,6 +119,15 @@ def rank(modality: str, few: bool, most_views: int = ANY_NUMBER) -> tuple[list[C
         wins = sum(row[setting] < baseline[setting] for setting in settings)
         choices.append(Choice(name, mean(row.values()), mean(places), wins))
     return sorted(choices, key=lambda choice: (choice.rank, choice.error)), settings
+
+
+def _complete(results: Published, settings: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Algorithm -> setting -> mean error rate, for the algorithms of this package that were run in all settings."""
+    return {
+        name: {setting: row[setting][0] for setting in settings}
+        for name, row in results.errors.items()
+        if name in ALGORITHMS and all(setting in row for setting in settings)
+    }
 
 
 def rank_all(modality: str) -> list[Choice]:

@@ -35,8 +35,7 @@ def run(args: argparse.Namespace) -> None:
     """Train, and write what the run leaves.
 
     Raises:
-        ValueError, TypeError, OSError: in one line, for anything that is wrong with the request; nothing is written
-            then.
+        ValueError, TypeError, OSError: in one line, if the request is wrong; nothing is written then.
     """
     from ..algorithms import resolve_algorithm
     from .places import is_hub_id

@@ -49,24 +49,14 @@ def load_train_data(
         OSError: if a source cannot be read or downloaded.
     """
     _check_choice(arguments)
+    _check_fraction(arguments)
     notes: list[str] = []
-    pool = test = rest = None
+    pool = test = None
     if arguments.task is not None:
         labeled, pool, test = _load_task(arguments, settings["seed"])
     else:
         labeled = _load(str(arguments.labeled), "labeled", modality, settings["input_column"], notes)
-    label_column = settings["label_column"] or next(
-        (name for name in LABEL_COLUMNS if name in labeled.column_names), None
-    )
-    if label_column is not None and label_column in labeled.column_names:
-        labeled, rest = drop_unlabeled(labeled, label_column)
-        if len(labeled) == 0:
-            raise ValueError(
-                f"--labeled must hold labels, but in {arguments.labeled} no row has a label in column "
-                f"{label_column!r}; add some, or name another --label-column"
-            )
-    pair = settings["text_pair_column"]
-    found = inspect_data(labeled, settings["input_column"], label_column, text_pair_column=pair, processor=processor)
+    labeled, rest, found = _inspect(labeled, arguments, settings, processor)
     if arguments.unlabeled is not None:
         pool = _load(arguments.unlabeled, "unlabeled", found.modality, found.input_column, notes)
     if rest is not None:
@@ -104,9 +94,27 @@ def _load(source: str, role: str, modality: str | None, column: str | None, note
     return found.dataset
 
 
+def _inspect(
+    labeled: datasets.Dataset, arguments: TrainArguments, settings: Mapping[str, Any], processor: Any
+) -> tuple[datasets.Dataset, datasets.Dataset | None, DataSummary]:
+    """The rows with a label, those without one (None if there are none), and what the former contain."""
+    rest = None
+    usual = (name for name in LABEL_COLUMNS if name in labeled.column_names)
+    label_column = settings["label_column"] or next(usual, None)
+    if label_column is not None and label_column in labeled.column_names:
+        labeled, rest = drop_unlabeled(labeled, label_column)
+        if len(labeled) == 0:
+            raise ValueError(
+                f"--labeled must hold labels, but in {arguments.labeled} no row has a label in column "
+                f"{label_column!r}; add some, or name another --label-column"
+            )
+    pair = settings["text_pair_column"]
+    found = inspect_data(labeled, settings["input_column"], label_column, text_pair_column=pair, processor=processor)
+    return labeled, rest, found
+
+
 def _check_choice(arguments: TrainArguments) -> None:
     """Raise a ValueError unless the options say where the data are, once."""
-    fraction = arguments.test_fraction
     if arguments.task is not None:
         given = [f"--{name}" for name in ("labeled", "unlabeled", "test") if getattr(arguments, name) is not None]
         if given:
@@ -122,13 +130,18 @@ def _check_choice(arguments: TrainArguments) -> None:
         )
     elif arguments.num_labeled is not None or arguments.source is not None:
         raise ValueError("--num-labeled and --source belong to --task; leave them out, or give --task")
-    if fraction is not None:
-        if arguments.test is not None or arguments.task is not None:
-            raise ValueError(
-                "--test-fraction turns labeled examples into a test set, and there is one already; leave it out"
-            )
-        if not 0 < fraction < 1:
-            raise ValueError(f"--test-fraction must be between 0 and 1, got {fraction}")
+
+
+def _check_fraction(arguments: TrainArguments) -> None:
+    """Raise a ValueError unless a share of the labeled examples can become the test set, if it is to."""
+    if arguments.test_fraction is None:
+        return
+    if arguments.test is not None or arguments.task is not None:
+        raise ValueError(
+            "--test-fraction turns labeled examples into a test set, and there is one already; leave it out"
+        )
+    if not 0 < arguments.test_fraction < 1:
+        raise ValueError(f"--test-fraction must be between 0 and 1, got {arguments.test_fraction}")
 
 
 def _with_rest(

@@ -133,8 +133,7 @@ class Output:
 
 
 def shown_settings(settings: dict[str, Any], config: SSLConfig) -> dict[str, Any]:
-    """The settings for `results.json`: semi-supervised ones, and those of TrainingArguments that differ from their
-    defaults.
+    """The settings for `results.json`: semi-supervised ones, and others that differ from their defaults.
 
     Args:
         settings: keywords of SSLConfig.

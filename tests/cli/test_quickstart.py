@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, pipeline
 
 from hf_ssl.algorithms import resolve_algorithm
-from hf_ssl.cli import digits
+from hf_ssl.cli import digits, main
 
 
 def test_the_splits_are_fixed_stratified_and_disjoint():
@@ -49,6 +49,13 @@ def test_a_model_of_channels_side_by_side_is_saved_and_loaded_unchanged(tmp_path
     model.save_pretrained(tmp_path)
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path).state_dict()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.delitem(sys.modules, "hf_ssl.cli.digits")
+    assert main(["quickstart", "--output-dir", str(tmp_path / "out")]) == 2
+    assert "sklearn" in (error := capsys.readouterr().err) and 'pip install "hf-ssl[quickstart]"' in error
 
 
 @pytest.mark.slow
