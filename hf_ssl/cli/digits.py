@@ -28,6 +28,7 @@ import torch
 from PIL import Image
 from sklearn import datasets as sklearn_datasets
 from sklearn.model_selection import train_test_split
+from tqdm.auto import tqdm
 from transformers import (
     ProgressCallback,
     ResNetConfig,
@@ -137,8 +138,6 @@ class _OneLine(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        from tqdm.auto import tqdm
-
         self.bar = tqdm(total=state.max_steps, desc=self.title, unit="step", dynamic_ncols=True)
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:

@@ -62,8 +62,10 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         action = copy.copy(action)
         action.help = f"{action.help or ''}{_long_choices(action)}"
-        default = action.default
-        if "(default" in action.help or default is None or default is False or default in ("", []):
+        is_told = action.nargs == 0 or "(default" in action.help
+        # Not `in (None, False)`: 0 is equal to False, and worth knowing.
+        is_nothing = action.default is None or action.default is False or action.default in ("", [])
+        if is_told or is_nothing:
             return action.help
         return super()._get_help_string(action)
 

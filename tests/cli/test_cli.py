@@ -48,11 +48,14 @@ def test_help_shows_an_option_once_and_only_defaults_worth_knowing():
     parser.add_argument("--batch_size", "--batch-size", type=int, default=8, help="inputs per call")
     parser.add_argument("--device", help="where to compute")
     parser.add_argument("--fast", action="store_true", help="do less")
+    parser.add_argument("--no-check", dest="check", action="store_false", help="skip the check")
+    parser.add_argument("--seed", type=int, default=0, help="of sampling")
     parser.add_argument("--few", choices=["a", "b"], default="a", help="one of two")
     parser.add_argument("--many", choices=[f"choice_{i}" for i in range(9)], help="Take one.")
     text = " ".join(parser.format_help().split())
     assert "--batch-size N inputs per call (default: 8)" in text and "batch_size" not in text
-    assert "--device DEVICE where to compute --fast" in text and "None" not in text and "False" not in text
+    assert "--device DEVICE where to compute --fast do less --no-check skip the check --seed" in text
+    assert "--seed N of sampling (default: 0)" in text
     assert "--few {a,b} one of two (default: a)" in text
     assert "--many NAME Take one. One of choice_0, choice_1," in text
 
