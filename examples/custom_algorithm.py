@@ -15,7 +15,7 @@ import torch
 from transformers import HfArgumentParser, ViTImageProcessor, set_seed
 
 from hf_ssl import SSLAlgorithm, SSLConfig, SSLTrainer, losses
-from hf_ssl.cli.quickstart import IMAGE_SIZE, draw_labeled, load_digits, new_model
+from hf_ssl.cli.digits import IMAGE_SIZE, draw_labeled, load_digits, new_model
 
 
 class QuantileMatch(SSLAlgorithm):

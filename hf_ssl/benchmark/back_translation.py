@@ -8,7 +8,6 @@ beside the repository, so that a run that was interrupted goes on where it was; 
 so that it ends as if it had run through. The repository is replaced as a whole at the very end.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -350,43 +349,3 @@ def _finish_replacing(folder: Path, workplace: Path) -> None:
             (workplace / "replaced").rename(folder)
         else:
             shutil.rmtree(workplace)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `hf-ssl benchmark augment`."""
-    parser.add_argument("task", metavar="TASK", help="name of the task, which has been built")
-    parser.add_argument("--folder", metavar="DIR", help="folder that was built (default: usb-TASK)")
-    parser.add_argument(
-        "--translation-models",
-        nargs=4,
-        default=list(TRANSLATION_MODELS),
-        metavar="MODEL",
-        help="models from English and back, for aug_0 and for aug_1 (default: MarianMT by way of German and of Russian)",
-    )
-    parser.add_argument("--temperature", type=float, default=0.9, help="of the sampling (default: 0.9)")
-    parser.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="texts translated at once (default: 32)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the sampling (default: 0)")
-    parser.add_argument(
-        "--device", help="for torch, such as cuda:1 (default: the accelerator that there is, or the CPU)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace augmentations that the task has already")
-
-
-def run(args: argparse.Namespace) -> None:
-    """`hf-ssl benchmark augment TASK`."""
-    task = get_task(args.task)
-    folder = Path(args.folder or repository.repository_name(task))
-    if folder.is_dir() and (built := repository.read_record(folder)["task"]) != task.name:
-        raise ValueError(f"{folder} holds the task {built}, not {task.name}")
-    augment(
-        folder,
-        args.translation_models,
-        temperature=args.temperature,
-        batch_size=args.batch_size,
-        seed=args.seed,
-        device=args.device,
-        overwrite=args.overwrite,
-    )
-    print(f"Augmented {folder}. Check it with: hf-ssl benchmark verify {folder}")

@@ -1,10 +1,71 @@
 """`hf-ssl algorithms`: list the algorithms, describe one, or recommend some."""
 
+import argparse
 import inspect
 
+from .parser import Subparsers
 
-def describe_algorithm(name: str, algorithm) -> str:
-    """One algorithm for `hf-ssl algorithms NAME`: its docstring, settings with defaults, and citation."""
+
+def register(subparsers: Subparsers) -> None:
+    """Add `algorithms` to the commands of `hf-ssl`."""
+    parser = subparsers.add_parser(
+        "algorithms",
+        help="list the algorithms, describe one, or recommend some",
+        description="Without a name: every algorithm with its paper, views and settings. With a name: what it does, "
+        "its defaults, and how to cite it.",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="describe this algorithm")
+    parser.add_argument(
+        "--recommend",
+        action="store_true",
+        help="show which algorithm did best for each modality, number of labels and budget in USB's published tables",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what was asked for.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+    """
+    if args.recommend:
+        from .recommend import recommendation
+
+        print(recommendation())
+    elif args.name:
+        print(describe_algorithm(args.name))
+    else:
+        print(list_algorithms())
+
+
+def list_algorithms() -> str:
+    """A table of all algorithms, in the order in which people should read them."""
+    from ..algorithms import ALGORITHMS
+    from ..report.tables import table
+
+    rows = []
+    for name, algorithm in ALGORITHMS.items():
+        paper = f"arXiv {algorithm.arxiv}" if algorithm.arxiv else "-"
+        views = " ".join(algorithm.views) or "-"
+        settings = " ".join(algorithm.settings()) or "-"
+        rows.append([name, str(algorithm.year or "-"), paper, algorithm.summary, views, settings])
+    return table(["name", "year", "paper", "what it does", "unlabeled views", "settings"], rows, left=True)
+
+
+def describe_algorithm(name: str) -> str:
+    """One algorithm: its docstring, its settings with their defaults, and its citation.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+
+    Example:
+        >>> describe_algorithm("fixmatch").splitlines()[0].split(":")[0]
+        'fixmatch (FixMatch)'
+    """
+    from ..algorithms import resolve_algorithm
+
+    algorithm = resolve_algorithm(name)
     lines = [f"{name} ({algorithm.title}): {algorithm.summary}", "", inspect.getdoc(algorithm) or ""]
     settings = algorithm.settings()
     if settings:

@@ -1,110 +1,117 @@
-"""What a model's folder or Hub id says about itself: what it classifies."""
+"""What a model's folder or Hub id says about itself: which modalities it can classify, or was trained to classify."""
 
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoConfig
-from transformers.models.auto import modeling_auto
+from huggingface_hub import ModelCard
+from transformers import AutoConfig, PreTrainedConfig
 
-from ..modality import PIPELINES
-
-MAPPINGS = {
-    "image": modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    "text": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    "audio": modeling_auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
-}
-WORDS = {"image": "images", "text": "texts", "audio": "recordings"}
-
-
-def modalities(config) -> list[str]:
-    """What a model of this configuration can classify, of "image", "text" and "audio"."""
-    return [modality for modality, mapping in MAPPINGS.items() if type(config) in mapping]
+from ..modality import MODALITIES, Modality
 
 
 def classified_by(model: str) -> list[str]:
     """The modalities for which transformers has a classifier of this model's type.
 
+    Args:
+        model: Hub id or folder.
+
     Raises:
-        ValueError: if there is no such model, or none of its type classifies.
+        ValueError: if there is no such model, or transformers has no classifier of its type.
     """
     config = load_config(model)
-    able = modalities(config)
+    able = [kind.name for kind in MODALITIES.values() if type(config) in kind.configurations()]
     if not able:
         raise ValueError(
-            f"{model} ({config.model_type}) has no classification head for images, texts or recordings; choose another --model"
+            f"--model must be able to classify images, texts or recordings, got {model}: transformers has no "
+            f"classifier of the type {config.model_type}; choose another --model"
         )
     return able
 
 
 def check_modality(model: str, able: list[str], modality: str) -> None:
-    """Raise a ValueError unless the modality is among those of the model."""
-    if modality not in able:
-        kinds = " and ".join(WORDS[name] for name in able)
-        raise ValueError(
-            f"the labeled examples are {WORDS[modality]} and {model} classifies {kinds}; choose another --model, or another "
-            f"--input_column if {WORDS[modality]} are not what you meant"
-        )
+    """Raise a ValueError unless `modality`, that of the labeled examples, is one of those the model can classify.
+
+    Example:
+        >>> check_modality("someone/model", ["image"], "text")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: --model must classify texts, as the labeled examples are, got someone/model, ...
+    """
+    if modality in able:
+        return
+    found = MODALITIES[modality].plural
+    kinds = " and ".join(MODALITIES[name].plural for name in able)
+    raise ValueError(
+        f"--model must classify {found}, as the labeled examples are, got {model}, which classifies {kinds}; choose "
+        f"another --model, or another --input-column if you did not mean {found}"
+    )
 
 
-def load_config(model: str):
+def load_config(model: str) -> PreTrainedConfig:
     """The model's configuration.
 
     Raises:
         ValueError: in one line, if there is none under that name.
     """
-    _check_folder(model, "config.json")
+    _check_folder(model)
     try:
         return AutoConfig.from_pretrained(model)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"no model {model} was found: {error}") from None
 
 
-def pipeline_task(model: str) -> str:
-    """The task of `transformers.pipeline` for a classifier, from its architecture or else from its card.
+def trained_modality(model: str) -> Modality:
+    """What a classifier was trained on, from its architecture or, failing that, from its card.
+
+    Args:
+        model: Hub id or folder of a trained classifier.
 
     Raises:
-        ValueError: if the model is no classifier of images, texts or audio.
+        ValueError: if the model is not a classifier of images, texts or recordings.
     """
-    if Path(model).is_dir() and not Path(model, "config.json").is_file() and (tag := _card_tag(model)):
-        return tag
+    if Path(model).is_dir() and not Path(model, "config.json").is_file() and (kind := _from_card(model)):
+        # An adapter: its folder has a card, but no configuration.
+        return kind
     config = load_config(model)
     architecture = (getattr(config, "architectures", None) or [""])[0]
-    able = [
-        modality
-        for modality, mapping in MAPPINGS.items()
-        if architecture in _names(mapping) or (modality == "image" and config.model_type == "timm_wrapper")
-    ]
-    if len(able) == 1:
-        return PIPELINES[able[0]]
-    if tag := _card_tag(model):
-        return tag
-    raise ValueError(
-        f"{model} is no classifier of images, texts or audio: its architecture is {architecture or 'not stated'}; "
-        "give the folder or Hub id of a trained classifier, such as the output of `hf-ssl train`"
-    )
+    able = [kind for kind in MODALITIES.values() if architecture in _architectures(kind)]
+    if not able and config.model_type == "timm_wrapper":
+        able = [MODALITIES["image"]]
+    found = able[0] if len(able) == 1 else _from_card(model)
+    if found is None:
+        raise ValueError(
+            f"MODEL must be a classifier of images, texts or recordings, got {model}, whose architecture is "
+            f"{architecture or 'not given'}; give the folder or Hub id of a trained classifier, such as the output of "
+            "`hf-ssl train`"
+        )
+    return found
 
 
-def _names(mapping) -> list[str]:
-    names = []
-    for value in mapping._model_mapping.values():
-        names += [value] if isinstance(value, str) else list(value)
+def _architectures(kind: Modality) -> set[str]:
+    """Names of transformers' classifiers of a modality."""
+    names: set[str] = set()
+    for value in kind.configurations()._model_mapping.values():
+        names |= {value} if isinstance(value, str) else set(value)
     return names
 
 
-def _card_tag(model: str) -> str | None:
-    from huggingface_hub import ModelCard
-
+def _from_card(model: str) -> Modality | None:
     try:
-        tag = ModelCard.load(str(Path(model, "README.md")) if Path(model).is_dir() else model).data.pipeline_tag
+        card: Any = ModelCard.load(str(Path(model, "README.md")) if Path(model).is_dir() else model)
     except (OSError, ValueError):
         return None
-    return tag if tag in PIPELINES.values() else None
+    tag = card.data.pipeline_tag
+    return next((kind for kind in MODALITIES.values() if kind.pipeline == tag), None)
 
 
-def _check_folder(model: str, file: str) -> None:
+def _check_folder(model: str) -> None:
     if Path(model).is_file():
-        raise ValueError(f"{model} is a file; give the folder that holds the model, or its Hub id")
+        raise ValueError(f"a model must be a folder or a Hub id, got the file {model}; give the folder that holds it")
     if Path(model).is_dir():
-        if not Path(model, file).is_file():
-            raise ValueError(f"the folder {model} holds no model: {file} is missing")
+        if not Path(model, "config.json").is_file():
+            raise ValueError(f"the folder {model} holds no model: config.json is missing; give another folder")
     elif model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise ValueError(f"there is no folder {model}, and ids of Hub models have one slash at most")
+        raise ValueError(
+            f"a model must be a folder or a Hub id (at most one slash), got {model}, but there is no folder {model}; "
+            "check it"
+        )

@@ -1,15 +1,17 @@
-"""The command line that repeats a run of `hf-ssl train`, for people who have not its files: no paths, no accounts."""
+"""Builds the `hf-ssl train` command that reproduces a run, without local paths or account names."""
 
 import dataclasses
 import enum
 import json
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-# Where the run writes to, what it shows, how it was interrupted, and whom it was published by.
-_LEFT_OUT = (
+from .places import public_place
+from .train_options import TrainArguments, default_seed, make_parser
+
+# Where the run writes to, what it shows, how it was interrupted, and by whom it was published.
+_LEFT_OUT: tuple[str, ...] = (
     "output_dir",
     "config",
     "resume",
@@ -23,19 +25,22 @@ _LEFT_OUT += ("disable_tqdm", "report_to", "log_level")
 _PLACES = ("model", "labeled", "unlabeled", "test", "source")
 
 
-def repeat_command(own, settings: Mapping[str, Any], processes: int = 1) -> str:
-    """`hf-ssl train ...` with every option that is not at its default, those from a --config file among them.
+def repeat_command(arguments: TrainArguments, settings: Mapping[str, Any], processes: int = 1) -> str:
+    """`hf-ssl train ...` with every option that is not at its default, including those from a --config file.
 
     Args:
-        own: the `TrainArguments`.
+        arguments: the command's own arguments.
         settings: keywords of SSLConfig, as the parser gave them.
         processes: how many trained together.
-    """
-    from .train import default_seed, make_parser
 
-    usual = {**vars(make_parser().parse_args([])), "seed": default_seed(own.task)}
+    Example:
+        >>> from hf_ssl.cli.train_options import parse
+        >>> repeat_command(*parse(["--model", "someone/model", "--max-steps", "9"]))
+        'hf-ssl train --model someone/model --max_steps 9'
+    """
+    usual = {**vars(make_parser().parse_args([])), "seed": default_seed(arguments.task)}
     words = []
-    for name, value in {**dataclasses.asdict(own), **settings}.items():
+    for name, value in {**dataclasses.asdict(arguments), **settings}.items():
         left_out = name in _LEFT_OUT or name.startswith("hub_") or name.endswith("_token")
         if left_out or value is None or value == usual.get(name):
             continue
@@ -48,12 +53,6 @@ def repeat_command(own, settings: Mapping[str, Any], processes: int = 1) -> str:
             words.append(_text(value))
     start = f"torchrun --nproc_per_node {processes} -m hf_ssl.cli" if processes > 1 else "hf-ssl"
     return f"{start} train {shlex.join(words)}"
-
-
-def public_place(place: str) -> str:
-    """A Hub id, with configuration and split, as it is; of a file or folder the last part of its path."""
-    path, split = (place, "") if Path(place).exists() else (place.rpartition("@")[0], "@" + place.rpartition("@")[2])
-    return Path(path).resolve().name + split if path and Path(path).exists() else place
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -10,6 +9,8 @@ import numpy as np
 
 from ..data.columns import LABEL_COLUMNS, DataSummary, inspect_data
 from ..data.sources import count, drop_unlabeled, load_source
+from .places import is_hub_id, public_name
+from .train_options import TrainArguments
 
 
 @dataclass
@@ -17,10 +18,10 @@ class TrainData:
     """What a training needs to know of its data.
 
     Args:
-        labeled, unlabeled, test: as they were found; None where there is none.
+        labeled, unlabeled, test: as they were found; None if there are none.
         summary: modality, columns and classes of the labeled examples.
         name: what the labeled data are called: a file or folder without its path, a Hub id, or a task.
-        hub_id: their Hub id, None where they are local.
+        hub_id: their Hub id; None if they are local.
         notes: what a person should know, a sentence each.
     """
 
@@ -33,97 +34,119 @@ class TrainData:
     notes: list[str] = field(default_factory=list)
 
 
-def load_train_data(own, settings: Mapping[str, Any], modality: str | None, processor: Any) -> TrainData:
-    """Load what `TrainArguments` names.
+def load_train_data(
+    arguments: TrainArguments, settings: Mapping[str, Any], modality: str | None, processor: Any
+) -> TrainData:
+    """Load what the arguments name.
 
     Args:
-        own: the `TrainArguments`.
+        arguments: the command's own arguments.
         settings: keywords of SSLConfig.
-        modality, processor: the model's, where it has one modality alone.
+        modality, processor: of the model, if it has one modality only; else None.
 
     Raises:
         ValueError: in one line, if something is missing or does not fit together.
+        OSError: if a source cannot be read or downloaded.
     """
-    _check_choice(own)
+    _check_choice(arguments)
+    _check_fraction(arguments)
     notes: list[str] = []
-    pool = test = rest = None
-    if own.task is not None:
-        from ..benchmark import load_task
-
-        task = load_task(own.task, num_labels=own.num_labels, seed=settings["seed"], source=own.source)
-        labeled, pool, test = task["labeled"], task["unlabeled"], task["test"]
+    pool = test = None
+    if arguments.task is not None:
+        labeled, pool, test = _load_task(arguments, settings["seed"])
     else:
-        source = load_source(own.labeled, "labeled", modality=modality, input_column=settings["input_column"])
-        labeled = source.dataset
-        notes += source.notes
-    label_column = settings["label_column"] or next(
-        (name for name in LABEL_COLUMNS if name in labeled.column_names), None
-    )
-    if label_column in labeled.column_names:
-        labeled, rest = drop_unlabeled(labeled, label_column)
-        if len(labeled) == 0:
-            raise ValueError(f"{own.labeled}: no row has a label in column {label_column!r}")
-    pair = settings["text_pair_column"]
-    found = inspect_data(labeled, settings["input_column"], label_column, text_pair_column=pair, processor=processor)
-    if own.unlabeled is not None:
-        source = load_source(own.unlabeled, "unlabeled", modality=found.modality, input_column=found.input_column)
-        pool = source.dataset
-        notes += source.notes
+        labeled = _load(str(arguments.labeled), "labeled", modality, settings["input_column"], notes)
+    labeled, rest, found = _inspect(labeled, arguments, settings, processor)
+    if arguments.unlabeled is not None:
+        pool = _load(arguments.unlabeled, "unlabeled", found.modality, found.input_column, notes)
     if rest is not None:
-        pool = _with_rest(pool, rest, list(found.input_columns), own)
-        notes.append(
-            f"{own.labeled}: {count(len(rest), 'row')} without a label {'joins' if len(rest) == 1 else 'join'} the pool"
-        )
-    if own.test is not None:
-        source = load_source(own.test, "test", modality=found.modality, input_column=found.input_column)
-        test = source.dataset
-        notes += source.notes + _overlap(labeled, test, found.input_column)
-    if own.test_fraction is not None:
-        labeled, test = _split_off(labeled, found.label_column, own.test_fraction, settings["seed"])
+        pool = _with_rest(pool, rest, list(found.input_columns), arguments)
+        joins = "joins" if len(rest) == 1 else "join"
+        notes.append(f"{arguments.labeled}: {count(len(rest), 'row')} without a label {joins} the pool")
+    if arguments.test is not None:
+        test = _load(arguments.test, "test", found.modality, found.input_column, notes)
+        notes += _overlap(labeled, test, found.input_column)
+    if arguments.test_fraction is not None:
+        labeled, test = _split_off(labeled, found.label_column, arguments.test_fraction, settings["seed"])
     if pool is None and settings["algorithm"] != "supervised":
         raise ValueError(
             "--unlabeled is missing: the pool that the algorithm learns from; --algorithm supervised needs none"
         )
-    name = own.task or public_name(own.labeled)
-    hub_id = name if own.task is None and is_hub_id(own.labeled) else None
+    name = arguments.task or public_name(str(arguments.labeled))
+    hub_id = name if arguments.task is None and is_hub_id(str(arguments.labeled)) else None
     return TrainData(labeled, pool, test, found, name, hub_id, notes)
 
 
-def public_name(source: str) -> str:
-    """What published files call a source: a file or folder without its path, or the Hub id."""
-    if is_hub_id(source):
-        return source.partition("@")[0].partition(":")[0]
-    return (Path(source) if Path(source).exists() else Path(source.rpartition("@")[0])).resolve().name
+def _load_task(
+    arguments: TrainArguments, seed: int
+) -> tuple[datasets.Dataset, datasets.Dataset | None, datasets.Dataset | None]:
+    from ..benchmark import load_task
+
+    assert arguments.task is not None and arguments.num_labeled is not None, "_check_choice comes first"
+    task = load_task(arguments.task, num_labeled=arguments.num_labeled, seed=seed, source=arguments.source)
+    return task["labeled"], task["unlabeled"], task["test"]
 
 
-def is_hub_id(source: str) -> bool:
-    """Whether a source is neither a file nor a folder here, with or without @SPLIT."""
-    return not Path(source).exists() and not Path(source.rpartition("@")[0] or source).exists()
+def _load(source: str, role: str, modality: str | None, column: str | None, notes: list[str]) -> datasets.Dataset:
+    """The dataset that a source names; what a person should know about how it was read joins `notes`."""
+    found = load_source(source, role, modality=modality, input_column=column)
+    notes += found.notes
+    return found.dataset
 
 
-def _check_choice(own) -> None:
-    if own.task is not None:
-        given = [f"--{name}" for name in ("labeled", "unlabeled", "test") if getattr(own, name) is not None]
+def _inspect(
+    labeled: datasets.Dataset, arguments: TrainArguments, settings: Mapping[str, Any], processor: Any
+) -> tuple[datasets.Dataset, datasets.Dataset | None, DataSummary]:
+    """The rows with a label, those without one (None if there are none), and what the former contain."""
+    rest = None
+    usual = (name for name in LABEL_COLUMNS if name in labeled.column_names)
+    label_column = settings["label_column"] or next(usual, None)
+    if label_column is not None and label_column in labeled.column_names:
+        labeled, rest = drop_unlabeled(labeled, label_column)
+        if len(labeled) == 0:
+            raise ValueError(
+                f"--labeled must hold labels, but in {arguments.labeled} no row has a label in column "
+                f"{label_column!r}; add some, or name another --label-column"
+            )
+    pair = settings["text_pair_column"]
+    found = inspect_data(labeled, settings["input_column"], label_column, text_pair_column=pair, processor=processor)
+    return labeled, rest, found
+
+
+def _check_choice(arguments: TrainArguments) -> None:
+    """Raise a ValueError unless the options say where the data are, once."""
+    if arguments.task is not None:
+        given = [f"--{name}" for name in ("labeled", "unlabeled", "test") if getattr(arguments, name) is not None]
         if given:
             raise ValueError(f"--task brings its own data; leave {', '.join(given)} out")
-        if own.num_labels is None:
+        if arguments.num_labeled is None:
             raise ValueError(
-                "--task needs --num-labels; `hf-ssl benchmark list` shows the tasks with their numbers of labels"
+                "--num-labeled is missing: the number of labeled examples for --task; `hf-ssl benchmark list` shows "
+                "the numbers that each task has"
             )
-    elif own.labeled is None:
+    elif arguments.labeled is None:
         raise ValueError(
             "--labeled is missing: a file, a folder or a Hub dataset with labeled examples (or give --task)"
         )
-    elif own.num_labels is not None or own.source is not None:
-        raise ValueError("--num-labels and --source belong to --task")
-    if own.test_fraction is not None:
-        if own.test is not None or own.task is not None:
-            raise ValueError("--test-fraction makes a test set of the labeled examples, and there is one already")
-        if not 0 < own.test_fraction < 1:
-            raise ValueError(f"--test-fraction must be between 0 and 1, got {own.test_fraction}")
+    elif arguments.num_labeled is not None or arguments.source is not None:
+        raise ValueError("--num-labeled and --source belong to --task; leave them out, or give --task")
 
 
-def _with_rest(pool, rest: datasets.Dataset, columns: list[str], own) -> datasets.Dataset:
+def _check_fraction(arguments: TrainArguments) -> None:
+    """Raise a ValueError unless a share of the labeled examples can become the test set, if it is to."""
+    if arguments.test_fraction is None:
+        return
+    if arguments.test is not None or arguments.task is not None:
+        raise ValueError(
+            "--test-fraction turns labeled examples into a test set, and there is one already; leave it out"
+        )
+    if not 0 < arguments.test_fraction < 1:
+        raise ValueError(f"--test-fraction must be between 0 and 1, got {arguments.test_fraction}")
+
+
+def _with_rest(
+    pool: datasets.Dataset | None, rest: datasets.Dataset, columns: list[str], arguments: TrainArguments
+) -> datasets.Dataset:
     """The pool with the rows of the labeled data that have no label."""
     rest = rest.select_columns(columns)
     if pool is None:
@@ -131,15 +154,18 @@ def _with_rest(pool, rest: datasets.Dataset, columns: list[str], own) -> dataset
     missing = [name for name in columns if name not in pool.column_names]
     if missing:
         raise ValueError(
-            f"rows of {own.labeled} without a label join the pool, and {own.unlabeled} has no column {missing[0]!r}; name it "
-            f"alike, or leave these rows out; its columns are {', '.join(pool.column_names)}"
+            f"--unlabeled must have the column {missing[0]!r}, since rows of {arguments.labeled} without a label join "
+            f"the pool, but {arguments.unlabeled} has the columns {', '.join(pool.column_names)}; rename one, or "
+            "leave those rows out"
         )
-    return datasets.concatenate_datasets(
-        [pool.select_columns(columns), rest.cast(pool.select_columns(columns).features)]
-    )
+    pool = pool.select_columns(columns)
+    return datasets.concatenate_datasets([pool, rest.cast(pool.features)])
 
 
-def _split_off(labeled, column: str, fraction: float, seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
+def _split_off(
+    labeled: datasets.Dataset, column: str, fraction: float, seed: int
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """The labeled examples without a share of each class, and that share, both in their old order."""
     names, codes = np.unique([str(value) for value in labeled[column][:]], return_inverse=True)
     coded = datasets.Dataset.from_dict({"class": codes, "row": list(range(len(codes)))})
     coded = coded.cast_column("class", datasets.ClassLabel(names=names.tolist()))

@@ -1,6 +1,5 @@
 """Back-translation of a built text task: what it adds, that it is repeatable, and that an interruption costs nothing."""
 
-import argparse
 import hashlib
 import importlib.util
 import io
@@ -15,10 +14,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import MarianConfig, MarianMTModel, PreTrainedTokenizerFast
 
 from hf_ssl.benchmark import back_translation as module
-from hf_ssl.benchmark.back_translation import Translator, add_arguments, augment
+from hf_ssl.benchmark.back_translation import Translator, augment
 from hf_ssl.benchmark.build import build_task
 from hf_ssl.benchmark.repository import read_record
 from hf_ssl.benchmark.verify import verify_task
+from hf_ssl.cli import main
 
 from tests.helpers.benchmark_sources import make_source
 
@@ -371,11 +371,8 @@ def test_missing_model_leaves_the_task_as_it_was(folder, tmp_path):
 
 
 def test_command_line(folder, translators, capsys, fast_translation):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
     arguments = ["--folder", str(folder), "--batch-size", "4", "--translation-models", *translators]
-    with pytest.raises(ValueError, match="holds the task ag_news, not yelp_review"):
-        module.run(parser.parse_args(["yelp_review", *arguments]))
-    module.run(parser.parse_args(["ag_news", *arguments]))
+    assert main(["benchmark", "augment", "yelp_review", *arguments]) == 2
+    assert "holds the task ag_news" in capsys.readouterr().err
+    assert main(["benchmark", "augment", "ag_news", *arguments]) == 0
     assert f"hf-ssl benchmark verify {folder}" in capsys.readouterr().out
-    assert parser.parse_args(["ag_news"]).translation_models == list(module.TRANSLATION_MODELS)

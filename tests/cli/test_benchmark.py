@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hf_ssl.benchmark import TASKS, build_task, repository, tasks, verify_task
-from hf_ssl.cli import build_parser, main
+from hf_ssl.benchmark import TASKS, back_translation, build_task, repository, tasks, verify_task
+from hf_ssl.cli import main
 
 from tests.helpers.benchmark_sources import make_source
 
@@ -35,14 +35,6 @@ def built(original, tmp_path):
 def small_table(raw, monkeypatch):
     """The table with the small task, so that counts are right."""
     monkeypatch.setitem(TASKS, "tissuemnist", raw.task)
-
-
-def test_every_action_and_option_has_help():
-    actions = build_parser()._subparsers._group_actions[0].choices["benchmark"]._subparsers._group_actions[0].choices
-    assert list(actions) == ["list", "describe", "build", "augment", "verify", "publish"]
-    for action in actions.values():
-        assert action.description
-        assert all(option.help for option in action._actions)
 
 
 def test_list_has_a_line_for_each_task(capsys):
@@ -97,6 +89,21 @@ def test_a_small_source_is_built_with_warnings_and_does_not_pass(raw, tmp_path, 
     assert warnings[3].endswith("these configurations are left out") and len(warnings) == 4
     assert main(["benchmark", "verify", str(tmp_path / "out")]) == 2
     assert "2 of 10 checks failed: train: count, test: count" in capsys.readouterr().err
+
+
+def test_augment_translates_by_way_of_german_and_russian_unless_told_otherwise(monkeypatch, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr(back_translation, "augment", lambda folder, models, **options: asked.append((models, options)))
+    folder = str(tmp_path / "not built yet")
+    assert main(["benchmark", "augment", "ag_news", "--folder", folder]) == 0
+    assert f"hf-ssl benchmark verify {folder}" in capsys.readouterr().out
+    assert (
+        main(["benchmark", "augment", "ag_news", "--translation-models", *"abcd", "--seed", "1", "--overwrite"]) == 0
+    )
+    usual = {"temperature": 0.9, "batch_size": 32, "seed": 0, "device": None, "overwrite": False}
+    first, second = asked
+    assert first == (back_translation.TRANSLATION_MODELS, usual)
+    assert second == (list("abcd"), {**usual, "seed": 1, "overwrite": True})
 
 
 WRONG = [

@@ -1,5 +1,6 @@
-"""The command line: help, and one line for whatever is wrong."""
+"""The command line as a whole: help, spelling of options, and one line for anything that is wrong."""
 
+import argparse
 import subprocess
 import sys
 import time
@@ -7,47 +8,112 @@ import time
 import pytest
 
 from hf_ssl.cli import build_parser, main
+from hf_ssl.cli.parser import HelpFormatter
 
 
-def test_help_lists_the_commands(capsys):
+def leaves(parser=None, words=()):
+    """(words, parser) of every command, those of `benchmark` among them."""
+    parser = parser or build_parser()
+    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not inner:
+        return [(words, parser)]
+    return [leaf for name, below in inner[0].choices.items() for leaf in leaves(below, (*words, name))]
+
+
+LEAVES = leaves()
+
+
+# ---- Help ----
+
+
+def test_help_lists_the_commands_each_on_a_line_with_what_it_does(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
     assert stopped.value.code == 0
-    text = capsys.readouterr().out
-    assert "quickstart" in text and "algorithms" in text
+    lines = capsys.readouterr().out.splitlines()
+    commands = ["quickstart", "train", "predict", "evaluate", "algorithms", "push", "benchmark"]
+    assert [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "] == commands
+    assert all(any(line.startswith(f"    {name}  ") for line in lines) for name in commands)
 
 
-def test_every_option_has_help():
-    for action in build_parser()._subparsers._group_actions[0].choices.values():
-        assert action.description
-        assert all(option.help for option in action._actions)
+@pytest.mark.parametrize(("words", "parser"), LEAVES, ids=[" ".join(words) for words, _ in LEAVES])
+def test_every_command_says_what_it_and_its_options_do(words, parser):
+    assert parser.description
+    assert all(action.help for action in parser._actions)
+    assert callable(parser.get_default("run"))
 
 
-WRONG = [
-    (["quickstart", "--algorithm", "fixmatc"], "unknown algorithm 'fixmatc'; the known ones are"),
-    (["quickstart", "--labels-per-class", "0"], "labels per class must be between 1 and 1"),
-    (["quickstart", "--labels-per-class", "500"], "labels per class must be between 1 and 1"),
-    (["quickstart", "--seeds", "-1"], "seeds must be at least 0, got -1"),
-    (["algorithms", "nothing"], "unknown algorithm 'nothing'"),
+def test_help_shows_an_option_once_and_only_defaults_worth_knowing():
+    parser = argparse.ArgumentParser(usage=argparse.SUPPRESS, formatter_class=HelpFormatter)
+    parser.add_argument("--batch_size", "--batch-size", type=int, default=8, help="inputs per call")
+    parser.add_argument("--device", help="where to compute")
+    parser.add_argument("--fast", action="store_true", help="do less")
+    parser.add_argument("--no-check", dest="check", action="store_false", help="skip the check")
+    parser.add_argument("--seed", type=int, default=0, help="of sampling")
+    parser.add_argument("--few", choices=["a", "b"], default="a", help="one of two")
+    parser.add_argument("--many", choices=[f"choice_{i}" for i in range(9)], help="Take one.")
+    text = " ".join(parser.format_help().split())
+    assert "--batch-size N inputs per call (default: 8)" in text and "batch_size" not in text
+    assert "--device DEVICE where to compute --fast do less --no-check skip the check --seed" in text
+    assert "--seed N of sampling (default: 0)" in text
+    assert "--few {a,b} one of two (default: a)" in text
+    assert "--many NAME Take one. One of choice_0, choice_1," in text
+
+
+# ---- Spelling ----
+
+
+def filled(action, option=""):
+    """Words that give an action a value it takes."""
+    number = {None: 1, "?": 1, "+": 1, "*": 1}.get(action.nargs, action.nargs)
+    value = {int: "3", float: "0.5"}.get(action.type, "x")
+    return [word for word in (option, *[value] * (0 if action.const is True or action.nargs == 0 else number)) if word]
+
+
+HYPHENATED = [
+    (words, parser, action, option)
+    for words, parser in LEAVES
+    for action in parser._actions
+    for option in action.option_strings
+    if "-" in option[2:]
 ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=lambda value: " ".join(value)[-30:])
-def test_wrong_input_is_one_line_and_status_2(arguments, message, capsys, tmp_path):
-    if arguments[0] == "quickstart":
-        arguments = [*arguments, "--output-dir", str(tmp_path / "out")]
-    assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("hf-ssl: error: ") and message in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(
+    ("words", "parser", "action", "option"), HYPHENATED, ids=[f"{' '.join(row[0])} {row[3]}" for row in HYPHENATED]
+)
+@pytest.mark.parametrize("joined", [False, True], ids=["a space before the value", "= before the value"])
+def test_every_option_may_be_written_with_hyphens_or_underscores(words, parser, action, option, joined, monkeypatch):
+    asked, run = [], parser.get_default("run")
+    monkeypatch.setattr(sys.modules[run.__module__], run.__name__, asked.append)
+    needed = [
+        word
+        for other in parser._actions
+        if other.required and other is not action
+        for word in filled(other, other.option_strings[0] if other.option_strings else "")
+    ]
+    for spelled in (option, f"--{option[2:].replace('-', '_')}"):
+        given = filled(action, spelled)
+        assert main([*words, *needed, *(["=".join(given)] if joined and len(given) == 2 else given)]) == 0
+    first, second = asked
+    assert vars(first) == vars(second) and getattr(first, action.dest) != action.default
 
 
-@pytest.mark.parametrize("target", ["file", "file/inside"])
-def test_an_output_folder_that_cannot_be_written_is_refused_at_once(tmp_path, capsys, target):
-    (tmp_path / "file").write_text("not a folder")
-    assert main(["quickstart", "--output-dir", str(tmp_path / target)]) == 2
-    assert "--output-dir" in capsys.readouterr().err
+def test_train_takes_both_spellings_too():
+    from hf_ssl.cli.train_options import parse
+
+    for options in (["--max_steps", "9", "--num_labeled=4"], ["--max-steps", "9", "--num-labeled=4"]):
+        args = build_parser().parse_args(["train", "--model", "m", *options])
+        arguments, settings = parse(args.words)
+        assert (arguments.model, arguments.num_labeled, settings["max_steps"]) == ("m", 4, 9)
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-x", "+y", "--", "--model", "{}"], ["--baseline", "a b"]])
+def test_train_parses_its_words_itself(words):
+    assert build_parser().parse_args(["train", *words]).words == words
+
+
+# ---- What is printed ----
 
 
 def test_algorithms_lists_the_table(capsys):
@@ -64,6 +130,76 @@ def test_one_algorithm_is_described_with_its_defaults(capsys):
     assert "threshold=0.95" in text and "2001.07685" in text and "@inproceedings" in text
 
 
+# ---- What is wrong ----
+
+
+WRONG = [
+    (["quickstart", "--algorithm", "fixmatc"], "unknown algorithm 'fixmatc'; the known ones are"),
+    (["quickstart", "--labels-per-class", "0"], "labels per class must be between 1 and 1"),
+    (["quickstart", "--labels-per-class", "500"], "labels per class must be between 1 and 1"),
+    (["quickstart", "--seeds", "-1"], "--seeds must be at least 0, got -1"),
+    (["algorithms", "nothing"], "unknown algorithm 'nothing'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=lambda value: " ".join(value)[-30:])
+def test_wrong_input_is_one_line_and_status_2(arguments, message, capsys, tmp_path):
+    if arguments[0] == "quickstart":
+        arguments = [*arguments, "--output-dir", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hf-ssl: error: ") and message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [["quickstart"], ["evaluate", "model", "data"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("target", ["file", "file/inside"])
+def test_an_output_folder_that_cannot_be_written_is_refused_at_once(tmp_path, capsys, command, target):
+    (tmp_path / "file").write_text("not a folder")
+    assert main([*command, "--output-dir", str(tmp_path / target)]) == 2
+    assert "--output-dir must be" in capsys.readouterr().err
+
+
+ENDS = {
+    "wrong input": (ValueError("two\nlines"), 2, "hf-ssl: error: two lines\n"),
+    "a missing package": (ImportError("no torch"), 2, "hf-ssl: error: no torch\n"),
+    "interrupted": (KeyboardInterrupt(), 130, "hf-ssl: interrupted\n"),
+}
+
+
+@pytest.mark.parametrize(("error", "status", "message"), ENDS.values(), ids=ENDS)
+def test_the_exit_status_tells_how_it_ended(error, status, message, capsys, monkeypatch):
+    def run(args):
+        raise error
+
+    monkeypatch.setattr("hf_ssl.cli.algorithms.run", run)
+    assert main(["algorithms"]) == status
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(("error", "variable"), [(KeyError("a bug"), ""), (ValueError("wrong"), "1")])
+def test_bugs_and_wrong_input_that_is_looked_into_keep_their_traceback(error, variable, monkeypatch):
+    def run(args):
+        raise error
+
+    monkeypatch.setattr("hf_ssl.cli.algorithms.run", run)
+    monkeypatch.setenv("HF_SSL_TRACEBACK", variable)
+    with pytest.raises(type(error)):
+        main(["algorithms"])
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "hf_ssl.cli", "algorithms"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.wait(timeout=120) == 0
+        assert process.stderr.read() == ""
+
+
+# ---- Importing ----
+
+
 @pytest.mark.slow
 def test_importing_the_package_is_instant():
     def seconds(code):
@@ -77,20 +213,35 @@ def test_importing_the_package_is_instant():
     assert seconds("import hf_ssl") - seconds("pass") < 0.3
 
 
+HEAVY = {"torch", "transformers", "numpy", "datasets", "huggingface_hub", "yaml", "pyarrow"}
+HELP_OF_ALL = """
+from argparse import _SubParsersAction
+from hf_ssl.cli import build_parser
+
+def show(parser):
+    print(parser.format_help())
+    for action in parser._actions:
+        for inner in action.choices.values() if isinstance(action, _SubParsersAction) else ():
+            show(inner)
+
+show(build_parser())
+"""
 LIGHT = {
-    "the package": ("hf_ssl, hf_ssl.cli", {"torch", "transformers", "numpy", "datasets"}),
+    "the package": ("import hf_ssl, hf_ssl.cli", HEAVY),
+    # `hf-ssl train --help` is not among them: it is what the words after "train" are parsed for.
+    "the help of every command": (HELP_OF_ALL, HEAVY),
     "the benchmark's commands": (
-        "hf_ssl.benchmark.publish, hf_ssl.benchmark.load, hf_ssl.report",
+        "import hf_ssl.benchmark.publish, hf_ssl.benchmark.load, hf_ssl.report",
         {"torch", "transformers"},
     ),
 }
 
 
-@pytest.mark.parametrize(("modules", "heavy"), LIGHT.values(), ids=LIGHT)
-def test_importing_loads_nothing_heavy(modules, heavy):
-    code = f"import sys, {modules}; print(sorted({heavy!r} & set(sys.modules)))"
+@pytest.mark.parametrize(("code", "heavy"), LIGHT.values(), ids=LIGHT)
+def test_importing_loads_nothing_heavy(code, heavy):
+    code = f"{code}\nimport sys; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_unknown_public_names_list_the_known_ones():
@@ -99,11 +250,3 @@ def test_unknown_public_names_list_the_known_ones():
     with pytest.raises(AttributeError, match="SSLTrainer"):
         hf_ssl.SSLTraner  # noqa: B018
     assert hf_ssl.SSLConfig.__name__ == "SSLConfig"
-
-
-def test_a_reader_who_has_seen_enough_is_no_error():
-    command = [sys.executable, "-m", "hf_ssl.cli", "algorithms"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        process.stdout.close()
-        assert process.wait(timeout=120) == 0
-        assert process.stderr.read() == ""

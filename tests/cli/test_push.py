@@ -1,4 +1,4 @@
-"""`hf-ssl push` with the real client, in a process of its own, against a loopback Hub; and what it refuses to push."""
+"""`hf-ssl push` with the real client, in its own process, against a loopback Hub; and what it refuses to push."""
 
 import json
 import re
@@ -33,7 +33,7 @@ told["again"] = cli("push", model, "someone/first")
 told["public"] = cli("push", model, "someone/first", "--private")
 told["private"] = cli("push", model, "someone/private", "--private")
 
-# The client tries again by itself, but not to make a repository; what fails for longer is said, and can be tried again.
+# The client tries again by itself, except to create a repository; what fails for longer is told, and can be retried.
 for path in ("/upload/", "/objects/batch", "/preupload/"):
     fail(path, 3)
 told["500 three times"] = cli("push", model, "someone/patient")
@@ -172,14 +172,20 @@ def a_token(folder):
 
 
 NO_MODEL = [
-    (break_config, r"run holds no model: config\.json is missing"),
+    (break_config, r"FOLDER must hold a model, but in .*run config\.json is missing"),
     (only_checkpoints, r"config\.json is missing; its newest checkpoint is one: hf-ssl push .*checkpoint-4 REPO_ID"),
     (break_weights, r"model\.safetensors is damaged"),
-    (lose_weights, r"run is no complete model: model\.safetensors is missing; save it there with save_pretrained"),
-    (lose_a_shard, r"run is no complete model: model-00002-of-00002\.safetensors is missing"),
-    (lose_the_processor, r"run is no complete model: preprocessor_config\.json is missing"),
-    (no_classifier, r"is no classifier of images, texts or audio: its architecture is ViTModel"),
-    (local_adapter, r"run is an adapter of .*run, which is not on the Hub, so nobody could load it"),
+    (
+        lose_weights,
+        r"must hold a complete model, but in .*run model\.safetensors is missing; save it there with save_pretrained",
+    ),
+    (lose_a_shard, r"but in .*run model-00002-of-00002\.safetensors is missing"),
+    (lose_the_processor, r"but in .*run preprocessor_config\.json is missing"),
+    (no_classifier, r"must be a classifier of images, texts or recordings, got .*run, whose architecture is ViTModel"),
+    (
+        local_adapter,
+        r"base model of an adapter must be on the Hub, but .*run is an adapter of .*run; push that model first",
+    ),
     (a_token, r"ssl_config\.json holds your access token and is not published"),
     (shutil.rmtree, r"run is not there; give the folder of a trained model"),
 ]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_ssl.benchmark.recommend import load_results, rank, views_per_step
 from hf_ssl.cli import main
+from hf_ssl.cli.recommend import load_results, rank, views_per_step
 
 SHARED = Path(__file__).parents[3] / "shared" / "usb"
 FILES = {"image": "usb_cv.csv", "text": "usb_nlp.csv", "audio": "usb_audio.csv"}
@@ -20,8 +20,8 @@ def test_the_numbers_are_the_published_ones(modality):
     rows = list(csv.DictReader((SHARED / FILES[modality]).open(encoding="utf-8-sig")))
     results = load_results()[modality]
     published = {row.pop(""): row for row in rows}
-    assert set(published) == {THEIR_NAMES.get(name, name) for name in results["errors"]}
-    for name, mine in results["errors"].items():
+    assert set(published) == {THEIR_NAMES.get(name, name) for name in results.errors}
+    for name, mine in results.errors.items():
         theirs = published[THEIR_NAMES.get(name, name)]
         assert {setting: f"{value:g}±{spread:g}" for setting, (value, spread) in mine.items()} == {
             setting: "±".join(f"{float(part):g}" for part in cell.split("±"))
@@ -39,12 +39,12 @@ def test_the_numbers_are_the_published_ones(modality):
         ("image", "semi_aves_3959", 20),
     ],
 )
-def test_labels_a_class_follow_from_the_setting(modality, setting, labels):
-    assert load_results()[modality]["settings"][setting] == labels
+def test_labels_per_class_follow_from_the_setting(modality, setting, labels):
+    assert load_results()[modality].labels_per_class[setting] == labels
 
 
 def test_ranks_and_means_by_hand():
-    # Texts with 10 labels a class: IMDB with 20 labels and AG News with 40.
+    # Texts with 10 labels per class: IMDB with 20 labels and AG News with 40.
     choices, settings = rank("text", few=True)
     assert settings == ["aclImdb_20", "ag_news_40"]
     by_name = {choice.algorithm: choice for choice in choices}

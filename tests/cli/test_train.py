@@ -1,21 +1,24 @@
 """`hf-ssl train` on what a person has: texts in a CSV and a .txt, folders of images, folders of recordings."""
 
-import csv
 import json
-import shlex
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import yaml
 from huggingface_hub import ModelCard
 
 from hf_ssl.cli import main
-from hf_ssl.cli.repeat import repeat_command
-from hf_ssl.cli.train import make_parser, parse
 
-from tests.helpers.command_data import audio_folders, image_folders, save_model, texts, write_csv, write_image
+from tests.helpers.command_data import (
+    audio_folders,
+    image_folders,
+    read_csv,
+    save_model,
+    texts,
+    write_csv,
+    write_image,
+)
 from tests.helpers.tiny_tasks import NAMES, make_texts
 
 QUICK = ["--max-steps", "4", "--per_device_train_batch_size", "4", "--use_cpu", "--disable_tqdm", "true"]
@@ -39,11 +42,6 @@ def text_run(tmp_path):
         str(folder),
         *QUICK,
     ], folder
-
-
-def read_csv(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def test_texts_from_a_csv_and_lines_with_the_baseline(text_run, tmp_path, capsys):
@@ -174,80 +172,15 @@ def test_a_benchmark_task_brings_its_own_data(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "hf_ssl.benchmark", SimpleNamespace(load_task=load_task))
     run = tmp_path / "run"
-    arguments = ["train", "--task", "ag_news", "--num-labels", "40", "--source", "mine"]
+    arguments = ["train", "--task", "ag_news", "--num-labeled", "40", "--source", "mine"]
     arguments += ["--model", save_model("text", tmp_path / "model"), "--output-dir", str(run), *QUICK]
     assert main([*arguments, "--max-steps", "1"]) == 0
     # Without a seed it is the first of the draws that tasks have, and not the seed of other trainings.
-    assert asked == {"name": "ag_news", "num_labels": 40, "source": "mine", "seed": 0}
+    assert asked == {"name": "ag_news", "num_labeled": 40, "source": "mine", "seed": 0}
     assert "| seed | 0 |" in (run / "README.md").read_text()
     results = json.loads((run / "results.json").read_text())
     # The pool's labels are known here, so pseudo-labels could be judged.
     assert results["runs"][0]["num_unlabeled"] == 12 and results["settings"]["labeled"] == "ag_news"
-
-
-# ---- Options ----
-
-
-def write_recipe(path, content):
-    path.write_text(json.dumps(content) if path.suffix == ".json" else yaml.safe_dump(content))
-    return str(path)
-
-
-SEEDS = [
-    ("", None, 42),
-    ("--task ag_news --num-labels 40", None, 0),
-    ("--task ag_news --num-labels 40 --seed 2", None, 2),
-    ("--task ag_news --num-labels 40", {"seed": 1}, 1),
-    ("--seed 0", {"seed": 1}, 0),
-    ("", {"task": "ag_news", "num_labels": 40}, 0),
-]
-
-
-@pytest.mark.parametrize(
-    ("options", "recipe", "seed"), SEEDS, ids=[f"{options} {recipe}" for options, recipe, _ in SEEDS]
-)
-def test_the_seed_of_a_task_is_that_of_its_first_draw(options, recipe, seed, tmp_path):
-    arguments = ["--model", "m", *options.split()]
-    if recipe:
-        arguments += ["--config", write_recipe(tmp_path / "recipe.yaml", recipe)]
-    own, settings = parse(arguments)
-    assert settings["seed"] == seed
-    # The command on the card says the same.
-    assert parse(shlex.split(repeat_command(own, settings))[2:])[1]["seed"] == seed
-
-
-@pytest.mark.parametrize("suffix", [".yaml", ".json"])
-def test_the_command_line_wins_over_the_recipe(tmp_path, suffix):
-    content = {
-        "model": "m",
-        "algorithm": "softmatch",
-        "max-steps": 7,
-        "learning_rate": 1e-4,
-        "algorithm_kwargs": {"n_sigma": 3},
-    }
-    recipe = write_recipe(tmp_path / f"recipe{suffix}", {**content, "fp16": True})
-    own, settings = parse(["--config", recipe, "--max_steps", "9"])
-    assert own.model == "m"
-    assert (settings["algorithm"], settings["max_steps"], settings["learning_rate"]) == ("softmatch", 9, 1e-4)
-    assert settings["algorithm_kwargs"] == {"n_sigma": 3} and settings["fp16"] is True
-
-
-def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):
-    (tmp_path / "r.yaml").write_text("model: m\nlearning_rate: 1e-4\nmax_steps: 100.0\n")
-    _, settings = parse(["--config", str(tmp_path / "r.yaml")])
-    assert settings["learning_rate"] == 1e-4 and settings["max_steps"] == 100
-
-
-def test_every_setting_is_an_option_with_help_and_ours_come_first():
-    import dataclasses
-
-    from hf_ssl import SSLConfig
-
-    parser = make_parser()
-    known = {option for action in parser._actions for option in action.option_strings}
-    assert [f.name for f in dataclasses.fields(SSLConfig) if f.init and f"--{f.name}" not in known] == []
-    text = parser.format_help()
-    assert text.index("--labeled") < text.index("--algorithm") < text.index("--learning_rate")
 
 
 # ---- What can be wrong ----
@@ -296,12 +229,12 @@ def wrong_arguments(tmp_path):
             "unknown algorithm 'fixmatc'",
         ),
         "an unknown option": (["--model", "m", "--learning-rat", "1"], "did you mean --learning"),
-        "a recipe that is a list": (["--config", str(tmp_path / "list.yaml")], "should hold options by name"),
+        "a recipe that is a list": (["--config", str(tmp_path / "list.yaml")], "must hold options by name"),
         "an unknown key in a recipe": (["--config", str(tmp_path / "near.yaml")], "did you mean learning_rate"),
         "a wrong type in a recipe": (["--config", str(tmp_path / "type.yaml")], "max_steps"),
         "no recipe": (["--config", str(tmp_path / "gone.yaml")], "there is no file"),
         "a task and data": (["--model", text_model, "--task", "imdb", "--labeled", rows], "leave --labeled out"),
-        "a task without number": (["--model", text_model, "--task", "imdb"], "--num-labels"),
+        "a task without number": (["--model", text_model, "--task", "imdb"], "--num-labeled is missing"),
         "a fraction out of range": (
             ["--model", text_model, "--labeled", rows, *pool, "--test-fraction", "2"],
             "between 0 and 1",
@@ -310,7 +243,7 @@ def wrong_arguments(tmp_path):
             ["--model", text_model, "--labeled", rows, *pool, "--test-fraction", "0.1"],
             "--test-fraction 0.1",
         ),
-        "both ways to go on": (["--model", "m", "--resume", "--overwrite"], "give one of them"),
+        "both ways to go on": (["--model", "m", "--resume", "--overwrite"], "give only one of them"),
         "a folder in use": (
             ["--model", text_model, "--labeled", rows, *pool, "--output-dir", str(tmp_path / "used")],
             "is not empty",
@@ -351,7 +284,7 @@ def test_an_earlier_run_is_kept_resumed_or_replaced(text_run, tmp_path, capsys):
     assert main(arguments) == 0
     first = json.loads((folder / "results.json").read_text())["runs"]
     assert main(arguments) == 2
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume continues the run" in capsys.readouterr().err
     assert main([*arguments, "--resume", "--max-steps", "6"]) == 0
     resumed = json.loads((folder / "results.json").read_text())["runs"]
     # The baseline was finished and is read back; the algorithm goes on from step 4.

@@ -1,6 +1,7 @@
-"""What a person has on disk: a model's folder, and files of the three modalities. Small, and written in milliseconds."""
+"""What a person has on disk: a model's folder, and files of the three modalities. All small and quickly written."""
 
 import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,21 @@ def texts(count: int, seed: int) -> list[tuple[str, str]]:
     return [(" ".join([*rng.choice(WORDS[3:], int(rng.integers(3, 8))), name]), name) for name in classes]
 
 
-def write_csv(path: Path, rows, header=("text", "label")) -> Path:
+def write_csv(path: Path, rows: Iterable[Sequence], header: Sequence[str] = ("text", "label")) -> Path:
+    """A table; by default of texts with their classes."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, by name of the column."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def write_image(path: Path, name: str, seed: int = 0, size: int = 14) -> Path:
-    """A noisy picture of one colour; the suffix of the path decides over the format."""
+    """A noisy picture of one color; the suffix of the path decides on the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(-25, 26, (size, size + 2, 3))
     Image.fromarray((np.array(COLORS[name]) + noise).clip(0, 255).astype(np.uint8)).save(path)
@@ -43,7 +51,7 @@ def write_image(path: Path, name: str, seed: int = 0, size: int = 14) -> Path:
 
 
 def write_sound(path: Path, name: str, rate: int = 16_000, seed: int = 0) -> Path:
-    """A quarter of a second of a tone that is the same at any sampling rate; the suffix decides over the format."""
+    """A quarter of a second of a tone that is the same at any sampling rate; the suffix decides on the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     time = np.arange(rate // 4) * (16_000 / rate)
     wave = 0.5 * np.sin(time * TONES[name]) + np.random.default_rng(seed).normal(size=len(time)) * 0.01
@@ -52,7 +60,7 @@ def write_sound(path: Path, name: str, rate: int = 16_000, seed: int = 0) -> Pat
 
 
 def image_folders(folder: Path, per_class: int = 5) -> dict[str, str]:
-    """labeled/ and test/ with a folder for each class; pool/ nested, with a truncated JPEG, a .txt and a hidden file."""
+    """labeled/ and test/ with one folder per class; pool/ nested, with a truncated JPEG, a .txt and a hidden file."""
     for split, count, first in (("labeled", per_class, 0), ("test", 3, 100)):
         for name in COLORS:
             for i in range(count):

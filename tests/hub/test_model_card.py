@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
 from hf_ssl.cli.repeat import repeat_command
-from hf_ssl.cli.train import parse
+from hf_ssl.cli.train_options import parse
 from hf_ssl.hub import provenance
 from hf_ssl.hub import upload as publishing
 

@@ -1,0 +1,125 @@
+"""A trained classifier as `hf-ssl predict` and `hf-ssl evaluate` use it: some of its inputs may be broken."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from transformers import pipeline
+from transformers.utils import logging
+
+from .inputs import Item
+from .pretrained import trained_modality
+
+HEADER = ("input", "row", "label", "probability")
+# Tokens of a text for a tokenizer that names no limit, or one that means "none" (10^30).
+_USUAL_TOKENS, _MOST_TOKENS = 512, 1_000_000
+
+
+@dataclass
+class Answer:
+    """Probabilities in [0, 1] by class, the most probable first; or, if the input could not be read, the error."""
+
+    probabilities: dict[str, float]
+    error: str = ""
+
+
+class Classifier:
+    """A pipeline that answers every input, broken ones with an error.
+
+    Args:
+        model: folder or Hub id.
+        batch_size: inputs per call of the model, at least 1; recordings are always classified one by one.
+        device: as torch names it; None takes the fastest one.
+
+    Raises:
+        ValueError, OSError: if there is no such classifier, or it cannot be used on the device.
+
+    Note:
+        Recordings of different lengths would have to be padded to share a batch, which changes the answers of models
+        that take no attention mask.
+    """
+
+    def __init__(self, model: str, batch_size: int = 16, device: str | None = None):
+        if batch_size < 1:
+            raise ValueError(f"--batch-size must be at least 1, got {batch_size}")
+        kind = trained_modality(model)
+        self.modality = kind.name
+        logging.disable_progress_bar()
+        try:
+            # The stub has one overload per task and none for a task that is only known at run time.
+            self.pipeline: Any = pipeline(cast(Any, kind.pipeline), model=model, device=device)
+        except RuntimeError as error:
+            raise ValueError(f"{model} cannot be used on {device or 'this device'}: {error}") from None
+        config = self.pipeline.model.config
+        self.names: list[str] = [config.id2label[index] for index in range(config.num_labels)]
+        self.batch_size = 1 if self.modality == "audio" else batch_size
+
+    def __call__(self, values: Sequence[Any]) -> Iterator[Answer]:
+        """The answer to each value, in order."""
+        errors: dict[int, str] = {}
+        answers = iter(self.pipeline(self._decoded(values, errors), batch_size=self.batch_size, **self._options()))
+        ready: list[Answer] = []
+        for index in range(len(values)):
+            # The pipeline reads a batch ahead: once the next answer is there, all errors up to this input are known.
+            if index not in errors and not ready:
+                answer = next(answers, None)
+                if answer is not None:
+                    ready.append(Answer({row["label"]: float(row["score"]) for row in answer}))
+            yield Answer({}, errors[index]) if index in errors else ready.pop()
+
+    def _options(self) -> dict[str, Any]:
+        if self.modality != "text":
+            return {"top_k": len(self.names)}
+        limit = self.pipeline.tokenizer.model_max_length
+        length = limit if 0 < limit <= _MOST_TOKENS else _USUAL_TOKENS
+        return {"top_k": len(self.names), "truncation": True, "max_length": length}
+
+    def _decoded(self, values: Sequence[Any], errors: dict[int, str]) -> Iterator[Any]:
+        """The values that can be read, as the pipeline takes them; `errors` collects the others by position."""
+        decode = self._decoder()
+        for index, value in enumerate(values):
+            try:
+                decoded = decode(value)
+            except (ValueError, OSError) as error:
+                errors[index] = " ".join(str(error).split())
+                continue
+            yield decoded
+
+    def _decoder(self) -> Callable[[Any], Any]:
+        # Each needs packages of its modality only, which the others must not ask for.
+        if self.modality == "image":
+            from ..views.image import decode_image
+
+            return decode_image
+        if self.modality == "audio":
+            from ..views.audio import decode
+
+            rate = self.pipeline.feature_extractor.sampling_rate
+            return lambda value: decode(value, rate)
+        return _as_text
+
+
+def _as_text(value: Any) -> Any:
+    texts = list(value) if isinstance(value, list | tuple) else [value]
+    if any(not isinstance(text, str) or not text.strip() for text in texts):
+        raise ValueError("there is no text")
+    return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
+
+
+def as_rows(items: Sequence[Item], answers: Sequence[Answer], top: int) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the table: input, row, then label and probability `top` times, and the error.
+
+    Example:
+        >>> header, rows = as_rows([Item("cat.jpg", None, "cat.jpg")], [Answer({"cat": 0.75, "dog": 0.25})], top=1)
+        >>> header
+        ['input', 'row', 'label', 'probability', 'error']
+        >>> rows
+        [['cat.jpg', '', 'cat', '0.7500', '']]
+    """
+    header = [*HEADER, *(f"{name}_{k}" for k in range(2, top + 1) for name in HEADER[2:]), "error"]
+    rows = []
+    for item, answer in zip(items, answers, strict=True):
+        best = [cell for label, p in list(answer.probabilities.items())[:top] for cell in (label, f"{p:.4f}")]
+        best += [""] * (2 * top - len(best))
+        rows.append([item.name, "" if item.row is None else str(item.row), *best, answer.error])
+    return header, rows

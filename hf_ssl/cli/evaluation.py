@@ -1,0 +1,195 @@
+"""Labeled examples, a classifier's answers to them, and what the two say together: metrics, tables and files."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import datasets
+import numpy as np
+
+from ..data.columns import LABEL_COLUMNS
+from ..data.labels import Classes, index_labels, read_labels
+from ..data.sources import count, load_source
+from ..files import atomic_write
+from ..metrics import classification_metrics, confusion_matrix
+from ..report.plots import draw_confusion
+from ..report.tables import class_table, confusion_text, table
+from .classifier import Answer, Classifier, as_rows
+from .inputs import Item, cells, input_columns
+from .output import drawn, write_csv
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labeled data as a classifier sees them.
+
+    Args:
+        source: what the person called the data.
+        values: inputs [N], undecoded.
+        labels: true classes [N] as positions in the model's classes.
+        notes: what a person should know about how the data were read, a sentence each.
+    """
+
+    source: str
+    values: list[Any]
+    labels: np.ndarray
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers beside the truth.
+
+    Args:
+        examples, answers: N of each.
+        names: the model's classes.
+        metrics: name -> value in [0, 1], over the examples that could be read.
+        confusion: counts [C, C]; rows are true classes, columns predicted ones.
+    """
+
+    examples: Examples
+    answers: Sequence[Answer]
+    names: list[str]
+    metrics: dict[str, float]
+    confusion: np.ndarray
+
+
+def load_examples(
+    data: str, label_column: str | None, columns: Sequence[str] | None, classifier: Classifier
+) -> Examples:
+    """Load labeled data for a classifier.
+
+    Args:
+        data: a file, a folder or a Hub dataset, as `hf_ssl.data.sources` lists them.
+        label_column, columns: of the class and of the input; found if None.
+
+    Raises:
+        ValueError, OSError: in one line, if there are no such data, or inputs or labels that do not fit the model.
+    """
+    source = load_source(data, "test", modality=classifier.modality)
+    dataset = source.dataset
+    label_column = label_column or next((name for name in LABEL_COLUMNS if name in dataset.column_names), None)
+    if label_column is None:
+        raise ValueError(
+            f"DATA must have a column of labels, got {data} with the columns {', '.join(dataset.column_names)}; name "
+            "it with --label-column"
+        )
+    labels = np.asarray(class_indices(dataset, label_column, classifier.names))
+    values = cells(dataset, input_columns(dataset, classifier.modality, columns, data))
+    return Examples(data, values, labels, source.notes)
+
+
+def class_indices(dataset: datasets.Dataset, column: str, names: Sequence[str]) -> list[int]:
+    """The true classes [N] as positions in the model's classes, matched by name.
+
+    Args:
+        dataset: labeled examples.
+        column: of their labels.
+        names: the model's classes, in the order of their indices.
+
+    Raises:
+        ValueError: if there is no such column, or a label that the model does not know; the message names it.
+
+    Example:
+        >>> dataset = datasets.Dataset.from_dict({"label": ["dog", "cat", "dog"]})
+        >>> class_indices(dataset, "label", ["cat", "dog"])
+        [1, 0, 1]
+    """
+    if column not in dataset.column_names:
+        raise ValueError(
+            f"--label-column must be one of {', '.join(dataset.column_names)}, got {column!r}; name one of them"
+        )
+    if all(name == f"LABEL_{i}" for i, name in enumerate(names)):
+        # A model saved without names: numbers are all that can be compared.
+        names = [str(i) for i in range(len(names))]
+    labels = read_labels(dataset, column, "evaluation")
+    if None in labels:
+        raise ValueError(
+            f"every row must have a label, but row {labels.index(None)} has no label in column {column!r}; add it, or "
+            "leave the row out"
+        )
+    classes = Classes(list(names), {index: index for index in range(len(names))}, named=True)
+    try:
+        mapping = index_labels(labels, dataset.features[column], classes, "evaluation")
+    except ValueError as error:
+        raise ValueError(str(error).replace("the labeled dataset", "the model")) from None
+    # No label is missing, so none is mapped to None; without a mapping every label is its class's index already.
+    return cast(list[int], labels if mapping is None else [mapping[label] for label in labels])
+
+
+def compare(examples: Examples, answers: Sequence[Answer], names: list[str]) -> Evaluation:
+    """Measure the answers against the truth, over the examples that could be read.
+
+    Raises:
+        ValueError: if not one could be read.
+    """
+    read = [i for i, answer in enumerate(answers) if not answer.error]
+    if not read:
+        raise ValueError(f"none of the {count(len(answers), 'example')} in {examples.source} could be read")
+    scores = np.array([[answers[i].probabilities[name] for name in names] for i in read])
+    metrics = classification_metrics(scores, examples.labels[read])
+    confusion = confusion_matrix(scores.argmax(axis=1), examples.labels[read], len(names))
+    return Evaluation(examples, answers, names, metrics, confusion)
+
+
+def shown(evaluation: Evaluation) -> str:
+    """What the screen shows: metrics, a table by class, and which classes are taken for which."""
+    percent = [[name, f"{100 * value:.2f} %"] for name, value in evaluation.metrics.items()]
+    return "\n\n".join(
+        [
+            count(int(evaluation.confusion.sum()), "example"),
+            table(["metric", "value"], percent),
+            class_table(evaluation.confusion, evaluation.names),
+            confusion_text(evaluation.confusion, evaluation.names),
+        ]
+    )
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> list[str]:
+    """Write evaluation.json, predictions.csv and confusion_matrix.png.
+
+    Returns:
+        names of the files that were written: without matplotlib there is no picture.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / "evaluation.json") as temporary:
+        temporary.write_text(json.dumps(_as_json(evaluation), indent=2) + "\n", encoding="utf-8")
+    examples = evaluation.examples
+    items = [Item(_name(value, examples.source), row, value) for row, value in enumerate(examples.values)]
+    header, rows = as_rows(items, evaluation.answers, 1)
+    truth = [evaluation.names[label] for label in examples.labels]
+    table_rows = [[*row, true] for row, true in zip(rows, truth, strict=True)]
+    write_csv(folder / "predictions.csv", [*header, "true_label"], table_rows)
+    picture = folder / "confusion_matrix.png"
+    written = ["evaluation.json", "predictions.csv"]
+    if drawn(picture, lambda path: draw_confusion(path, evaluation.confusion, evaluation.names)):
+        written.append(picture.name)
+    return written
+
+
+def _as_json(evaluation: Evaluation) -> dict[str, Any]:
+    counts, answers = evaluation.confusion, evaluation.answers
+    classes = {
+        name: {
+            "examples": int(counts[i].sum()),
+            "recall": float(counts[i, i] / counts[i].sum()) if counts[i].sum() else None,
+        }
+        for i, name in enumerate(evaluation.names)
+    }
+    unreadable = sum(bool(answer.error) for answer in answers)
+    return {
+        "metrics": evaluation.metrics,
+        "examples": len(answers) - unreadable,
+        "unreadable": unreadable,
+        "classes": classes,
+        "confusion_matrix": {"rows": "true class", "columns": "predicted class", "counts": counts.tolist()},
+    }
+
+
+def _name(value: Any, data: str) -> str:
+    """The file that an example is, or the table that it is a row of."""
+    if isinstance(value, dict):
+        return value.get("path") or data
+    return data

@@ -1,0 +1,44 @@
+"""Files that commands write: whether they can be written is checked first, and each is written whole or not at all."""
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ..files import atomic_write
+
+
+def check_folder(folder: Path) -> None:
+    """Raise an OSError at once, and not after an hour of work, if nothing can be written to `--output-dir`.
+
+    Example:
+        >>> check_folder(Path(__file__))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        NotADirectoryError: --output-dir must be a folder, got the file ...output.py; give another one
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"--output-dir must be a folder, got the file {folder}; give another one")
+    existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"--output-dir must be writable, got {folder} without permission to write in {existing}; give another one"
+        )
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table as CSV."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def drawn(path: Path, draw: Callable[[Path], None]) -> bool:
+    """Draw a picture into `path`; if matplotlib is missing, say so and return False."""
+    try:
+        draw(path)
+    except ImportError:
+        print(f'{path.name} was not drawn: matplotlib is missing; pip install "hf-ssl[plot]"')
+        return False
+    return True

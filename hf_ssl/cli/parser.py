@@ -1,0 +1,96 @@
+"""What the parsers of all commands share: spelling of options, layout of help, options of several commands."""
+
+import argparse
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+# What `register` of a command is given: it adds its own parser there.
+Subparsers: TypeAlias = "argparse._SubParsersAction[CommandParser]"
+# What the help calls a value, by the name of its type, if the option does not say.
+_METAVARS = {"int": "N", "float": "X", "str": "VALUE", "dict": "JSON", "string_to_bool": "true|false"}
+# Choices that take more columns than this are listed after the help of the option instead of beside its name.
+_MOST_COLUMNS = 60
+
+
+def with_hyphens(words: Sequence[str]) -> list[str]:
+    """The words of a command line with every option spelled with hyphens, so that `--batch_size` is `--batch-size`.
+
+    Values stay as they are, and so does everything after a bare `--`.
+
+    Example:
+        >>> with_hyphens(["predict", "my_model", "--batch_size=8", "--output", "my_table.csv"])
+        ['predict', 'my_model', '--batch-size=8', '--output', 'my_table.csv']
+    """
+    end = words.index("--") if "--" in words else len(words)
+    return [*(_with_hyphens(word) if word.startswith("--") else word for word in words[:end]), *words[end:]]
+
+
+def _with_hyphens(option: str) -> str:
+    name, equals, value = option.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help in which an option is listed once, and its default only if there is one to know.
+
+    Argparse would list `--max_steps MAX_STEPS, --max-steps MAX_STEPS`, put 42 names of optimizers on one line, and
+    end many lines with "(default: None)".
+    """
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            # Commands are indented, which argparse forgets: the longest name would get a line of its own.
+            self._action_max_length += self._indent_increment
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        action = copy.copy(action)
+        action.option_strings = [option for option in action.option_strings if "_" not in option]
+        return super()._format_action_invocation(action)
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        default = super()._get_default_metavar_for_optional(action)
+        return _METAVARS.get(getattr(action.type, "__name__", ""), default)
+
+    def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
+        if _long_choices(action):
+            action = copy.copy(action)
+            action.metavar = "NAME"
+        return super()._metavar_formatter(action, default_metavar)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        action = copy.copy(action)
+        action.help = f"{action.help or ''}{_long_choices(action)}"
+        is_told = action.nargs == 0 or "(default" in action.help
+        # Not `in (None, False)`: 0 is equal to False, and worth knowing.
+        is_nothing = action.default is None or action.default is False or action.default in ("", [])
+        if is_told or is_nothing:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def _long_choices(action: argparse.Action) -> str:
+    """The sentence that lists the choices of an option, if there are too many to be shown beside its name; else ""."""
+    listed = ", ".join(map(str, action.choices or ()))
+    return f" One of {listed}." if len(listed) > _MOST_COLUMNS and action.metavar is None else ""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of `hf-ssl` and, since argparse takes the same class for them, of each of its commands."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**{"formatter_class": HelpFormatter, **settings})
+
+
+def add_classifier_options(parser: argparse.ArgumentParser) -> None:
+    """The options of commands that use a trained classifier."""
+    parser.add_argument(
+        "--column",
+        action="append",
+        metavar="NAME",
+        help="column of a table that holds the inputs; found by its usual names if not given; give it twice for pairs "
+        "of texts",
+    )
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="inputs per call of the model")
+    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0 (default: the fastest available)")

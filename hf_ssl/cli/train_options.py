@@ -1,0 +1,248 @@
+"""The options of `hf-ssl train`: its own, those of SSLConfig, and those that a recipe (--config) holds."""
+
+import argparse
+import dataclasses
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, cast, get_type_hints
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from ..config import SSLConfig
+from .parser import HelpFormatter
+
+# Where the command differs from SSLConfig: something to see in ten places of a run of any length.
+DEFAULTS: dict[str, Any] = {
+    "output_dir": "ssl-run",
+    "eval_strategy": "steps",
+    "eval_steps": 0.1,
+    "logging_steps": 0.05,
+    "save_steps": 0.1,
+    "save_total_limit": 1,
+    "per_device_eval_batch_size": 32,
+}
+# The draws of labels of the benchmark's tasks are numbered 0, 1 and 2: runs on a task are seeded with the first.
+TASK_SEED = 0
+
+
+def _option(default: Any, metavar: str, help: str) -> Any:
+    return field(default=default, metadata={"help": help, **({"metavar": metavar} if metavar else {})})
+
+
+@dataclass
+class TrainArguments:
+    """What `hf-ssl train` takes beside the settings of `SSLConfig`; the help of each option is its documentation."""
+
+    _argument_group_name: ClassVar[str] = "data and model"
+
+    model: str = _option(
+        "",
+        "MODEL",
+        "Hub id or folder of the model to start from, with its tokenizer, image processor or feature extractor.",
+    )
+    labeled: str | None = _option(
+        None,
+        "DATA",
+        "Labeled examples: a CSV, TSV, JSON, JSON Lines or Parquet file; a folder with one folder of images or "
+        "recordings per class; a folder that Dataset.save_to_disk wrote; or a Hub dataset as ID, ID:CONFIGURATION or "
+        "ID:CONFIGURATION@SPLIT. Rows without a label join the pool.",
+    )
+    unlabeled: str | None = _option(
+        None,
+        "DATA",
+        "The pool of unlabeled examples: any of these, a folder of files however nested, or a .txt file with one text "
+        "per line.",
+    )
+    test: str | None = _option(
+        None, "DATA", "Labeled examples to evaluate on, given like --labeled. Without them nothing is evaluated."
+    )
+    test_fraction: float | None = _option(
+        None, "X", "Instead of --test: set this share of the labeled examples aside, between 0 and 1."
+    )
+    task: str | None = _option(
+        None,
+        "TASK",
+        "Instead of --labeled, --unlabeled and --test: a task of the USB benchmark; `hf-ssl benchmark list` shows "
+        "them.",
+    )
+    num_labeled: int | None = _option(None, "N", "Number of labeled examples, for --task.")
+    source: str | None = _option(
+        None,
+        "PLACE",
+        "Where the task is, for --task: a folder that `hf-ssl benchmark build` wrote, the raw data, or an account on "
+        "the Hub.",
+    )
+    config: str | None = _option(
+        None, "FILE", "YAML or JSON file with any of these options by name; options on the command line win over it."
+    )
+    baseline: bool = _option(
+        False, "", "Train on the labeled examples alone first, with the same settings, and compare the two."
+    )
+    resume: bool = _option(False, "", "Continue from the last checkpoint in --output-dir.")
+    overwrite: bool = _option(
+        False,
+        "",
+        "Start from scratch in an --output-dir that holds an earlier run; the files of that run are deleted.",
+    )
+
+
+class TrainParser(HfArgumentParser):
+    """A parser whose errors are exceptions of one line that name the options meant."""
+
+    def error(self, message: str) -> NoReturn:
+        prefix = "unrecognized arguments: "
+        if message.startswith(prefix):
+            unknown = [word.split("=")[0] for word in message.removeprefix(prefix).split() if word.startswith("--")]
+            if not unknown:
+                raise ValueError(f"{message}; options start with --")
+            known = [option for option in self._option_string_actions if option.startswith("--") and "_" not in option]
+            raise ValueError(near_names(unknown[0], known, "option"))
+        raise ValueError(message)
+
+
+def make_parser() -> TrainParser:
+    """All options of the command in three groups: data and model, SSLConfig's additions, and TrainingArguments'."""
+    parser = TrainParser(
+        # The stub knows dataclasses by a type that no class has.
+        cast(Any, [TrainArguments, *_config_groups()]),
+        prog="hf-ssl train",
+        usage="hf-ssl train --model MODEL --labeled DATA --unlabeled DATA\n"
+        "                    [--test DATA] [--config FILE] [options]",
+        description="Train a classifier on few labeled and many unlabeled images, texts or recordings. Writes the "
+        "model, its card (README.md), results.json and curves.png to --output-dir.",
+        epilog="Options may be written with - or _. An option that shows true|false is on if it has no value.",
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
+    for action in parser._actions:
+        if any(option.startswith("--no-") for option in action.option_strings):
+            # Of `--x true|false`, HfArgumentParser makes a second option `--no-x`, with the help of the first.
+            action.help = argparse.SUPPRESS
+    parser.set_defaults(**DEFAULTS)
+    return parser
+
+
+def default_seed(task: str | None) -> int:
+    """The seed of a run for which none was given.
+
+    Example:
+        >>> default_seed(None), default_seed("cifar100")
+        (42, 0)
+    """
+    return TrainingArguments.seed if task is None else TASK_SEED
+
+
+def _config_groups() -> list[type]:
+    # HfArgumentParser turns a dataclass into one group, and the fields of SSLConfig are to be shown as two.
+    hints = get_type_hints(SSLConfig)
+    inherited = {f.name for f in dataclasses.fields(TrainingArguments)}
+    groups: dict[str, list[tuple[str, Any, Any]]] = {
+        "semi-supervised training (SSLConfig)": [],
+        "training (transformers' TrainingArguments)": [],
+    }
+    for item in dataclasses.fields(SSLConfig):
+        if item.init:
+            title = list(groups)[item.name in inherited]
+            groups[title].append((item.name, hints[item.name], _config_field(item)))
+    return [
+        dataclasses.make_dataclass(f"Group{i}", fields, namespace={"_argument_group_name": title})
+        for i, (title, fields) in enumerate(groups.items())
+    ]
+
+
+def _config_field(item: dataclasses.Field) -> Any:
+    """A field of SSLConfig as an option."""
+    if item.name == "seed":
+        # Absent from the parsed options unless given, because the default depends on --task.
+        text = (
+            "Seed of the model's head, of batches and of views; with --task also the draw of labels (default: "
+            f"{default_seed(None)}; with --task {default_seed('any')})."
+        )
+        return field(default=argparse.SUPPRESS, metadata={**item.metadata, "help": text})
+    # Argparse takes a percent sign for a format; TrainingArguments doubles some of its own already.
+    text = " ".join(str(item.metadata.get("help", "")).replace("%%", "%").replace("%", "%%").split()) or " "
+    metadata = {**item.metadata, "help": text}
+    if item.default_factory is not dataclasses.MISSING:
+        return field(default_factory=item.default_factory, metadata=metadata)
+    return field(default=item.default, metadata=metadata)
+
+
+def near_names(name: str, known: Iterable[str], what: str) -> str:
+    """The error for an unknown name, with known ones that are spelled like it.
+
+    Example:
+        >>> near_names("--max_stps", ["--max-steps", "--model"], "option")
+        "unknown option '--max_stps'; did you mean --max-steps?"
+    """
+    plain = {item.replace("-", "_"): item for item in sorted(known)}
+    near = [plain[item] for item in difflib.get_close_matches(name.replace("-", "_"), plain, n=3)]
+    ask = f"did you mean {' or '.join(near)}?" if near else "`hf-ssl train --help` lists them all"
+    return f"unknown {what} {name!r}; {ask}"
+
+
+def read_recipe(path: str, known: Iterable[str]) -> dict[str, Any]:
+    """The options in a YAML or JSON file, as defaults for the parser.
+
+    Args:
+        path: of the file, a mapping of options by name, spelled with - or _.
+        known: names of the options, spelled with _.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not a mapping of options, or holds an unknown one; near names are listed.
+    """
+    try:
+        # Every JSON document is also a YAML document.
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"--config must name a file, got {path}, but there is no file {path}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"--config must be YAML or JSON, got {path}: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"--config must hold options by name, such as 'algorithm: fixmatch', got a {type(content).__name__} in "
+            f"{path}"
+        )
+    known = [name for name in known if name != "config"]
+    recipe = {}
+    for name, value in content.items():
+        key = str(name).replace("-", "_")
+        if key not in known:
+            raise ValueError(f"{path}: {near_names(str(name), known, 'option')}")
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        # As text, the parser checks it like an option; YAML reads 1e-4 as text anyway.
+        recipe[key] = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return recipe
+
+
+def parse(words: Sequence[str]) -> tuple[TrainArguments, dict[str, Any]]:
+    """Read the words after `hf-ssl train`.
+
+    Returns:
+        the command's own arguments, and the keywords for SSLConfig.
+
+    Raises:
+        ValueError: in one line, for options that are unknown, wrong, or do not go together.
+
+    Example:
+        >>> arguments, settings = parse(["--model", "someone/model", "--max-steps", "9"])
+        >>> arguments.model, settings["max_steps"], settings["output_dir"]
+        ('someone/model', 9, 'ssl-run')
+    """
+    parser = make_parser()
+    options = vars(parser.parse_args(words))
+    if options["config"] is not None:
+        parser.set_defaults(**read_recipe(options["config"], [*options, "seed"]))
+        options = vars(parser.parse_args(words))
+    options.setdefault("seed", default_seed(options["task"]))
+    names = [f.name for f in dataclasses.fields(TrainArguments)]
+    arguments = TrainArguments(**{name: options.pop(name) for name in names})
+    if not arguments.model:
+        raise ValueError("--model is missing: the Hub id or folder of the model to start from")
+    if arguments.resume and arguments.overwrite:
+        raise ValueError("--resume continues a run and --overwrite starts from scratch; give only one of them")
+    return arguments, options

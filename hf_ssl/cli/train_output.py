@@ -1,0 +1,150 @@
+"""The output folder of `hf-ssl train`: what may be replaced there, what is written, and what is said at the end."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from ..config import SSLConfig
+from ..modality import MODALITIES
+from ..report.plots import draw_curves
+from ..report.results import write_results
+from ..report.tables import results_table
+from ..trainer import SSLTrainer
+from .output import drawn
+from .places import public_place
+from .train_stages import Request
+
+# Of the settings in results.json these would tell a path, an account or a secret.
+PRIVATE = ("output_dir", "hub_token", "hub_model_id", "resume_from_checkpoint", "run_name", "local_rank")
+# Settings of TrainingArguments that are of interest even at their defaults.
+_ALWAYS_SHOWN = (
+    "seed",
+    "learning_rate",
+    "lr_scheduler_type",
+    "weight_decay",
+    "per_device_train_batch_size",
+    "max_steps",
+)
+
+
+def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse to mix with an earlier run, or with other files, unless told to; delete an earlier run if told to.
+
+    Raises:
+        ValueError: if the folder holds something and neither flag says what is to happen with it.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = folder.joinpath("holiday.jpg").write_bytes(b"")
+        >>> prepare_folder(folder, resume=False, overwrite=True)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: --overwrite replaces an earlier run, but ... holds files and no earlier run (no results.json); ...
+    """
+    present = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    if not present or resume:
+        return
+    runs = "results.json" in present or any(name.startswith("checkpoint-") for name in present)
+    if not overwrite:
+        choice = (
+            "--resume continues the run in it, --overwrite starts it from scratch" if runs else "choose another folder"
+        )
+        raise ValueError(f"--output-dir must be new or empty, but {folder} is not empty; {choice}")
+    if not runs:
+        raise ValueError(
+            f"--overwrite replaces an earlier run, but {folder} holds files and no earlier run (no results.json); "
+            "choose another folder"
+        )
+    for entry in folder.glob("checkpoint-*"):
+        shutil.rmtree(entry)
+    shutil.rmtree(folder / "baseline", ignore_errors=True)
+
+
+class Output:
+    """What a run writes, gathered stage by stage.
+
+    Args:
+        request: what the trainings share.
+
+    Attributes:
+        folder: the output folder.
+        runs: a row of `results.json` for each finished training.
+    """
+
+    def __init__(self, request: Request):
+        self.request = request
+        self.folder = Path(request.settings["output_dir"])
+        self.runs: list[dict[str, Any]] = []
+        self._histories: dict[str, list[list[dict]]] = {}
+        self._has_curves = False
+
+    def add(self, row: dict[str, Any], history: list[dict[str, Any]]) -> None:
+        """Take in a finished training: its row of `results.json`, and its log."""
+        self.runs.append(row)
+        self._histories[row["algorithm"]] = [history]
+
+    def write_results(self) -> None:
+        """Write `results.json` with the trainings so far."""
+        request = self.request
+        settings = shown_settings(request.settings, request.config)
+        settings |= {"labeled": request.data.name, "base_model": public_place(request.arguments.model), "model": "."}
+        write_results(self.folder, self.runs, settings)
+
+    def save(self, trainer: SSLTrainer) -> None:
+        """Write model, state, curves, card and results, and push them if asked to; every process takes part."""
+        # What is pushed is pushed once, when all of it is there.
+        trainer.curves_drawn = True
+        trainer.save_model(_internal_call=True)
+        trainer.save_state()
+        if not self.request.is_main:
+            return
+        row = self.runs[-1]
+        title = f"{self.request.data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled"
+        self._has_curves = drawn(self.folder / "curves.png", lambda path: draw_curves(path, self._histories, title))
+        trainer.create_model_card()
+        self.write_results()
+        if self.request.config.push_to_hub:
+            trainer.push_to_hub()
+
+    def closing(self) -> str:
+        """The table of results, where they are, and how to use the model."""
+        kind = MODALITIES[self.request.data.summary.modality]
+        lines = ["", results_table(self.runs), ""]
+        if self.request.data.test is None:
+            lines += [
+                "Nothing was evaluated: give --test, or --test-fraction to set a part of the labeled examples aside.",
+                "",
+            ]
+        curves = ", curves.png" if self._has_curves else ""
+        return "\n".join(
+            [
+                *lines,
+                f"Written to {self.folder}: the model with its card (README.md), results.json{curves}.",
+                f"Use it:  hf-ssl predict {self.folder} INPUT ...",
+                "or:      from transformers import pipeline",
+                f'         pipeline("{kind.pipeline}", "{self.folder}")("{kind.example}")',
+            ]
+        )
+
+
+def shown_settings(settings: dict[str, Any], config: SSLConfig) -> dict[str, Any]:
+    """The settings for `results.json`: semi-supervised ones, and others that differ from their defaults.
+
+    Args:
+        settings: keywords of SSLConfig.
+        config: the SSLConfig that they made.
+    """
+    inherited = {f.name for f in dataclasses.fields(TrainingArguments)}
+    kept = {}
+    for item in dataclasses.fields(SSLConfig):
+        default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+        ours = item.name not in inherited or item.name in _ALWAYS_SHOWN
+        if item.init and item.name not in PRIVATE and (ours or settings.get(item.name, default) != default):
+            kept[item.name] = settings.get(item.name, default)
+    kept["algorithm_kwargs"] = config.algorithm_kwargs
+    return json.loads(json.dumps(kept, default=str))

@@ -1,0 +1,159 @@
+"""The trainings of `hf-ssl train`: on the labeled examples alone (--baseline), then with the algorithm."""
+
+import copy
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..config import SSLConfig
+from ..hub.model_card import CardFacts
+from ..model.loading import load_classifier, load_processor
+from ..report.results import result_of
+from ..trainer import SSLTrainer
+from .pretrained import check_modality, classified_by
+from .repeat import repeat_command
+from .train_data import TrainData, load_train_data
+from .train_options import TrainArguments
+
+# What a role of the moving average becomes in the baseline, which has no teacher.
+_BASELINE_ROLES = {"teacher": "none", "both": "evaluation"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that the trainings of one command share.
+
+    Args:
+        arguments: the command's own arguments.
+        settings: keywords of SSLConfig.
+        data: the datasets.
+        processor: the model's tokenizer, image processor or feature extractor.
+    """
+
+    arguments: TrainArguments
+    settings: dict[str, Any]
+    data: TrainData
+    processor: Any
+
+    @cached_property
+    def config(self) -> SSLConfig:
+        """The settings of the algorithm's training."""
+        # Copied, because SSLConfig fills in and changes what it is given.
+        return SSLConfig(**copy.deepcopy(self.settings))
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process prints and writes, the only one of several that do the same training."""
+        return self.config.process_index == 0
+
+    @property
+    def command(self) -> str:
+        """The command line that repeats the run."""
+        return repeat_command(self.arguments, self.settings, self.config.world_size)
+
+
+def prepare(arguments: TrainArguments, settings: dict[str, Any]) -> Request:
+    """Load processor and data, and check that they go with the model.
+
+    Raises:
+        ValueError, OSError: in one line, if something is missing or does not fit together.
+    """
+    able = classified_by(arguments.model)
+    processor = load_processor(arguments.model, able[0]) if len(able) == 1 else None
+    data = load_train_data(arguments, settings, able[0] if len(able) == 1 else None, processor)
+    modality = data.summary.modality
+    if processor is None:
+        check_modality(arguments.model, able, modality)
+        processor = load_processor(arguments.model, modality)
+    side = settings["image_size"]
+    if modality == "image" and side is not None:
+        # Saved with the model, so that its users show it images of the size of the training.
+        processor.size, processor.do_center_crop = {"height": side, "width": side}, False
+    if data.test is None:
+        settings = {**settings, "eval_strategy": "no"}
+    return Request(arguments, settings, data, processor)
+
+
+def train_baseline(request: Request) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Train on the labeled examples alone with the same settings; with --resume, read an earlier such training back.
+
+    Returns:
+        the row for `results.json`, and the log.
+    """
+    settings = request.settings
+    folder = Path(settings["output_dir"])
+    if request.arguments.resume and (earlier := _earlier_baseline(folder, settings["seed"])):
+        return earlier
+    role = _BASELINE_ROLES.get(settings["ema_role"], settings["ema_role"])
+    changed = {"algorithm": "supervised", "algorithm_kwargs": None, "ema_role": role}
+    changed |= {"output_dir": str(folder / "baseline"), "save_strategy": "no"}
+    changed |= {"load_best_model_at_end": False, "push_to_hub": False}
+    config = SSLConfig(**copy.deepcopy({**settings, **changed}))
+    if request.is_main:
+        print("\nLabeled-only baseline first:", flush=True)
+    trainer, row = _train(request, config)
+    trainer.save_state()
+    return row, trainer.state.log_history
+
+
+def _earlier_baseline(folder: Path, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+    """The row and the log of a baseline that an earlier run finished with this seed."""
+    state, results = folder / "baseline" / "trainer_state.json", folder / "results.json"
+    if not state.is_file() or not results.is_file():
+        return None
+    rows = json.loads(results.read_text(encoding="utf-8"))["runs"]
+    rows = [row for row in rows if row["algorithm"] == "supervised" and row["seed"] == seed]
+    return (rows[0], json.loads(state.read_text(encoding="utf-8"))["log_history"]) if rows else None
+
+
+def train_algorithm(request: Request, earlier: Sequence[dict[str, Any]]) -> tuple[SSLTrainer, dict[str, Any]]:
+    """Train with the algorithm; with --resume, from the last checkpoint.
+
+    Args:
+        earlier: rows of `results.json`: none, or that of the baseline, which the card then compares with.
+
+    Returns:
+        the trainer, and the row for `results.json`.
+    """
+    arguments, settings = request.arguments, request.settings
+    checkpoint = settings["resume_from_checkpoint"]
+    if not checkpoint and arguments.resume:
+        checkpoint = get_last_checkpoint(settings["output_dir"])
+    baseline = earlier[0] if earlier and earlier[0]["test_accuracy"] is not None else None
+    facts = CardFacts(dataset=request.data.hub_id or arguments.task, command=request.command)
+    return _train(request, request.config, checkpoint, facts, baseline)
+
+
+def _train(
+    request: Request,
+    config: SSLConfig,
+    checkpoint: str | None = None,
+    facts: CardFacts | None = None,
+    baseline: dict[str, Any] | None = None,
+) -> tuple[SSLTrainer, dict[str, Any]]:
+    data = request.data
+    # The head starts from the same random weights in the baseline and in the run it is compared with.
+    set_seed(config.seed)
+    model = load_classifier(request.arguments.model, data.summary)
+    trainer = SSLTrainer(
+        model,
+        config,
+        train_dataset=data.labeled,
+        unlabeled_dataset=data.unlabeled,
+        eval_dataset=data.test,
+        processing_class=request.processor,
+    )
+    trainer.card, trainer.baseline = facts or trainer.card, baseline
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    last = next((row["step"] for row in reversed(trainer.state.log_history) if "eval_accuracy" in row), None)
+    if data.test is not None and last != trainer.state.global_step:
+        trainer.evaluate()
+    return trainer, result_of(trainer, time.perf_counter() - start)

@@ -1,0 +1,98 @@
+"""The options of `hf-ssl train`: which there are, their defaults, recipes, and the command line that repeats a run."""
+
+import dataclasses
+import json
+import shlex
+
+import pytest
+import yaml
+
+from hf_ssl import SSLConfig
+from hf_ssl.cli.repeat import repeat_command
+from hf_ssl.cli.train_options import make_parser, near_names, parse
+
+
+def write_recipe(path, content):
+    path.write_text(json.dumps(content) if path.suffix == ".json" else yaml.safe_dump(content))
+    return str(path)
+
+
+SEEDS = [
+    ("", None, 42),
+    ("--task ag_news --num-labeled 40", None, 0),
+    ("--task ag_news --num-labeled 40 --seed 2", None, 2),
+    ("--task ag_news --num-labeled 40", {"seed": 1}, 1),
+    ("--seed 0", {"seed": 1}, 0),
+    ("", {"task": "ag_news", "num_labeled": 40}, 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "recipe", "seed"), SEEDS, ids=[f"{options} {recipe}" for options, recipe, _ in SEEDS]
+)
+def test_the_seed_of_a_task_is_that_of_its_first_draw(options, recipe, seed, tmp_path):
+    words = ["--model", "m", *options.split()]
+    if recipe:
+        words += ["--config", write_recipe(tmp_path / "recipe.yaml", recipe)]
+    arguments, settings = parse(words)
+    assert settings["seed"] == seed
+    # The command on the card says the same.
+    assert parse(shlex.split(repeat_command(arguments, settings))[2:])[1]["seed"] == seed
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".json"])
+def test_the_command_line_wins_over_the_recipe(tmp_path, suffix):
+    content = {
+        "model": "m",
+        "algorithm": "softmatch",
+        "max-steps": 7,
+        "learning_rate": 1e-4,
+        "algorithm_kwargs": {"n_sigma": 3},
+    }
+    recipe = write_recipe(tmp_path / f"recipe{suffix}", {**content, "fp16": True})
+    arguments, settings = parse(["--config", recipe, "--max_steps", "9"])
+    assert arguments.model == "m"
+    assert (settings["algorithm"], settings["max_steps"], settings["learning_rate"]) == ("softmatch", 9, 1e-4)
+    assert settings["algorithm_kwargs"] == {"n_sigma": 3} and settings["fp16"] is True
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):
+    (tmp_path / "r.yaml").write_text("model: m\nlearning_rate: 1e-4\nmax_steps: 100.0\n")
+    _, settings = parse(["--config", str(tmp_path / "r.yaml")])
+    assert settings["learning_rate"] == 1e-4 and settings["max_steps"] == 100
+
+
+def test_every_setting_is_an_option_with_help_and_ours_come_first():
+    parser = make_parser()
+    known = {option for action in parser._actions for option in action.option_strings}
+    assert [f.name for f in dataclasses.fields(SSLConfig) if f.init and f"--{f.name}" not in known] == []
+    text = parser.format_help()
+    assert text.index("--labeled") < text.index("--algorithm") < text.index("--learning-rate")
+
+
+def test_help_fits_a_terminal_and_shows_no_option_twice(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = make_parser().format_help().splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = [line.split()[0] for line in lines if line.startswith("  --")]
+    assert len(shown) == len(set(shown)) and not any("_" in option for option in shown)
+    text = " ".join(" ".join(lines).split())
+    assert "(default: None)" not in text and "%%" not in text and "adamw_torch_fused" in text
+
+
+def test_what_is_on_can_be_switched_off_in_both_ways():
+    for option in (["--no-horizontal-flip"], ["--horizontal-flip", "false"]):
+        assert parse(["--model", "m", *option])[1]["horizontal_flip"] is False
+
+
+NEAR = [
+    ("--max_stps", ["--max-steps", "--model"], "did you mean --max-steps?"),
+    ("learning_rat", ["learning_rate", "model"], "did you mean learning_rate?"),
+    ("zzz", ["learning_rate"], "`hf-ssl train --help` lists them all"),
+]
+
+
+@pytest.mark.parametrize(("name", "known", "end"), NEAR)
+def test_an_unknown_name_is_answered_with_near_ones(name, known, end):
+    message = near_names(name, known, "option")
+    assert message.startswith(f"unknown option {name!r}; ") and message.endswith(end)
