@@ -31,8 +31,8 @@ def gather(*tensors: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
 
     Note:
         Statistics that are computed from the result are the same on every process, and the same as one process would
-        compute from the joint batch. Several tensors make one message: for tensors as small as these a message costs the
-        same regardless of what is in it.
+        compute from the joint batch. Several tensors make one message: for tensors as small as these a message costs
+        the same regardless of what is in it.
 
     Example:
         >>> gather(torch.tensor([1, 2]))
@@ -71,8 +71,8 @@ def _from_bytes(message: torch.Tensor, like: tuple[torch.Tensor, ...]) -> list[t
 def total(tensor: torch.Tensor) -> torch.Tensor:
     """Sum `tensor` over the processes, with gradient, for losses of the joint batch that are not means over examples.
 
-    The backward pass sums as well. After the usual averaging of gradients over the processes each parameter then has the
-    gradient that one process would compute from the joint batch.
+    The backward pass sums as well. After the usual averaging of gradients over the processes each parameter then has
+    the gradient that one process would compute from the joint batch.
 
     Example:
         >>> total(torch.tensor([1.0, 2.0]))

@@ -139,7 +139,7 @@ def one_hot(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
 
 
 def graph_contrast(first: torch.Tensor, second: torch.Tensor, graph: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Cross-entropy between the similarity of two views' embeddings and a target graph (CoMatch, arXiv 2011.11183, eq. 8).
+    """Cross-entropy between similarities of two views' embeddings and a graph (CoMatch, arXiv 2011.11183, eq. 8).
 
     Args:
         first: embeddings [N, P] of unit length, of one view.

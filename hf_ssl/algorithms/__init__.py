@@ -78,9 +78,10 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
 
     Args:
         name: a key of `ALGORITHMS`, or a subclass of `SSLAlgorithm`.
-        keywords: the fields of `ProblemSpec` (num_classes, num_labeled, num_unlabeled, feature_size, labeled_batch_size
-            and unlabeled_batch_size are required; class_distribution, unsupervised_weight and modality have defaults),
-            and any of the algorithm's own settings, which `ALGORITHMS[name].settings()` lists.
+        keywords: the fields of `ProblemSpec` (num_classes, num_labeled, num_unlabeled, feature_size,
+            labeled_batch_size and unlabeled_batch_size are required; class_distribution, unsupervised_weight and
+            modality have defaults), and any of the algorithm's own settings, which `ALGORITHMS[name].settings()`
+            lists.
 
     Raises:
         ValueError: for an unknown name or a setting outside its range.

@@ -13,8 +13,8 @@ from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
 class AdaMatch(WeakStrongAlgorithm):
-    """FixMatch whose predictions on the pool are aligned with those on the labeled data, and whose threshold is relative
-    to the confidence on the labeled batch.
+    """FixMatch whose predictions on the pool are aligned with those on the labeled data, and whose threshold is
+    relative to the confidence on the labeled batch.
 
         q = align(softmax(f(weak(u)))),  mask = [max q >= threshold * mean_b max softmax(f(x_b))]
         target = argmax q

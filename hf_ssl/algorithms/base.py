@@ -1,9 +1,9 @@
 """The contract of all algorithms with the trainer, or with a plain PyTorch loop.
 
-    ProblemSpec  what is to be learned: sizes, classes, modality       known before the first step
-    SSLBatch     one step's views, labels and indices                  -> batches/batch.py
-    Progress     how far training is
-    SSLAlgorithm turns a model, a batch and the progress into an `AlgorithmOutput`
+ProblemSpec  what is to be learned: sizes, classes, modality       known before the first step
+SSLBatch     one step's views, labels and indices                  -> batches/batch.py
+Progress     how far training is
+SSLAlgorithm turns a model, a batch and the progress into an `AlgorithmOutput`
 """
 
 import inspect
@@ -35,8 +35,8 @@ def check(condition: bool, name: str, value: object, allowed: str) -> None:
 class ProblemSpec:
     """What an algorithm has to know of the data and the batches before the first step.
 
-    These are the keywords that all algorithms share. `get_algorithm` and the constructors take them beside the settings
-    of the algorithm, and an algorithm keeps them as `problem`.
+    These are the keywords that all algorithms share. `get_algorithm` and the constructors take them beside the
+    settings of the algorithm, and an algorithm keeps them as `problem`.
 
     Args:
         num_classes: C, at least 2.
@@ -47,8 +47,8 @@ class ProblemSpec:
         unlabeled_batch_size: mu*B, over all processes.
         class_distribution: frequencies [C] of the classes among the labeled examples; None means uniform.
         unsupervised_weight: factor of the unsupervised term in the loss, at least 0.
-        modality: "image", "text" or "audio". It decides whether there are rotated views, and whether mixup mixes inputs
-            (images) or features.
+        modality: "image", "text" or "audio". It decides whether there are rotated views, and whether mixup mixes
+            inputs (images) or features.
 
     Raises:
         ValueError: if a value is outside its range.
@@ -125,8 +125,8 @@ class AlgorithmOutput:
         terms: the named parts of the loss, before their weights, detached.
         metrics: detached scalars to log, such as `mask_ratio`.
         mask: weight [mu*B] given to each unlabeled example, or None if the algorithm does not weight them.
-        pseudo_labels: class [mu*B] (or distribution [mu*B, C]) that each unlabeled example was trained towards, or None.
-            The trainer compares it with hidden labels if the pool has them; the algorithm never sees those.
+        pseudo_labels: class [mu*B] (or distribution [mu*B, C]) that each unlabeled example was trained towards, or
+            None. The trainer compares it with hidden labels if the pool has them; the algorithm never sees those.
         labeled_mask: weight [B] given to each labeled example by algorithms that pseudo-label those too (DeFixMatch).
 
     Example:
@@ -151,9 +151,9 @@ class SSLAlgorithm(nn.Module):
     not know on to `super().__init__(**task)` and writes `forward(model, batch, progress) -> AlgorithmOutput`.
 
     Class attributes:
-        views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "strong", "rotated").
-            The name "labeled_strong" asks for a strong view of the labeled examples. An instance may need fewer views
-            than its class (no "rotated" for text), so ask the instance if there is one.
+        views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "strong",
+            "rotated"). The name "labeled_strong" asks for a strong view of the labeled examples. An instance may need
+            fewer views than its class (no "rotated" for text), so ask the instance if there is one.
         uses_teacher: whether it calls `model.teacher`, that is, whether it needs a moving average of the weights.
         title, summary, year, arxiv, citation: for `hf-ssl algorithms` and the model card.
 

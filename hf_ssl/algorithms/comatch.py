@@ -40,8 +40,9 @@ class CoMatch(WeakStrongAlgorithm):
         alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; default 32.
 
     Note:
-        With several processes each builds the graph of its own part of the batch, so two processes with half a batch each
-        do not give exactly the result of one with the whole batch. Memory and alignment are those of the joint batch.
+        With several processes each builds the graph of its own part of the batch, so two processes with half a batch
+        each do not give exactly the result of one with the whole batch. Memory and alignment are those of the joint
+        batch.
 
     Paper: Li, Xiong and Hoi, "CoMatch: Semi-supervised Learning with Contrastive Graph Regularization", ICCV 2021,
     arXiv 2011.11183.

@@ -10,7 +10,8 @@ from .weak_strong import WeakStrongAlgorithm
 
 class Dash(WeakStrongAlgorithm):
     """FixMatch with a limit on the pseudo-label's own loss instead of a threshold on confidence. The limit starts from
-    the labeled loss after a supervised warm-up and falls in stages of ten epochs; at its minimum the labels become hard.
+    the labeled loss after a supervised warm-up and falls in stages of ten epochs; at its minimum the labels become
+    hard.
 
         mask = [CE(q, target) <= loss_threshold],  target = softmax(logits / temperature)
         loss_threshold = max(c * gamma^(-floor(epoch / 10)) * initial, min_loss_threshold)
@@ -23,8 +24,8 @@ class Dash(WeakStrongAlgorithm):
         c: factor of the limit, above 0; default 1.0001.
         min_loss_threshold: the limit never falls below it, at least 0; default 0.05.
         initial_loss_threshold: the limit to start from, above 0; None (default) measures it after the warm-up.
-        warmup_fraction: length of the supervised warm-up as a fraction of training, in [0, 1); default 0.01, USB's 2,048
-            of 204,800 steps. Unused if `initial_loss_threshold` is given.
+        warmup_fraction: length of the supervised warm-up as a fraction of training, in [0, 1); default 0.01, USB's
+            2,048 of 204,800 steps. Unused if `initial_loss_threshold` is given.
 
     Paper: Xu et al., "Dash: Semi-Supervised Learning with Dynamic Thresholding", ICML 2021, arXiv 2109.00650.
     """

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from .. import losses
-from ..batches.batch import SSLBatch
+from ..batches.batch import SSLBatch, required
 from ..model.forward import ModelForward
 from .base import Progress
 from .fixmatch import FixMatch
@@ -51,7 +51,7 @@ class DeFixMatch(FixMatch):
         """With the strong view of the labeled examples."""
         return model(
             labeled=batch.labeled,
-            labeled_strong=batch.labeled_strong,
+            labeled_strong=required(batch.labeled_strong, "labeled_strong"),
             strong=batch.unlabeled["strong"],
             no_grad={"weak": batch.unlabeled["weak"]},
         )

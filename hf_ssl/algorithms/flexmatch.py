@@ -18,7 +18,8 @@ class FlexMatch(WeakStrongAlgorithm):
         threshold: of a class that is learned fully, in (0, 1]; default 0.95.
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: of soft targets, above 0; default 0.5.
-        threshold_warmup: hold the thresholds down while most of the pool was never predicted with confidence; default True.
+        threshold_warmup: hold the thresholds down while most of the pool was never predicted with confidence; default
+            True.
 
     Paper: Zhang et al., "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling",
     NeurIPS 2021, arXiv 2110.08263.

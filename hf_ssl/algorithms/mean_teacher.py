@@ -6,8 +6,8 @@ from .pi_model import PiModel
 
 
 class MeanTeacher(PiModel):
-    """The Pi-Model whose target is given by a teacher, the exponential moving average of the model's weights. Only that
-    differs: on the second view the student learns what the teacher predicts on the first.
+    """The Pi-Model whose target is given by a teacher, the exponential moving average of the model's weights. Only
+    that differs: on the second view the student learns what the teacher predicts on the first.
 
         q = softmax(teacher(u_1))
         loss = CE(f(x), y) + unsupervised_weight * warmup * |softmax(f(u_2)) - q|^2 / C

@@ -13,8 +13,8 @@ from .parts.mixup import Mixup
 
 
 class MixMatch(SSLAlgorithm):
-    """Guesses an unlabeled example's distribution from two weak views, sharpens it, and trains on convex combinations of
-    labeled and unlabeled examples. Images are mixed as inputs, text and audio as features (manifold mixup).
+    """Guesses an unlabeled example's distribution from two weak views, sharpens it, and trains on convex combinations
+    of labeled and unlabeled examples. Images are mixed as inputs, text and audio as features (manifold mixup).
 
         g = sharpen((softmax(f(u_1)) + softmax(f(u_2))) / 2, temperature)
         x' = lambda * x + (1 - lambda) * x[permutation], likewise its target, over [labeled, u_1, u_2]
@@ -28,8 +28,9 @@ class MixMatch(SSLAlgorithm):
         mixup_alpha: lambda is drawn from Beta(mixup_alpha, mixup_alpha), above 0; default 0.5.
 
     Note:
-        The paper multiplies the unsupervised term by 75 to 100, USB by 10 or 100: set `unsupervised_weight`. With several
-        processes each mixes its own part of the batch, so two with half a batch each draw other mixtures than one.
+        The paper multiplies the unsupervised term by 75 to 100, USB by 10 or 100: set `unsupervised_weight`. With
+        several processes each mixes its own part of the batch, so two with half a batch each draw other mixtures than
+        one.
 
     Paper: Berthelot et al., "MixMatch: A Holistic Approach to Semi-Supervised Learning", NeurIPS 2019,
     arXiv 1905.02249.
@@ -81,7 +82,7 @@ class MixMatch(SSLAlgorithm):
         unlabeled: Mapping[str, View],
         guess: torch.Tensor,
         clean: dict[str, ViewOutput],
-        **views: View,
+        **views: Any,
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, ViewOutput]]:
         """Mix [labeled, *unlabeled] and classify the mixtures.
 
@@ -91,7 +92,7 @@ class MixMatch(SSLAlgorithm):
             unlabeled: the views to mix, by name, in their order.
             guess: distributions [mu*B, C], the target of each of these views.
             clean: the model's outputs on them and on "labeled", for mixing features; unused if inputs are mixed.
-            views: further views for the same call of the model, if inputs are mixed.
+            views: further views by name for the same call of the model, if inputs are mixed.
 
         Returns:
             logits [N, C] and targets [N, C] of the mixtures, and the outputs of `views`.
@@ -112,7 +113,7 @@ class MixMatch(SSLAlgorithm):
         return logits, mixup(targets), out
 
     def call(
-        self, model: ModelForward, labeled: View, unlabeled: View, views: Mapping[str, View]
+        self, model: ModelForward, labeled: View, unlabeled: View, views: dict[str, Any]
     ) -> dict[str, ViewOutput]:
         """The mixed inputs through the model: batch normalization follows the mixtures that are mostly labeled."""
         return model(labeled=labeled, frozen={"unlabeled": unlabeled}, **views)

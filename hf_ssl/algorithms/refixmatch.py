@@ -12,8 +12,8 @@ from .weak_strong import Outputs
 
 
 class ReFixMatch(FixMatch):
-    """FixMatch that uses the predictions below the threshold too: not as pseudo-labels, but through a divergence between
-    the softened predictions on both views. So every unlabeled example takes part in every step.
+    """FixMatch that uses the predictions below the threshold too: not as pseudo-labels, but through a divergence
+    between the softened predictions on both views. So every unlabeled example takes part in every step.
 
         loss = FixMatch + mean((1 - mask) * KL(softmax(q / T) || softmax(f(strong(u)) / T))),  q = softmax(f(weak(u)))
 

@@ -1,6 +1,5 @@
 """ReMixMatch: MixMatch with aligned guesses, strong views anchored to a weak one, and rotation prediction."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -34,8 +33,8 @@ class ReMixMatch(RotationTerm, MixMatch):
             audio.
 
     Note:
-        The paper and USB's recipes set `unsupervised_weight` to 1.5. As in MixMatch, several processes each mix their own
-        part of the batch.
+        The paper and USB's recipes set `unsupervised_weight` to 1.5. As in MixMatch, several processes each mix their
+        own part of the batch.
 
     Paper: Berthelot et al., "ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation
     Anchoring", ICLR 2020, arXiv 1911.09785.
@@ -71,7 +70,7 @@ class ReMixMatch(RotationTerm, MixMatch):
         self.alignment = MovingAverageAlignment(self.problem.num_classes, self.class_distribution)
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
-        unlabeled = {name: batch.unlabeled[name] for name in ("strong", "strong_2", "weak")}
+        unlabeled: dict[str, Any] = {name: batch.unlabeled[name] for name in ("strong", "strong_2", "weak")}
         if self.problem.modality == "image":
             clean = model(no_grad={"weak": unlabeled["weak"]}, update_statistics=False)
         else:
@@ -89,7 +88,7 @@ class ReMixMatch(RotationTerm, MixMatch):
         return self.total(supervised, unsupervised, warmup=warmup, extra=extra, pseudo_labels=guess)
 
     def call(
-        self, model: ModelForward, labeled: View, unlabeled: View, views: Mapping[str, View]
+        self, model: ModelForward, labeled: View, unlabeled: View, views: dict[str, Any]
     ) -> dict[str, ViewOutput]:
         """Unlike MixMatch's, all mixtures count in the statistics of batch normalization."""
         return model(labeled=labeled, unlabeled=unlabeled, **views)

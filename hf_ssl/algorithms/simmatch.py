@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .. import losses
-from ..batches.batch import SSLBatch
+from ..batches.batch import SSLBatch, required
 from ..distributed import gather
 from ..model.forward import ModelForward
 from .base import Progress, check
@@ -128,7 +128,7 @@ class SimMatch(WeakStrongAlgorithm):
         targets = targets / targets.sum(dim=-1, keepdim=True)
         strong = self.similarity(embed(self.projection, out["strong"].features))
         instance = losses.cross_entropy(strong, targets)
-        self.remember(*gather(batch.labeled_index, out["memory"], batch.labels))
+        self.remember(*gather(required(batch.labeled_index, "labeled_index"), out["memory"], batch.labels))
         # In the first epoch the memory is not full yet; the term stays with weight 0, so that its head has a gradient.
         weight = self.instance_weight if progress.epoch > 0 else 0.0
         return {"extra": {"instance": (weight, instance)}}
@@ -147,9 +147,9 @@ class SimMatch(WeakStrongAlgorithm):
 class TeacherProjection(nn.Module):
     """The moving average of the projection head, which keeps pace with the teacher.
 
-    The teacher is updated by the trainer, at a rate that the algorithm does not know but can measure: it is how far the
-    teacher's classification head has moved towards the student's since the last step, as a fraction of the distance. The
-    projection's average moves by the same fraction.
+    The teacher is updated by the trainer, at a rate that the algorithm does not know but can measure: it is how far
+    the teacher's classification head has moved towards the student's since the last step, as a fraction of the
+    distance. The projection's average moves by the same fraction.
 
     Args:
         head: the projection.

@@ -12,9 +12,9 @@ from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
 class SoftMatch(WeakStrongAlgorithm):
-    """FixMatch with a truncated Gaussian of the confidence instead of a threshold, so that many pseudo-labels take part
-    without giving the doubtful ones much weight. Alignment evens out the classes among the confidences, not among the
-    targets.
+    """FixMatch with a truncated Gaussian of the confidence instead of a threshold, so that many pseudo-labels take
+    part without giving the doubtful ones much weight. Alignment evens out the classes among the confidences, not among
+    the targets.
 
         q = align(softmax(f(weak(u)))),  mask = exp(-min(max q - mean, 0)^2 / (2 variance / n_sigma^2))
 

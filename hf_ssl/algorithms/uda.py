@@ -22,8 +22,8 @@ SCHEDULES: dict[str, Callable[[float], float] | None] = {
 
 
 class UDA(FixMatch):
-    """FixMatch with targets sharpened by a temperature. Training signal annealing takes those labeled examples out of the
-    loss whose prediction is already more confident than a limit that rises during training.
+    """FixMatch with targets sharpened by a temperature. Training signal annealing takes those labeled examples out of
+    the loss whose prediction is already more confident than a limit that rises during training.
 
         loss = mean([max p <= limit] * CE(p, y))
                + unsupervised_weight * mean(mask * CE(f(strong(u)), softmax(f(weak(u)) / T)))

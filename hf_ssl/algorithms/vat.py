@@ -64,8 +64,8 @@ class VAT(SSLAlgorithm):
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         view = batch.unlabeled["weak"]
         supervised = losses.cross_entropy(model(labeled=batch.labeled)["labeled"].logits, batch.labels)
-        # In a separate call, like the perturbed view: with another batch size the kernels may round differently, and the
-        # search looks at differences in the last digits.
+        # In a separate call, like the perturbed view: with another batch size the kernels may round differently, and
+        # the search looks at differences in the last digits.
         logits = model(frozen={"weak": view})["weak"].logits
         clean = losses.probabilities(logits.detach())
         key, values, others = self.continuous(model, view)
@@ -88,7 +88,8 @@ class VAT(SSLAlgorithm):
         """What can be perturbed in a view: its keyword, its values, and the other keywords."""
         others = dict(view)
         if "input_ids" in others:
-            return "inputs_embeds", model.unwrapped.get_input_embeddings()(others.pop("input_ids")), others
+            language_model: Any = model.unwrapped
+            return "inputs_embeds", language_model.get_input_embeddings()(others.pop("input_ids")), others
         key = next(key for key, values in view.items() if values.is_floating_point())
         return key, others.pop(key), others
 

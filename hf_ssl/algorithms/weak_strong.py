@@ -38,8 +38,8 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         task: the fields of `ProblemSpec`.
 
     Note:
-        `hard_labels` and `temperature` are positional here, because they are settings only of those algorithms that have
-        them as keywords: `settings()` lists keywords.
+        `hard_labels` and `temperature` are positional here, because they are settings only of those algorithms that
+        have them as keywords: `settings()` lists keywords.
     """
 
     threshold: nn.Module
@@ -84,7 +84,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         return probs
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
-        """Pseudo-labels, classes [mu*B] or distributions [mu*B, C], from the weak logits or the refined distributions."""
+        """Pseudo-labels, classes [mu*B] or distributions [mu*B, C], from weak logits or refined distributions."""
         return make_targets(weak, self.hard_labels, self.temperature)
 
     def additions(

@@ -1,8 +1,11 @@
 """What an algorithm gets for one step."""
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
+
+Field = TypeVar("Field")
 
 
 @dataclass
@@ -22,8 +25,8 @@ class SSLBatch:
         perturbation: fixed randomness: VAT's random direction, shaped like the values of the weak view.
 
     Note:
-        Three numbers are drawn by the algorithms themselves. The fields of fixed randomness are None in training, and the
-        algorithm draws; they are given to compute a step twice, or to compare one with known answers.
+        Three numbers are drawn by the algorithms themselves. The fields of fixed randomness are None in training, and
+        the algorithm draws; they are given to compute a step twice, or to compare one with known answers.
 
     Example:
         >>> view = {"pixel_values": torch.zeros(8, 3, 32, 32)}
@@ -47,3 +50,19 @@ class SSLBatch:
     mix_lambda: torch.Tensor | None = None
     mix_permutation: torch.Tensor | None = None
     perturbation: torch.Tensor | None = None
+
+
+def required(value: Field | None, name: str) -> Field:
+    """The value of an optional field of `SSLBatch`, for an algorithm that cannot do without it.
+
+    Raises:
+        ValueError: if it is None.
+
+    Example:
+        >>> required(None, "labeled_index")
+        Traceback (most recent call last):
+        ValueError: labeled_index must be in the batch, got None; pass it to SSLBatch
+    """
+    if value is None:
+        raise ValueError(f"{name} must be in the batch, got None; pass it to SSLBatch")
+    return value

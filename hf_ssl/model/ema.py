@@ -25,15 +25,15 @@ class ModelEma:
 
     Note:
         *Why not timm's `ModelEmaV3` or torch's `AveragedModel`?* Both copy the whole model and load or copy weights to
-        evaluate. Here weights that are not trained are shared with the model, so the average of a LoRA adapter costs an
-        adapter and not a second base model; and `swapped_into` exchanges storages, so evaluating the average costs no
-        copy and no memory.
+        evaluate. Here weights that are not trained are shared with the model, so the average of a LoRA adapter costs
+        an adapter and not a second base model; and `swapped_into` exchanges storages, so evaluating the average costs
+        no copy and no memory.
 
-        *Why are buffers copied and not averaged?* As in USB: the running statistics of batch normalization are averages
-        already. Averaged once more they would keep a part of their start for long, a variance of 1, and in a network
-        whose activations have one of 0.002 (the convolutions of many transformers models with new weights) that part is
-        most of it: after 400 steps with decay 0.99 such an average was no better than chance, while the model itself had
-        learned.
+        *Why are buffers copied and not averaged?* As in USB: the running statistics of batch normalization are
+        averages already. Averaged once more they would keep a part of their start for long, a variance of 1, and in a
+        network whose activations have one of 0.002 (the convolutions of many transformers models with new weights)
+        that part is most of it: after 400 steps with decay 0.99 such an average was no better than chance, while the
+        model itself had learned.
 
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
@@ -95,7 +95,7 @@ class ModelEma:
             ValueError: for another model.
         """
         if model is not None and unwrap(model) is not self._followed:
-            raise ValueError(f"model must be the model that is followed, got another {type(model).__name__}; leave it out")
+            raise ValueError("model must be the model that is followed, got another; leave it out")
         self._swap()
         try:
             yield

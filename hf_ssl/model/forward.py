@@ -35,7 +35,7 @@ class ViewOutput(NamedTuple):
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Whether a layer of the model normalizes with statistics of the batch, so that views in one call affect each other."""
+    """Whether a layer normalizes with statistics of the batch, so that the views in one call affect each other."""
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
@@ -74,14 +74,15 @@ class ModelForward:
 
     Args:
         model: any classification model whose call takes the views' tensors as keywords and returns logits [N, C], as a
-            `ModelOutput`, a mapping with "logits", a tuple that starts with them, or the tensor itself. It may be wrapped
-            in DistributedDataParallel: views with gradient pass through the wrapper once, the others bypass it.
+            `ModelOutput`, a mapping with "logits", a tuple that starts with them, or the tensor itself. It may be
+            wrapped in DistributedDataParallel: views with gradient pass through the wrapper once, the others bypass
+            it.
         teacher: the model whose weights are the moving average, or the `ModelEma` that keeps it, for `model.teacher`.
         head: the layer whose input are the features; None finds it by `find_head`.
         batch_norm_views: which views batch normalization's running averages see. "published": as in the algorithm's
-            reference, that is, every view of the joint call, but the labeled ones alone if the reference makes separate
-            calls. "labeled": the labeled view alone; the others are normalized in a separate call. "all": every view.
-            It has no effect on models without batch normalization.
+            reference, that is, every view of the joint call, but the labeled ones alone if the reference makes
+            separate calls. "labeled": the labeled view alone; the others are normalized in a separate call. "all":
+            every view. It has no effect on models without batch normalization.
 
     Raises:
         ValueError: if there is no head, or for another value of `batch_norm_views`.
@@ -136,18 +137,18 @@ class ModelForward:
 
         Which kind of view goes into which call:
 
-        | model                       | joint                       | separate                      | target            |
-        | --------------------------- | --------------------------- | ----------------------------- | ----------------- |
-        | without batch normalization | views, frozen               | frozen, if there are no views | no_grad           |
-        | "published"                 | views                       | frozen                        | no_grad, if alone |
-        | "labeled"                   | the view "labeled"          | other views, frozen           | no_grad, if alone |
-        | "all"                       | views, frozen               |                               | no_grad, if alone |
+        | model                       | joint              | separate                      | target            |
+        | --------------------------- | ------------------ | ----------------------------- | ----------------- |
+        | without batch normalization | views, frozen      | frozen, if there are no views | no_grad           |
+        | "published"                 | views              | frozen                        | no_grad, if alone |
+        | "labeled"                   | the view "labeled" | other views, frozen           | no_grad, if alone |
+        | "all"                       | views, frozen      |                               | no_grad, if alone |
 
         The joint call passes through the wrapper of DistributedDataParallel and updates the running averages. The
-        separate call does neither: it bypasses the wrapper, and its gradients reach the same parameters. The target call
-        runs under `torch.no_grad()`, which saves a backward pass. With batch normalization the statistics of a batch are
-        those of all its views, so there targets that are not alone join the separate call, or the joint one if there is
-        no separate call, and are detached.
+        separate call does neither: it bypasses the wrapper, and its gradients reach the same parameters. The target
+        call runs under `torch.no_grad()`, which saves a backward pass. With batch normalization the statistics of a
+        batch are those of all its views, so there targets that are not alone join the separate call, or the joint one
+        if there is no separate call, and are detached.
 
         Returns:
             The output of each view by its name.
@@ -181,7 +182,7 @@ class ModelForward:
         return ({**views, **targets}, {}, {}) if views else ({}, {}, targets)
 
     def teacher(self, **views: View) -> dict[str, ViewOutput]:
-        """The outputs of views by their names, of the teacher, without gradient and without touching its running averages.
+        """The teacher's outputs for named views, without gradient and without touching its running averages.
 
         Raises:
             ValueError: if there is no teacher.
@@ -233,8 +234,8 @@ class ModelForward:
         features = float_logits(captured[-1])
         if features.ndim != 2:
             raise ValueError(
-                f"features must be [N, D], one vector for each example, got {tuple(features.shape)} at the classification "
-                f"head of {type(unwrap(model)).__name__}; use a model that pools before its head"
+                f"features must be [N, D], one vector for each example, got {tuple(features.shape)} at the "
+                f"classification head of {type(unwrap(model)).__name__}; use a model that pools before its head"
             )
         sizes = [first_axis(view) for view in views.values()]
         parts = zip(logits.split(sizes), features.split(sizes), strict=True)

@@ -29,7 +29,7 @@ def find_head(model: nn.Module) -> nn.Linear:
     if not fitting:
         wanted = "a linear layer" if num_labels is None else f"a linear layer with {num_labels} outputs (num_labels)"
         raise ValueError(
-            f"{type(model).__name__} has no classification head, which must be {wanted}; load the model with a class such "
-            "as AutoModelForImageClassification, or pass head= to ModelForward"
+            f"{type(model).__name__} has no classification head, which must be {wanted}; load the model with a class "
+            "such as AutoModelForImageClassification, or pass head= to ModelForward"
         )
     return fitting[-1]

@@ -50,8 +50,8 @@ def load_processor(model: str, modality: str | None = None) -> Any:
             return processor
     if modality is None:
         raise ValueError(
-            f"{model} has no tokenizer, image processor or feature extractor; give that of the model it was trained from "
-            "as processing_class"
+            f"{model} has no tokenizer, image processor or feature extractor; give that of the model it was trained "
+            "from as processing_class"
         )
     row = MODALITIES[modality]
     where = f"; save one into the folder, so that it holds {row.processor_file}" if Path(model).is_dir() else ""
@@ -87,14 +87,14 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
     """A classifier with a head for the data's classes, named after them.
 
     Args:
-        model: Hub id or local path, loaded with the modality's auto class and a head of the right size; or a model, which
-            is used as it is after a check of its modality and size.
+        model: Hub id or local path, loaded with the modality's auto class and a head of the right size; or a model,
+            which is used as it is after a check of its modality and size.
         data: modality and classes.
         processor: for texts, the tokenizer: its padding token becomes that of a model that names none.
 
     Raises:
-        ValueError: if the model is of another modality or transformers has no classifier of its kind, or if the head of
-            a given model has another number of classes.
+        ValueError: if the model is of another modality or transformers has no classifier of its kind, or if the head
+            of a given model has another number of classes.
     """
     names = dict(enumerate(data.label_names))
     ids = {name: index for index, name in names.items()}
@@ -120,8 +120,8 @@ def _from_pretrained(model: str, modality: str, names: dict[int, str], ids: dict
     config = AutoConfig.from_pretrained(model)
     if type(config) not in row.configurations():
         raise ValueError(
-            f"{model} is a {config.model_type} model, and transformers has no {modality} classification with it; the data "
-            f"are {row.plural}: choose {row.model}"
+            f"{model} is a {config.model_type} model, and transformers has no {modality} classification with it; "
+            f"the data are {row.plural}: choose {row.model}"
         )
     return row.model_class().from_pretrained(
         model, num_labels=len(names), id2label=names, label2id=ids, ignore_mismatched_sizes=True
@@ -142,8 +142,8 @@ def _check_modality(model: nn.Module, data: DataSummary) -> None:
 def mend_batch_norm_momentum(model: nn.Module) -> None:
     """Give batch normalization a usable momentum if a port took TensorFlow's decay for it.
 
-    transformers' MobileNet builds its layers with momentum 0.9997, which in PyTorch means that the running statistics are
-    those of the last batch alone; evaluation, and any average of the weights, then rest on that one batch.
+    transformers' MobileNet builds its layers with momentum 0.9997, which in PyTorch means that the running statistics
+    are those of the last batch alone; evaluation, and any average of the weights, then rest on that one batch.
 
     Example:
         >>> model = nn.Sequential(nn.BatchNorm1d(2, momentum=0.9997))
@@ -156,8 +156,8 @@ def mend_batch_norm_momentum(model: nn.Module) -> None:
         layer.momentum = 0.1
     if layers:
         logger.warning(
-            f"{len(layers)} batch normalization layers of {type(model).__name__} kept only the last batch's statistics "
-            "(momentum above 0.9); their momentum is now 0.1"
+            f"{len(layers)} batch normalization layers of {type(model).__name__} kept only the last batch's "
+            "statistics (momentum above 0.9); their momentum is now 0.1"
         )
 
 

@@ -35,7 +35,8 @@ def test_known_answers_after_two_updates():
 
 
 def test_the_average_is_evaluated_with_the_present_running_statistics():
-    # Of a network whose activations are small, an average of the statistics would still be their start, a variance of 1.
+    # Of a network whose activations are small, an average of the statistics would still be their start, a variance of
+    # 1.
     net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
     nn.init.constant_(net[0].weight, 0.001)
     ema = ModelEma(net, decay=0.99)

@@ -69,7 +69,7 @@ class MovingAverageAlignment(nn.Module):
         self.alignment_started.fill_(1.0)
         if self.learns_target:
             if labeled_probs is None:
-                raise ValueError("labeled_probs must be given without a target, got None; pass those of the labeled batch")
+                raise ValueError("labeled_probs must be distributions [B, C], got None; pass them, or give a target")
             self.alignment_target.lerp_(_mean(labeled_probs, self.alignment_target), 1 - self.momentum)
         return rescale(probs, self.alignment_model, self.alignment_target)
 

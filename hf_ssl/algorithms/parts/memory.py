@@ -5,7 +5,7 @@ from torch import nn
 
 
 def last_occurrence(index: torch.Tensor, selected: torch.Tensor | None = None) -> torch.Tensor:
-    """For each entry of `index` [N] the position of the last selected entry with the same value, or -1 if there is none.
+    """For each entry of `index` [N] the position of the last selected entry with the same value, or -1 without one.
 
     Args:
         index: int64 [N], at least 0.
@@ -21,8 +21,8 @@ def last_occurrence(index: torch.Tensor, selected: torch.Tensor | None = None) -
         >>> last_occurrence(torch.tensor([7, 3, 7]), torch.tensor([True, False, False]))
         tensor([ 0, -1,  0])
     """
-    # Entries that are not selected are sorted to the front, under a value that no index has. (`torch.where` would copy a
-    # plain number to the device, and wait for it.)
+    # Entries that are not selected are sorted to the front, under a value that no index has. (`torch.where` would copy
+    # a plain number to the device, and wait for it.)
     keys = index if selected is None else index.masked_fill(~selected, -1)
     keys, order = torch.sort(keys, stable=True)
     place = (torch.searchsorted(keys, index, right=True) - 1).clamp_min(0)

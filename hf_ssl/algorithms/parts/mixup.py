@@ -9,8 +9,8 @@ class Mixup:
     """One draw of mixup for a joint batch of N examples: lambda * x + (1 - lambda) * x[permutation].
 
     Args:
-        alpha: lambda is drawn from Beta(alpha, alpha), then max(lambda, 1 - lambda) is taken, so that the first example
-            dominates.
+        alpha: lambda is drawn from Beta(alpha, alpha), then max(lambda, 1 - lambda) is taken, so that the first
+            example dominates.
         size: N.
         device: where the examples are.
         mix_lambda: a scalar tensor instead of the drawn lambda.

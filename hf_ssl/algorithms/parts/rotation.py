@@ -1,21 +1,22 @@
 """Predicting how an image was turned: the self-supervised term of ReMixMatch and CRMatch."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 from transformers.utils import logging
 
 from ... import losses
-from ...batches.batch import SSLBatch
-from ...model.forward import View, ViewOutput
+from ...batches.batch import SSLBatch, required
+from ...model.forward import ViewOutput
 from ..base import SSLAlgorithm, check
 
 logger = logging.get_logger(__name__)
 
 
 class RotationTerm(SSLAlgorithm):
-    """Gives an algorithm `rotation_weight`, and removes the rotated view if it is of no use: only images can be turned."""
+    """Gives an algorithm `rotation_weight`, and drops the rotated view for texts and recordings."""
 
     rotation: nn.Module | None
 
@@ -36,7 +37,7 @@ class RotationTerm(SSLAlgorithm):
         if self.rotation is None:
             self.views = {name: kind for name, kind in self.views.items() if kind != "rotated"}
 
-    def rotated_view(self, batch: SSLBatch) -> dict[str, View]:
+    def rotated_view(self, batch: SSLBatch) -> dict[str, Any]:
         """The rotated view as a keyword of `ModelForward`, if there is such a term."""
         return {} if self.rotation is None else {"rotated": batch.unlabeled["rotated"]}
 
@@ -48,7 +49,6 @@ class RotationTerm(SSLAlgorithm):
         """
         if self.rotation is None:
             return {}
-        if batch.rotation_labels is None:
-            raise ValueError("rotation_labels must be given with a rotated view, got None; pass them to SSLBatch")
-        loss = losses.cross_entropy(self.rotation(out["rotated"].features), batch.rotation_labels)
+        turns = required(batch.rotation_labels, "rotation_labels")
+        loss = losses.cross_entropy(self.rotation(out["rotated"].features), turns)
         return {"rotation": (self.rotation_weight, loss)}

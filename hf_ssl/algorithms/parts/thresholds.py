@@ -1,7 +1,7 @@
 """Which pseudo-labels count, and how much: thresholds and weights as small modules.
 
-All are called alike, `rule(probs, labeled_probs=..., index=..., progress=..., supervised=...) -> weights [N]`, and take
-from the keywords what they need:
+All are called alike, `rule(probs, labeled_probs=..., index=..., progress=..., supervised=...) -> weights [N]`, and
+take from the keywords what they need:
 
     FixedThreshold         FixMatch    a constant
     RelativeThreshold      AdaMatch    relative to the confidence on the labeled batch
@@ -10,9 +10,9 @@ from the keywords what they need:
     LossThreshold          Dash        a limit on the loss, which falls during training
     GaussianWeight         SoftMatch   no threshold: less weight the further below the average confidence
 
-`probs` are distributions [N, C] on the unlabeled batch, `labeled_probs` [B, C] those on the labeled batch, `index` [N] the
-positions of the unlabeled examples in the pool, `supervised` the labeled loss, a scalar. Statistics are those of the batches
-of all processes.
+`probs` are distributions [N, C] on the unlabeled batch, `labeled_probs` [B, C] those on the labeled batch, `index` [N]
+the positions of the unlabeled examples in the pool, `supervised` the labeled loss, a scalar. Statistics are those of
+the batches of all processes.
 """
 
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...batches.batch import required
 from ...distributed import gather
 from ...losses import one_hot, probabilities, sharpen
 from ..base import Progress, check
@@ -27,7 +28,7 @@ from .memory import last_occurrence
 
 
 def make_targets(logits: torch.Tensor, hard_labels: bool, temperature: float) -> torch.Tensor:
-    """Pseudo-labels of logits [N, C]: classes [N] if hard, otherwise distributions softmax(logits / temperature) [N, C].
+    """Pseudo-labels of logits [N, C]: classes [N] if hard, otherwise softmax(logits / temperature) [N, C].
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0]])
@@ -119,12 +120,12 @@ class FlexibleThreshold(nn.Module):
         self.register_buffer("class_counts", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("class_learning_status", torch.zeros(num_classes))
 
-    def forward(self, probs: torch.Tensor, *, index: torch.Tensor, **_: Any) -> torch.Tensor:
+    def forward(self, probs: torch.Tensor, *, index: torch.Tensor | None, **_: Any) -> torch.Tensor:
         """Distributions [N, C] of the examples at `index` [N] -> weights [N], each 0 or 1; then update the status."""
         confidence, labels = probs.max(dim=-1)
         status = self.class_learning_status[labels]
         mask = (confidence >= self.threshold * status / (2 - status)).to(probs.dtype)
-        self.update(*gather(index, labels, confidence >= self.threshold))
+        self.update(*gather(required(index, "unlabeled_index"), labels, confidence >= self.threshold))
         return mask
 
     @torch.no_grad()
@@ -160,7 +161,8 @@ class SelfAdaptiveThreshold(nn.Module):
         use_quantile: follow the 0.8 quantile of the batch's confidences instead of their mean.
         clip_threshold: keep the global threshold at 0.95 or below.
 
-    Buffers: `global_threshold` scalar; `class_probability` [C], the mean prediction; `label_histogram` [C] of argmax q.
+    Buffers: `global_threshold`, a scalar; `class_probability` [C], the mean prediction; `label_histogram` [C], the
+    frequencies of argmax q.
 
     Example:
         >>> rule = SelfAdaptiveThreshold(num_classes=2, momentum=0.5)
@@ -214,8 +216,8 @@ class LossThreshold(nn.Module):
 
     Args:
         temperature: of the targets, above 0.
-        initial: the loss to start from, above 0; None measures it as the mean supervised loss over the last pass over the
-            labeled set in a supervised warm-up, during which no pseudo-label counts.
+        initial: the loss to start from, above 0; None measures it as the mean supervised loss over the last pass over
+            the labeled set in a supervised warm-up, during which no pseudo-label counts.
         gamma: divisor of the threshold at each stage, above 1.
         c: factor of the threshold, above 0.
         minimum: the threshold never falls below it, at least 0.
@@ -260,9 +262,7 @@ class LossThreshold(nn.Module):
         self.register_buffer("initial_loss", torch.tensor(0.0 if initial is None else float(initial)))
         self.register_buffer("loss_threshold", torch.tensor(0.0))
 
-    def forward(
-        self, probs: torch.Tensor, *, progress: Progress, supervised: torch.Tensor, **_: Any
-    ) -> torch.Tensor:
+    def forward(self, probs: torch.Tensor, *, progress: Progress, supervised: torch.Tensor, **_: Any) -> torch.Tensor:
         """Distributions [N, C] -> weights [N], each 0 or 1; all 0 while the threshold is being measured."""
         # At least one step, since the threshold must be measured somewhere.
         warmup = max(round(self.warmup_fraction * progress.max_steps), 1) if self.measures else 0
@@ -292,8 +292,8 @@ class GaussianWeight(nn.Module):
         num_classes: C; the mean m starts at 1 / C, the variance v at 1.
         n_sigma: above 0; larger means narrower.
         momentum: weight of the past, in [0, 1).
-        per_class: a mean and variance for each predicted class. A class with fewer than two examples in a batch keeps its
-            statistics.
+        per_class: a mean and variance for each predicted class. A class with fewer than two examples in a batch keeps
+            its statistics.
 
     Buffers: `confidence_mean` and `confidence_variance`, scalars or [C].
 
