@@ -92,9 +92,9 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
 
         >>> import torch
         >>> from hf_ssl import ModelForward, SSLBatch
-        >>> model = torch.nn.Linear(5, 3)
+        >>> model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))
         >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
-        >>> algorithm = get_algorithm("fixmatch", threshold=0.4, num_classes=3, feature_size=5, **sizes)
+        >>> algorithm = get_algorithm("fixmatch", threshold=0.4, num_classes=3, feature_size=4, **sizes)
         >>> optimizer = torch.optim.SGD([*model.parameters(), *algorithm.parameters()], lr=0.1)
         >>> for step in range(3):
         ...     batch = SSLBatch(

@@ -183,9 +183,10 @@ class SSLAlgorithm(nn.Module):
         >>> algorithm = get_algorithm(SmoothMatch, power=2.0, num_classes=3, feature_size=5, **sizes)
         >>> algorithm.current_settings()
         {'power': 2.0}
+        >>> model = ModelForward(nn.Sequential(nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 3)))
         >>> view = {"input": torch.randn(4, 5)}
         >>> batch = SSLBatch({"input": torch.randn(2, 5)}, torch.tensor([0, 2]), {"weak": view, "strong": view})
-        >>> output = algorithm(ModelForward(nn.Linear(5, 3)), batch, Progress(0, max_steps=10, steps_per_epoch=6))
+        >>> output = algorithm(model, batch, Progress(step=0, max_steps=10, steps_per_epoch=6))
         >>> list(output.terms), output.mask.shape
         (['supervised', 'unsupervised'], torch.Size([4]))
     """
