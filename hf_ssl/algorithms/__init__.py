@@ -1,4 +1,10 @@
-"""The algorithms: `ALGORITHMS` is the table, in the order in which to read them; `get_algorithm` makes one."""
+"""The algorithms: `ALGORITHMS` is the table, in the order in which to read them; `get_algorithm` makes one.
+
+base         the contract: `SSLAlgorithm`, and what it is given and returns
+weak_strong  the step that FixMatch and its descendants share
+parts/       what several algorithms are built from
+fixmatch ... one file for each algorithm
+"""
 
 from typing import Any
 

@@ -20,7 +20,7 @@ class MixMatch(SSLAlgorithm):
         x' = lambda * x + (1 - lambda) * x[permutation], likewise its target, over [labeled, u_1, u_2]
         loss = CE(f(x'), y') + unsupervised_weight * warmup * |softmax(f(u')) - g'|^2 / C
 
-    Shapes: labeled [B], unlabeled [mu*B], mixed [B + 2*mu*B], guesses [mu*B, C].
+    Shapes: labeled [B], unlabeled [mu*B], mixed [B + 2*mu*B], guesses [mu*B, C]. Needs two weak views.
 
     Args:
         temperature: of sharpening, above 0; default 0.5.

@@ -60,6 +60,13 @@ def test_swapping_exchanges_weights_and_restores_them():
     assert [p.data_ptr() for p in net.parameters()] == pointers
 
 
+def test_only_the_followed_model_can_be_swapped_into():
+    net = model()
+    ema = ModelEma(net, decay=0.5)
+    with ema.swapped_into(net), pytest.raises(ValueError, match="model must be the model that is followed"):
+        ema.swapped_into(model()).__enter__()
+
+
 def test_swapping_is_undone_after_an_error():
     net = model()
     ema = ModelEma(net, decay=0.5)
