@@ -35,9 +35,9 @@ class QuantileMatch(SSLAlgorithm):
         self.share, self.momentum = share, momentum
         self.register_buffer("threshold", torch.tensor(1.0 / self.num_classes))
 
-    def forward(self, forward, batch, progress):
+    def forward(self, model, batch, progress):
         unlabeled = batch.unlabeled
-        out = forward(labeled=batch.labeled, strong=unlabeled["strong"], no_grad={"weak": unlabeled["weak"]})
+        out = model(labeled=batch.labeled, strong=unlabeled["strong"], no_grad={"weak": unlabeled["weak"]})
         confidence, pseudo_labels = losses.probabilities(out["weak"].logits).max(dim=-1)
         self.threshold.lerp_(confidence.quantile(1 - self.share), 1 - self.momentum)
         mask = (confidence >= self.threshold).float()

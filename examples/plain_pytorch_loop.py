@@ -82,7 +82,7 @@ def train(name: str, steps: int, labels_per_class: int, seed: int, batch_size: i
         labeled_batch_size=batch_size,
         unlabeled_batch_size=batch_size * ratio,
     )
-    forward = ModelForward(model, teacher=ema if algorithm.uses_teacher else None)
+    wrapped = ModelForward(model, teacher=ema if algorithm.uses_teacher else None)
     # Algorithms with heads of their own (CoMatch, SimMatch) have parameters to train.
     optimizer = torch.optim.AdamW([*model.parameters(), *algorithm.parameters()], lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -100,7 +100,7 @@ def train(name: str, steps: int, labels_per_class: int, seed: int, batch_size: i
             labeled_index=labeled_index,
             unlabeled_index=unlabeled_index,
         )
-        output = algorithm(forward, batch, Progress(step, steps, steps_per_epoch=len(pool) // (batch_size * ratio)))
+        output = algorithm(wrapped, batch, Progress(step, steps, steps_per_epoch=len(pool) // (batch_size * ratio)))
         optimizer.zero_grad()
         output.loss.backward()
         optimizer.step()

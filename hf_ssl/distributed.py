@@ -1,4 +1,7 @@
-"""What the processes of one run tell each other. Each function is the identity in a single process."""
+"""What the processes of one run tell each other. In a single process they change nothing."""
+
+from collections.abc import Iterable
+from typing import Any, overload
 
 import torch
 import torch.distributed as dist
@@ -9,12 +12,32 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+@overload
+def gather(tensor: torch.Tensor, /) -> torch.Tensor: ...
+
+
+@overload
+def gather(first: torch.Tensor, second: torch.Tensor, /, *others: torch.Tensor) -> tuple[torch.Tensor, ...]: ...
+
+
 def gather(*tensors: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
     """Concatenate every process's tensor along the first axis, in the order of the ranks, without gradient.
 
-    Statistics that are computed from the result are the same on every process, and the same as one process would
-    compute from the joint batch. Every process must call it with the same shapes. Several tensors, of any types, make one
-    message: for tensors as small as these a message costs the same whatever is in it.
+    Args:
+        tensors: each [N, ...], of any types. Every process must call it with the same shapes.
+
+    Returns:
+        One tensor for one, a tuple for several.
+
+    Note:
+        Statistics that are computed from the result are the same on every process, and the same as one process would
+        compute from the joint batch. Several tensors make one message: for tensors as small as these a message costs
+        the same regardless of what is in it.
+
+    Example:
+        >>> gather(torch.tensor([1, 2]))
+        tensor([1, 2])
+        >>> index, labels = gather(torch.tensor([1, 2]), torch.tensor([0, 0]))
     """
     detached = tuple(tensor.detach() for tensor in tensors)
     if world_size() > 1:
@@ -27,7 +50,7 @@ def gather(*tensors: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
     return detached[0] if len(tensors) == 1 else detached
 
 
-# Each tensor begins at a multiple of so many bytes, as its type demands.
+# Each tensor begins at a multiple of this many bytes, as its type requires.
 _ALIGNMENT = 16
 
 
@@ -46,30 +69,34 @@ def _from_bytes(message: torch.Tensor, like: tuple[torch.Tensor, ...]) -> list[t
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:
-    """Sum `tensor` over the processes, with gradient, for losses of the joint batch that are no mean over examples.
+    """Sum `tensor` over the processes, with gradient, for losses of the joint batch that are not means over examples.
 
-    The backward pass sums as well, so that after the usual averaging of gradients over the processes each parameter has
+    The backward pass sums as well. After the usual averaging of gradients over the processes each parameter then has
     the gradient that one process would compute from the joint batch.
+
+    Example:
+        >>> total(torch.tensor([1.0, 2.0]))
+        tensor([1., 2.])
     """
     return tensor if world_size() == 1 else _Total.apply(tensor)
 
 
 class _Total(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, tensor):
+    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
         tensor = tensor.clone()
         dist.all_reduce(tensor)
         return tensor
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         gradient = gradient.clone()
         dist.all_reduce(gradient)
         return gradient
 
 
-def average_gradients(parameters) -> None:
-    """Replace each gradient by its mean over the processes: what DDP does, for parameters outside of its module."""
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace each gradient by its mean over the processes, as DDP does, for parameters outside its module."""
     if world_size() == 1:
         return
     by_type: dict[torch.dtype, list[torch.Tensor]] = {}

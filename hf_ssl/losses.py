@@ -1,6 +1,6 @@
 """The losses of semi-supervised classification, as pure functions.
 
-Shapes: N examples, C classes. Probabilities are computed in float32 (or in float64, when the logits are), also under
+Shapes: N examples, C classes. Probabilities are computed in float32 (or in float64 if the logits are), also under
 autocast, since confidences near 1 decide over masks.
 """
 
@@ -9,23 +9,45 @@ import torch.nn.functional as F
 
 
 def float_logits(logits: torch.Tensor) -> torch.Tensor:
-    """Logits in float32 at least."""
+    """Logits of any shape in float32 at least.
+
+    Example:
+        >>> float_logits(torch.zeros(2, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """softmax(logits / temperature) over the classes: [N, C] -> [N, C]."""
+    """softmax(logits / temperature) over the classes: [N, C] -> [N, C].
+
+    Example:
+        >>> probabilities(torch.tensor([[1.0, 0.0]]))
+        tensor([[0.7311, 0.2689]])
+    """
     return torch.softmax(float_logits(logits) / temperature, dim=-1)
 
 
 def sharpen(probs: torch.Tensor, temperature: float) -> torch.Tensor:
-    """p^(1/T) / sum_c p_c^(1/T) (MixMatch, arXiv 1905.02249, eq. 7): T < 1 makes a distribution [N, C] more certain."""
+    """p^(1/T) / sum_c p_c^(1/T) (MixMatch, arXiv 1905.02249, eq. 7): T < 1 makes a distribution [N, C] more certain.
+
+    Example:
+        >>> sharpen(torch.tensor([[0.6, 0.4]]), 0.5)
+        tensor([[0.6923, 0.3077]])
+    """
     powered = probs.clamp_min(torch.finfo(probs.dtype).tiny).pow(1.0 / temperature)
     return powered / powered.sum(dim=-1, keepdim=True)
 
 
 def masked_mean(values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean over all N examples of `mask * values`: examples with weight 0 count in N, so the loss grows as more take part."""
+    """Mean over all N examples of `mask * values`, both [N].
+
+    Examples with weight 0 count in N, so the loss grows as more examples take part.
+
+    Example:
+        >>> masked_mean(torch.tensor([2.0, 4.0]), torch.tensor([0.0, 1.0]))
+        tensor(2.)
+    """
     return values.mean() if mask is None else (values * mask).mean()
 
 
@@ -36,48 +58,99 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tenso
         logits: [N, C].
         targets: class indices [N], or distributions [N, C].
         mask: weights [N]; None weighs every example with 1.
+
+    Example:
+        >>> cross_entropy(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
+        tensor(0.8133)
     """
     return masked_mean(F.cross_entropy(float_logits(logits), targets, reduction="none"), mask)
 
 
 def squared_error(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Brier-style distance |softmax(logits) - targets|^2 / C, averaged over the examples; targets [N, C]."""
+    """Brier-style distance |softmax(logits) - targets|^2 / C, averaged over the examples.
+
+    Args:
+        logits: [N, C].
+        targets: distributions [N, C].
+        mask: weights [N]; None weighs every example with 1.
+
+    Example:
+        >>> squared_error(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+        tensor(0.2500)
+    """
     return masked_mean((probabilities(logits) - targets).square().mean(dim=-1), mask)
 
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:
-    """-sum_c p_c log p_c, averaged over the examples (arXiv 1704.03976 uses it beside VAT)."""
+    """-sum_c p_c log p_c of p = softmax(logits) [N, C], averaged over the examples (used with VAT, arXiv 1704.03976).
+
+    Example:
+        >>> entropy(torch.zeros(1, 4))  # log 4
+        tensor(1.3863)
+    """
     return -(probabilities(logits) * F.log_softmax(float_logits(logits), dim=-1)).sum(dim=-1).mean()
 
 
 def kl_divergence(targets: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """KL(q || p) of constant distributions q [N, C] and p = softmax(logits), averaged over the examples."""
+    """KL(q || p) of constant distributions q and p = softmax(logits), averaged over the examples.
+
+    Args:
+        targets: q, [N, C]; no gradient flows into it.
+        logits: [N, C].
+        mask: weights [N]; None weighs every example with 1.
+
+    Example:
+        >>> kl_divergence(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2))  # log 2
+        tensor(0.6931)
+    """
     divergence = F.kl_div(F.log_softmax(float_logits(logits), dim=-1), targets.detach(), reduction="none")
     return masked_mean(divergence.sum(dim=-1), mask)
 
 
 def cosine(first: torch.Tensor, second: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Cosine of the angles between the rows of two tensors [N, D], averaged over the examples."""
+    """Cosine of the angles between the rows of two tensors [N, D], averaged over the examples.
+
+    Example:
+        >>> cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
+        tensor(0.7071)
+    """
     return masked_mean(F.cosine_similarity(float_logits(first), float_logits(second), dim=-1), mask)
 
 
 def unit_length(vectors: torch.Tensor) -> torch.Tensor:
-    """Rows [N, D] divided by their Euclidean lengths, in float32 at least."""
+    """Rows [N, D] divided by their Euclidean lengths, in float32 at least.
+
+    Example:
+        >>> unit_length(torch.tensor([[3.0, 4.0]]))
+        tensor([[0.6000, 0.8000]])
+    """
     return F.normalize(float_logits(vectors), dim=-1)
 
 
 def one_hot(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Classes [N] as float32 distributions [N, C]; unlike `F.one_hot` it never reads the labels back from the device."""
+    """Classes [N] as float32 distributions [N, C]; unlike `F.one_hot` it never reads the labels back from the device.
+
+    Example:
+        >>> one_hot(torch.tensor([2, 0]), 3)
+        tensor([[0., 0., 1.],
+                [1., 0., 0.]])
+    """
     return (labels.unsqueeze(-1) == torch.arange(num_classes, device=labels.device)).float()
 
 
 def graph_contrast(first: torch.Tensor, second: torch.Tensor, graph: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Cross-entropy between the similarity of two views' embeddings and a target graph (CoMatch, arXiv 2011.11183, eq. 8).
+    """Cross-entropy between similarities of two views' embeddings and a graph (CoMatch, arXiv 2011.11183, eq. 8).
 
     Args:
-        first, second: embeddings [N, P] of unit length.
+        first: embeddings [N, P] of unit length, of one view.
+        second: embeddings [N, P] of unit length, of another view of the same examples.
         graph: [N, N], each row a distribution over the examples that should be near.
-        temperature: of the similarities.
+        temperature: of the similarities, above 0.
+
+    Example:
+        >>> vectors = torch.eye(2)
+        >>> graph_contrast(vectors, vectors, torch.eye(2), temperature=0.5)
+        tensor(0.1269)
     """
     similarity = torch.softmax(first @ second.T / temperature, dim=-1)
     return -(torch.log(similarity + 1e-7) * graph).sum(dim=-1).mean()

@@ -283,8 +283,6 @@ class SSLTrainer(PushingTrainer):
             self._forward = ModelForward(model, teacher, batch_norm_views=self.args.batch_norm_views)
             if self._forward.teacher_model is not None:
                 self._forward.teacher_model.train()
-        warmup = self.args.unsupervised_warmup_steps
-        self.algorithm.unsupervised_ramp = min(self.state.global_step / warmup, 1.0) if warmup else 1.0
         output: AlgorithmOutput = self.algorithm(self._forward, self._collator.to_batch(inputs), self.progress)
         self.watch.see(output.loss, output.terms)
         self._sums.add(output, inputs.get("hidden_labels"))
@@ -310,7 +308,9 @@ class SSLTrainer(PushingTrainer):
     @property
     def progress(self) -> Progress:
         """Where training stands, in optimizer steps."""
-        return Progress(self.state.global_step, self.state.max_steps, self.steps_per_epoch)
+        step, warmup = self.state.global_step, self.args.unsupervised_warmup_steps
+        ramp = min(step / warmup, 1.0) if warmup else 1.0
+        return Progress(step, self.state.max_steps, self.steps_per_epoch, ramp)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -243,8 +243,8 @@ class LabeledOnly(SSLAlgorithm):
         self.scale = scale
         self.extra = torch.nn.Linear(self.feature_size, self.num_classes)
 
-    def forward(self, forward, batch, progress):
-        features = forward(labeled=batch.labeled)["labeled"].features
+    def forward(self, model, batch, progress):
+        features = model(labeled=batch.labeled)["labeled"].features
         loss = self.scale * losses.cross_entropy(self.extra(features), batch.labels)
         return AlgorithmOutput(loss, {"supervised": loss.detach()})
 

@@ -1,9 +1,15 @@
-"""The algorithms: `ALGORITHMS` is the table, in the order in which to read them; `get_algorithm` makes one."""
+"""The algorithms: `ALGORITHMS` is the table, in the order in which to read them; `get_algorithm` makes one.
 
-import torch
+base         the contract: `SSLAlgorithm`, and what it is given and returns
+weak_strong  the step that FixMatch and its descendants share
+parts/       what several algorithms are built from
+fixmatch ... one file for each algorithm
+"""
+
+from typing import Any
 
 from .adamatch import AdaMatch
-from .base import AlgorithmOutput, Progress, SSLAlgorithm
+from .base import PROBLEM_KEYWORDS, AlgorithmOutput, ProblemSpec, Progress, SSLAlgorithm
 from .comatch import CoMatch
 from .crmatch import CRMatch
 from .dash import Dash
@@ -23,7 +29,15 @@ from .supervised import Supervised
 from .uda import UDA
 from .vat import VAT
 
-__all__ = ["ALGORITHMS", "AlgorithmOutput", "Progress", "SSLAlgorithm", "get_algorithm", "resolve_algorithm"]
+__all__ = [
+    "ALGORITHMS",
+    "AlgorithmOutput",
+    "ProblemSpec",
+    "Progress",
+    "SSLAlgorithm",
+    "get_algorithm",
+    "resolve_algorithm",
+]
 
 ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "supervised": Supervised,
@@ -49,10 +63,14 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
 
 
 def resolve_algorithm(algorithm: str | type[SSLAlgorithm]) -> type[SSLAlgorithm]:
-    """The class of a name in the table, or the class itself.
+    """The class of that name in `ALGORITHMS`; a class is returned unchanged.
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
+
+    Example:
+        >>> resolve_algorithm("fixmatch").title
+        'FixMatch'
     """
     if not isinstance(algorithm, str):
         return algorithm
@@ -61,41 +79,46 @@ def resolve_algorithm(algorithm: str | type[SSLAlgorithm]) -> type[SSLAlgorithm]
     return ALGORITHMS[algorithm]
 
 
-def get_algorithm(
-    name: str | type[SSLAlgorithm],
-    *,
-    num_classes: int,
-    num_labeled: int,
-    num_unlabeled: int,
-    feature_size: int,
-    labeled_batch_size: int,
-    unlabeled_batch_size: int,
-    class_distribution: torch.Tensor | None = None,
-    unsupervised_weight: float = 1.0,
-    modality: str = "image",
-    **hyperparameters,
-) -> SSLAlgorithm:
-    """Make an algorithm by name (or from a class of your own) for one task; see `SSLAlgorithm` for the task's keywords.
+def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorithm:
+    """An algorithm for one problem, by its name or from a custom class.
+
+    Args:
+        name: a key of `ALGORITHMS`, or a subclass of `SSLAlgorithm`.
+        keywords: the fields of `ProblemSpec` (num_classes, num_labeled, num_unlabeled, feature_size,
+            labeled_batch_size and unlabeled_batch_size are required; class_distribution, unsupervised_weight and
+            modality have defaults), and any of the algorithm's own settings, which `ALGORITHMS[name].settings()`
+            lists.
 
     Raises:
-        ValueError: for an unknown name or a setting outside of its range.
+        ValueError: for an unknown name or a setting outside its range.
         TypeError: for an unknown setting; the message lists the valid ones.
+
+    Example:
+        Three steps of a plain PyTorch loop, on random numbers:
+
+        >>> import torch
+        >>> from hf_ssl import ModelForward, SSLBatch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))
+        >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
+        >>> algorithm = get_algorithm("fixmatch", threshold=0.4, num_classes=3, feature_size=4, **sizes)
+        >>> optimizer = torch.optim.SGD([*model.parameters(), *algorithm.parameters()], lr=0.1)
+        >>> for step in range(3):
+        ...     batch = SSLBatch(
+        ...         labeled={"input": torch.randn(2, 5)},
+        ...         labels=torch.tensor([0, 2]),
+        ...         unlabeled={view: {"input": torch.randn(4, 5)} for view in algorithm.views},
+        ...     )
+        ...     output = algorithm(ModelForward(model), batch, Progress(step, max_steps=3, steps_per_epoch=6))
+        ...     optimizer.zero_grad()
+        ...     output.loss.backward()
+        ...     optimizer.step()
+        >>> list(output.terms), list(output.metrics)
+        (['supervised', 'unsupervised'], ['mask_ratio'])
     """
     cls = resolve_algorithm(name)
-    valid = cls.settings()
-    unknown = [key for key in hyperparameters if key not in valid]
+    settings = cls.settings()
+    unknown = [keyword for keyword in keywords if keyword not in settings and keyword not in PROBLEM_KEYWORDS]
     if unknown:
-        known = ", ".join(valid) or "none"
-        raise TypeError(f"{cls.title or cls.__name__} has no setting {', '.join(unknown)}; its settings are {known}")
-    return cls(
-        num_classes=num_classes,
-        num_labeled=num_labeled,
-        num_unlabeled=num_unlabeled,
-        feature_size=feature_size,
-        labeled_batch_size=labeled_batch_size,
-        unlabeled_batch_size=unlabeled_batch_size,
-        class_distribution=class_distribution,
-        unsupervised_weight=unsupervised_weight,
-        modality=modality,
-        **hyperparameters,
-    )
+        title, known = cls.title or cls.__name__, ", ".join(settings) or "none"
+        raise TypeError(f"{title} has no setting {', '.join(unknown)}; its settings are {known}")
+    return cls(**keywords)

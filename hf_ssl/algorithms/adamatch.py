@@ -1,14 +1,20 @@
 """AdaMatch: distribution alignment with the labeled batch, and a threshold relative to its confidence."""
 
+from typing import Any
+
+import torch
+
 from .. import losses
+from ..batches.batch import SSLBatch
+from .base import Progress
 from .parts.alignment import MovingAverageAlignment
 from .parts.thresholds import RelativeThreshold
-from .weak_strong import WeakStrongAlgorithm
+from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
 class AdaMatch(WeakStrongAlgorithm):
-    """FixMatch whose predictions on the pool are aligned with those on the labeled data, and whose threshold is relative to
-    the confidence on the labeled batch.
+    """FixMatch whose predictions on the pool are aligned with those on the labeled data, and whose threshold is
+    relative to the confidence on the labeled batch.
 
         q = align(softmax(f(weak(u)))),  mask = [max q >= threshold * mean_b max softmax(f(x_b))]
         target = argmax q
@@ -16,13 +22,16 @@ class AdaMatch(WeakStrongAlgorithm):
     Shapes: labeled [B], unlabeled [mu*B], running distributions [C].
 
     Args:
-        threshold: relative to the mean confidence on the labeled batch, in (0, 1]; 0.95.
+        threshold: relative to the mean confidence on the labeled batch, in (0, 1]; default 0.95.
         hard_labels: train towards argmax q; otherwise towards q sharpened with the temperature.
-        temperature: of soft targets, above 0; 0.5.
-        momentum: of the running class distributions, in [0, 1); 0.999.
+        temperature: of soft targets, above 0; default 0.5.
+        momentum: of the running class distributions, in [0, 1); default 0.999.
 
-    Paper: Berthelot et al., "AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation", ICLR 2022,
-    arXiv 2106.04732. Its interpolation of logits, for domain adaptation, is left out, as in USB.
+    Note:
+        The paper's interpolation of logits, which is for domain adaptation, is left out, as in USB.
+
+    Paper: Berthelot et al., "AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation",
+    ICLR 2022, arXiv 2106.04732.
     """
 
     title = "AdaMatch"
@@ -43,13 +52,18 @@ class AdaMatch(WeakStrongAlgorithm):
         hard_labels: bool = True,
         temperature: float = 0.5,
         momentum: float = 0.999,
-        **task,
+        **task: Any,
     ):
-        super().__init__(RelativeThreshold(threshold), hard_labels, temperature, **task)
-        self.alignment = MovingAverageAlignment(self.num_classes, momentum=momentum)
+        super().__init__(hard_labels, temperature, **task)
+        self.threshold = RelativeThreshold(threshold)
+        self.alignment = MovingAverageAlignment(self.problem.num_classes, momentum=momentum)
 
-    def refine(self, probs, labeled_probs, out, batch, progress):
+    def refine(
+        self, probs: torch.Tensor, labeled_probs: torch.Tensor, out: Outputs, batch: SSLBatch, progress: Progress
+    ) -> torch.Tensor:
+        """Aligned with the predictions on the labeled batches."""
         return self.alignment(probs, labeled_probs)
 
-    def targets(self, weak, probs):
+    def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
+        """From the aligned distributions, unlike FixMatch."""
         return probs.argmax(dim=-1) if self.hard_labels else losses.sharpen(probs, self.temperature)

@@ -1,40 +1,118 @@
-"""What every algorithm shares: its contract with the trainer or with a plain PyTorch loop."""
+"""The contract of all algorithms with the trainer, or with a plain PyTorch loop.
+
+ProblemSpec  what is to be learned: sizes, classes, modality       known before the first step
+SSLBatch     one step's views, labels and indices                  -> batches/batch.py
+Progress     how far training is
+SSLAlgorithm turns a model, a batch and the progress into an `AlgorithmOutput`
+"""
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from ..batches.batch import SSLBatch
+from ..modality import MODALITIES
 from ..model.forward import ModelForward
 
-MODALITIES = ("image", "text", "audio")
+
+def check(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise a ValueError that names a setting, what it must be and what it is, unless `condition` holds.
+
+    Example:
+        >>> check(False, "temperature", -1.0, "above 0")
+        Traceback (most recent call last):
+        ValueError: temperature must be above 0, got -1.0
+    """
+    if not condition:
+        raise ValueError(f"{name} must be {allowed}, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProblemSpec:
+    """What an algorithm has to know of the data and the batches before the first step.
+
+    These are the keywords that all algorithms share. `get_algorithm` and the constructors take them beside the
+    settings of the algorithm, and an algorithm keeps them as `problem`.
+
+    Args:
+        num_classes: C, at least 2.
+        num_labeled: size of the labeled set.
+        num_unlabeled: size of the unlabeled pool.
+        feature_size: D, width of the features that the classification head reads.
+        labeled_batch_size: B, over all processes.
+        unlabeled_batch_size: mu*B, over all processes.
+        class_distribution: frequencies [C] of the classes among the labeled examples; None means uniform.
+        unsupervised_weight: factor of the unsupervised term in the loss, at least 0.
+        modality: "image", "text" or "audio". It decides whether there are rotated views, and whether mixup mixes
+            inputs (images) or features.
+
+    Raises:
+        ValueError: if a value is outside its range.
+
+    Example:
+        >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
+        >>> ProblemSpec(num_classes=4, feature_size=8, **sizes).frequencies()
+        tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
+
+    num_classes: int
+    num_labeled: int
+    num_unlabeled: int
+    feature_size: int
+    labeled_batch_size: int
+    unlabeled_batch_size: int
+    class_distribution: torch.Tensor | None = None
+    unsupervised_weight: float = 1.0
+    modality: str = "image"
+
+    def __post_init__(self) -> None:
+        check(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
+        check(self.unsupervised_weight >= 0, "unsupervised_weight", self.unsupervised_weight, "at least 0")
+        check(self.modality in MODALITIES, "modality", repr(self.modality), f"one of {', '.join(MODALITIES)}")
+
+    def frequencies(self) -> torch.Tensor:
+        """`class_distribution` as float32 [C], uniform if it is not given."""
+        if self.class_distribution is None:
+            return torch.full((self.num_classes,), 1.0 / self.num_classes)
+        return torch.as_tensor(self.class_distribution, dtype=torch.float32)
+
+
+PROBLEM_KEYWORDS = tuple(each.name for each in fields(ProblemSpec))
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands.
+    """How far training is.
 
     Args:
         step: optimizer steps done so far, 0 in the first step.
         max_steps: optimizer steps of the whole training.
         steps_per_epoch: optimizer steps in one pass over the unlabeled pool.
+        unsupervised_ramp: in [0, 1], a further factor of `unsupervised_weight`, which the trainer raises over
+            `unsupervised_warmup_steps`. It applies to every algorithm, beside the warm-up that some papers prescribe.
+
+    Example:
+        >>> progress = Progress(step=30, max_steps=100, steps_per_epoch=8)
+        >>> progress.epoch, progress.warmup(0.5)
+        (3, 0.6)
     """
 
     step: int
     max_steps: int
     steps_per_epoch: int
+    unsupervised_ramp: float = 1.0
 
     @property
     def epoch(self) -> int:
-        """Passes over the pool that are complete."""
+        """Completed passes over the pool."""
         return self.step // max(self.steps_per_epoch, 1)
 
     def warmup(self, fraction: float) -> float:
-        """Weight that rises linearly from 0 to 1 over the first `fraction` of training."""
+        """A weight that rises linearly from 0 to 1 over the first `fraction` of training."""
         return 1.0 if fraction <= 0 else min(self.step / (fraction * self.max_steps), 1.0)
 
 
@@ -44,12 +122,17 @@ class AlgorithmOutput:
 
     Args:
         loss: scalar to differentiate.
-        terms: the named parts of the loss, before their weights.
+        terms: the named parts of the loss, before their weights, detached.
         metrics: detached scalars to log, such as `mask_ratio`.
-        mask: weight [mu*B] given to each unlabeled example, or None where the algorithm has no such thing.
-        pseudo_labels: class [mu*B] (or distribution [mu*B, C]) that each unlabeled example was trained towards, or None.
-            The trainer compares it with hidden labels where the pool has them; the algorithm never sees those.
+        mask: weight [mu*B] given to each unlabeled example, or None if the algorithm does not weight them.
+        pseudo_labels: class [mu*B] (or distribution [mu*B, C]) that each unlabeled example was trained towards, or
+            None. The trainer compares it with hidden labels if the pool has them; the algorithm never sees those.
         labeled_mask: weight [B] given to each labeled example by algorithms that pseudo-label those too (DeFixMatch).
+
+    Example:
+        >>> loss = torch.tensor(0.7, requires_grad=True)
+        >>> AlgorithmOutput(loss, {"supervised": loss.detach()}).terms
+        {'supervised': tensor(0.7000)}
     """
 
     loss: torch.Tensor
@@ -63,73 +146,86 @@ class AlgorithmOutput:
 class SSLAlgorithm(nn.Module):
     """Base class of all algorithms: a module that turns a batch into a loss.
 
-    Settings are typed keyword arguments of the constructor, running statistics are registered buffers, trainable heads are
-    sub-modules; saving, resuming and moving to a device then need no code. A subclass calls `super().__init__(**task)` with
-    the keywords it does not know, and writes `forward(forward, batch, progress) -> AlgorithmOutput`.
+    Settings are typed keyword arguments of the constructor, running statistics are registered buffers, trainable heads
+    are sub-modules; saving, resuming and moving to a device then need no code. A subclass passes the keywords it does
+    not know on to `super().__init__(**task)` and writes `forward(model, batch, progress) -> AlgorithmOutput`.
 
     Class attributes:
-        views: the unlabeled views it wants, name in `SSLBatch.unlabeled` -> kind of view ("weak", "strong", "rotated").
-            The name "labeled_strong" asks for a strong view of the labeled examples. An instance may want fewer views
-            than its class (no "rotated" for text), so ask the instance once there is one.
-        uses_teacher: whether it calls `forward.teacher`, that is, whether it needs a moving average of the weights.
+        views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "strong",
+            "rotated"). The name "labeled_strong" asks for a strong view of the labeled examples. An instance may need
+            fewer views than its class (no "rotated" for text), so ask the instance if there is one.
+        uses_teacher: whether it calls `model.teacher`, that is, whether it needs a moving average of the weights.
         title, summary, year, arxiv, citation: for `hf-ssl algorithms` and the model card.
 
     Args:
-        num_classes: C.
-        num_labeled: size of the labeled set.
-        num_unlabeled: size of the unlabeled pool.
-        feature_size: D, width of the features that the classification head reads.
-        labeled_batch_size: B, over all processes.
-        unlabeled_batch_size: mu*B, over all processes.
-        class_distribution: frequencies [C] of the classes among the labeled examples; None means uniform.
-        unsupervised_weight: factor of the unsupervised term in the loss, at least 0.
-        modality: "image", "text" or "audio": decides whether rotated views exist, and whether inputs or features are mixed.
+        task: the fields of `ProblemSpec` as keywords. They become `problem` and can also be read from the algorithm
+            itself (`algorithm.num_classes`).
+
+    Example:
+        FixMatch with weights that grow with the confidence, instead of a threshold:
+
+        >>> from hf_ssl import losses
+        >>> from hf_ssl.algorithms import get_algorithm
+        >>> class SmoothMatch(SSLAlgorithm):
+        ...     def __init__(self, *, power: float = 4.0, **task):
+        ...         super().__init__(**task)
+        ...         self.power = power
+        ...
+        ...     def forward(self, model, batch, progress):
+        ...         weak, strong = batch.unlabeled["weak"], batch.unlabeled["strong"]
+        ...         out = model(labeled=batch.labeled, strong=strong, no_grad={"weak": weak})
+        ...         confidence, targets = losses.probabilities(out["weak"].logits).max(dim=-1)
+        ...         weight = confidence**self.power
+        ...         supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
+        ...         unsupervised = losses.cross_entropy(out["strong"].logits, targets, weight)
+        ...         return self.total(supervised, unsupervised, mask=weight, pseudo_labels=targets)
+        >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
+        >>> algorithm = get_algorithm(SmoothMatch, power=2.0, num_classes=3, feature_size=5, **sizes)
+        >>> algorithm.current_settings()
+        {'power': 2.0}
+        >>> model = ModelForward(nn.Sequential(nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 3)))
+        >>> view = {"input": torch.randn(4, 5)}
+        >>> batch = SSLBatch({"input": torch.randn(2, 5)}, torch.tensor([0, 2]), {"weak": view, "strong": view})
+        >>> output = algorithm(model, batch, Progress(step=0, max_steps=10, steps_per_epoch=6))
+        >>> list(output.terms), output.mask.shape
+        (['supervised', 'unsupervised'], torch.Size([4]))
     """
 
-    views: ClassVar[Mapping[str, str]] = {"weak": "weak", "strong": "strong"}
+    views: Mapping[str, str] = {"weak": "weak", "strong": "strong"}
     uses_teacher: ClassVar[bool] = False
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     year: ClassVar[int | None] = None
     arxiv: ClassVar[str | None] = None
     citation: ClassVar[str] = ""
-    # In [0, 1], times `unsupervised_weight`: the trainer raises it over `unsupervised_warmup_steps`.
-    unsupervised_ramp: float = 1.0
 
-    def __init__(
-        self,
-        *,
-        num_classes: int,
-        num_labeled: int,
-        num_unlabeled: int,
-        feature_size: int,
-        labeled_batch_size: int,
-        unlabeled_batch_size: int,
-        class_distribution: torch.Tensor | None = None,
-        unsupervised_weight: float = 1.0,
-        modality: str = "image",
-    ):
+    class_distribution: torch.Tensor
+    # `Progress.unsupervised_ramp` of the step that is being computed.
+    _ramp: float = 1.0
+
+    def __init__(self, **task: Any):
         super().__init__()
-        check(num_classes >= 2, "num_classes", num_classes, "at least 2")
-        check(unsupervised_weight >= 0, "unsupervised_weight", unsupervised_weight, "at least 0")
-        check(modality in MODALITIES, "modality", repr(modality), f"one of {', '.join(MODALITIES)}")
-        self.num_classes = num_classes
-        self.num_labeled = num_labeled
-        self.num_unlabeled = num_unlabeled
-        self.feature_size = feature_size
-        self.labeled_batch_size = labeled_batch_size
-        self.unlabeled_batch_size = unlabeled_batch_size
-        self.unsupervised_weight = unsupervised_weight
-        self.modality = modality
-        if class_distribution is None:
-            class_distribution = torch.full((num_classes,), 1.0 / num_classes)
-        class_distribution = torch.as_tensor(class_distribution, dtype=torch.float32)
+        problem = ProblemSpec(**task)
         # It follows from the labeled set at every start, so it is not part of the saved state.
-        self.register_buffer("class_distribution", class_distribution, persistent=False)
+        self.register_buffer("class_distribution", problem.frequencies(), persistent=False)
+        # The one number of the problem that may be changed while training.
+        self.unsupervised_weight = problem.unsupervised_weight
+        self.problem = problem
 
-    def forward(self, forward: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
-        """Compute the loss of one batch, and update the statistics."""
-        raise TypeError(f"{type(self).__name__} must define forward(forward, batch, progress)")
+    def __call__(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
+        """Compute the loss of one batch and update the statistics.
+
+        Args:
+            model: the model to train, wrapped in a `ModelForward`.
+            batch: labeled and unlabeled views; the unlabeled ones are those that `views` names.
+            progress: how far training is.
+        """
+        self._ramp = progress.unsupervised_ramp
+        return super().__call__(model, batch, progress)
+
+    def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
+        """What a subclass defines; call the algorithm itself instead."""
+        raise TypeError(f"{type(self).__name__} must define forward(self, model, batch, progress)")
 
     def total(
         self,
@@ -138,18 +234,20 @@ class SSLAlgorithm(nn.Module):
         *,
         warmup: float = 1.0,
         extra: Mapping[str, tuple[float, torch.Tensor]] | None = None,
-        **output,
+        **output: Any,
     ) -> AlgorithmOutput:
         """The usual sum: supervised + unsupervised_weight * warmup * unsupervised + sum of weight * term over `extra`.
 
-        The trainer's own warm-up, `unsupervised_ramp`, is a further factor of the second term.
+        `Progress.unsupervised_ramp` of the current step is a further factor of the second term.
 
         Args:
+            supervised: scalar.
+            unsupervised: scalar.
             warmup: in [0, 1], see `Progress.warmup`.
             extra: further terms by name, each as (weight, term).
             output: further fields of `AlgorithmOutput`; `mask_ratio` is taken from `mask`.
         """
-        loss = supervised + self.unsupervised_weight * self.unsupervised_ramp * warmup * unsupervised
+        loss = supervised + self.unsupervised_weight * self._ramp * warmup * unsupervised
         terms = {"supervised": supervised, "unsupervised": unsupervised}
         for name, (weight, term) in (extra or {}).items():
             loss = loss + weight * term
@@ -161,39 +259,47 @@ class SSLAlgorithm(nn.Module):
                 metrics[ratio] = output[name].mean()
         return AlgorithmOutput(loss, {name: term.detach() for name, term in terms.items()}, metrics, **output)
 
-    def __getattr__(self, name: str):
-        # A statistic is kept by the part that computes it, and read from the algorithm: flexmatch.class_learning_status.
+    def __getattr__(self, name: str) -> Any:
+        """Read what belongs to the algorithm and is kept elsewhere: `algorithm.num_classes`, `flexmatch.class_counts`.
+
+        Python asks here only for names that the module itself lacks. They are looked for among the fields of `problem`
+        and then among the buffers of the direct parts, so that a running statistic can be read without knowing which
+        part (threshold, alignment, memory) computes it.
+
+        Raises:
+            AttributeError: if there is no such name; the message lists the statistics.
+        """
         try:
             return super().__getattr__(name)
         except AttributeError:
-            for part in self.__dict__.get("_modules", {}).values():
-                if part is not None and name in part._buffers:
-                    return part._buffers[name]
-            raise
+            pass
+        # Both are missing while an instance is being made or copied.
+        problem, parts = vars(self).get("problem"), vars(self).get("_modules", {}).values()
+        if problem is not None and name in PROBLEM_KEYWORDS:
+            return getattr(problem, name)
+        statistics = {key: buffer for part in parts if part is not None for key, buffer in part._buffers.items()}
+        if name in statistics:
+            return statistics[name]
+        known = ", ".join(statistics) or "none"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; statistics of its parts: {known}")
 
     @classmethod
     def settings(cls) -> dict[str, inspect.Parameter]:
-        """The hyper-parameters that the class and its bases add to the common keywords, by name."""
+        """The hyper-parameters that the class and its bases add to the fields of `ProblemSpec`, by name."""
         found: dict[str, inspect.Parameter] = {}
         for base in reversed(cls.__mro__):
             if not issubclass(base, SSLAlgorithm) or base is SSLAlgorithm or "__init__" not in vars(base):
                 continue
             parameters = inspect.signature(base.__init__).parameters.values()
             found.update({p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY})
-        common = inspect.signature(SSLAlgorithm.__init__).parameters
-        return {name: parameter for name, parameter in found.items() if name not in common}
+        return {name: parameter for name, parameter in found.items() if name not in PROBLEM_KEYWORDS}
 
-
-def check(condition: bool, name: str, value, allowed: str) -> None:
-    """Raise a ValueError that names the setting, its value and what is allowed, unless `condition` holds."""
-    if not condition:
-        raise ValueError(f"{name} must be {allowed}, got {value}")
-
-
-def settings_of(algorithm) -> dict:
-    """The algorithm's own settings with the values in force, wherever in its parts they are kept."""
-    values = {}
-    for name in type(algorithm).settings():
-        found = (getattr(part, name, None) for part in algorithm.modules())
-        values[name] = next((value for value in found if isinstance(value, bool | int | float | str)), None)
-    return {name: value for name, value in values.items() if value is not None}
+    def current_settings(self) -> dict[str, bool | int | float | str]:
+        """The values of `settings()` that are in force, regardless of which part of the algorithm keeps them."""
+        values: dict[str, bool | int | float | str] = {}
+        for name in self.settings():
+            found = (getattr(part, name, None) for part in self.modules())
+            value = next((each for each in found if isinstance(each, bool | int | float | str)), None)
+            if value is not None:
+                values[name] = value
+        return values

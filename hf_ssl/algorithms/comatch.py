@@ -1,42 +1,49 @@
 """CoMatch: class predictions and embeddings correct each other."""
 
+from typing import Any
+
 import torch
 
 from .. import losses
+from ..batches.batch import SSLBatch
 from ..distributed import gather
-from .base import check
+from ..model.forward import ModelForward
+from .base import Progress, check
 from .parts.alignment import QueueAlignment
 from .parts.memory import FeatureQueue
 from .parts.projection import embed, projection_head
 from .parts.thresholds import FixedThreshold
-from .weak_strong import WeakStrongAlgorithm
+from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
 class CoMatch(WeakStrongAlgorithm):
-    """FixMatch with a second, low-dimensional embedding: the neighbours in a memory of embeddings smooth the pseudo-labels,
-    and the pseudo-labels make a graph of which examples should be neighbours.
+    """FixMatch with a second, low-dimensional embedding: the neighbors in a memory of embeddings smooth the
+    pseudo-labels, and the pseudo-labels make a graph of which examples should be neighbors.
 
         q = smoothing * align(softmax(f(weak(u)))) + (1 - smoothing) * vote of the memory
-        W_ij = q_i . q_j if at least graph_threshold, W_ii = 1, rows normalised
+        W_ij = q_i . q_j if at least graph_threshold, W_ii = 1, rows normalized
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), q)) + contrastive_weight * CE(S, W)
 
     where S is the softmax similarity, with `temperature`, of the embeddings of two strong views.
 
-    Shapes: labeled [B], unlabeled [mu*B], embeddings [mu*B, P], memory [queue_batches * (mu + 1) * B, P].
+    Shapes: labeled [B], unlabeled [mu*B], embeddings [mu*B, P], memory [queue_batches * (mu + 1) * B, P]. Needs two
+    strong views.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.95.
-        hard_labels: accepted because published recipes carry it, without effect: q is always the target itself.
-        temperature: of similarities, above 0; 0.2.
-        graph_threshold: similarity of pseudo-labels from which two examples are linked, in [0, 1]; 0.8.
-        contrastive_weight: factor of the contrastive term, at least 0; 1.
-        projection_size: P, at least 1; 64.
-        queue_batches: steps that the memory holds, at least 1; 32 (USB: 128 for text and audio).
-        smoothing: weight of the model's own prediction, in [0, 1]; 0.9.
-        alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; 32.
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
+        hard_labels: without effect, since q itself is always the target; accepted because published recipes set it.
+        temperature: of similarities, above 0; default 0.2.
+        graph_threshold: similarity of pseudo-labels from which two examples are linked, in [0, 1]; default 0.8.
+        contrastive_weight: factor of the contrastive term, at least 0; default 1.
+        projection_size: P, at least 1; default 64.
+        queue_batches: steps that the memory holds, at least 1; default 32 (USB: 128 for text and audio).
+        smoothing: weight of the model's own prediction, in [0, 1]; default 0.9.
+        alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; default 32.
 
-    With several processes each builds the graph of its own part of the batch, so that two processes with half a batch each
-    are not quite one with a whole batch; memory and alignment are of the joint batch.
+    Note:
+        With several processes each builds the graph of its own part of the batch, so two processes with half a batch
+        each do not give exactly the result of one with the whole batch. Memory and alignment are those of the joint
+        batch.
 
     Paper: Li, Xiong and Hoi, "CoMatch: Semi-supervised Learning with Contrastive Graph Regularization", ICCV 2021,
     arXiv 2011.11183.
@@ -44,7 +51,7 @@ class CoMatch(WeakStrongAlgorithm):
 
     views = {"weak": "weak", "strong": "strong", "strong_2": "strong"}
     title = "CoMatch"
-    summary = "pseudo-labels smoothed by neighbours, embeddings trained on a graph of pseudo-labels"
+    summary = "pseudo-labels smoothed by neighbors, embeddings trained on a graph of pseudo-labels"
     year = 2021
     arxiv = "2011.11183"
     citation = """@inproceedings{li2021comatch,
@@ -67,9 +74,10 @@ class CoMatch(WeakStrongAlgorithm):
         queue_batches: int = 32,
         smoothing: float = 0.9,
         alignment_queue_size: int = 32,
-        **task,
+        **task: Any,
     ):
-        super().__init__(FixedThreshold(threshold), hard_labels, temperature, **task)
+        super().__init__(hard_labels, temperature, **task)
+        self.threshold = FixedThreshold(threshold)
         check(0 <= graph_threshold <= 1, "graph_threshold", graph_threshold, "in [0, 1]")
         check(contrastive_weight >= 0, "contrastive_weight", contrastive_weight, "at least 0")
         check(queue_batches >= 1, "queue_batches", queue_batches, "at least 1")
@@ -78,18 +86,23 @@ class CoMatch(WeakStrongAlgorithm):
         self.contrastive_weight = contrastive_weight
         self.queue_batches = queue_batches
         self.smoothing = smoothing
-        self.projection = projection_head(self.feature_size, projection_size)
-        self.alignment = QueueAlignment(self.num_classes, alignment_queue_size)
-        size = queue_batches * (self.labeled_batch_size + self.unlabeled_batch_size)
-        self.memory = FeatureQueue(size, projection_size, self.num_classes)
+        problem = self.problem
+        self.projection = projection_head(problem.feature_size, projection_size)
+        self.alignment = QueueAlignment(problem.num_classes, alignment_queue_size)
+        size = queue_batches * (problem.labeled_batch_size + problem.unlabeled_batch_size)
+        self.memory = FeatureQueue(size, projection_size, problem.num_classes)
 
-    def run(self, forward, batch):
+    def run(self, model: ModelForward, batch: SSLBatch) -> Outputs:
+        """With the second strong view."""
         views = batch.unlabeled
         strong, strong_2 = views["strong"], views["strong_2"]
-        return forward(labeled=batch.labeled, strong=strong, strong_2=strong_2, no_grad={"weak": views["weak"]})
+        return model(labeled=batch.labeled, strong=strong, strong_2=strong_2, no_grad={"weak": views["weak"]})
 
     @torch.no_grad()
-    def refine(self, probs, labeled_probs, out, batch, progress):
+    def refine(
+        self, probs: torch.Tensor, labeled_probs: torch.Tensor, out: Outputs, batch: SSLBatch, progress: Progress
+    ) -> torch.Tensor:
+        """Aligned and smoothed by the memory, into which the batch is written afterwards."""
         aligned = self.alignment(probs)
         weak, labeled = (embed(self.projection, out[name].features) for name in ("weak", "labeled"))
         # Before the memory is full its votes would count empty slots.
@@ -98,14 +111,18 @@ class CoMatch(WeakStrongAlgorithm):
             votes = self.memory.vote(weak, self.temperature)
             smoothed = self.smoothing * aligned + (1 - self.smoothing) * votes
         weak, labeled, predicted, labels = gather(weak, labeled, aligned, batch.labels)
-        known = losses.one_hot(labels, self.num_classes).to(aligned)
+        known = losses.one_hot(labels, self.problem.num_classes).to(aligned)
         self.memory.push(torch.cat([weak, labeled]), torch.cat([predicted, known]))
         return smoothed
 
-    def targets(self, weak, probs):
+    def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
+        """The smoothed distributions themselves."""
         return probs
 
-    def additions(self, out, probs, mask, batch, progress):
+    def additions(
+        self, out: Outputs, probs: torch.Tensor, mask: torch.Tensor, batch: SSLBatch, progress: Progress
+    ) -> dict[str, Any]:
+        """The contrastive term: similar embeddings for examples with similar pseudo-labels."""
         graph = (probs @ probs.T).fill_diagonal_(1.0)
         graph = graph * (graph >= self.graph_threshold)
         graph = graph / graph.sum(dim=-1, keepdim=True)

@@ -1,30 +1,39 @@
 """CRMatch: consistent predictions, but features that still tell the two views apart."""
 
+from typing import Any
+
+import torch
 from torch import nn
 
 from .. import losses
+from ..batches.batch import SSLBatch
+from ..model.forward import ModelForward
+from .base import Progress
 from .fixmatch import FixMatch
 from .parts.rotation import RotationTerm
+from .weak_strong import Outputs
 
 
 class CRMatch(RotationTerm, FixMatch):
-    """FixMatch with two terms on the features: the projected features of the weak and strong view are driven apart, so that
-    the features stay equivariant while the predictions become invariant, and a head predicts how an image was turned.
+    """FixMatch with two terms on the features: the projected features of the weak and strong view are driven apart, so
+    that the features stay equivariant while the predictions become invariant, and a head predicts how an image was
+    turned.
 
         loss = FixMatch + mean(mask * cos(g(z_weak), g(z_strong))) + rotation_weight * CE(r(z_rotated), turn)
 
     with z the features, g = `distance` (linear) and r = `rotation` (two layers).
 
-    Shapes: labeled [B], unlabeled [mu*B], features [mu*B, D].
+    Shapes: labeled [B], unlabeled [mu*B], features [mu*B, D]. Needs a rotated view and `SSLBatch.rotation_labels` for
+    images.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.95.
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
-        temperature: of soft targets, above 0; 0.5.
-        rotation_weight: factor of the rotation term, at least 0; 1. It is 0 for text and audio.
+        temperature: of soft targets, above 0; default 0.5.
+        rotation_weight: factor of the rotation term, at least 0; default 1. It is set to 0 for text and audio.
 
-    Paper: Fan, Kukleva, Dai and Schiele, "Revisiting Consistency Regularization for Semi-Supervised Learning", GCPR 2021 and
-    IJCV 2023, arXiv 2112.05825.
+    Paper: Fan, Kukleva, Dai and Schiele, "Revisiting Consistency Regularization for Semi-Supervised Learning",
+    GCPR 2021 and IJCV 2023, arXiv 2112.05825.
     """
 
     views = {"weak": "weak", "strong": "strong", "rotated": "rotated"}
@@ -39,19 +48,22 @@ class CRMatch(RotationTerm, FixMatch):
   year = {2023}
 }"""
 
-    def __init__(self, *, rotation_weight: float = 1.0, **task):
+    def __init__(self, *, rotation_weight: float = 1.0, **task: Any):
         super().__init__(**task)
-        width = self.feature_size
+        width = self.problem.feature_size
         self.distance = nn.Linear(width, width)
         self.setup_rotation(
             rotation_weight, lambda: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4))
         )
 
-    def run(self, forward, batch):
-        # The weak view with gradient: the distance term needs it. Its prediction stays a constant.
+    def run(self, model: ModelForward, batch: SSLBatch) -> Outputs:
+        """The weak view has a gradient as well, which the distance term needs; its prediction stays a constant."""
         weak, strong = batch.unlabeled["weak"], batch.unlabeled["strong"]
-        return forward(labeled=batch.labeled, weak=weak, strong=strong, **self.rotated_view(batch))
+        return model(labeled=batch.labeled, weak=weak, strong=strong, **self.rotated_view(batch))
 
-    def additions(self, out, probs, mask, batch, progress):
+    def additions(
+        self, out: Outputs, probs: torch.Tensor, mask: torch.Tensor, batch: SSLBatch, progress: Progress
+    ) -> dict[str, Any]:
+        """The distance between the views' features, and the rotation term."""
         apart = losses.cosine(self.distance(out["weak"].features), self.distance(out["strong"].features), mask)
         return {"extra": {"distance": (1.0, apart), **self.rotation_term(out, batch)}}

@@ -1,4 +1,6 @@
-"""FlexMatch: FixMatch with a threshold for each class, lower where the class is not learned yet."""
+"""FlexMatch: FixMatch with a threshold for each class, which is lower for classes that are not learned yet."""
+
+from typing import Any
 
 from .parts.thresholds import FlexibleThreshold
 from .weak_strong import WeakStrongAlgorithm
@@ -6,20 +8,21 @@ from .weak_strong import WeakStrongAlgorithm
 
 class FlexMatch(WeakStrongAlgorithm):
     """FixMatch whose threshold is scaled for each class by how many examples the model is already sure of. Only the
-    threshold differs: `FlexibleThreshold` in pseudo_labels.py, which also keeps the state.
+    threshold differs: `FlexibleThreshold` in `parts/thresholds.py`, which also keeps the state.
 
         mask = [max q >= threshold * s / (2 - s)],  s = class_learning_status[argmax q]
 
-    Shapes: labeled [B], unlabeled [mu*B], state [num_unlabeled] and [C].
+    Shapes: labeled [B], unlabeled [mu*B], state [num_unlabeled] and [C]. Needs `SSLBatch.unlabeled_index`.
 
     Args:
-        threshold: of a class that is learned fully, in (0, 1]; 0.95.
+        threshold: of a class that is learned fully, in (0, 1]; default 0.95.
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
-        temperature: of soft targets, above 0; 0.5.
-        threshold_warmup: hold the thresholds down while most of the pool was never predicted with confidence.
+        temperature: of soft targets, above 0; default 0.5.
+        threshold_warmup: hold the thresholds down while most of the pool was never predicted with confidence; default
+            True.
 
-    Paper: Zhang et al., "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling", NeurIPS 2021,
-    arXiv 2110.08263.
+    Paper: Zhang et al., "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling",
+    NeurIPS 2021, arXiv 2110.08263.
     """
 
     title = "FlexMatch"
@@ -41,7 +44,9 @@ class FlexMatch(WeakStrongAlgorithm):
         hard_labels: bool = True,
         temperature: float = 0.5,
         threshold_warmup: bool = True,
-        **task,
+        **task: Any,
     ):
-        rule = FlexibleThreshold(threshold, task["num_classes"], task["num_unlabeled"], threshold_warmup)
-        super().__init__(rule, hard_labels, temperature, **task)
+        super().__init__(hard_labels, temperature, **task)
+        self.threshold = FlexibleThreshold(
+            threshold, self.problem.num_classes, self.problem.num_unlabeled, threshold_warmup
+        )

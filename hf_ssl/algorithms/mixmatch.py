@@ -1,32 +1,39 @@
 """MixMatch: guess labels by averaging over views, sharpen them, and mix everything with everything."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from .. import losses
-from ..model.forward import concatenate
-from .base import SSLAlgorithm, check
+from ..batches.batch import SSLBatch
+from ..model.forward import ModelForward, View, ViewOutput, concatenate
+from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
 from .parts.mixup import Mixup
 
 
 class MixMatch(SSLAlgorithm):
-    """Guesses an unlabeled example's distribution from two weak views, sharpens it, and trains on convex combinations of
-    labeled and unlabeled examples. Images are mixed as inputs, text and audio as features (manifold mixup).
+    """Guesses an unlabeled example's distribution from two weak views, sharpens it, and trains on convex combinations
+    of labeled and unlabeled examples. Images are mixed as inputs, text and audio as features (manifold mixup).
 
         g = sharpen((softmax(f(u_1)) + softmax(f(u_2))) / 2, temperature)
         x' = lambda * x + (1 - lambda) * x[permutation], likewise its target, over [labeled, u_1, u_2]
         loss = CE(f(x'), y') + unsupervised_weight * warmup * |softmax(f(u')) - g'|^2 / C
 
-    Shapes: labeled [B], unlabeled [mu*B], mixed [B + 2*mu*B], guesses [mu*B, C].
+    Shapes: labeled [B], unlabeled [mu*B], mixed [B + 2*mu*B], guesses [mu*B, C]. Needs two weak views.
 
     Args:
-        temperature: of sharpening, above 0; 0.5.
-        warmup_fraction: part of training over which the unsupervised weight rises, at least 0; 0.4.
-        mixup_alpha: lambda is drawn from Beta(mixup_alpha, mixup_alpha), above 0; 0.5.
+        temperature: of sharpening, above 0; default 0.5.
+        warmup_fraction: part of training over which the unsupervised weight rises, at least 0; default 0.4.
+        mixup_alpha: lambda is drawn from Beta(mixup_alpha, mixup_alpha), above 0; default 0.5.
 
-    With several processes each mixes its own part of the batch: two with half a batch each draw other mixtures than one.
-    The paper multiplies the unsupervised term with 75 to 100, USB with 10 or 100: set `unsupervised_weight`.
+    Note:
+        The paper multiplies the unsupervised term by 75 to 100, USB by 10 or 100: set `unsupervised_weight`. With
+        several processes each mixes its own part of the batch, so two with half a batch each draw other mixtures than
+        one.
 
-    Paper: Berthelot et al., "MixMatch: A Holistic Approach to Semi-Supervised Learning", NeurIPS 2019, arXiv 1905.02249.
+    Paper: Berthelot et al., "MixMatch: A Holistic Approach to Semi-Supervised Learning", NeurIPS 2019,
+    arXiv 1905.02249.
     """
 
     views = {"weak": "weak", "strong": "weak"}
@@ -36,13 +43,15 @@ class MixMatch(SSLAlgorithm):
     arxiv = "1905.02249"
     citation = """@inproceedings{berthelot2019mixmatch,
   title = {{MixMatch}: A Holistic Approach to Semi-Supervised Learning},
-  author = {Berthelot, David and Carlini, Nicholas and Goodfellow, Ian and Papernot, Nicolas and Oliver, Avital and
-            Raffel, Colin A.},
+  author = {Berthelot, David and Carlini, Nicholas and Goodfellow, Ian and Papernot, Nicolas and
+            Oliver, Avital and Raffel, Colin A.},
   booktitle = {Advances in Neural Information Processing Systems},
   year = {2019}
 }"""
 
-    def __init__(self, *, temperature: float = 0.5, warmup_fraction: float = 0.4, mixup_alpha: float = 0.5, **task):
+    def __init__(
+        self, *, temperature: float = 0.5, warmup_fraction: float = 0.4, mixup_alpha: float = 0.5, **task: Any
+    ):
         super().__init__(**task)
         check(temperature > 0, "temperature", temperature, "above 0")
         check(warmup_fraction >= 0, "warmup_fraction", warmup_fraction, "at least 0")
@@ -51,48 +60,60 @@ class MixMatch(SSLAlgorithm):
         self.warmup_fraction = warmup_fraction
         self.mixup_alpha = mixup_alpha
 
-    def forward(self, forward, batch, progress):
+    def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         unlabeled = {name: batch.unlabeled[name] for name in ("weak", "strong")}
-        if self.modality == "image":
-            clean = forward(no_grad=unlabeled, update_statistics=False)
+        if self.problem.modality == "image":
+            clean = model(no_grad=unlabeled, update_statistics=False)
         else:
-            clean = forward(labeled=batch.labeled, frozen=unlabeled)
+            clean = model(labeled=batch.labeled, frozen=unlabeled)
         guesses = [losses.probabilities(clean[name].logits.detach()) for name in unlabeled]
         guess = losses.sharpen(torch.stack(guesses).mean(dim=0), self.temperature)
-        mixed, targets, _ = self.mix(forward, batch, unlabeled, guess, clean)
+        mixed, targets, _ = self.mix(model, batch, unlabeled, guess, clean)
         labeled = len(batch.labels)
         supervised = losses.cross_entropy(mixed[:labeled], targets[:labeled])
         unsupervised = losses.squared_error(mixed[labeled:], targets[labeled:])
         warmup = progress.warmup(self.warmup_fraction)
         return self.total(supervised, unsupervised, warmup=warmup, pseudo_labels=guess)
 
-    def mix(self, forward, batch, unlabeled, guess, clean, **views):
+    def mix(
+        self,
+        model: ModelForward,
+        batch: SSLBatch,
+        unlabeled: Mapping[str, View],
+        guess: torch.Tensor,
+        clean: dict[str, ViewOutput],
+        **views: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, ViewOutput]]:
         """Mix [labeled, *unlabeled] and classify the mixtures.
 
         Args:
+            model: classifies the mixtures.
+            batch: the labeled examples, and the draw of mixup if it is fixed.
             unlabeled: the views to mix, by name, in their order.
             guess: distributions [mu*B, C], the target of each of these views.
-            clean: the model's outputs on them and on "labeled", for mixing features; unused when inputs are mixed.
-            views: further views for the same call of the model, when inputs are mixed.
+            clean: the model's outputs on them and on "labeled", for mixing features; unused if inputs are mixed.
+            views: further views by name for the same call of the model, if inputs are mixed.
 
         Returns:
             logits [N, C] and targets [N, C] of the mixtures, and the outputs of `views`.
         """
-        known = losses.one_hot(batch.labels, self.num_classes).to(guess)
+        known = losses.one_hot(batch.labels, self.problem.num_classes).to(guess)
         targets = torch.cat([known, *[guess] * len(unlabeled)])
         mixup = Mixup(self.mixup_alpha, len(targets), guess.device, batch.mix_lambda, batch.mix_permutation)
-        if self.modality == "image":
+        if self.problem.modality == "image":
             joined = mixup.inputs(concatenate([batch.labeled, *unlabeled.values()]))
             parts = [len(batch.labels), len(targets) - len(batch.labels)]
             split = {key: values.split(parts) for key, values in joined.items()}
             first, rest = ({key: values[i] for key, values in split.items()} for i in range(2))
-            out = self.call(forward, first, rest, views)
+            out = self.call(model, first, rest, views)
             logits = torch.cat([out.pop("labeled").logits, out.pop("unlabeled").logits])
         else:
             out = clean
-            logits = forward.classify(mixup(torch.cat([clean[name].features for name in ("labeled", *unlabeled)])))
+            logits = model.classify(mixup(torch.cat([clean[name].features for name in ("labeled", *unlabeled)])))
         return logits, mixup(targets), out
 
-    def call(self, forward, labeled, unlabeled, views):
-        """The mixed inputs through the model: batch normalisation follows the mixtures that are mostly labeled."""
-        return forward(labeled=labeled, frozen={"unlabeled": unlabeled}, **views)
+    def call(
+        self, model: ModelForward, labeled: View, unlabeled: View, views: dict[str, Any]
+    ) -> dict[str, ViewOutput]:
+        """The mixed inputs through the model: batch normalization follows the mixtures that are mostly labeled."""
+        return model(labeled=labeled, frozen={"unlabeled": unlabeled}, **views)

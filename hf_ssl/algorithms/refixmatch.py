@@ -1,25 +1,34 @@
 """ReFixMatch: FixMatch that also learns from the predictions it is not confident of."""
 
+from typing import Any
+
+import torch
+
 from .. import losses
+from ..batches.batch import SSLBatch
+from .base import Progress
 from .fixmatch import FixMatch
+from .weak_strong import Outputs
 
 
 class ReFixMatch(FixMatch):
-    """FixMatch, and where the prediction is below the threshold, a divergence between the softened predictions on both views
-    in the place of a pseudo-label. So every unlabeled example takes part in every step.
+    """FixMatch that uses the predictions below the threshold too: not as pseudo-labels, but through a divergence
+    between the softened predictions on both views. So every unlabeled example takes part in every step.
 
         loss = FixMatch + mean((1 - mask) * KL(softmax(q / T) || softmax(f(strong(u)) / T))),  q = softmax(f(weak(u)))
 
     Shapes: labeled [B], unlabeled [mu*B], mask [mu*B].
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.95.
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
         hard_labels: train towards argmax q; otherwise towards softmax(logits / temperature).
-        temperature: T, and of soft targets, above 0; 0.5.
+        temperature: T, also of soft targets, above 0; default 0.5.
 
-    Paper: Nguyen and Yang, "Boosting Semi-Supervised Learning by bridging high and low-confidence predictions", ICCV 2023
-    Workshops, arXiv 2308.07509. The target takes a softmax of probabilities, as in the reference implementation, which
-    makes it nearly flat.
+    Note:
+        As in the reference implementation, the target is a softmax of probabilities, which makes it nearly flat.
+
+    Paper: Nguyen and Yang, "Boosting Semi-Supervised Learning by bridging high and low-confidence predictions",
+    ICCV 2023 Workshops, arXiv 2308.07509.
     """
 
     title = "ReFixMatch"
@@ -34,7 +43,10 @@ class ReFixMatch(FixMatch):
   year = {2023}
 }"""
 
-    def additions(self, out, probs, mask, batch, progress):
+    def additions(
+        self, out: Outputs, probs: torch.Tensor, mask: torch.Tensor, batch: SSLBatch, progress: Progress
+    ) -> dict[str, Any]:
+        """The term of the predictions below the threshold."""
         softened = losses.probabilities(probs, self.temperature)
         strong = losses.float_logits(out["strong"].logits) / self.temperature
         return {"extra": {"low_confidence": (1.0, losses.kl_divergence(softened, strong, 1 - mask))}}

@@ -1,9 +1,13 @@
 """ReMixMatch: MixMatch with aligned guesses, strong views anchored to a weak one, and rotation prediction."""
 
+from typing import Any
+
 from torch import nn
 
 from .. import losses
-from .base import check
+from ..batches.batch import SSLBatch
+from ..model.forward import ModelForward, View, ViewOutput
+from .base import AlgorithmOutput, Progress, check
 from .mixmatch import MixMatch
 from .parts.alignment import MovingAverageAlignment
 from .parts.rotation import RotationTerm
@@ -18,20 +22,23 @@ class ReMixMatch(RotationTerm, MixMatch):
         loss = CE(f(x'), y') + warmup * (unsupervised_weight * CE(f(u'), g') + kl_weight * CE(f(strong(u)), g))
                + rotation_weight * CE(rotation(z_rotated), turn)
 
-    Shapes: labeled [B], unlabeled [mu*B], mixed [B + 3*mu*B], guesses [mu*B, C].
+    Shapes: labeled [B], unlabeled [mu*B], mixed [B + 3*mu*B], guesses [mu*B, C]. Needs two strong views; for images
+    also a rotated view and `SSLBatch.rotation_labels`.
 
     Args:
-        temperature: of sharpening, above 0; 0.5.
-        warmup_fraction: part of training over which the unsupervised weights rise, at least 0; 1 / 64.
-        mixup_alpha: lambda is drawn from Beta(mixup_alpha, mixup_alpha), above 0; 0.75.
-        kl_weight: factor of the unmixed strong term, at least 0; 0.5.
-        rotation_weight: factor of the rotation term, at least 0; 0.5. It is 0 for text and audio.
+        temperature: of sharpening, above 0; default 0.5.
+        warmup_fraction: part of training over which the unsupervised weights rise, at least 0; default 1 / 64.
+        mixup_alpha: lambda is drawn from Beta(mixup_alpha, mixup_alpha), above 0; default 0.75.
+        kl_weight: factor of the unmixed strong term, at least 0; default 0.5.
+        rotation_weight: factor of the rotation term, at least 0; default 0.5. It is set to 0 for text and
+            audio.
 
-    The paper and USB's recipes set `unsupervised_weight` to 1.5. As in MixMatch, several processes each mix their own part of
-    the batch.
+    Note:
+        The paper and USB's recipes set `unsupervised_weight` to 1.5. As in MixMatch, several processes each mix their
+        own part of the batch.
 
-    Paper: Berthelot et al., "ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring",
-    ICLR 2020, arXiv 1911.09785.
+    Paper: Berthelot et al., "ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation
+    Anchoring", ICLR 2020, arXiv 1911.09785.
     """
 
     views = {"weak": "weak", "strong": "strong", "strong_2": "strong", "rotated": "rotated"}
@@ -41,8 +48,8 @@ class ReMixMatch(RotationTerm, MixMatch):
     arxiv = "1911.09785"
     citation = """@inproceedings{berthelot2020remixmatch,
   title = {{ReMixMatch}: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring},
-  author = {Berthelot, David and Carlini, Nicholas and Cubuk, Ekin D. and Kurakin, Alex and Sohn, Kihyuk and Zhang, Han and
-            Raffel, Colin},
+  author = {Berthelot, David and Carlini, Nicholas and Cubuk, Ekin D. and Kurakin, Alex and Sohn, Kihyuk and
+            Zhang, Han and Raffel, Colin},
   booktitle = {International Conference on Learning Representations},
   year = {2020}
 }"""
@@ -55,24 +62,24 @@ class ReMixMatch(RotationTerm, MixMatch):
         mixup_alpha: float = 0.75,
         kl_weight: float = 0.5,
         rotation_weight: float = 0.5,
-        **task,
+        **task: Any,
     ):
         super().__init__(temperature=temperature, warmup_fraction=warmup_fraction, mixup_alpha=mixup_alpha, **task)
         check(kl_weight >= 0, "kl_weight", kl_weight, "at least 0")
         self.kl_weight = kl_weight
-        self.setup_rotation(rotation_weight, lambda: nn.Linear(self.feature_size, 4))
-        self.alignment = MovingAverageAlignment(self.num_classes, self.class_distribution)
+        self.setup_rotation(rotation_weight, lambda: nn.Linear(self.problem.feature_size, 4))
+        self.alignment = MovingAverageAlignment(self.problem.num_classes, self.class_distribution)
 
-    def forward(self, forward, batch, progress):
-        unlabeled = {name: batch.unlabeled[name] for name in ("strong", "strong_2", "weak")}
-        if self.modality == "image":
-            clean = forward(no_grad={"weak": unlabeled["weak"]}, update_statistics=False)
+    def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
+        unlabeled: dict[str, Any] = {name: batch.unlabeled[name] for name in ("strong", "strong_2", "weak")}
+        if self.problem.modality == "image":
+            clean = model(no_grad={"weak": unlabeled["weak"]}, update_statistics=False)
         else:
-            clean = forward(labeled=batch.labeled, **unlabeled)
+            clean = model(labeled=batch.labeled, **unlabeled)
         weak = losses.probabilities(clean["weak"].logits.detach())
-        guess = losses.sharpen(self.alignment(weak, None), self.temperature)
+        guess = losses.sharpen(self.alignment(weak), self.temperature)
         views = {"strong": unlabeled["strong"], **self.rotated_view(batch)}
-        mixed, targets, out = self.mix(forward, batch, unlabeled, guess, clean, **views)
+        mixed, targets, out = self.mix(model, batch, unlabeled, guess, clean, **views)
         labeled = len(batch.labels)
         supervised = losses.cross_entropy(mixed[:labeled], targets[:labeled])
         unsupervised = losses.cross_entropy(mixed[labeled:], targets[labeled:])
@@ -81,6 +88,8 @@ class ReMixMatch(RotationTerm, MixMatch):
         extra = {"anchored": (self.kl_weight * warmup, anchored), **self.rotation_term(out, batch)}
         return self.total(supervised, unsupervised, warmup=warmup, extra=extra, pseudo_labels=guess)
 
-    def call(self, forward, labeled, unlabeled, views):
-        # Unlike MixMatch's, all of them count in the statistics of batch normalisation.
-        return forward(labeled=labeled, unlabeled=unlabeled, **views)
+    def call(
+        self, model: ModelForward, labeled: View, unlabeled: View, views: dict[str, Any]
+    ) -> dict[str, ViewOutput]:
+        """Unlike MixMatch's, all mixtures count in the statistics of batch normalization."""
+        return model(labeled=labeled, unlabeled=unlabeled, **views)

@@ -1,40 +1,46 @@
 """SimMatch: similarity to the labeled examples is matched across views, like class predictions are."""
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .. import losses
+from ..batches.batch import SSLBatch, required
 from ..distributed import gather
-from .base import check
+from ..model.forward import ModelForward
+from .base import Progress, check
 from .parts.alignment import QueueAlignment
 from .parts.memory import last_occurrence
 from .parts.projection import embed, projection_head
 from .parts.thresholds import FixedThreshold
-from .weak_strong import WeakStrongAlgorithm
+from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
 class SimMatch(WeakStrongAlgorithm):
-    """FixMatch with a memory of one embedding for each labeled example: how similar a strong view is to each of them should
-    match how similar the weak view is, and the two kinds of pseudo-label (class, instance) correct each other.
+    """FixMatch with a memory of one embedding for each labeled example: how similar a strong view is to each of them
+    should match how similar the weak view is, and the two kinds of pseudo-label (class, instance) correct each other.
 
         p = align(softmax(f(weak(u)))),  s = softmax(e_weak . memory / temperature)
         class target     q = smoothing * p + (1 - smoothing) * sum of s over the examples of each class
-        instance target  t = normalise(s_i * p_{class of i})
+        instance target  t = normalize(s_i * p_{class of i})
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), q))
                + instance_weight * CE(softmax(e_strong . memory / temperature), t)
 
     The memory's terms start after the first epoch, when it has been filled once.
 
-    Shapes: labeled [B], unlabeled [mu*B], embeddings e [mu*B, P], memory_bank [P, num_labeled].
+    Shapes: labeled [B], unlabeled [mu*B], embeddings e [mu*B, P], memory_bank [P, num_labeled], memory_labels
+    [num_labeled]. Needs `SSLBatch.labeled_index`, and a teacher, whose embeddings are remembered; without one those of
+    the model are.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.95.
-        temperature: of similarities, above 0; 0.1.
-        projection_size: P, at least 1; 128.
-        instance_weight: factor of the instance term, at least 0; 1.
-        smoothing: weight of the model's own prediction, in [0, 1]; 0.9.
-        alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; 32.
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
+        temperature: of similarities, above 0; default 0.1.
+        projection_size: P, at least 1; default 128.
+        instance_weight: factor of the instance term, at least 0; default 1.
+        smoothing: weight of the model's own prediction, in [0, 1]; default 0.9.
+        alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; default 32.
 
     Paper: Zheng et al., "SimMatch: Semi-supervised Learning with Similarity Matching", CVPR 2022, arXiv 2203.06915.
     """
@@ -52,6 +58,9 @@ class SimMatch(WeakStrongAlgorithm):
   year = {2022}
 }"""
 
+    memory_bank: torch.Tensor
+    memory_labels: torch.Tensor
+
     def __init__(
         self,
         *,
@@ -61,63 +70,74 @@ class SimMatch(WeakStrongAlgorithm):
         instance_weight: float = 1.0,
         smoothing: float = 0.9,
         alignment_queue_size: int = 32,
-        **task,
+        **task: Any,
     ):
-        super().__init__(FixedThreshold(threshold), False, temperature, **task)
+        super().__init__(False, temperature, **task)
+        self.threshold = FixedThreshold(threshold)
         check(instance_weight >= 0, "instance_weight", instance_weight, "at least 0")
         check(0 <= smoothing <= 1, "smoothing", smoothing, "in [0, 1]")
         self.instance_weight = instance_weight
         self.smoothing = smoothing
-        self.projection = projection_head(self.feature_size, projection_size)
-        self.alignment = QueueAlignment(self.num_classes, alignment_queue_size)
-        # A generator of its own: every process must start from the same memory, whatever its seed.
-        start = torch.randn(projection_size, self.num_labeled, generator=torch.Generator().manual_seed(0))
+        problem = self.problem
+        self.projection = projection_head(problem.feature_size, projection_size)
+        self.alignment = QueueAlignment(problem.num_classes, alignment_queue_size)
+        # From a separate generator: every process must start from the same memory, regardless of its seed.
+        start = torch.randn(projection_size, problem.num_labeled, generator=torch.Generator().manual_seed(0))
         self.register_buffer("memory_bank", F.normalize(start, dim=0))
-        self.register_buffer("memory_labels", torch.zeros(self.num_labeled, dtype=torch.int64))
-        self.teacher_projection = TeacherProjection(self.projection, (self.num_classes, self.feature_size))
+        self.register_buffer("memory_labels", torch.zeros(problem.num_labeled, dtype=torch.int64))
+        self.teacher_projection = TeacherProjection(self.projection, (problem.num_classes, problem.feature_size))
 
-    def run(self, forward, batch):
-        out = super().run(forward, batch)
+    def run(self, model: ModelForward, batch: SSLBatch) -> Outputs:
+        """With "memory", the embeddings to remember, and "similarity", that of the weak views to the memory."""
+        out: Outputs = super().run(model, batch)
         with torch.no_grad():
-            if forward.teacher_model is None:
+            if model.teacher_model is None:
                 out["memory"] = embed(self.projection, out["labeled"].features)
             else:
-                teacher = forward.teacher(labeled=batch.labeled)["labeled"]
-                self.teacher_projection.follow(self.projection, forward.head, forward.teacher_head)
+                teacher = model.teacher(labeled=batch.labeled)["labeled"]
+                student_head, teacher_head = cast(nn.Linear, model.head), cast(nn.Linear, model.teacher_head)
+                self.teacher_projection.follow(self.projection, student_head, teacher_head)
                 out["memory"] = embed(self.teacher_projection, teacher.features)
             out["similarity"] = self.similarity(embed(self.projection, out["weak"].features))
         return out
 
-    def similarity(self, embeddings):
+    def similarity(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Logits [N, num_labeled] of how near embeddings [N, P] are to each labeled example."""
         return embeddings @ self.memory_bank.to(embeddings.dtype) / self.temperature
 
-    def refine(self, probs, labeled_probs, out, batch, progress):
+    def refine(
+        self, probs: torch.Tensor, labeled_probs: torch.Tensor, out: Outputs, batch: SSLBatch, progress: Progress
+    ) -> torch.Tensor:
+        """Aligned (kept as "aligned"), and smoothed by the labels of similar labeled examples."""
         aligned = out["aligned"] = self.alignment(probs)
         if progress.epoch == 0:
             return aligned
-        classes = losses.one_hot(self.memory_labels, self.num_classes).to(aligned)
+        classes = losses.one_hot(self.memory_labels, self.problem.num_classes).to(aligned)
         votes = losses.probabilities(out["similarity"]) @ classes
         return self.smoothing * aligned + (1 - self.smoothing) * votes
 
-    def targets(self, weak, probs):
+    def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
+        """The smoothed distributions themselves."""
         return probs
 
-    def additions(self, out, probs, mask, batch, progress):
+    def additions(
+        self, out: Outputs, probs: torch.Tensor, mask: torch.Tensor, batch: SSLBatch, progress: Progress
+    ) -> dict[str, Any]:
+        """The instance term; afterwards the labeled batch is remembered."""
         targets = losses.probabilities(out["similarity"]) * out["aligned"][:, self.memory_labels]
         targets = targets / targets.sum(dim=-1, keepdim=True)
         strong = self.similarity(embed(self.projection, out["strong"].features))
         instance = losses.cross_entropy(strong, targets)
-        self.remember(*gather(batch.labeled_index, out["memory"], batch.labels))
-        # In the first epoch the memory is not filled yet; the term stays, with weight 0, so that its head has a gradient.
+        self.remember(*gather(required(batch.labeled_index, "labeled_index"), out["memory"], batch.labels))
+        # In the first epoch the memory is not full yet; the term stays with weight 0, so that its head has a gradient.
         weight = self.instance_weight if progress.epoch > 0 else 0.0
         return {"extra": {"instance": (weight, instance)}}
 
     @torch.no_grad()
-    def remember(self, index, embeddings, labels) -> None:
+    def remember(self, index: torch.Tensor, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         """Write embeddings [N, P] and labels [N] of the labeled examples [N] to their places."""
         last = last_occurrence(index)
-        # The product above still needs the old memory for its gradient, so it is replaced and not written into.
+        # The instance term still needs the old memory for its gradient, so the memory is replaced, not written into.
         bank = self.memory_bank.clone()
         bank[:, index] = embeddings[last].T.to(bank.dtype)
         self.memory_bank = bank
@@ -127,29 +147,32 @@ class SimMatch(WeakStrongAlgorithm):
 class TeacherProjection(nn.Module):
     """The moving average of the projection head, which keeps pace with the teacher.
 
-    Whoever trains updates the teacher, at a rate that the algorithm is not told. It can be measured, though: it is how far
-    the teacher's classification head has moved towards the student's since the last step, as a fraction of the way. The
-    projection's average moves by the same fraction.
+    The teacher is updated by the trainer, at a rate that the algorithm does not know but can measure: it is how far
+    the teacher's classification head has moved towards the student's since the last step, as a fraction of the
+    distance. The projection's average moves by the same fraction.
 
     Args:
         head: the projection.
         classifier_shape: of the classification head's weight.
     """
 
+    classifier_before: torch.Tensor
+    started: torch.Tensor
+
     def __init__(self, head: nn.Module, classifier_shape: tuple[int, int]):
         super().__init__()
-        # Buffers, and not parameters: no optimizer and no gradient averaging should see them.
+        # Buffers, not parameters: no optimizer and no gradient averaging should see them.
         self.names = {name: "average_" + name.replace(".", "_") for name, _ in head.named_parameters()}
         for name, parameter in head.named_parameters():
             self.register_buffer(self.names[name], parameter.detach().clone())
         self.register_buffer("classifier_before", torch.zeros(classifier_shape))
         self.register_buffer("started", torch.zeros(()))
-        # In a tuple, so that the head is not a sub-module here as well.
+        # In a tuple, so that the head does not become a sub-module here too.
         self._head = (head,)
 
     @torch.no_grad()
     def follow(self, head: nn.Module, student: nn.Linear, teacher: nn.Linear) -> None:
-        """Move the average towards `head` by as much as the teacher has moved towards the student."""
+        """Move the average towards `head` by as much as the teacher's classifier has moved towards the student's."""
         moved = teacher.weight.to(self.classifier_before) - self.classifier_before
         way = student.weight.to(self.classifier_before) - self.classifier_before
         tiny = torch.finfo(way.dtype).tiny
@@ -161,5 +184,6 @@ class TeacherProjection(nn.Module):
         self.started.fill_(1.0)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """The averaged projection of features [N, D], [N, P]."""
         averages = {name: getattr(self, buffer) for name, buffer in self.names.items()}
         return torch.func.functional_call(self._head[0], averages, (features,))

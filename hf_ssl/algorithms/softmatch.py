@@ -1,15 +1,20 @@
 """SoftMatch: every pseudo-label counts, with a weight that follows its confidence."""
 
+from typing import Any
+
 import torch
 
+from ..batches.batch import SSLBatch
+from .base import Progress
 from .parts.alignment import MovingAverageAlignment
 from .parts.thresholds import GaussianWeight
-from .weak_strong import WeakStrongAlgorithm
+from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
 class SoftMatch(WeakStrongAlgorithm):
-    """FixMatch with a truncated Gaussian of the confidence in the place of a threshold, so that many pseudo-labels take part
-    without the doubtful ones weighing much. Alignment evens out the classes among the confidences, not among the targets.
+    """FixMatch with a truncated Gaussian of the confidence instead of a threshold, so that many pseudo-labels take
+    part without giving the doubtful ones much weight. Alignment evens out the classes among the confidences, not among
+    the targets.
 
         q = align(softmax(f(weak(u)))),  mask = exp(-min(max q - mean, 0)^2 / (2 variance / n_sigma^2))
 
@@ -17,14 +22,18 @@ class SoftMatch(WeakStrongAlgorithm):
 
     Args:
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
-        temperature: of soft targets, above 0; 0.5.
-        uniform_alignment: align with the uniform distribution; otherwise with the predictions on the labeled batch.
-        momentum: of all running statistics, in [0, 1); 0.999.
-        n_sigma: narrowness of the Gaussian, above 0; 2.
-        per_class: a Gaussian for each predicted class.
+        temperature: of soft targets, above 0; default 0.5.
+        uniform_alignment: align with the uniform distribution (default True); otherwise with the predictions on the
+            labeled batches.
+        momentum: of all running statistics, in [0, 1); default 0.999.
+        n_sigma: narrowness of the Gaussian, above 0; default 2.
+        per_class: a separate Gaussian for each predicted class; default False.
 
-    Paper: Chen et al., "SoftMatch: Addressing the Quantity-Quality Trade-off in Semi-supervised Learning", ICLR 2023,
-    arXiv 2301.10921. The Gaussian is fitted to the aligned confidences, as in the reference implementation.
+    Note:
+        The Gaussian is fitted to the aligned confidences, as in the reference implementation.
+
+    Paper: Chen et al., "SoftMatch: Addressing the Quantity-Quality Trade-off in Semi-supervised Learning",
+    ICLR 2023, arXiv 2301.10921.
     """
 
     title = "SoftMatch"
@@ -48,13 +57,17 @@ class SoftMatch(WeakStrongAlgorithm):
         momentum: float = 0.999,
         n_sigma: float = 2,
         per_class: bool = False,
-        **task,
+        **task: Any,
     ):
-        rule = GaussianWeight(task["num_classes"], n_sigma, momentum, per_class)
-        super().__init__(rule, hard_labels, temperature, **task)
+        super().__init__(hard_labels, temperature, **task)
+        num_classes = self.problem.num_classes
+        self.threshold = GaussianWeight(num_classes, n_sigma, momentum, per_class)
         self.uniform_alignment = uniform_alignment
-        target = torch.full((self.num_classes,), 1.0 / self.num_classes) if uniform_alignment else None
-        self.alignment = MovingAverageAlignment(self.num_classes, target, momentum)
+        target = torch.full((num_classes,), 1.0 / num_classes) if uniform_alignment else None
+        self.alignment = MovingAverageAlignment(num_classes, target, momentum)
 
-    def refine(self, probs, labeled_probs, out, batch, progress):
+    def refine(
+        self, probs: torch.Tensor, labeled_probs: torch.Tensor, out: Outputs, batch: SSLBatch, progress: Progress
+    ) -> torch.Tensor:
+        """Aligned, for the weights only: the targets stay those of the model."""
         return self.alignment(probs, labeled_probs)

@@ -1,7 +1,9 @@
 """Training on the labeled examples alone: the baseline."""
 
 from .. import losses
-from .base import AlgorithmOutput, SSLAlgorithm
+from ..batches.batch import SSLBatch
+from ..model.forward import ModelForward
+from .base import AlgorithmOutput, Progress, SSLAlgorithm
 
 
 class Supervised(SSLAlgorithm):
@@ -10,13 +12,15 @@ class Supervised(SSLAlgorithm):
     It is the baseline that a semi-supervised algorithm must beat: the same model, steps and weak views.
 
         loss = CE(f(weak(x)), y)
+
+    Shapes: labeled [B]. It has no settings.
     """
 
     views = {}
     title = "Supervised"
     summary = "labeled examples only, the baseline"
 
-    def forward(self, forward, batch, progress):
-        logits = forward(labeled=batch.labeled)["labeled"].logits
+    def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
+        logits = model(labeled=batch.labeled)["labeled"].logits
         loss = losses.cross_entropy(logits, batch.labels)
         return AlgorithmOutput(loss, {"supervised": loss.detach()})

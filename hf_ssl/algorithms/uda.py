@@ -1,12 +1,19 @@
 """UDA: soft, sharpened pseudo-labels, and a labeled loss that leaves out what the model already knows."""
 
 import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
 
 from .. import losses
-from .base import check
+from ..batches.batch import SSLBatch
+from .base import Progress, check
 from .fixmatch import FixMatch
+from .weak_strong import Outputs
 
-SCHEDULES = {
+# Training signal annealing: share of training -> how far the limit has risen from 1 / C (0) to 1 (1).
+SCHEDULES: dict[str, Callable[[float], float] | None] = {
     "none": None,
     "linear": lambda progress: progress,
     "exp": lambda progress: math.exp(5 * (progress - 1)),
@@ -15,19 +22,20 @@ SCHEDULES = {
 
 
 class UDA(FixMatch):
-    """FixMatch with targets sharpened by a temperature. Training signal annealing takes labeled examples out of the loss
-    whose prediction is already more confident than a limit that rises during training.
+    """FixMatch with targets sharpened by a temperature. Training signal annealing takes those labeled examples out of
+    the loss whose prediction is already more confident than a limit that rises during training.
 
-        loss = mean([max p <= limit] * CE(p, y)) + unsupervised_weight * mean(mask * CE(f(strong(u)), softmax(f(weak(u)) / T)))
+        loss = mean([max p <= limit] * CE(p, y))
+               + unsupervised_weight * mean(mask * CE(f(strong(u)), softmax(f(weak(u)) / T)))
         limit = schedule(step / max_steps) * (1 - 1 / C) + 1 / C
 
     Shapes: labeled [B], unlabeled [mu*B], mask [mu*B].
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; 0.8.
-        hard_labels: False; True trains towards the class.
-        temperature: T, above 0; 0.4.
-        tsa_schedule: "none" (no limit), "linear", "exp" (for few labels) or "log".
+        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.8.
+        hard_labels: train towards the class instead; default False.
+        temperature: T, above 0; default 0.4.
+        tsa_schedule: "none" (no limit, the default), "linear", "exp" (for few labels) or "log".
 
     Paper: Xie et al., "Unsupervised Data Augmentation for Consistency Training", NeurIPS 2020, arXiv 1904.12848.
     """
@@ -50,17 +58,19 @@ class UDA(FixMatch):
         hard_labels: bool = False,
         temperature: float = 0.4,
         tsa_schedule: str = "none",
-        **task,
+        **task: Any,
     ):
         super().__init__(threshold=threshold, hard_labels=hard_labels, temperature=temperature, **task)
         check(tsa_schedule in SCHEDULES, "tsa_schedule", repr(tsa_schedule), f"one of {', '.join(SCHEDULES)}")
         self.tsa_schedule = tsa_schedule
 
-    def supervised(self, out, batch, progress):
+    def supervised(self, out: Outputs, batch: SSLBatch, progress: Progress) -> torch.Tensor:
+        """Without the labeled examples that are more confident than the limit."""
         schedule = SCHEDULES[self.tsa_schedule]
         if schedule is None:
             return super().supervised(out, batch, progress)
         logits = out["labeled"].logits
-        limit = schedule(progress.step / progress.max_steps) * (1 - 1 / self.num_classes) + 1 / self.num_classes
+        chance = 1 / self.problem.num_classes
+        limit = schedule(progress.step / progress.max_steps) * (1 - chance) + chance
         confidence = losses.probabilities(logits.detach()).amax(dim=-1)
         return losses.cross_entropy(logits, batch.labels, (confidence <= limit).to(confidence.dtype))

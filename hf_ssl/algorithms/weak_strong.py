@@ -1,11 +1,18 @@
 """The step that FixMatch and its descendants share: label the weak view, train the strong one."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from .. import losses
-from .base import SSLAlgorithm, check
+from ..batches.batch import SSLBatch
+from ..model.forward import ModelForward
+from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
 from .parts.thresholds import make_targets
+
+# The `ViewOutput` of each view by its name, and what one part of the step leaves for a later one.
+Outputs = dict[str, Any]
 
 
 class WeakStrongAlgorithm(SSLAlgorithm):
@@ -17,7 +24,8 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         targets     the pseudo-labels of the strong view
         additions   further loss terms
 
-    What makes the pseudo-labels count is the `threshold`, a module of `pseudo_labels.py`.
+    Which pseudo-labels count is decided by `threshold`, a module of `parts/thresholds.py` that the constructor of each
+    algorithm sets.
 
         q = refine(softmax(f(weak(u)))),  mask = threshold(q)
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), targets)) + additions
@@ -25,20 +33,25 @@ class WeakStrongAlgorithm(SSLAlgorithm):
     Shapes: labeled [B], unlabeled [mu*B], q [mu*B, C], mask [mu*B].
 
     Args:
-        rule: the threshold or weighting, which becomes `threshold`.
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: above 0.
+        task: the fields of `ProblemSpec`.
+
+    Note:
+        `hard_labels` and `temperature` are positional here, because they are settings only of those algorithms that
+        have them as keywords: `settings()` lists keywords.
     """
 
-    def __init__(self, rule: nn.Module, hard_labels: bool, temperature: float, **task):
+    threshold: nn.Module
+
+    def __init__(self, hard_labels: bool, temperature: float, /, **task: Any):
         super().__init__(**task)
         check(temperature > 0, "temperature", temperature, "above 0")
-        self.threshold = rule
         self.hard_labels = hard_labels
         self.temperature = temperature
 
-    def forward(self, forward, batch, progress):
-        out = self.run(forward, batch)
+    def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
+        out = self.run(model, batch)
         supervised = self.supervised(out, batch, progress)
         weak = out["weak"].logits.detach()
         labeled_probs = losses.probabilities(out["labeled"].logits.detach())
@@ -55,21 +68,27 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         additions = self.additions(out, probs, mask, batch, progress)
         return self.total(supervised, unsupervised, mask=mask, pseudo_labels=targets, **additions)
 
-    def run(self, forward, batch) -> dict:
+    def run(self, model: ModelForward, batch: SSLBatch) -> Outputs:
         """Outputs by name: "labeled", "weak" and "strong" at least. Later parts may add what they share to it."""
         unlabeled = batch.unlabeled
-        return forward(labeled=batch.labeled, strong=unlabeled["strong"], no_grad={"weak": unlabeled["weak"]})
+        return model(labeled=batch.labeled, strong=unlabeled["strong"], no_grad={"weak": unlabeled["weak"]})
 
-    def supervised(self, out, batch, progress) -> torch.Tensor:
+    def supervised(self, out: Outputs, batch: SSLBatch, progress: Progress) -> torch.Tensor:
+        """The scalar loss on the labeled batch."""
         return losses.cross_entropy(out["labeled"].logits, batch.labels)
 
-    def refine(self, probs, labeled_probs, out, batch, progress) -> torch.Tensor:
+    def refine(
+        self, probs: torch.Tensor, labeled_probs: torch.Tensor, out: Outputs, batch: SSLBatch, progress: Progress
+    ) -> torch.Tensor:
+        """The distributions [mu*B, C] to judge, from those on the weak view [mu*B, C] and the labeled batch [B, C]."""
         return probs
 
-    def targets(self, weak, probs) -> torch.Tensor:
-        """Pseudo-labels, classes [mu*B] or distributions [mu*B, C], from weak logits or from the refined distributions."""
+    def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
+        """Pseudo-labels, classes [mu*B] or distributions [mu*B, C], from weak logits or refined distributions."""
         return make_targets(weak, self.hard_labels, self.temperature)
 
-    def additions(self, out, probs, mask, batch, progress) -> dict:
-        """Further keywords for `SSLAlgorithm.total`."""
+    def additions(
+        self, out: Outputs, probs: torch.Tensor, mask: torch.Tensor, batch: SSLBatch, progress: Progress
+    ) -> dict[str, Any]:
+        """Further keywords for `SSLAlgorithm.total`, such as `extra` terms."""
         return {}

@@ -1,13 +1,16 @@
 """What an algorithm gets for one step."""
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
+
+Field = TypeVar("Field")
 
 
 @dataclass
 class SSLBatch:
-    """One joint batch. B labeled and mu*B unlabeled examples.
+    """One joint batch of B labeled and mu*B unlabeled examples.
 
     Args:
         labeled: model keywords of the labeled examples' weak view, each tensor [B, ...].
@@ -17,7 +20,23 @@ class SSLBatch:
         unlabeled_index: positions [mu*B] in the pool.
         labeled_strong: model keywords of a strong view of the labeled examples.
         rotation_labels: quarter turns [mu*B] of the "rotated" view, 0 to 3.
-        mix_lambda, mix_permutation, perturbation: normally absent and drawn by the algorithm; given to fix its randomness.
+        mix_lambda: fixed randomness (see Note): the scalar weight of mixup.
+        mix_permutation: fixed randomness: the partners [N] of mixup, over all N examples that are mixed.
+        perturbation: fixed randomness: VAT's random direction, shaped like the values of the weak view.
+
+    Note:
+        Three numbers are drawn by the algorithms themselves. The fields of fixed randomness are None in training, and
+        the algorithm draws; they are given to compute a step twice, or to compare one with known answers.
+
+    Example:
+        >>> view = {"pixel_values": torch.zeros(8, 3, 32, 32)}
+        >>> batch = SSLBatch(
+        ...     labeled={"pixel_values": torch.zeros(2, 3, 32, 32)},
+        ...     labels=torch.tensor([0, 4]),
+        ...     unlabeled={"weak": view, "strong": view},
+        ... )
+        >>> batch.unlabeled["strong"]["pixel_values"].shape
+        torch.Size([8, 3, 32, 32])
     """
 
     labeled: dict[str, torch.Tensor]
@@ -27,6 +46,23 @@ class SSLBatch:
     unlabeled_index: torch.Tensor | None = None
     labeled_strong: dict[str, torch.Tensor] | None = None
     rotation_labels: torch.Tensor | None = None
+    # Fixed randomness.
     mix_lambda: torch.Tensor | None = None
     mix_permutation: torch.Tensor | None = None
     perturbation: torch.Tensor | None = None
+
+
+def required(value: Field | None, name: str) -> Field:
+    """The value of an optional field of `SSLBatch`, for an algorithm that cannot do without it.
+
+    Raises:
+        ValueError: if it is None.
+
+    Example:
+        >>> required(None, "labeled_index")
+        Traceback (most recent call last):
+        ValueError: labeled_index must be in the batch, got None; pass it to SSLBatch
+    """
+    if value is None:
+        raise ValueError(f"{name} must be in the batch, got None; pass it to SSLBatch")
+    return value

@@ -7,7 +7,6 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .._version import __version__
-from ..algorithms.base import settings_of
 from ..modality import PIPELINES
 from ..model.loading import count_trainable
 from ..report.results import versions
@@ -343,7 +342,8 @@ def _results(trainer, measured: list[Evaluations]) -> list[str]:
 def _training(trainer, base: str | None, source, model) -> list[list[str]]:
     args, data, state = trainer.args, trainer.data, trainer.state
     facts = run_facts(trainer)
-    settings = ", ".join(f"`{key}={value}`" for key, value in settings_of(trainer.algorithm).items()) or "no settings"
+    values = trainer.algorithm.current_settings()
+    settings = ", ".join(f"`{key}={value}`" for key, value in values.items()) or "no settings"
     facts["algorithm"] = (
         f"`{trainer.algorithm_name}` ({settings}), unsupervised loss times {args.unsupervised_weight:g}"
     )

@@ -1,11 +1,12 @@
 """From views to logits and features, in as few model calls as possible."""
 
-from collections.abc import Mapping
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..config import BATCH_NORM_VIEWS
 from ..losses import float_logits
@@ -13,27 +14,35 @@ from .ema import ModelEma
 from .head import find_head
 from .wrapping import compile_like, unwrap, without_ddp
 
+# Model keywords to tensors [N, ...] whose first axis is the example.
+View = Mapping[str, torch.Tensor]
+
 
 class ViewOutput(NamedTuple):
-    """What the model says of one view: `logits` [N, C] and `features` [N, D], the input of its classification head,
-    in float32 at least."""
+    """What the model predicts on one view, in float32 at least.
+
+    Args:
+        logits: [N, C].
+        features: [N, D], the input of the classification head.
+    """
 
     logits: torch.Tensor
     features: torch.Tensor
 
     def detach(self) -> "ViewOutput":
+        """The same values without gradient."""
         return ViewOutput(self.logits.detach(), self.features.detach())
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Whether a layer of the model normalises with statistics of the batch, so that views in one call affect each other."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    """Whether a layer normalizes with statistics of the batch, so that the views in one call affect each other."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
 @contextmanager
-def frozen_statistics(model: nn.Module):
-    """Let batch normalisation use the batch's statistics without recording them in its running averages."""
-    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Let batch normalization use the batch's statistics without recording them in its running averages."""
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     for layer in layers:
         layer.track_running_stats = False
     try:
@@ -44,13 +53,13 @@ def frozen_statistics(model: nn.Module):
 
 
 @contextmanager
-def differentiable_inputs(model: nn.Module):
+def differentiable_inputs(model: nn.Module) -> Iterator[None]:
     """Let gradients with respect to the input through the speech encoders of transformers.
 
     For gradient checkpointing these mark their input as requiring a gradient, which autograd refuses for an input that
-    already has a history. The mark is switched off for the time being.
+    already has a history. The mark is switched off inside the `with` block.
     """
-    encoders = [module for module in model.modules() if getattr(module, "_requires_grad", False) is True]
+    encoders: list[Any] = [module for module in model.modules() if getattr(module, "_requires_grad", False) is True]
     for encoder in encoders:
         encoder._requires_grad = False
     try:
@@ -63,25 +72,29 @@ def differentiable_inputs(model: nn.Module):
 class ModelForward:
     """Calls the model on several views at once and splits the answer.
 
-    ```
-    out = forward(labeled=batch.labeled, strong=batch.unlabeled["strong"], no_grad={"weak": batch.unlabeled["weak"]})
-    out["weak"].logits        # [mu*B, C], without gradient
-    out["strong"].features    # [mu*B, D]
-    ```
-
     Args:
         model: any classification model whose call takes the views' tensors as keywords and returns logits [N, C], as a
-            `ModelOutput`, a mapping with "logits", a tuple that starts with them, or the tensor itself. It may be wrapped
-            in DistributedDataParallel: views with gradient pass through the wrapper once, the others by-pass it.
-        teacher: the model whose weights are the moving average, or the `ModelEma` that keeps it, for `forward.teacher`.
-        head: the layer whose input are the features; found by `find_head` when not given.
-        batch_norm_views: which views batch normalisation's running averages see. "published": as the algorithm's reference
-            has it, that is, every view of the joint call, but the labeled ones alone where the reference makes separate
-            calls. "labeled": the labeled view alone; the others are normalised in a call of their own. "all": every view.
-            Without meaning for models that have no batch normalisation.
+            `ModelOutput`, a mapping with "logits", a tuple that starts with them, or the tensor itself. It may be
+            wrapped in DistributedDataParallel: views with gradient pass through the wrapper once, the others bypass
+            it.
+        teacher: the model whose weights are the moving average, or the `ModelEma` that keeps it, for `model.teacher`.
+        head: the layer whose input are the features; None finds it by `find_head`.
+        batch_norm_views: which views batch normalization's running averages see. "published": as in the algorithm's
+            reference, that is, every view of the joint call, but the labeled ones alone if the reference makes
+            separate calls. "labeled": the labeled view alone; the others are normalized in a separate call. "all":
+            every view. It has no effect on models without batch normalization.
 
     Raises:
-        ValueError: if there is no head, or for other `batch_norm_views`.
+        ValueError: if there is no head, or for another value of `batch_norm_views`.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+        >>> labeled, weak, strong = ({"input": torch.randn(n, 5)} for n in (2, 6, 6))
+        >>> out = ModelForward(model)(labeled=labeled, strong=strong, no_grad={"weak": weak})
+        >>> out["labeled"].logits.shape, out["strong"].features.shape
+        (torch.Size([2, 3]), torch.Size([6, 4]))
+        >>> out["strong"].logits.requires_grad, out["weak"].logits.requires_grad
+        (True, False)
     """
 
     def __init__(
@@ -104,56 +117,77 @@ class ModelForward:
         self.teacher_model = teacher.module if isinstance(teacher, ModelEma) else teacher
         self._teacher_call = None if self.teacher_model is None else compile_like(model, self.teacher_model)
         self.batch_norm = has_batch_norm(self.unwrapped)
-        self._teacher_head = None
+        self._teacher_head: nn.Module | None = None
 
     def __call__(
         self,
         *,
-        no_grad: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
-        frozen: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+        no_grad: Mapping[str, View] | None = None,
+        frozen: Mapping[str, View] | None = None,
         update_statistics: bool = True,
-        **views: Mapping[str, torch.Tensor],
+        **views: View,
     ) -> dict[str, ViewOutput]:
-        """Run the named views, each a mapping of model keywords to tensors whose first axis is the example.
+        """Run named views through the model, each as one of three kinds, in at most three calls.
 
         Args:
-            no_grad: views whose result is a target. Without batch normalisation they run under `torch.no_grad()`, which
-                saves their backward pass; with it they join the call of the others, since the statistics of a batch are
-                those of all its views, and are detached.
-            frozen: views with gradient which batch normalisation's running averages must not see. Without batch
-                normalisation they join the call of the others; with it they make a call of their own, together with
-                `no_grad`, which by-passes the wrapper: its gradients reach the same parameters.
-            update_statistics: False leaves batch normalisation's running averages as they are.
-        """
-        targets, frozen = dict(no_grad or {}), dict(frozen or {})
-        if self.batch_norm and self.batch_norm_views == "labeled":
-            frozen.update({name: view for name, view in views.items() if name != "labeled"})
-            views = {name: view for name, view in views.items() if name == "labeled"}
-        elif self.batch_norm and self.batch_norm_views == "all":
-            views, frozen, update_statistics = {**views, **frozen}, {}, True
-        outputs = {}
-        if targets and not (self.batch_norm and (views or frozen)):
-            seen = update_statistics and not frozen and self.batch_norm_views != "labeled"
-            outputs.update(self._without_gradient(self.beside, self.head, targets, seen))
-            targets = {}
-        if frozen and (self.batch_norm or not views):
-            with frozen_statistics(self.unwrapped):
-                separate = self._run(self.beside, self.head, {**frozen, **targets})
-            outputs.update({name: out.detach() if name in targets else out for name, out in separate.items()})
-            frozen, targets = {}, {}
-        if views:
-            with _statistics(self.unwrapped, update_statistics):
-                joint = self._run(self.model, self.head, {**views, **frozen, **targets})
-            outputs.update({name: out.detach() if name in targets else out for name, out in joint.items()})
-        return outputs
+            views: views with gradient.
+            frozen: views with gradient that batch normalization's running averages must not see.
+            no_grad: views whose result is a target, without gradient.
+            update_statistics: False leaves batch normalization's running averages as they are.
 
-    def teacher(self, **views: Mapping[str, torch.Tensor]) -> dict[str, ViewOutput]:
-        """The same views through the teacher, without gradient and without touching its running averages.
+        Which kind of view goes into which call:
+
+        | model                       | joint              | separate                      | target            |
+        | --------------------------- | ------------------ | ----------------------------- | ----------------- |
+        | without batch normalization | views, frozen      | frozen, if there are no views | no_grad           |
+        | "published"                 | views              | frozen                        | no_grad, if alone |
+        | "labeled"                   | the view "labeled" | other views, frozen           | no_grad, if alone |
+        | "all"                       | views, frozen      |                               | no_grad, if alone |
+
+        The joint call passes through the wrapper of DistributedDataParallel and updates the running averages. The
+        separate call does neither: it bypasses the wrapper, and its gradients reach the same parameters. The target
+        call runs under `torch.no_grad()`, which saves a backward pass. With batch normalization the statistics of a
+        batch are those of all its views, so there targets that are not alone join the separate call, or the joint one
+        if there is no separate call, and are detached.
+
+        Returns:
+            The output of each view by its name.
+        """
+        targets = dict(no_grad or {})
+        joint, separate, target = self._assign(views, frozen or {}, targets)
+        update = update_statistics or self.batch_norm_views == "all"
+        outputs: dict[str, ViewOutput] = {}
+        if target:
+            seen = update and self.batch_norm_views != "labeled"
+            outputs |= self._without_gradient(self.beside, self.head, target, update_statistics=seen)
+        if separate:
+            outputs |= self._run(self.beside, self.head, separate, update_statistics=False)
+        if joint:
+            outputs |= self._run(self.model, self.head, joint, update_statistics=update)
+        return {name: out.detach() if name in targets else out for name, out in outputs.items()}
+
+    def _assign(
+        self, views: Mapping[str, View], frozen: Mapping[str, View], targets: Mapping[str, View]
+    ) -> tuple[Mapping[str, View], Mapping[str, View], Mapping[str, View]]:
+        """The views of the joint, the separate and the target call: the table in `__call__`."""
+        if not self.batch_norm:
+            return ({**views, **frozen}, {}, targets) if views else ({}, frozen, targets)
+        if self.batch_norm_views == "labeled":
+            frozen = {**frozen, **{name: view for name, view in views.items() if name != "labeled"}}
+            views = {name: view for name, view in views.items() if name == "labeled"}
+        elif self.batch_norm_views == "all":
+            views, frozen = {**views, **frozen}, {}
+        if frozen:
+            return views, {**frozen, **targets}, {}
+        return ({**views, **targets}, {}, {}) if views else ({}, {}, targets)
+
+    def teacher(self, **views: View) -> dict[str, ViewOutput]:
+        """The teacher's outputs for named views, without gradient and without touching its running averages.
 
         Raises:
             ValueError: if there is no teacher.
         """
-        if self.teacher_model is None:
+        if self._teacher_call is None:
             raise ValueError(
                 "this algorithm needs a teacher: pass ModelForward(model, teacher=...) or ema_role='teacher'"
             )
@@ -161,58 +195,60 @@ class ModelForward:
 
     @property
     def teacher_head(self) -> nn.Module:
-        """The teacher's layer at the place of `head`."""
+        """The teacher's layer in the position of `head`.
+
+        Raises:
+            ValueError: if there is no teacher.
+        """
+        if self.teacher_model is None:
+            raise ValueError("teacher must be a model or a ModelEma, got None; pass ModelForward(model, teacher=...)")
         if self._teacher_head is None:
             names = {module: name for name, module in self.unwrapped.named_modules()}
             name = names.get(self.head)
-            self._teacher_head = (
-                find_head(self.teacher_model) if name is None else self.teacher_model.get_submodule(name)
-            )
+            found = find_head(self.teacher_model) if name is None else self.teacher_model.get_submodule(name)
+            self._teacher_head = found
         return self._teacher_head
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Logits [N, C] of given features [N, D], through the head alone (for mixing on features)."""
         return self.head(features.to(next(self.head.parameters()).dtype))
 
-    def _without_gradient(self, model, head, views, update_statistics):
-        with torch.no_grad(), _statistics(unwrap(model), update_statistics):
-            return self._run(model, head, views)
+    def _without_gradient(
+        self, model: nn.Module, head: nn.Module, views: Mapping[str, View], *, update_statistics: bool
+    ) -> dict[str, ViewOutput]:
+        with torch.no_grad():
+            return self._run(model, head, views, update_statistics=update_statistics)
 
-    def _run(self, model, head, views) -> dict[str, ViewOutput]:
-        captured = []
+    def _run(
+        self, model: nn.Module, head: nn.Module, views: Mapping[str, View], *, update_statistics: bool
+    ) -> dict[str, ViewOutput]:
+        """One call of `model` on all `views`."""
+        captured: list[torch.Tensor] = []
         handle = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         try:
-            logits = logits_of(model(**concatenate(list(views.values()), unwrap(model))))
+            with nullcontext() if update_statistics else frozen_statistics(unwrap(model)):
+                logits = logits_of(model(**concatenate(list(views.values()), unwrap(model))))
         finally:
             handle.remove()
         # Heads of the algorithms and statistics are float32, also beside a model in bfloat16.
         features = float_logits(captured[-1])
         if features.ndim != 2:
             raise ValueError(
-                f"the classification head of {type(unwrap(model)).__name__} reads a tensor of shape {tuple(features.shape)}; "
-                "features must be [N, D], one vector for each example. Use a model that pools before its head."
+                f"features must be [N, D], one vector for each example, got {tuple(features.shape)} at the "
+                f"classification head of {type(unwrap(model)).__name__}; use a model that pools before its head"
             )
         sizes = [first_axis(view) for view in views.values()]
         parts = zip(logits.split(sizes), features.split(sizes), strict=True)
         return {name: ViewOutput(*part) for name, part in zip(views, parts, strict=True)}
 
 
-@contextmanager
-def _statistics(model, update: bool):
-    if update:
-        yield
-    else:
-        with frozen_statistics(model):
-            yield
-
-
-def first_axis(view: Mapping[str, torch.Tensor]) -> int:
+def first_axis(view: View) -> int:
     """Number of examples in a view."""
     return next(iter(view.values())).shape[0]
 
 
-def logits_of(output) -> torch.Tensor:
-    """The logits in whatever a classification model returns."""
+def logits_of(output: Any) -> torch.Tensor:
+    """The logits in what a classification model returns: a tensor, a `ModelOutput`, a mapping or a tuple."""
     if isinstance(output, torch.Tensor):
         return output
     if hasattr(output, "logits"):
@@ -220,10 +256,15 @@ def logits_of(output) -> torch.Tensor:
     return output["logits"] if isinstance(output, Mapping) else output[0]
 
 
-def concatenate(views: list[Mapping[str, torch.Tensor]], model: nn.Module | None = None) -> dict[str, torch.Tensor]:
+def concatenate(views: list[View], model: nn.Module | None = None) -> dict[str, torch.Tensor]:
     """Join views along the example axis; sequences of different lengths are padded at their end to the longest.
 
     Token ids are padded with the model's `config.pad_token_id`, everything else (masks, samples) with 0.
+
+    Example:
+        >>> concatenate([{"input_ids": torch.tensor([[5, 6]])}, {"input_ids": torch.tensor([[7, 8, 9]])}])
+        {'input_ids': tensor([[5, 6, 0],
+                [7, 8, 9]])}
     """
     if len(views) == 1:
         return dict(views[0])

@@ -1,39 +1,20 @@
-"""Loading a classifier, whichever way the user names it."""
+"""Loading a classifier, whether the user names it by Hub id, local path or object."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoImageProcessor,
-    AutoModelForAudioClassification,
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-)
+from torch.nn.modules.batchnorm import _BatchNorm
+from transformers import AutoConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..data.columns import DataSummary
-from ..modality import MODEL_INPUTS
+from ..modality import MODALITIES, MODEL_INPUTS
 
 logger = logging.get_logger(__name__)
-
-AUTO_MODELS = {
-    "image": AutoModelForImageClassification,
-    "text": AutoModelForSequenceClassification,
-    "audio": AutoModelForAudioClassification,
-}
-
-
-PROCESSORS = {
-    "image": ("image processor", AutoImageProcessor, "preprocessor_config.json"),
-    "audio": ("feature extractor", AutoFeatureExtractor, "preprocessor_config.json"),
-    "text": ("tokenizer", AutoTokenizer, "tokenizer.json"),
-}
 
 
 def load_processor(model: str, modality: str | None = None) -> Any:
@@ -43,16 +24,16 @@ def load_processor(model: str, modality: str | None = None) -> Any:
 
     Args:
         model: Hub id or local path.
-        modality: "image", "audio" or "text"; the first of them that the model has, when None.
+        modality: "image", "audio" or "text"; None means the first of these that the model has.
 
     Raises:
         ValueError: in one line, if the model comes without.
         ImportError: if a package is missing that the processor of this modality needs.
     """
     cause = ""
-    for kind in PROCESSORS if modality is None else [modality]:
+    for kind in MODALITIES if modality is None else [modality]:
         try:
-            processor = PROCESSORS[kind][1].from_pretrained(model)
+            processor = MODALITIES[kind].processor_class().from_pretrained(model)
         except ImportError:
             if modality is not None:
                 raise
@@ -62,33 +43,43 @@ def load_processor(model: str, modality: str | None = None) -> Any:
             continue
         if kind != "text":
             return processor
-        # Where the files are missing, transformers may make a tokenizer that knows special tokens alone.
+        # If the files are missing, transformers may return a tokenizer that knows special tokens alone.
         if isinstance(processor, PreTrainedTokenizerBase) and len(processor) > len(processor.all_special_tokens) + 1:
             if processor.pad_token is None:
                 processor.pad_token = processor.eos_token
             return processor
     if modality is None:
         raise ValueError(
-            f"{model} has no tokenizer, image processor or feature extractor; give that of the model it was trained from as "
-            "processing_class"
+            f"{model} has no tokenizer, image processor or feature extractor; give that of the model it was trained "
+            "from as processing_class"
         )
-    what, _, file = PROCESSORS[modality]
-    where = f"; save one into the folder, so that it holds {file}" if Path(model).is_dir() else ""
-    raise ValueError(f"{model} comes without {'an' if what[0] in 'aeiou' else 'a'} {what}{where}{cause}")
+    row = MODALITIES[modality]
+    where = f"; save one into the folder, so that it holds {row.processor_file}" if Path(model).is_dir() else ""
+    article = "an" if row.processor[0] in "aeiou" else "a"
+    raise ValueError(f"{model} comes without {article} {row.processor}{where}{cause}")
 
 
 def class_names(model: Any) -> list[str] | None:
-    """Names of the classes of a model that was given as an object, in the order of their indices; their numbers where it
-    has no names. None without a model or its config."""
+    """Names of the classes of a model that was given as an object, in the order of their indices.
+
+    Returns:
+        The names, or the numbers of the classes if they have no names; None without a model or its config.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> from types import SimpleNamespace
+        >>> class_names(SimpleNamespace(config=BertConfig(id2label={0: "ham", 1: "spam"})))
+        ['ham', 'spam']
+    """
     config = getattr(model, "config", None)
-    if isinstance(model, str) or getattr(config, "num_labels", None) is None:
+    if config is None or isinstance(model, str) or getattr(config, "num_labels", None) is None:
         return None
     if _is_unnamed(config):
         return [str(index) for index in range(config.num_labels)]
     return [config.id2label[index] for index in range(config.num_labels)]
 
 
-def _is_unnamed(config) -> bool:
+def _is_unnamed(config: Any) -> bool:
     return set(config.id2label.values()) == {f"LABEL_{index}" for index in range(config.num_labels)}
 
 
@@ -96,35 +87,20 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
     """A classifier with a head for the data's classes, named after them.
 
     Args:
-        model: Hub id or local path, loaded with the modality's auto class and a head of the right size; or a model, which
-            is used as it is after a check of its modality and size.
+        model: Hub id or local path, loaded with the modality's auto class and a head of the right size; or a model,
+            which is used as it is after a check of its modality and size.
         data: modality and classes.
-        processor: of texts, the tokenizer: what it pads with is padding for a model that names no such token.
+        processor: for texts, the tokenizer: its padding token becomes that of a model that names none.
 
     Raises:
-        ValueError: if it is a model of another modality, has no class for classification, or if a given model's head has
-            another number of classes.
+        ValueError: if the model is of another modality or transformers has no classifier of its kind, or if the head
+            of a given model has another number of classes.
     """
     names = dict(enumerate(data.label_names))
     ids = {name: index for index, name in names.items()}
-    what = f"{data.modality} classification"
-    if isinstance(model, str):
-        config = AutoConfig.from_pretrained(model)
-        if type(config) not in AUTO_MODELS[data.modality]._model_mapping:
-            raise ValueError(
-                f"{model} is a {config.model_type} model, and transformers has no {what} with it; the data are "
-                f"{data.modality}s: choose {'a text' if data.modality == 'text' else f'an {data.modality}'} model"
-            )
-        model = AUTO_MODELS[data.modality].from_pretrained(
-            model, num_labels=len(names), id2label=names, label2id=ids, ignore_mismatched_sizes=True
-        )
-    main_input = getattr(model, "main_input_name", None)
-    if MODEL_INPUTS.get(main_input, data.modality) != data.modality:
-        raise ValueError(
-            f"{type(model).__name__} takes {main_input}, so it is a model for {MODEL_INPUTS[main_input]}, and the data are "
-            f"{data.modality} (column {data.input_column or data.model_inputs[0]!r}); use a model for {what}"
-        )
-    config = getattr(model, "config", None)
+    loaded: Any = _from_pretrained(model, data.modality, names, ids) if isinstance(model, str) else model
+    _check_modality(loaded, data)
+    config = getattr(loaded, "config", None)
     size = getattr(config, "num_labels", len(names))
     if size != len(names):
         raise ValueError(
@@ -133,34 +109,74 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         )
     if config is not None and (data.classes.named or _is_unnamed(config)):
         config.id2label, config.label2id = names, ids
-    if data.modality == "text" and getattr(config, "pad_token_id", 0) is None:
+    if data.modality == "text" and config is not None and getattr(config, "pad_token_id", 0) is None:
         config.pad_token_id = getattr(processor, "pad_token_id", None)
-    mend_batch_norm_momentum(model)
-    return model
+    mend_batch_norm_momentum(loaded)
+    return loaded
+
+
+def _from_pretrained(model: str, modality: str, names: dict[int, str], ids: dict[str, int]) -> nn.Module:
+    row = MODALITIES[modality]
+    config = AutoConfig.from_pretrained(model)
+    if type(config) not in row.configurations():
+        raise ValueError(
+            f"{model} is a {config.model_type} model, and transformers has no {modality} classification with it; "
+            f"the data are {row.plural}: choose {row.model}"
+        )
+    return row.model_class().from_pretrained(
+        model, num_labels=len(names), id2label=names, label2id=ids, ignore_mismatched_sizes=True
+    )
+
+
+def _check_modality(model: nn.Module, data: DataSummary) -> None:
+    main_input = getattr(model, "main_input_name", "")
+    modality = MODEL_INPUTS.get(main_input, data.modality)
+    if modality != data.modality:
+        column = data.input_column or data.model_inputs[0]
+        raise ValueError(
+            f"{type(model).__name__} takes {main_input}, so it is a model for {modality}, and the data are "
+            f"{data.modality} (column {column!r}); use a model for {data.modality} classification"
+        )
 
 
 def mend_batch_norm_momentum(model: nn.Module) -> None:
-    """Give batch normalisation a usable momentum where a port took TensorFlow's decay for it.
+    """Give batch normalization a usable momentum if a port took TensorFlow's decay for it.
 
-    transformers' MobileNet builds its layers with momentum 0.9997, which in PyTorch means that the running statistics are
-    those of the last batch alone; evaluation, and any average of the weights, then rest on that one batch.
+    transformers' MobileNet builds its layers with momentum 0.9997, which in PyTorch means that the running statistics
+    are those of the last batch alone; evaluation, and any average of the weights, then rest on that one batch.
+
+    Example:
+        >>> model = nn.Sequential(nn.BatchNorm1d(2, momentum=0.9997))
+        >>> mend_batch_norm_momentum(model)
+        >>> model[0].momentum
+        0.1
     """
-    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and (m.momentum or 0) > 0.9]
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and (module.momentum or 0) > 0.9]
     for layer in layers:
         layer.momentum = 0.1
     if layers:
         logger.warning(
-            f"{len(layers)} batch normalisation layers of {type(model).__name__} kept only the last batch's statistics "
-            "(momentum above 0.9); their momentum is now 0.1"
+            f"{len(layers)} batch normalization layers of {type(model).__name__} kept only the last batch's "
+            "statistics (momentum above 0.9); their momentum is now 0.1"
         )
 
 
 def count_trainable(module: nn.Module) -> int:
-    """Number of trainable parameters."""
+    """Number of trainable parameters.
+
+    Example:
+        >>> count_trainable(nn.Linear(3, 2))
+        8
+    """
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def class_frequencies(labels, num_classes: int) -> torch.Tensor:
-    """Frequencies [C] of the classes among `labels` [N], float32, summing to 1."""
+def class_frequencies(labels: Sequence[int] | np.ndarray | torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Frequencies [C] of the classes among `labels` [N], float32, summing to 1.
+
+    Example:
+        >>> class_frequencies([0, 0, 0, 2], num_classes=3)
+        tensor([0.7500, 0.0000, 0.2500])
+    """
     counts = torch.bincount(torch.as_tensor(labels, dtype=torch.int64), minlength=num_classes).float()
     return counts / counts.sum()

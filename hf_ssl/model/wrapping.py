@@ -1,10 +1,19 @@
 """Models inside wrappers: DistributedDataParallel and torch.compile."""
 
+from typing import Any
+
 from torch import nn
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside DistributedDataParallel and torch.compile."""
+def unwrap(model: Any) -> nn.Module:
+    """The model inside DistributedDataParallel and torch.compile.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Linear(2, 2)
+        >>> unwrap(torch.compile(model)) is model
+        True
+    """
     while True:
         if isinstance(model, nn.parallel.DistributedDataParallel):
             model = model.module
@@ -15,15 +24,15 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def without_ddp(model: nn.Module) -> nn.Module:
-    """The model inside DistributedDataParallel, compiled as the whole is."""
+    """The model inside DistributedDataParallel, compiled with the settings of the whole."""
     if isinstance(model, nn.parallel.DistributedDataParallel):
         return without_ddp(model.module)
-    inner = getattr(model, "_orig_mod", model)
+    inner: nn.Module = getattr(model, "_orig_mod", model)
     return compile_like(model, without_ddp(inner)) if isinstance(inner, nn.parallel.DistributedDataParallel) else model
 
 
-def compile_like(model: nn.Module, other: nn.Module) -> nn.Module:
-    """`other`, compiled with the settings that `model` was compiled with, if it was."""
+def compile_like(model: Any, other: nn.Module) -> nn.Module:
+    """`other`, compiled with the settings of `model` if that is compiled."""
     while isinstance(model, nn.parallel.DistributedDataParallel):
         model = model.module
     return model.dynamo_ctx(other) if hasattr(model, "dynamo_ctx") and not hasattr(other, "_orig_mod") else other

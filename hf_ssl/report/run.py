@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from ..algorithms.base import settings_of
-
 
 def run_facts(trainer) -> dict[str, str]:
     """What a run is made of, in words: algorithm, sizes, batches, steps, learning rate, moving average, views."""
@@ -15,7 +13,7 @@ def run_facts(trainer) -> dict[str, str]:
     labeled = args.per_device_train_batch_size
     unlabeled = labeled * args.unlabeled_batch_ratio
     accumulated = args.gradient_accumulation_steps
-    settings = ", ".join(f"{name}={value}" for name, value in settings_of(trainer.algorithm).items())
+    settings = ", ".join(f"{name}={value}" for name, value in trainer.algorithm.current_settings().items())
     counts = np.bincount(data.labels, minlength=len(data.label_names))
     per_class = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     evaluation = trainer.eval_dataset

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from transformers.utils import logging
 
-from ..algorithms.base import settings_of
 from ..distributed import gather
 from ..errors import NotFiniteError
 
@@ -113,7 +112,7 @@ class Watch:
     def warn_of_slow_averages(self) -> None:
         """Warn of what will be near its start when training ends: averaged weights, running statistics, thresholds."""
         args, steps = self.trainer.args, self.trainer.state.max_steps
-        settings, name = settings_of(self.trainer.algorithm), self.trainer.algorithm_name
+        settings, name = self.trainer.algorithm.current_settings(), self.trainer.algorithm_name
         momentum, passes = settings.get("momentum", 0.0), steps / self.trainer.steps_per_epoch
         if args.ema_evaluates and (left := args.ema_decay**steps) > _MOST_INITIAL:
             logger.warning(
@@ -172,7 +171,7 @@ class Watch:
             self._last_nonzero_step = step
         elif 0 < limit <= step - self._last_nonzero_step and not self._warned:
             self._warned = True
-            settings = settings_of(self.trainer.algorithm)
+            settings = self.trainer.algorithm.current_settings()
             lower = f"lower its threshold ({settings['threshold']} now), " if "threshold" in settings else ""
             logger.warning(
                 f"no unlabeled example took part in the last {step - self._last_nonzero_step:,} steps (mask_ratio 0): no "

@@ -1,15 +1,19 @@
-"""What holds for every algorithm, one table row each (algorithm_cases.py)."""
+"""What holds for every algorithm, one table row each (tests/helpers/algorithm_cases.py)."""
 
+import dataclasses
 import inspect
 import logging
+import pickle
 import re
+from copy import deepcopy
 
 import pytest
 import torch
 from torch import nn
 
-from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
+from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm, losses
 from hf_ssl.algorithms import ALGORITHMS, SSLAlgorithm
+from hf_ssl.algorithms.base import PROBLEM_KEYWORDS
 from hf_ssl.algorithms.parts.mixup import Mixup
 
 from tests.helpers.algorithm_cases import (
@@ -216,21 +220,130 @@ def test_an_unknown_setting_lists_the_known_ones(name):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"flexmatch.*simmatch"):
         get_algorithm("flexmach", **TASK)
-    with pytest.raises(ValueError, match="modality must be one of image"):
-        get_algorithm("fixmatch", modality="video", **TASK)
 
 
-def test_a_class_of_ones_own():
-    class Mine(SSLAlgorithm):
-        def __init__(self, *, strength: float = 1.0, **task):
-            super().__init__(**task)
-            self.strength = strength
+class Custom(SSLAlgorithm):
+    """Written as a user would: unknown keywords are passed on, and the loss is summed by `total`."""
 
-    assert get_algorithm(Mine, strength=2.0, **TASK).strength == 2.0
+    views = {"weak": "weak"}
+
+    def __init__(self, *, strength: float = 1.0, **task):
+        super().__init__(**task)
+        self.strength = strength
+        self.head = nn.Linear(self.feature_size, self.num_classes)
+
+    def forward(self, model, batch, progress):
+        loss = losses.cross_entropy(self.head(model(labeled=batch.labeled)["labeled"].features), batch.labels)
+        return self.total(loss, self.strength * loss.detach())
+
+
+def test_a_custom_class_has_settings_and_reads_its_problem():
+    algorithm = get_algorithm(Custom, strength=2.0, **TASK)
+    assert list(Custom.settings()) == ["strength"] and algorithm.current_settings() == {"strength": 2.0}
+    assert algorithm.head.weight.shape == (CLASSES, DIM)
+    assert algorithm.problem.num_unlabeled == algorithm.num_unlabeled == TASK["num_unlabeled"]
+
+
+@every_algorithm
+def test_every_keyword_of_the_problem_can_be_read(name):
+    algorithm = get_algorithm(name, unsupervised_weight=3.0, modality="text", **TASK)
+    given = {**TASK, "unsupervised_weight": 3.0, "modality": "text"}
+    assert {key: getattr(algorithm, key) for key in given} == given
+    assert set(given) | {"class_distribution"} == set(PROBLEM_KEYWORDS)
+    torch.testing.assert_close(algorithm.class_distribution, torch.full((CLASSES,), 1 / CLASSES))
+
+
+def test_a_missing_keyword_of_the_problem_is_named():
+    with pytest.raises(TypeError, match="num_labeled"):
+        get_algorithm("fixmatch", **{key: value for key, value in TASK.items() if key != "num_labeled"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
+        ({"unsupervised_weight": -0.5}, "unsupervised_weight must be at least 0, got -0.5"),
+        ({"modality": "video"}, "modality must be one of image, audio, text, got 'video'"),
+    ],
+)
+def test_a_problem_outside_its_range_is_refused(changes, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        get_algorithm("fixmatch", **{**TASK, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "statistic"),
+    [
+        ("flexmatch", "class_learning_status"),
+        ("freematch", "global_threshold"),
+        ("softmatch", "confidence_mean"),
+        ("comatch", "queue_features"),
+        ("simmatch", "alignment_model"),
+    ],
+)
+def test_statistics_of_the_parts_are_read_from_the_algorithm(name, statistic):
+    algorithm = make_algorithm(name)
+    parts = [part for part in algorithm.children() if statistic in dict(part.named_buffers(recurse=False))]
+    assert len(parts) == 1 and getattr(algorithm, statistic) is getattr(parts[0], statistic)
+    with pytest.raises(AttributeError, match=rf"{type(algorithm).__name__} has no attribute 'nothing'.*{statistic}"):
+        _ = algorithm.nothing
+
+
+@pytest.mark.parametrize("name", ["fixmatch", "freematch", "simmatch"])
+def test_an_algorithm_can_be_copied(name):
+    algorithm = make_algorithm(name)
+    for copied in (deepcopy(algorithm), pickle.loads(pickle.dumps(algorithm))):
+        assert copied.num_classes == CLASSES and copied.state_dict().keys() == algorithm.state_dict().keys()
+
+
+def test_current_settings_are_found_in_the_parts():
+    settings = {"threshold": 0.8, "hard_labels": False, "temperature": 0.3, "threshold_warmup": False}
+    assert get_algorithm("flexmatch", **settings, **TASK).current_settings() == settings
+
+
+@every_algorithm
+def test_the_ramp_scales_what_the_unsupervised_weight_scales(name):
+    step = 3
+    batch = fix_mixup(name, make_batch(step))
+    found = {}
+    for weight, ramp in ((1.0, 1.0), (1.0, 0.25), (0.25, 1.0)):
+        algorithm, (student, teacher) = make_algorithm(name, unsupervised_weight=weight), make_models()
+        model = ModelForward(student, teacher=teacher if algorithm.uses_teacher else None)
+        progress = dataclasses.replace(progress_of(name, step), unsupervised_ramp=ramp)
+        found[weight, ramp] = algorithm(model, batch, progress).loss
+    torch.testing.assert_close(found[1.0, 0.25], found[0.25, 1.0])
+    assert name in ("supervised", "dash") or found[1.0, 0.25] != found[1.0, 1.0]
+
+
+def test_the_ramp_reaches_custom_algorithms():
+    algorithm = get_algorithm(Custom, strength=2.0, unsupervised_weight=3.0, **TASK).double()
+    for ramp in (0.0, 0.5, 1.0):
+        output = algorithm(ModelForward(make_models()[0]), make_batch(0), Progress(0, 10, 5, unsupervised_ramp=ramp))
+        torch.testing.assert_close(output.loss, output.terms["supervised"] * (1 + 6 * ramp))
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("flexmatch", "unlabeled_index"),
+        ("simmatch", "labeled_index"),
+        ("defixmatch", "labeled_strong"),
+        ("crmatch", "rotation_labels"),
+    ],
+)
+def test_a_field_that_is_missing_in_the_batch_is_named(name, field):
+    batch = dataclasses.replace(make_batch(0), **{field: None})
+    with pytest.raises(ValueError, match=f"{field} must be in the batch, got None"):
+        run_step(name, make_algorithm(name), 0, batch=batch)
+
+
+def test_an_algorithm_without_forward_is_refused():
+    with pytest.raises(TypeError, match=r"SSLAlgorithm must define forward\(self, model, batch, progress\)"):
+        SSLAlgorithm(**TASK)(ModelForward(make_models()[0]), make_batch(0), Progress(0, 10, 5))
 
 
 @pytest.mark.parametrize("name", ["mean_teacher"])
-def test_a_missing_teacher_is_said(name):
+def test_a_missing_teacher_is_reported(name):
     with pytest.raises(ValueError, match="teacher"):
         make_algorithm(name)(ModelForward(make_models()[0]), make_batch(0), Progress(0, 10, 5))
 
@@ -260,7 +373,8 @@ def test_simmatch_measures_how_fast_its_teacher_follows():
 
 
 def test_dash_measures_its_threshold_in_the_warm_up():
-    algorithm, models = make_algorithm("dash", initial_loss_threshold=None, warmup_fraction=0.3), make_models()
+    algorithm = make_algorithm("dash", initial_loss_threshold=None, warmup_fraction=0.3)
+    models = make_models()
     measured = []
     for step in range(4):
         output = run_step("dash", algorithm, step, models)
@@ -296,11 +410,10 @@ def test_only_images_are_rotated(name, modality):
 @pytest.mark.parametrize("name", ["mixmatch", "remixmatch"])
 def test_mixing_features_of_a_linear_model_is_mixing_its_inputs(name):
     settings = {"rotation_weight": 0.0} if name == "remixmatch" else {}
-    losses = []
-    for modality in ("image", "text"):
-        algorithm = make_algorithm(name, modality=modality, **settings)
-        losses.append(run_step(name, algorithm, 3).loss)
-    torch.testing.assert_close(*losses)
+    inputs, features = (
+        run_step(name, make_algorithm(name, modality=modality, **settings), 3).loss for modality in ("image", "text")
+    )
+    torch.testing.assert_close(inputs, features)
 
 
 def test_mixing_token_ids_is_refused():

@@ -157,7 +157,8 @@ def test_what_is_documented_not_to_split_says_so(name, runs):
     assert "processes" in type(make_algorithm(name)).__doc__
 
 
-# Statistics of the joint batch: one message for all that is known at the same time. FreeMatch's term has a sum with gradient.
+# Statistics of the joint batch: one message for all that is known at the same time. FreeMatch's term has a sum with
+# gradient.
 MESSAGES = {
     "flexmatch": 1,
     "simmatch": 2,

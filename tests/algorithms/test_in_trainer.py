@@ -52,8 +52,8 @@ def test_thirty_steps_change_every_trainable_weight(algorithm, modality, tmp_pat
     assert set(rows[0]) >= {"supervised"} | ({"unsupervised"} if algorithm != "supervised" else set())
     unchanged = [name for name, p in named_weights(trainer) if p.requires_grad and torch.equal(p, before[name])]
     assert [name for name in unchanged if not name.endswith(WITHOUT_GRADIENT)] == []
-    # One word, or the brightness, tells the classes apart: training must have learned some of it. (Not so for the pitch:
-    # there the untrained network's pseudo-labels, which these settings all accept, can outweigh six labels.)
+    # One word, or the brightness, tells the classes apart: training must have learned some of it. (Not so for the
+    # pitch: there the untrained network's pseudo-labels, which these settings all accept, can outweigh six labels.)
     assert modality == "audio" or rows[-1]["supervised"] < rows[0]["supervised"]
 
 

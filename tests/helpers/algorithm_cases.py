@@ -17,7 +17,16 @@ MAX_STEPS = 10
 
 @dataclass
 class Row:
-    """Settings to run with; the views through which gradient flows; whether 2 processes x B/2 are 1 x B; a bad setting."""
+    """One algorithm.
+
+    Args:
+        settings: to run with.
+        gradient: the views through which gradient flows.
+        bad: a setting outside its range.
+        splits: whether two processes with B/2 each train like one with B.
+        steps_per_epoch: of the `Progress` that it gets.
+        views: the views that it asks for.
+    """
 
     settings: dict
     gradient: set
@@ -171,7 +180,7 @@ def run_step(name, algorithm, step, models=None, batch=None, dtype=torch.float64
 
 
 def make_reference(name, algorithm, models):
-    """The independent formula of an algorithm: batch, step -> loss, mask. Its `state` attribute lasts over the steps."""
+    """The independent formula of an algorithm: batch, step -> loss, mask. Its `state` lasts over the steps."""
     student, teacher = models
     state = {}
 

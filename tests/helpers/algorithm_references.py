@@ -1,8 +1,8 @@
 """The formulas of the algorithms once more, written out with loops over examples, for the tests to compare with.
 
-Each takes a `Case`: logits and inputs of the views as NumPy arrays, settings, and a `state` dictionary that lasts over the
-steps. It returns the loss, and the mask if the algorithm has one; what it leaves in `state` under the name of a buffer is
-compared as well.
+Each takes a `Case`: logits and inputs of the views as NumPy arrays, settings, and a `state` dictionary that lasts over
+the steps. It returns the loss, and the mask if the algorithm has one; what it leaves in `state` under the name of a
+buffer is compared as well.
 """
 
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Case(SimpleNamespace):
-    """labeled, weak, strong, ...: logits; x: inputs by view; y: labels; index, labeled_index; step; settings; state; ..."""
+    """labeled, weak, strong, ...: logits; x: inputs by view; y: labels; index, labeled_index; settings; state; ..."""
 
 
 def softmax(row, temperature=1.0):
@@ -43,7 +43,7 @@ def sharpen(p, temperature):
     return powered / powered.sum()
 
 
-def normalise(p):
+def normalize(p):
     return p / p.sum()
 
 
@@ -95,7 +95,8 @@ def mean_teacher(case):
 
 
 def vat(case):
-    # The limit of small steps: the gradient at xi * d of the divergence is xi * H d, H its second derivative in the input.
+    # The limit of small steps: the gradient at xi * d of the divergence is xi * H d, H its second derivative in the
+    # input.
     divergence, entropy = [], []
     for x, logits, noise in zip(case.x["weak"], case.weak, case.noise, strict=True):
         p = softmax(logits)
@@ -133,7 +134,7 @@ def moving_alignment(case, momentum, target=None):
     if target is None:
         labeled = np.mean([softmax(row) for row in case.labeled], axis=0)
         target = average(case.state, "alignment_target", np.ones(size) / size, labeled, momentum)
-    return [normalise(p * (target + 1e-6) / (model + 1e-6)) for p in probs]
+    return [normalize(p * (target + 1e-6) / (model + 1e-6)) for p in probs]
 
 
 def rotation(case):
@@ -212,8 +213,8 @@ def freematch(case):
     if chosen:
         counts = np.array([hard(chosen).count(c) for c in range(size)]) / len(chosen)
         mean = np.mean(chosen, axis=0)
-        present = normalise(np.array([mean[c] / counts[c] if counts[c] else 0.0 for c in range(size)]))
-        fairness = sum(normalise(classes / histogram) * np.log(present + 1e-12))
+        present = normalize(np.array([mean[c] / counts[c] if counts[c] else 0.0 for c in range(size)]))
+        fairness = sum(normalize(classes / histogram) * np.log(present + 1e-12))
     loss = sup(case) + mean_ce(case.strong, labels, mask) + case.settings["fairness_weight"] * fairness
     return loss, mask
 
@@ -255,7 +256,7 @@ def queue_alignment(case):
     probs = [softmax(row) for row in case.weak]
     rows = case.state.setdefault("alignment_model", np.zeros((length, size)))
     rows[case.step % length] = np.mean(probs, axis=0)
-    return [normalise(p * (1 / size + 1e-6) / (rows.mean(axis=0) + 1e-6)) for p in probs]
+    return [normalize(p * (1 / size + 1e-6) / (rows.mean(axis=0) + 1e-6)) for p in probs]
 
 
 def comatch(case):
@@ -278,7 +279,7 @@ def comatch(case):
     contrast = 0.0
     for i, e in enumerate(first):
         links = np.array([1.0 if i == j else q[i] @ q[j] for j in range(len(q))])
-        links = normalise(np.where(links >= settings["graph_threshold"], links, 0.0))
+        links = normalize(np.where(links >= settings["graph_threshold"], links, 0.0))
         contrast -= links @ np.log(softmax(np.array([e @ other for other in second]), t) + 1e-7) / len(first)
     return sup(case) + mean_ce(case.strong, q, mask) + settings["contrastive_weight"] * contrast, mask
 
@@ -297,7 +298,7 @@ def simmatch(case):
         near = softmax(e @ bank, t)
         votes = np.array([sum(near[i] for i in range(len(owners)) if owners[i] == c) for c in range(size)])
         q.append(alpha * p + (1 - alpha) * votes if case.epoch > 0 else p)
-        target = normalise(np.array([near[i] * p[owners[i]] for i in range(len(owners))]))
+        target = normalize(np.array([near[i] * p[owners[i]] for i in range(len(owners))]))
         instance += ce(s @ bank / t, target) / len(aligned)
     for i, e, label in zip(case.labeled_index, labeled, case.y, strict=True):
         bank[:, i], owners[i] = e, label

@@ -14,7 +14,7 @@ class Spoiled(SSLAlgorithm):
         super().__init__(**task)
         self.at, self.value = at, value
 
-    def forward(self, forward, batch, progress):
-        supervised = losses.cross_entropy(forward(labeled=batch.labeled)["labeled"].logits, batch.labels)
+    def forward(self, model, batch, progress):
+        supervised = losses.cross_entropy(model(labeled=batch.labeled)["labeled"].logits, batch.labels)
         extra = torch.tensor(self.value if progress.step + 1 == self.at else 0.5)
         return AlgorithmOutput(supervised + extra, {"supervised": supervised.detach(), "extra": extra})

@@ -35,7 +35,8 @@ def test_known_answers_after_two_updates():
 
 
 def test_the_average_is_evaluated_with_the_present_running_statistics():
-    # Of a network whose activations are small, an average of the statistics would still be their start, a variance of 1.
+    # Of a network whose activations are small, an average of the statistics would still be their start, a variance of
+    # 1.
     net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
     nn.init.constant_(net[0].weight, 0.001)
     ema = ModelEma(net, decay=0.99)
@@ -57,6 +58,13 @@ def test_swapping_exchanges_weights_and_restores_them():
         assert all((p == 3).all() for p in ema.module.parameters())
     assert all((p == 3).all() for p in net.parameters())
     assert [p.data_ptr() for p in net.parameters()] == pointers
+
+
+def test_only_the_followed_model_can_be_swapped_into():
+    net = model()
+    ema = ModelEma(net, decay=0.5)
+    with ema.swapped_into(net), pytest.raises(ValueError, match="model must be the model that is followed"):
+        ema.swapped_into(model()).__enter__()
 
 
 def test_swapping_is_undone_after_an_error():

@@ -1,4 +1,4 @@
-"""ModelForward: which calls the model gets, what comes back, and what batch normalisation sees."""
+"""ModelForward: which calls the model gets, what comes back, and what batch normalization sees."""
 
 from copy import deepcopy
 from types import SimpleNamespace
@@ -14,12 +14,12 @@ from hf_ssl.model.wrapping import unwrap
 
 
 class Net(nn.Module):
-    """Counts its calls; with batch normalisation if asked."""
+    """Counts its calls; with batch normalization on request."""
 
-    def __init__(self, normalise=False):
+    def __init__(self, normalize=False):
         super().__init__()
         self.body = nn.Linear(4, 5)
-        self.norm = nn.BatchNorm1d(5) if normalise else nn.Identity()
+        self.norm = nn.BatchNorm1d(5) if normalize else nn.Identity()
         self.head = nn.Linear(5, 3)
         self.calls = []
 
@@ -42,14 +42,14 @@ def test_views_with_gradient_share_a_call_and_targets_make_one_without():
     torch.testing.assert_close(out["strong"].logits, model(view(3, 1)["x"]).logits)
 
 
-def test_with_batch_normalisation_targets_join_the_call():
-    model = Net(normalise=True)
+def test_with_batch_normalization_targets_join_the_call():
+    model = Net(normalize=True)
     out = ModelForward(model)(labeled=view(2), strong=view(3, 1), no_grad={"weak": view(3, 2)})
     assert model.calls == [(8, True)]
     assert not out["weak"].logits.requires_grad and not out["weak"].features.requires_grad
 
 
-def test_frozen_views_join_the_call_of_a_model_without_batch_normalisation():
+def test_frozen_views_join_the_call_of_a_model_without_batch_normalization():
     model = Net()
     out = ModelForward(model)(labeled=view(2), frozen={"strong": view(3, 1)}, no_grad={"weak": view(3, 2)})
     assert model.calls == [(3, False), (5, True)]
@@ -57,7 +57,7 @@ def test_frozen_views_join_the_call_of_a_model_without_batch_normalisation():
 
 
 def test_frozen_views_leave_running_statistics_alone():
-    model = Net(normalise=True)
+    model = Net(normalize=True)
     alone = deepcopy(model)
     out = ModelForward(model)(labeled=view(2), frozen={"strong": view(3, 1)}, no_grad={"weak": view(3, 2)})
     ModelForward(alone)(labeled=view(2))
@@ -68,18 +68,62 @@ def test_frozen_views_leave_running_statistics_alone():
     assert model.norm.track_running_stats
 
 
+# `batch_norm_views`, None for a model without batch normalization; the given views (l: labeled, s: strong, f: frozen,
+# t: no_grad) -> the views in each call of the model, + with gradient, * with an update of the running averages.
+CALLS = [
+    (None, "lsft", ["t", "lsf+"]),
+    (None, "ft", ["t", "f+"]),
+    (None, "f", ["f+"]),
+    ("published", "lst", ["lst+*"]),
+    ("published", "lsf", ["f+", "ls+*"]),
+    ("published", "lsft", ["ft+", "ls+*"]),
+    ("published", "ft", ["ft+"]),
+    ("published", "t", ["t*"]),
+    ("labeled", "lst", ["st+", "l+*"]),
+    ("labeled", "lsft", ["fst+", "l+*"]),
+    ("labeled", "lt", ["lt+*"]),
+    ("labeled", "t", ["t"]),
+    ("all", "lst", ["lst+*"]),
+    ("all", "lsft", ["lsft+*"]),
+    ("all", "f", ["f+*"]),
+    ("all", "t", ["t*"]),
+]
+
+
+@pytest.mark.parametrize(("mode", "given", "expected"), CALLS, ids=lambda value: str(value))
+def test_which_view_goes_into_which_call(mode, given, expected):
+    model, calls = Net(normalize=mode is not None), []
+    named = {letter: {"x": torch.full((2, 4), float(ord(letter)))} for letter in given}
+
+    def note(module, _, keywords):
+        letters = "".join(chr(int(value)) for value in keywords["x"][::2, 0])
+        updates = mode is not None and model.norm.track_running_stats
+        calls.append(letters + "+" * torch.is_grad_enabled() + "*" * updates)
+
+    model.register_forward_pre_hook(note, with_kwargs=True)
+    views = {{"l": "labeled", "s": "strong"}[letter]: named[letter] for letter in given if letter in "ls"}
+    kinds = {
+        "frozen": {"f": named["f"]} if "f" in given else None,
+        "no_grad": {"t": named["t"]} if "t" in given else None,
+    }
+    out = ModelForward(model, batch_norm_views=mode or "published")(**views, **kinds)
+    assert calls == expected
+    assert set(out) == {*views, *(set("ft") & set(given))}
+    assert all(output.logits.requires_grad == (name != "t") for name, output in out.items())
+
+
 @pytest.mark.parametrize(
     "views", [{"frozen": {"weak": view(3)}}, {"no_grad": {"weak": view(3)}, "update_statistics": False}]
 )
 def test_a_call_for_frozen_views_alone(views):
-    model = Net(normalise=True)
+    model = Net(normalize=True)
     ModelForward(model)(**views)
     assert model.norm.num_batches_tracked == 0 and len(model.calls) == 1
 
 
 def test_the_teacher_speaks_without_gradient_and_without_changing():
-    model = Net(normalise=True)
-    teacher = Net(normalise=True)
+    model = Net(normalize=True)
+    teacher = Net(normalize=True)
     forward = ModelForward(model, teacher=teacher)
     out = forward.teacher(weak=view(3))
     assert not out["weak"].logits.requires_grad and teacher.norm.num_batches_tracked == 0 and not model.calls

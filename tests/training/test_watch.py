@@ -72,8 +72,8 @@ def test_the_model_can_be_evaluated_after_the_stop(make_trainer):
 class Overflowing(Spoiled):
     """Its loss is always finite; its gradient in step `at` is not."""
 
-    def forward(self, forward, batch, progress):
-        logits = forward(labeled=batch.labeled)["labeled"].logits
+    def forward(self, model, batch, progress):
+        logits = model(labeled=batch.labeled)["labeled"].logits
         loss = losses.cross_entropy(logits, batch.labels)
         if progress.step + 1 == self.at:
             loss = loss + (logits.sum() * 0).sqrt()  # 0, with the slope infinity * 0

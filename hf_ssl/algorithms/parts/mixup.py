@@ -9,13 +9,28 @@ class Mixup:
     """One draw of mixup for a joint batch of N examples: lambda * x + (1 - lambda) * x[permutation].
 
     Args:
-        alpha: lambda is drawn from Beta(alpha, alpha), then max(lambda, 1 - lambda), so that the first example dominates.
+        alpha: lambda is drawn from Beta(alpha, alpha), then max(lambda, 1 - lambda) is taken, so that the first
+            example dominates.
         size: N.
         device: where the examples are.
-        mix_lambda, mix_permutation: given to fix the draw.
+        mix_lambda: a scalar tensor instead of the drawn lambda.
+        mix_permutation: int64 [N] instead of the drawn permutation.
+
+    Example:
+        >>> mixup = Mixup(0.5, 2, "cpu", mix_lambda=torch.tensor(0.75), mix_permutation=torch.tensor([1, 0]))
+        >>> mixup(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        tensor([[0.7500, 0.2500],
+                [0.2500, 0.7500]])
     """
 
-    def __init__(self, alpha: float, size: int, device, mix_lambda=None, mix_permutation=None):
+    def __init__(
+        self,
+        alpha: float,
+        size: int,
+        device: torch.device | str,
+        mix_lambda: torch.Tensor | None = None,
+        mix_permutation: torch.Tensor | None = None,
+    ):
         if mix_lambda is None:
             # On the host: a zero-dimensional CPU tensor enters an operation as a number, without a copy to the device.
             drawn = torch.distributions.Beta(alpha, alpha, validate_args=False).sample()
@@ -28,10 +43,10 @@ class Mixup:
         return self.weight * values + (1 - self.weight) * values[self.permutation]
 
     def inputs(self, joined: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Mix model keywords.
+        """Mix model keywords, each a tensor [N, ...].
 
         Raises:
-            TypeError: if one is not of floating point: token ids cannot be mixed, their features can.
+            TypeError: if one is not a floating-point tensor: token ids cannot be mixed, their features can.
         """
         for key, values in joined.items():
             if not values.is_floating_point():

@@ -1,26 +1,40 @@
 """Which pseudo-labels count, and how much: thresholds and weights as small modules.
 
-All are called alike, `rule(probs, labeled_probs=..., index=..., progress=..., supervised=...) -> weights [N]`, and take from
-the keywords what they need:
+All are called alike, `rule(probs, labeled_probs=..., index=..., progress=..., supervised=...) -> weights [N]`, and
+take from the keywords what they need:
 
     FixedThreshold         FixMatch    a constant
-    FlexibleThreshold      FlexMatch   lower for classes with few confident examples so far
     RelativeThreshold      AdaMatch    relative to the confidence on the labeled batch
+    FlexibleThreshold      FlexMatch   lower for classes with few confident examples so far
     SelfAdaptiveThreshold  FreeMatch   the average confidence, modulated by class
     LossThreshold          Dash        a limit on the loss, which falls during training
     GaussianWeight         SoftMatch   no threshold: less weight the further below the average confidence
+
+`probs` are distributions [N, C] on the unlabeled batch, `labeled_probs` [B, C] those on the labeled batch, `index` [N]
+the positions of the unlabeled examples in the pool, `supervised` the labeled loss, a scalar. Statistics are those of
+the batches of all processes.
 """
+
+from typing import Any
 
 import torch
 from torch import nn
 
+from ...batches.batch import required
 from ...distributed import gather
 from ...losses import one_hot, probabilities, sharpen
+from ..base import Progress, check
 from .memory import last_occurrence
 
 
 def make_targets(logits: torch.Tensor, hard_labels: bool, temperature: float) -> torch.Tensor:
-    """Pseudo-labels of logits [N, C]: classes [N] when hard, else distributions softmax(logits / temperature) [N, C]."""
+    """Pseudo-labels of logits [N, C]: classes [N] if hard, otherwise softmax(logits / temperature) [N, C].
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0]])
+        >>> make_targets(logits, True, 1.0), make_targets(logits, False, 1.0)
+        (tensor([0]), tensor([[0.8808, 0.1192]]))
+    """
     return logits.argmax(dim=-1) if hard_labels else probabilities(logits, temperature)
 
 
@@ -29,57 +43,89 @@ class FixedThreshold(nn.Module):
 
     Args:
         threshold: in (0, 1].
+
+    Example:
+        >>> FixedThreshold(0.8)(torch.tensor([[0.9, 0.1], [0.4, 0.6]]))
+        tensor([1., 0.])
     """
 
     def __init__(self, threshold: float):
         super().__init__()
-        if not 0 < threshold <= 1:
-            raise ValueError(f"threshold must be in (0, 1], got {threshold}")
+        check(0 < threshold <= 1, "threshold", threshold, "in (0, 1]")
         self.threshold = threshold
 
-    def forward(self, probs: torch.Tensor, **_) -> torch.Tensor:
+    def forward(self, probs: torch.Tensor, **_: Any) -> torch.Tensor:
         """Distributions [N, C] -> weights [N], each 0 or 1."""
         return (probs.amax(dim=-1) >= self.threshold).to(probs.dtype)
 
 
-class RelativeThreshold(FixedThreshold):
-    """mask_i = [max_c q_ic >= threshold * mean_b max_c p_bc], p on the labeled batch (AdaMatch, arXiv 2106.04732)."""
+class RelativeThreshold(nn.Module):
+    """mask_i = [max_c q_ic >= threshold * mean_b max_c p_bc], p on the labeled batch (AdaMatch, arXiv 2106.04732).
 
-    def forward(self, probs: torch.Tensor, *, labeled_probs: torch.Tensor, **_) -> torch.Tensor:
+    Args:
+        threshold: in (0, 1].
+
+    Example:
+        >>> RelativeThreshold(0.9)(torch.tensor([[0.6, 0.4], [0.5, 0.5]]), labeled_probs=torch.tensor([[0.6, 0.4]]))
+        tensor([1., 0.])
+    """
+
+    def __init__(self, threshold: float):
+        super().__init__()
+        check(0 < threshold <= 1, "threshold", threshold, "in (0, 1]")
+        self.threshold = threshold
+
+    def forward(self, probs: torch.Tensor, *, labeled_probs: torch.Tensor, **_: Any) -> torch.Tensor:
+        """Distributions [N, C] and those on the labeled batch [B, C] -> weights [N], each 0 or 1."""
         limit = self.threshold * gather(labeled_probs.amax(dim=-1)).mean()
         return (probs.amax(dim=-1) >= limit).to(probs.dtype)
 
 
-class FlexibleThreshold(FixedThreshold):
+class FlexibleThreshold(nn.Module):
     """A threshold for each class, which rises with how well the class is learned (FlexMatch, arXiv 2110.08263).
 
         status_c = (examples whose last confident label was c) / (the largest such count)
         mask_i = [max_c q_ic >= threshold * status_c / (2 - status_c)],  c = argmax q_i
 
-    The counts are kept by subtracting an example's former label and adding its new one: a step costs O(N log N) for a batch
-    of N, whatever the size of the pool.
-
     Args:
         threshold: in (0, 1].
         num_classes: C.
         num_unlabeled: size of the pool.
-        warmup: count the examples that never were confident as one more class, which delays the rise.
+        warmup: count the examples that were never confident as one more class, which delays the rise.
 
-    Buffers: `selected_labels` [pool] last confident label or -1; `class_counts` [C]; `class_learning_status` [C].
+    Buffers: `selected_labels` [pool], the last confident label or -1; `class_counts` [C]; `class_learning_status` [C].
+
+    Note:
+        The counts are kept by subtracting an example's former label and adding its new one, so a step costs O(N log N)
+        for a batch of N, regardless of the size of the pool.
+
+    Example:
+        >>> rule = FlexibleThreshold(0.8, num_classes=2, num_unlabeled=4)
+        >>> rule(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), index=torch.tensor([3, 0]))
+        tensor([1., 1.])
+        >>> rule.selected_labels, rule.class_learning_status
+        (tensor([-1, -1, -1,  0]), tensor([0.3333, 0.0000]))
     """
 
+    selected_labels: torch.Tensor
+    class_counts: torch.Tensor
+    class_learning_status: torch.Tensor
+
     def __init__(self, threshold: float, num_classes: int, num_unlabeled: int, warmup: bool = True):
-        super().__init__(threshold)
+        super().__init__()
+        check(0 < threshold <= 1, "threshold", threshold, "in (0, 1]")
+        self.threshold = threshold
         self.threshold_warmup = warmup
         self.register_buffer("selected_labels", torch.full((num_unlabeled,), -1, dtype=torch.int64))
         self.register_buffer("class_counts", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("class_learning_status", torch.zeros(num_classes))
 
-    def forward(self, probs: torch.Tensor, *, index: torch.Tensor, **_) -> torch.Tensor:
+    def forward(self, probs: torch.Tensor, *, index: torch.Tensor | None, **_: Any) -> torch.Tensor:
+        """Distributions [N, C] of the examples at `index` [N] -> weights [N], each 0 or 1; then update the status."""
         confidence, labels = probs.max(dim=-1)
         status = self.class_learning_status[labels]
         mask = (confidence >= self.threshold * status / (2 - status)).to(probs.dtype)
-        self.update(*gather(index, labels, confidence >= self.threshold))
+        self.update(*gather(required(index, "unlabeled_index"), labels, confidence >= self.threshold))
         return mask
 
     @torch.no_grad()
@@ -89,7 +135,7 @@ class FlexibleThreshold(FixedThreshold):
         last = last_occurrence(index, confident)
         recorded = torch.where(last >= 0, labels[last.clamp_min(0)], former)
         self.selected_labels[index] = recorded
-        # Of several entries for one example only the recorded one moves the counts.
+        # Of several entries for one example only the recorded one changes the counts.
         counted = (last == torch.arange(len(index), device=index.device)).to(self.class_counts.dtype)
         self.class_counts.index_add_(0, former.clamp_min(0), -counted * (former >= 0))
         self.class_counts.index_add_(0, recorded.clamp_min(0), counted)
@@ -112,16 +158,29 @@ class SelfAdaptiveThreshold(nn.Module):
     Args:
         num_classes: C; the threshold starts at 1 / C.
         momentum: weight of the past, in [0, 1).
-        use_quantile: follow the 0.8 quantile of the batch's confidences rather than their mean.
+        use_quantile: follow the 0.8 quantile of the batch's confidences instead of their mean.
         clip_threshold: keep the global threshold at 0.95 or below.
 
-    Buffers: `global_threshold` scalar; `class_probability` [C] mean prediction; `label_histogram` [C] of argmax q.
+    Buffers: `global_threshold`, a scalar; `class_probability` [C], the mean prediction; `label_histogram` [C], the
+    frequencies of argmax q.
+
+    Example:
+        >>> rule = SelfAdaptiveThreshold(num_classes=2, momentum=0.5)
+        >>> rule(torch.tensor([[0.9, 0.1], [0.6, 0.4]]))
+        tensor([1., 0.])
+        >>> rule.global_threshold, rule.class_probability
+        (tensor(0.6250), tensor([0.6250, 0.3750]))
     """
 
-    def __init__(self, num_classes: int, momentum: float = 0.999, use_quantile=False, clip_threshold=False):
+    global_threshold: torch.Tensor
+    class_probability: torch.Tensor
+    label_histogram: torch.Tensor
+
+    def __init__(
+        self, num_classes: int, momentum: float = 0.999, use_quantile: bool = False, clip_threshold: bool = False
+    ):
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        check(0 <= momentum < 1, "momentum", momentum, "in [0, 1)")
         self.momentum = momentum
         self.use_quantile = use_quantile
         self.clip_threshold = clip_threshold
@@ -129,7 +188,8 @@ class SelfAdaptiveThreshold(nn.Module):
         self.register_buffer("class_probability", torch.full((num_classes,), 1.0 / num_classes))
         self.register_buffer("label_histogram", torch.full((num_classes,), 1.0 / num_classes))
 
-    def forward(self, probs: torch.Tensor, **_) -> torch.Tensor:
+    def forward(self, probs: torch.Tensor, **_: Any) -> torch.Tensor:
+        """Update with distributions [N, C]; their weights [N], each 0 or 1."""
         self.update(gather(probs))
         confidence, labels = probs.max(dim=-1)
         relative = self.class_probability / self.class_probability.amax()
@@ -156,28 +216,45 @@ class LossThreshold(nn.Module):
 
     Args:
         temperature: of the targets, above 0.
-        initial: the loss to start from; None measures it as the mean supervised loss over the last pass over the labeled
-            set of a supervised warm-up, in which no pseudo-label counts.
-        gamma: above 1. c: above 0. minimum: at least 0.
+        initial: the loss to start from, above 0; None measures it as the mean supervised loss over the last pass over
+            the labeled set in a supervised warm-up, during which no pseudo-label counts.
+        gamma: divisor of the threshold at each stage, above 1.
+        c: factor of the threshold, above 0.
+        minimum: the threshold never falls below it, at least 0.
         warmup_fraction: length of the warm-up as a fraction of training, in [0, 1); unused with `initial`.
         steps_per_pass: steps in one pass over the labeled set.
 
     Buffers: `loss_threshold` and `initial_loss`, scalars.
+
+    Example:
+        >>> rule = LossThreshold(temperature=1.0, initial=0.5, gamma=1.27, c=1.0, minimum=0.05)
+        >>> progress = Progress(step=0, max_steps=100, steps_per_epoch=10)
+        >>> rule(torch.tensor([[0.9, 0.1], [0.6, 0.4]]), progress=progress, supervised=torch.tensor(1.0))
+        tensor([1., 0.])
     """
 
     EPOCHS_PER_STAGE = 10
 
-    def __init__(self, temperature, initial, gamma, c, minimum, warmup_fraction=0.01, steps_per_pass=1):
+    initial_loss: torch.Tensor
+    loss_threshold: torch.Tensor
+
+    def __init__(
+        self,
+        temperature: float,
+        initial: float | None,
+        gamma: float,
+        c: float,
+        minimum: float,
+        warmup_fraction: float = 0.01,
+        steps_per_pass: int = 1,
+    ):
         super().__init__()
-        for name, value, good, allowed in (
-            ("initial_loss_threshold", initial, initial is None or initial > 0, "above 0, or None to measure it"),
-            ("gamma", gamma, gamma > 1, "above 1"),
-            ("c", c, c > 0, "above 0"),
-            ("min_loss_threshold", minimum, minimum >= 0, "at least 0"),
-            ("warmup_fraction", warmup_fraction, 0 <= warmup_fraction < 1, "in [0, 1)"),
-        ):
-            if not good:
-                raise ValueError(f"{name} must be {allowed}, got {value}")
+        positive = initial is None or initial > 0
+        check(positive, "initial_loss_threshold", initial, "above 0, or None to measure it")
+        check(gamma > 1, "gamma", gamma, "above 1")
+        check(c > 0, "c", c, "above 0")
+        check(minimum >= 0, "min_loss_threshold", minimum, "at least 0")
+        check(0 <= warmup_fraction < 1, "warmup_fraction", warmup_fraction, "in [0, 1)")
         self.temperature = temperature
         self.measures = initial is None
         self.gamma, self.c, self.minimum = gamma, c, minimum
@@ -185,7 +262,8 @@ class LossThreshold(nn.Module):
         self.register_buffer("initial_loss", torch.tensor(0.0 if initial is None else float(initial)))
         self.register_buffer("loss_threshold", torch.tensor(0.0))
 
-    def forward(self, probs: torch.Tensor, *, progress, supervised: torch.Tensor, **_) -> torch.Tensor:
+    def forward(self, probs: torch.Tensor, *, progress: Progress, supervised: torch.Tensor, **_: Any) -> torch.Tensor:
+        """Distributions [N, C] -> weights [N], each 0 or 1; all 0 while the threshold is being measured."""
         # At least one step, since the threshold must be measured somewhere.
         warmup = max(round(self.warmup_fraction * progress.max_steps), 1) if self.measures else 0
         if progress.step < warmup:
@@ -201,7 +279,7 @@ class LossThreshold(nn.Module):
     def targets(self, probs: torch.Tensor) -> torch.Tensor:
         """The target distributions [N, C] at the present threshold."""
         hard = one_hot(probs.argmax(dim=-1), probs.shape[-1]).to(probs.dtype)
-        # p^(1/T), normalised, is softmax(logits / T).
+        # p^(1/T), normalized, is softmax(logits / T).
         return torch.where(self.loss_threshold <= self.minimum, hard, sharpen(probs, self.temperature))
 
 
@@ -211,27 +289,34 @@ class GaussianWeight(nn.Module):
         weight_i = exp(-min(max_c q_ic - m, 0)^2 / (2 v / n_sigma^2))
 
     Args:
-        num_classes: C; the mean starts at 1 / C, the variance at 1.
+        num_classes: C; the mean m starts at 1 / C, the variance v at 1.
         n_sigma: above 0; larger means narrower.
         momentum: weight of the past, in [0, 1).
-        per_class: a mean and variance for each predicted class. A class with fewer than two examples in a batch keeps its
-            statistics.
+        per_class: a mean and variance for each predicted class. A class with fewer than two examples in a batch keeps
+            its statistics.
 
-    Buffers: `confidence_mean`, `confidence_variance`, scalars or [C].
+    Buffers: `confidence_mean` and `confidence_variance`, scalars or [C].
+
+    Example:
+        >>> rule = GaussianWeight(num_classes=2, momentum=0.0)
+        >>> rule(torch.tensor([[0.9, 0.1], [0.6, 0.4]]))
+        tensor([1.0000, 0.3679])
     """
+
+    confidence_mean: torch.Tensor
+    confidence_variance: torch.Tensor
 
     def __init__(self, num_classes: int, n_sigma: float = 2, momentum: float = 0.999, per_class: bool = False):
         super().__init__()
-        if not n_sigma > 0:
-            raise ValueError(f"n_sigma must be above 0, got {n_sigma}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        check(n_sigma > 0, "n_sigma", n_sigma, "above 0")
+        check(0 <= momentum < 1, "momentum", momentum, "in [0, 1)")
         self.n_sigma, self.momentum, self.per_class = n_sigma, momentum, per_class
         shape = (num_classes,) if per_class else ()
         self.register_buffer("confidence_mean", torch.full(shape, 1.0 / num_classes))
         self.register_buffer("confidence_variance", torch.ones(shape))
 
-    def forward(self, probs: torch.Tensor, **_) -> torch.Tensor:
+    def forward(self, probs: torch.Tensor, **_: Any) -> torch.Tensor:
+        """Update with distributions [N, C]; their weights [N] in (0, 1]."""
         self.update(gather(probs))
         confidence, labels = probs.max(dim=-1)
         mean, variance = self.confidence_mean, self.confidence_variance
