@@ -17,11 +17,11 @@ def tables() -> dict[str, dict[str, dict[str, list[float] | None]]]:
     return json.loads((files(__package__) / "baselines.json").read_text(encoding="utf-8"))
 
 
-def published_errors(task: str, num_labels: int) -> dict[str, tuple[float, float] | None]:
+def published_errors(task: str, num_labeled: int) -> dict[str, tuple[float, float] | None]:
     """Algorithm -> (mean, standard deviation) of the test error rate in %, or None for a run that was not published.
 
     `fully_supervised` trains on all labels and `supervised` on the drawn ones alone. Empty for a task or a number of labels
     that USB's tables do not have.
     """
-    rows = tables().get(task, {}).get(str(num_labels), {})
+    rows = tables().get(task, {}).get(str(num_labeled), {})
     return {name: None if value is None else (value[0], value[1]) for name, value in rows.items()}

@@ -38,7 +38,7 @@ class Part(NamedTuple):
 class Draw(NamedTuple):
     """A draw of labels: their number, the seed, the labeled training indices in order, and the identity of the rest."""
 
-    num_labels: int
+    num_labeled: int
     seed: int
     labeled: np.ndarray
     rest_sha256: str
@@ -182,7 +182,7 @@ def _build(task: Task, raw: dict[str, RawSplit], folder: Path, shard_bytes: int,
         (folder / "labels").rmdir()
     else:
         for draw in draws:
-            path = folder / repository.labels_path(draw.num_labels, draw.seed)
+            path = folder / repository.labels_path(draw.num_labeled, draw.seed)
             _write_labels(path, draw.labeled, labeled_rows, schema)
 
     record = {
@@ -196,8 +196,8 @@ def _build(task: Task, raw: dict[str, RawSplit], folder: Path, shard_bytes: int,
         },
         "overlap_with_test": overlap,
         "draws": {
-            repository.config_name(draw.num_labels, draw.seed): {
-                "num_labels": draw.num_labels,
+            repository.config_name(draw.num_labeled, draw.seed): {
+                "num_labeled": draw.num_labeled,
                 "seed": draw.seed,
                 "labeled": len(draw.labeled),
                 "labeled_sha256": index_hash(draw.labeled),
@@ -262,11 +262,11 @@ def draw_all(task: Task, labels: np.ndarray) -> list[Draw]:
     """
     draws: list[Draw] = []
     problem = None
-    for num_labels, seed in repository.draws_of(task):
+    for num_labeled, seed in repository.draws_of(task):
         try:
-            draws.append(make_draw(task, labels, num_labels, seed))
+            draws.append(make_draw(task, labels, num_labeled, seed))
         except ValueError as error:
-            found = f"no {num_labels:,} labels can be drawn: {error}"
+            found = f"no {num_labeled:,} labels can be drawn: {error}"
             problem = problem or found
             if seed == task.seeds[0]:
                 logger.warning("%s: %s; these configurations are left out", task.title, found)
@@ -275,15 +275,15 @@ def draw_all(task: Task, labels: np.ndarray) -> list[Draw]:
     return draws
 
 
-def make_draw(task: Task, labels: np.ndarray, num_labels: int, seed: int) -> Draw:
+def make_draw(task: Task, labels: np.ndarray, num_labeled: int, seed: int) -> Draw:
     """One draw out of the training examples, or all of them where the labeled set is given; errors as in `draw_labels`."""
     if task.given_labels:
         given = np.arange(len(labels), dtype=np.int64)
-        return Draw(num_labels, seed, given, index_hash(given[:0]))
+        return Draw(num_labeled, seed, given, index_hash(given[:0]))
     labeled, rest = draw_labels(
-        labels, num_classes=len(task.class_names), num_labels=num_labels, seed=seed, shuffle_first=task.shuffle_first
+        labels, num_classes=len(task.class_names), num_labeled=num_labeled, seed=seed, shuffle_first=task.shuffle_first
     )
-    return Draw(num_labels, seed, labeled, index_hash(rest))
+    return Draw(num_labeled, seed, labeled, index_hash(rest))
 
 
 def _check_labels(task: Task, parts: dict[str, Part]) -> None:

@@ -35,7 +35,7 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
     splits, draws = tuple(task.sizes), repository.draws_of(task)
     if record is not None:
         splits = tuple(record["splits"])
-        draws = [(draw["num_labels"], draw["seed"]) for draw in record["draws"].values()]
+        draws = [(draw["num_labeled"], draw["seed"]) for draw in record["draws"].values()]
     configurations = repository.configurations(task, splits, draws)
     metadata = yaml.safe_dump(_metadata(task, configurations), sort_keys=False, allow_unicode=True, width=1_000)
     parts = [
@@ -109,8 +109,8 @@ def _what(task: Task) -> str:
 
 
 def _loading(task: Task, draws) -> str:
-    num_labels, seed = draws[0]
-    name = repository.config_name(num_labels, seed)
+    num_labeled, seed = draws[0]
+    name = repository.config_name(num_labeled, seed)
     lines = [
         "```python",
         "from datasets import load_dataset",
@@ -139,7 +139,7 @@ def _loading(task: Task, draws) -> str:
         ]
     lines += [
         "",
-        f'With the package: `hf_ssl.benchmark.load_task("{task.name}", num_labels={num_labels}, seed={seed}, '
+        f'With the package: `hf_ssl.benchmark.load_task("{task.name}", num_labeled={num_labeled}, seed={seed}, '
         f'source="{_OWNER}")`.',
     ]
     return "\n".join(lines)

@@ -16,13 +16,13 @@ NAMESPACE = "hf-ssl"
 
 
 def load_task(
-    name: str, num_labels: int, seed: int = 0, source: str | Path | None = None, *, deduplicated: bool = False
+    name: str, num_labeled: int, seed: int = 0, source: str | Path | None = None, *, deduplicated: bool = False
 ) -> datasets.DatasetDict:
     """One setting of a task: the splits labeled, unlabeled, test, and validation where the task has one.
 
     Args:
         name: of the task, such as "cifar100".
-        num_labels: one of the task's settings.
+        num_labeled: one of the task's settings.
         seed: of the draw.
         source: None for the Hub (account or organisation `HF_SSL_NAMESPACE`, "hf-ssl" by default); a namespace on the Hub, or
             the id of a published repository; a folder that `hf-ssl benchmark build` made; or raw data: a folder, an archive,
@@ -34,18 +34,18 @@ def load_task(
         FileNotFoundError: if the source is not there.
     """
     task = get_task(name)
-    if num_labels not in task.label_settings:
+    if num_labeled not in task.label_settings:
         known = ", ".join(str(number) for number in task.label_settings)
-        raise ValueError(f"{name} has no setting with {num_labels} labels; the known ones are {known}")
+        raise ValueError(f"{name} has no setting with {num_labeled} labels; the known ones are {known}")
     if seed not in task.seeds:
         raise ValueError(f"{name} has no draw with seed {seed}; the known ones are {', '.join(map(str, task.seeds))}")
     if deduplicated and not task.deduplicate_pool:
         offering = ", ".join(other.name for other in _tasks() if other.deduplicate_pool)
         raise ValueError(f"{name} has no deduplicated pool; {offering} has one")
-    configuration = repository.config_name(num_labels, seed, deduplicated)
+    configuration = repository.config_name(num_labeled, seed, deduplicated)
     location = find_repository(task, source)
     if isinstance(location, Path):
-        _check_built(task, location, repository.config_name(num_labels, seed))
+        _check_built(task, location, repository.config_name(num_labeled, seed))
         return datasets.load_dataset(str(location), configuration)
     try:
         return datasets.load_dataset(location, configuration)

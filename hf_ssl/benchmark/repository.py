@@ -29,19 +29,19 @@ def repository_name(task: Task) -> str:
     return f"usb-{task.name}"
 
 
-def config_name(num_labels: int, seed: int, deduplicated: bool = False) -> str:
+def config_name(num_labeled: int, seed: int, deduplicated: bool = False) -> str:
     """The name of a configuration, such as `labels200_seed0`."""
-    return f"labels{num_labels}_seed{seed}" + ("_deduplicated" if deduplicated else "")
+    return f"labels{num_labeled}_seed{seed}" + ("_deduplicated" if deduplicated else "")
 
 
-def labels_path(num_labels: int, seed: int) -> str:
+def labels_path(num_labeled: int, seed: int) -> str:
     """The file of the labeled examples of one draw."""
-    return f"labels/{num_labels}-seed{seed}.parquet"
+    return f"labels/{num_labeled}-seed{seed}.parquet"
 
 
 def draws_of(task: Task) -> list[tuple[int, int]]:
     """Every (number of labels, seed) that the task offers."""
-    return [(num_labels, seed) for num_labels in task.label_settings for seed in task.seeds]
+    return [(num_labeled, seed) for num_labeled in task.label_settings for seed in task.seeds]
 
 
 def configurations(
@@ -59,15 +59,15 @@ def configurations(
         files["unlabeled"] = [*files["unlabeled"], "data/overlap-*.parquet"]
     evaluation = {split: files[split] for split in ("validation", "test") if split in files}
     result = {"full": files}
-    for num_labels, seed in draws_of(task) if draws is None else draws:
-        labeled = files["train"] if task.given_labels else [labels_path(num_labels, seed)]
+    for num_labeled, seed in draws_of(task) if draws is None else draws:
+        labeled = files["train"] if task.given_labels else [labels_path(num_labeled, seed)]
         pool = files["train"]
         if "unlabeled" in files:
             pool = files["unlabeled"] if task.given_labels else [*labeled, *files["unlabeled"], *files["train"]]
-        result[config_name(num_labels, seed)] = {"labeled": labeled, "unlabeled": pool, **evaluation}
+        result[config_name(num_labeled, seed)] = {"labeled": labeled, "unlabeled": pool, **evaluation}
         if task.deduplicate_pool:
             pool = [pattern for pattern in pool if "overlap" not in pattern]
-            result[config_name(num_labels, seed, True)] = {"labeled": labeled, "unlabeled": pool, **evaluation}
+            result[config_name(num_labeled, seed, True)] = {"labeled": labeled, "unlabeled": pool, **evaluation}
     return result
 
 
@@ -107,7 +107,7 @@ def _is_record(record: Any) -> bool:
     """Whether all is there that is read of it: a record from the Hub may hold anything."""
     try:
         splits = [(split["rows"], *split["classes"]) for split in record["splits"].values()]
-        draws = [(draw["num_labels"], draw["seed"]) for draw in record["draws"].values()]
+        draws = [(draw["num_labeled"], draw["seed"]) for draw in record["draws"].values()]
         hashes = [draw[key] for draw in record["draws"].values() for key in ("labeled_sha256", "rest_sha256")]
     except (KeyError, TypeError, AttributeError):
         return False

@@ -78,7 +78,7 @@ def local_folder(source: str | Path) -> Path:
 
 
 def _configurations(task: Task, record: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
-    draws = [(draw["num_labels"], draw["seed"]) for draw in record["draws"].values()]
+    draws = [(draw["num_labeled"], draw["seed"]) for draw in record["draws"].values()]
     return repository.configurations(task, tuple(record["splits"]), draws)
 
 
@@ -199,13 +199,13 @@ def _check_draw(
     task: Task, folder: Path, name: str, draw: dict[str, Any], labels: np.ndarray, train: bytearray
 ) -> Check:
     try:
-        again = make_draw(task, labels, draw["num_labels"], draw["seed"])
+        again = make_draw(task, labels, draw["num_labeled"], draw["seed"])
     except ValueError as error:
         return Check(name, False, str(error))
     if index_hash(again.labeled) != draw["labeled_sha256"] or again.rest_sha256 != draw["rest_sha256"]:
         return Check(name, False, "the training labels give another draw than the build wrote down")
     if not task.given_labels:
-        path = folder / repository.labels_path(draw["num_labels"], draw["seed"])
+        path = folder / repository.labels_path(draw["num_labeled"], draw["seed"])
         rows = list(repository.read_rows([path]))
         drawn = [(bytes(train[HASH_BYTES * i : HASH_BYTES * (i + 1)]), labels[i]) for i in again.labeled]
         if [(content_hash(row, task.modality), row[task.label_column]) for row in rows] != drawn:

@@ -144,16 +144,16 @@ def test_a_built_task_loads_without_this_package(name, sources, loaded):
             assert_same(content, label, row)
 
     labels = np.array([label for _, label in full["train"]])
-    for num_labels in task.label_settings:
+    for num_labeled in task.label_settings:
         for seed in task.seeds:
-            splits = {split: rows for split, (_, _, rows) in configurations[f"labels{num_labels}_seed{seed}"].items()}
+            splits = {split: rows for split, (_, _, rows) in configurations[f"labels{num_labeled}_seed{seed}"].items()}
             if task.given_labels:
                 assert splits["labeled"] == full["train"] and splits["unlabeled"] == full["unlabeled"]
             else:
                 labeled, _ = draw_labels(
                     labels,
                     num_classes=len(task.class_names),
-                    num_labels=num_labels,
+                    num_labeled=num_labeled,
                     seed=seed,
                     shuffle_first=task.shuffle_first,
                 )

@@ -41,7 +41,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_a_built_folder_is_loaded(folder):
-    loaded = load_task("ag_news", num_labels=200, seed=1, source=folder)
+    loaded = load_task("ag_news", num_labeled=200, seed=1, source=folder)
     assert {split: len(data) for split, data in loaded.items()} == {
         "labeled": 200,
         "unlabeled": 200,
@@ -52,12 +52,12 @@ def test_a_built_folder_is_loaded(folder):
 
 
 def test_raw_data_are_built_into_the_cache_once(raw, cache, monkeypatch):
-    loaded = load_task("ag_news", num_labels=40, source=raw.folder)
+    loaded = load_task("ag_news", num_labeled=40, source=raw.folder)
     assert len(loaded["labeled"]) == 40
     (record,) = (cache / "hf_ssl").glob("usb-ag_news-*/benchmark.json")
     assert record.parent.name.startswith("usb-ag_news-")
     monkeypatch.setattr("hf_ssl.benchmark.load.build_task", lambda *args: pytest.fail("built again"))
-    again = load_task("ag_news", num_labels=40, source=str(raw.folder))
+    again = load_task("ag_news", num_labeled=40, source=str(raw.folder))
     assert again["labeled"]["text"] == loaded["labeled"]["text"]
 
 
@@ -77,10 +77,10 @@ def test_processes_that_load_raw_data_at_once_build_it_once(raw, cache, monkeypa
 
 def test_changed_raw_data_are_built_again(raw, cache, tmp_path):
     source = make_source("yelp_review", tmp_path / "raw", per_class=60)
-    load_task("yelp_review", num_labels=250, source=source.folder)
+    load_task("yelp_review", num_labeled=250, source=source.folder)
     (path,) = source.folder.rglob("train.csv")
     os.utime(path, ns=(1, 1))
-    load_task("yelp_review", num_labels=250, source=source.folder)
+    load_task("yelp_review", num_labeled=250, source=source.folder)
     assert len(list((cache / "hf_ssl").glob("*/benchmark.json"))) == 2
 
 
@@ -107,19 +107,19 @@ def test_the_readme_s_commands_work(tmp_path, monkeypatch, capsys):
 
 WRONG = [
     ({"name": "agnews"}, ValueError, r"unknown task 'agnews'; the known ones are cifar100, stl10"),
-    ({"num_labels": 41}, ValueError, r"ag_news has no setting with 41 labels; the known ones are 40, 200"),
+    ({"num_labeled": 41}, ValueError, r"ag_news has no setting with 41 labels; the known ones are 40, 200"),
     ({"seed": 3}, ValueError, r"ag_news has no draw with seed 3; the known ones are 0, 1, 2"),
     ({"deduplicated": True}, ValueError, r"ag_news has no deduplicated pool; stl10 has one"),
     ({"source": "./nowhere"}, FileNotFoundError, r"\./nowhere does not exist"),
     ({"source": Path("nowhere")}, FileNotFoundError, r"nowhere does not exist"),
-    ({"name": "yelp_review", "num_labels": 250}, ValueError, r"usb-ag_news holds the task ag_news, not yelp_review"),
+    ({"name": "yelp_review", "num_labeled": 250}, ValueError, r"usb-ag_news holds the task ag_news, not yelp_review"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), WRONG, ids=lambda value: str(value)[:30])
 def test_what_is_wrong_is_said_with_what_is_known(changes, error, message, folder):
     with pytest.raises(error, match=message):
-        load_task(**{"name": "ag_news", "num_labels": 40, "source": folder, **changes})
+        load_task(**{"name": "ag_news", "num_labeled": 40, "source": folder, **changes})
 
 
 def test_a_draw_that_was_not_built_is_named(raw, tmp_path):
@@ -127,7 +127,7 @@ def test_a_draw_that_was_not_built_is_named(raw, tmp_path):
     with pytest.raises(
         ValueError, match="out was built without labels40_seed2; it has labels40_seed0, labels200_seed0"
     ):
-        load_task("ag_news", num_labels=40, seed=2, source=folder)
+        load_task("ag_news", num_labeled=40, seed=2, source=folder)
 
 
 def test_what_fails_its_checks_or_may_not_be_passed_on_is_not_published(raw, folder, tmp_path):
