@@ -3,9 +3,9 @@
     text -- last 1,024 characters --> German --> English = aug_0
                                   \\-> Russian -> English = aug_1
 
-Words are sampled, at temperature 0.9 (arXiv 1904.12848, appendix). Chunks of rows that are done are kept in a hidden folder
-beside the repository, so that a run that was interrupted goes on where it was; each chunk has random numbers of its own,
-so that it ends as if it had run through. The repository is replaced as a whole at the very end.
+Words are sampled, at temperature 0.9 (arXiv 1904.12848, appendix). Chunks of rows that are done are kept in a hidden
+folder beside the repository, so that a run that was interrupted goes on where it was; each chunk has random numbers of
+its own, so that it ends as if it had run through. The repository is replaced as a whole at the very end.
 """
 
 import argparse
@@ -44,14 +44,14 @@ def augment(
 ) -> Path:
     """Add the columns `aug_0` and `aug_1` to a built text task.
 
-    Training and labeled examples get their two back-translations, the others None. A translation that comes out empty is
-    replaced by the text that was translated. On the same device and with the same versions the result depends on nothing but
-    the arguments, batch size included.
+    Training and labeled examples get their two back-translations, the others None. A translation that comes out empty
+    is replaced by the text that was translated. On the same device and with the same versions the result depends on
+    nothing but the arguments, batch size included.
 
     Args:
         folder: what `hf-ssl benchmark build` wrote.
-        translation_models: four sequence-to-sequence models, by Hub id or local path: from English and back for `aug_0`, and
-            for `aug_1`.
+        translation_models: four sequence-to-sequence models, by Hub id or local path: from English and back for
+            `aug_0`, and for `aug_1`.
         temperature: of the sampling, above 0; lower is closer to the text.
         batch_size: texts that are translated at once.
         seed: of the sampling.
@@ -62,16 +62,16 @@ def augment(
         The folder.
 
     Raises:
-        ValueError: for arguments out of range, a folder that is no built text task or is augmented already, and an unfinished
-            run with other arguments.
+        ValueError: for arguments out of range, a folder that is no built text task or is augmented already, and an
+            unfinished run with other arguments.
         OSError: if a model cannot be loaded.
         ImportError: if the tokenizer of a model needs sentencepiece and it is not installed.
     """
     folder = Path(folder)
     if len(translation_models) != 2 * len(repository.AUGMENTATIONS):
         raise ValueError(
-            f"translation_models names {len(translation_models)} models; four are needed: from English and back for aug_0, "
-            "then for aug_1"
+            f"translation_models names {len(translation_models)} models; four are needed: from English and back for "
+            "aug_0, then for aug_1"
         )
     if not temperature > 0:
         raise ValueError(f"temperature={temperature} should be above 0")
@@ -361,7 +361,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=4,
         default=list(TRANSLATION_MODELS),
         metavar="MODEL",
-        help="models from English and back, for aug_0 and for aug_1 (default: MarianMT by way of German and of Russian)",
+        help="models from English and back, for aug_0 and for aug_1 (default: MarianMT by way of German and of "
+        "Russian)",
     )
     parser.add_argument("--temperature", type=float, default=0.9, help="of the sampling (default: 0.9)")
     parser.add_argument(

@@ -54,8 +54,8 @@ def build_task(
 ) -> Path:
     """Build the repository of a task from its raw data, in constant memory.
 
-    Everything is written to a hidden folder beside the target, which gets the target's name at the very end: a build that
-    fails or is interrupted leaves no target, and starting it again ends as if it had run through.
+    Everything is written to a hidden folder beside the target, which gets the target's name at the very end: a build
+    that fails or is interrupted leaves no target, and starting it again ends as if it had run through.
 
     Args:
         task: the task, or its name.
@@ -68,8 +68,8 @@ def build_task(
         The folder.
 
     Raises:
-        ValueError: for an unknown task, a source that no reader understands, damaged content (named with its file and row),
-            or too few examples for any draw.
+        ValueError: for an unknown task, a source that no reader understands, damaged content (named with its file and
+            row), or too few examples for any draw.
         FileExistsError: if there is something at `output` already.
     """
     task = get_task(task) if isinstance(task, str) else task
@@ -225,8 +225,8 @@ def plan(task: Task, raw: dict[str, RawSplit]) -> dict[str, Part]:
         indices, short = split_per_class(train.labels, task.per_class, num_classes=classes)
         if short:
             logger.warning(
-                "%s: the source has fewer than the %s training rows of a class that USB takes (of %d classes, %r among them); "
-                "all are taken, in the same proportion of train and validation. This is not USB's split.",
+                "%s: the source has fewer than the %s training rows of a class that USB takes (of %d classes, %r "
+                "among them); all are taken, in the same proportion of train and validation. This is not USB's split.",
                 task.title,
                 f"{sum(task.per_class):,}",
                 len(short),

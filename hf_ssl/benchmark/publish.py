@@ -40,20 +40,22 @@ def publish_task(
 ) -> Published:
     """Verify a built task and upload it in one commit, replacing an earlier version of its files.
 
-    A build whose source was not all of USB's is published with a warning; its card says so. What is published already is not
-    uploaded again, and without a change there is no new commit. The token is the one of `hf auth login`, or of the
-    environment variable HF_TOKEN.
+    A build whose source was not all of USB's is published with a warning; its card says so. What is published already
+    is not uploaded again, and without a change there is no new commit. The token is the one of `hf auth login`, or of
+    the environment variable HF_TOKEN.
 
     Args:
         task: the task, or its name.
         namespace: account or organisation on the Hub; the repository is `usb-<name>` there.
         folder: that was built; `usb-<name>` by default.
         private: make a private repository.
-        collection: put one of USB's 15 datasets into the namespace's collection `COLLECTION`, which is made when it is not
-            there, private like its first dataset. If that fails, the dataset is published all the same, with a warning.
+        collection: put one of USB's 15 datasets into the namespace's collection `COLLECTION`, which is made when it is
+            not there, private like its first dataset. If that fails, the dataset is published all the same, with a
+            warning.
 
     Raises:
-        ValueError: if the build is damaged, the folder holds another task, or data that may not be passed on would be public.
+        ValueError: if the build is damaged, the folder holds another task, or data that may not be passed on would be
+            public.
         OSError: in one line, if the Hub refuses or cannot be reached; nothing is published then.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi

@@ -18,8 +18,8 @@ from .writer import HASH_BYTES, content_hash
 class Check(NamedTuple):
     """One line of the report: what was checked, whether it is as it should be, and what was found.
 
-    `of_source` tells what depends on the source that was built from (is it all that USB has, does it hold test examples
-    among the others) from what a build must get right of any source.
+    `of_source` tells what depends on the source that was built from (is it all that USB has, does it hold test
+    examples among the others) from what a build must get right of any source.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Check(NamedTuple):
 def verify_task(source: str | Path, task: Task | None = None) -> list[Check]:
     """Check a built folder, or a repository on the Hub, which is fetched first.
 
-    The features of every file; counts of each split against USB's; classes of each split against the record of the build; the
-    examples of each draw, drawn again from the training labels and compared by content; the overlap with the test set,
-    counted again; one example of each split decoded; and the card's files.
+    The features of every file; counts of each split against USB's; classes of each split against the record of the
+    build; the examples of each draw, drawn again from the training labels and compared by content; the overlap with
+    the test set, counted again; one example of each split decoded; and the card's files.
 
     Args:
         source: folder, or id of a Hub dataset repository.

@@ -50,7 +50,7 @@ def load_train_data(own, settings: Mapping[str, Any], modality: str | None, proc
     if own.task is not None:
         from ..benchmark import load_task
 
-        task = load_task(own.task, num_labels=own.num_labels, seed=settings["seed"], source=own.source)
+        task = load_task(own.task, num_labeled=own.num_labels, seed=settings["seed"], source=own.source)
         labeled, pool, test = task["labeled"], task["unlabeled"], task["test"]
     else:
         source = load_source(own.labeled, "labeled", modality=modality, input_column=settings["input_column"])

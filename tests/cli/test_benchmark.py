@@ -55,7 +55,7 @@ def test_list_has_a_line_for_each_task(capsys):
 def test_describe_tells_source_licence_and_numbers(name, capsys):
     assert main(["benchmark", "describe", name]) == 0
     text, task = capsys.readouterr().out, TASKS[name]
-    assert task.title in text and task.source_url in text and task.licence in text and task.homepage in text
+    assert task.title in text and task.source_url in text and task.license in text and task.homepage in text
     assert ("\nfixmatch " in text) == (name in tasks.USB_TASKS)
 
 
