@@ -1,7 +1,7 @@
 """Which algorithm to take: USB's published error rates (arXiv 2208.07204), by modality, number of labels and budget.
 
-A setting is a task with a number of labels; its numbers, in `benchmark/baselines.json`, are the mean and standard
-deviation over three seeds of the best error rate in percent.
+A setting is a task with a number of labels; its numbers, in `benchmark/baselines.json`, are the mean and standard deviation
+over three seeds of the best error rate in percent.
 """
 
 from dataclasses import dataclass
@@ -110,12 +110,9 @@ def recommendation() -> str:
         [
             table(header, rows, left=True),
             "",
-            "Error rates: means over USB's settings with so many labels a class (arXiv 2208.07204; three seeds each, "
-            "best over",
-            "training, pretrained transformers); order by mean rank over the settings. 'views' is the budget: two "
-            "are those of",
-            "FixMatch, and each more is one more pass of a batch through the model. Errors compare within the same "
-            "data and",
+            "Error rates: means over USB's settings with so many labels a class (arXiv 2208.07204; three seeds each, best over",
+            "training, pretrained transformers); order by mean rank over the settings. 'views' is the budget: two are those of",
+            "FixMatch, and each more is one more pass of a batch through the model. Errors compare within the same data and",
             "number of labels alone.",
             "",
             "Better than labeled-only training in fewer than half of the settings:",

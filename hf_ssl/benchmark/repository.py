@@ -14,8 +14,11 @@ is.
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from .tasks import Task
 
@@ -104,6 +107,27 @@ def features(task: Task, augmented: bool = False) -> "datasets.Features":
     return datasets.Features(columns)
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lets one process at a time build or change this folder, which need not exist yet.
+
+    Raises:
+        FileExistsError: if another process is at it.
+    """
+    lock = FileLock(folder.absolute().parent / f".{folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FileExistsError(
+            f"another process works on {folder} now; wait for it, or give another output folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """What the build of this folder wrote down: see `build_task`.
 
@@ -153,7 +177,7 @@ def files_of(folder: Path, patterns: list[str]) -> list[Path]:
 
 
 def read_rows(files: list[Path], columns: list[str] | None = None, batch_size: int = 256) -> Iterator[dict[str, Any]]:
-    """The rows of Parquet files; one row group is in memory at a time, and a batch of its rows as Python objects."""
+    """The rows of Parquet files. In memory are one row group at a time, and a batch of its rows as Python objects."""
     import pyarrow.parquet as pq
 
     for path in files:

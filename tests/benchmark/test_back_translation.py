@@ -355,7 +355,7 @@ def test_wrong_arguments_are_named(arguments, reason, folder):
 
 def test_folders_that_cannot_be_augmented_are_named(tmp_path, translators, folder):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty is no built task"):
+    with pytest.raises(ValueError, match="empty is not a built task"):
         augment(tmp_path / "empty", translators)
     record = json.loads((folder / "benchmark.json").read_text())
     (folder / "benchmark.json").write_text(json.dumps({**record, "task": "cifar10"}))

@@ -144,6 +144,6 @@ def test_what_fails_its_checks_or_may_not_be_passed_on_is_not_published(raw, fol
     birds = make_source("semi_aves", tmp_path / "birds", per_class=1)
     built = build_task(birds.task, birds.folder, tmp_path / "usb-semi_aves")
     with pytest.raises(
-        ValueError, match="the terms of Semi-Aves forbid to pass its data on; publish it with --private only"
+        ValueError, match="the terms of Semi-Aves do not allow redistributing its data; publish it with --private only"
     ):
         publish_task(birds.task, "someone", built)
