@@ -191,7 +191,7 @@ def _write_data(
 
 
 def _write_pool(task: Task, part: Part, data: Path, schema: pa.Schema, shard_bytes: int, in_test: set[bytes]) -> int:
-    """Write the unlabeled examples, apart those that equal a test example if the task asks so; returns their number."""
+    """Write the unlabeled examples, apart those that equal a test example if the task asks so; returns how many."""
     overlapping = 0
     with ExitStack() as stack:
         pool = apart = stack.enter_context(ShardWriter(data, "unlabeled", schema, shard_bytes))

@@ -1,4 +1,4 @@
-"""What a build will write, decided from labels alone: which rows become which split, and which are drawn as labeled."""
+"""What a build will write, decided from labels alone: which rows go to which split, and which are drawn as labeled."""
 
 import logging
 from collections.abc import Iterator

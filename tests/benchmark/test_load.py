@@ -1,4 +1,4 @@
-"""`load_task` from a built folder and from raw data, and what is not published; tests/test_push_datasets.py has the Hub."""
+"""`load_task` from a built folder and from raw data, and what is not published; the Hub is in test_publish.py."""
 
 import os
 import re
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """AG News with 50 training rows a class: enough for USB's own label settings."""
+    """AG News with 50 training rows per class: enough for USB's own label settings."""
     source = make_source("ag_news", tmp_path_factory.mktemp("raw"), per_class=50)
     source.task = replace(source.task, label_settings=TASKS["ag_news"].label_settings)
     return source
@@ -84,14 +84,17 @@ def test_changed_raw_data_are_built_again(raw, cache, tmp_path):
     assert len(list((cache / "hf_ssl").glob("*/benchmark.json"))) == 2
 
 
-def test_the_readme_s_commands_work(tmp_path, monkeypatch, capsys):
+def test_the_documented_commands_work(tmp_path, monkeypatch, capsys):
     source = make_source("cifar100", tmp_path / "raw", per_class=4)
     monkeypatch.chdir(tmp_path)
     with tarfile.open("cifar-100-python.tar.gz", "w:gz") as archive:
         archive.add(source.folder / "cifar-100-python", "cifar-100-python")
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (commands,) = re.findall(r"```sh\n(hf-ssl benchmark build.*?)```", text, flags=re.DOTALL)
-    (build, verify, publish) = [line.partition("#")[0].split()[1:] for line in commands.splitlines()]
+    documents = [ROOT / "README.md", ROOT / "examples" / "guides" / "benchmark.md"]
+    texts = [path.read_text(encoding="utf-8") for path in documents if path.is_file()]
+    block = re.compile(r"```sh\n((?:hf-ssl benchmark .*\n)+)```")
+    text, commands = next((text, found[1]) for text in texts if (found := block.search(text)))
+    lines = [line.partition("#")[0].split()[1:] for line in commands.splitlines()]
+    build, verify, publish = [line for line in lines if line[1] in ("build", "verify", "publish")]
     assert main(build) == 0
     assert main(verify) == 2 and "2 of 13 checks failed: train: count, test: count" in capsys.readouterr().err
     card = (tmp_path / "usb-cifar100" / "README.md").read_text(encoding="utf-8")
@@ -101,7 +104,7 @@ def test_the_readme_s_commands_work(tmp_path, monkeypatch, capsys):
     (tmp_path / "test").rename(tmp_path / "usb-cifar100" / "data" / "test-00000-of-00001.parquet")
     (code,) = re.findall(r"```python\n(from datasets import load_dataset\n.*?)```", text, flags=re.DOTALL)
     names = {}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(code, "the documentation", "exec"), names)
     assert [len(names["data"][split]) for split in ("labeled", "unlabeled", "test")] == [200, 400, 100]
 
 

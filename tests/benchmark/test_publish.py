@@ -133,7 +133,7 @@ SLUG = "usb-unified-semi-supervised-learning-benchmark"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """AG News with 50 training rows a class: enough for USB's own label settings."""
+    """AG News with 50 training rows per class: enough for USB's own label settings."""
     source = make_source("ag_news", tmp_path_factory.mktemp("raw"), per_class=50)
     task = replace(source.task, label_settings=TASKS["ag_news"].label_settings)
     return build_task(task, source.folder, tmp_path_factory.mktemp("built") / "usb-ag_news")
