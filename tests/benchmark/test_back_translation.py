@@ -1,4 +1,4 @@
-"""Back-translation of a built text task: what it adds, that it is repeatable, and that an interruption costs nothing."""
+"""Back-translation of a built text task: what it adds, that it repeats, and that an interruption costs nothing."""
 
 import argparse
 import hashlib
@@ -342,10 +342,10 @@ def test_missing_sentencepiece_is_named_with_what_to_install(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"translation_models": ["a", "b"]}, "translation_models names 2 models; four are needed"),
-        ({"temperature": 0.0}, "temperature=0.0 should be above 0"),
-        ({"batch_size": 0}, "batch_size=0 should be at least 1"),
-        ({"seed": -1}, "seed=-1 at least 0"),
+        ({"translation_models": ["a", "b"]}, "translation_models must name four models .*got 2"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, reason, folder):
@@ -359,7 +359,7 @@ def test_folders_that_cannot_be_augmented_are_named(tmp_path, translators, folde
         augment(tmp_path / "empty", translators)
     record = json.loads((folder / "benchmark.json").read_text())
     (folder / "benchmark.json").write_text(json.dumps({**record, "task": "cifar10"}))
-    with pytest.raises(ValueError, match="cifar10 is a task of image; back-translation is for text"):
+    with pytest.raises(ValueError, match="cifar10 is an image task; back-translation is for text"):
         augment(folder, translators)
 
 

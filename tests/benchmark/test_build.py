@@ -1,4 +1,4 @@
-"""Every task from a small raw source: built, loaded by plain `datasets` without this package, and compared row by row."""
+"""Every task from a small raw source: built, loaded by plain `datasets` alone, and compared row by row."""
 
 import hashlib
 import io
@@ -254,7 +254,7 @@ def test_an_earlier_build_survives_one_that_fails(tmp_path, monkeypatch):
 
 def test_two_builds_of_one_target_do_not_meet(tmp_path):
     source = make_source("yelp_review", tmp_path / "raw")
-    with FileLock(tmp_path / ".out.lock"), pytest.raises(FileExistsError, match="another process works on .*out now"):
+    with FileLock(tmp_path / ".out.lock"), pytest.raises(FileExistsError, match=r"another process works on .*out now"):
         build_task(source.task, source.folder, tmp_path / "out")
 
 
@@ -369,7 +369,8 @@ for name in TASKS["eurosat"].class_names:
     for i in range(220):
         os.link(root / "one.png", root / "pictures" / name / f"{name}_{i}.png")
 build_task(replace(TASKS["eurosat"], label_settings=(10,)), root / "pictures", root / "images")
-print(before, texts, peak(), (large / "train.csv").stat().st_size / 2**20, 2_200 * (root / "one.png").stat().st_size / 2**20)
+sizes = (large / "train.csv").stat().st_size, 2_200 * (root / "one.png").stat().st_size
+print(before, texts, peak(), *(size / 2**20 for size in sizes))
 """
 
 

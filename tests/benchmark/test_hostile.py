@@ -105,11 +105,11 @@ def test_damaged_archives_are_named_and_leave_nothing(tmp_path):
 
 
 CSV_ROWS = {
-    "too few columns": ('"1","only a title"', "row 2 .*2 columns, but 3 are needed"),
-    "too many columns": ('"1","a","b","c"', "row 2 .*4 columns, but 3 are needed"),
+    "too few columns": ('"1","only a title"', r"row 2 .*expected 3 columns \(class, title, description\), got 2"),
+    "too many columns": ('"1","a","b","c"', r"row 2 .*expected 3 columns \(class, title, description\), got 4"),
     "class beyond the list": ('"5","a","b"', r"row 2: label '5' is not one of the classes 1\.\.4"),
     "class 0": ('"0","a","b"', r"row 2: label '0' is not one of the classes 1\.\.4"),
-    "class that is no number": ('"World","a","b"', "row 2: label 'World' is not one"),
+    "class that is not a number": ('"World","a","b"', "row 2: label 'World' is not one"),
     "quotation mark that never closes": ('"1","a","b', "row 2"),
     "text after a quotation mark": ('"1","a"x,"b"', "row 2"),
 }
@@ -131,7 +131,7 @@ def test_csv_that_is_not_utf8_is_named(tmp_path):
 
 
 LISTS = {
-    "class that is no number": ("u_train_in/0.jpg bird", "label 'bird' is not one of the classes"),
+    "class that is not a number": ("u_train_in/0.jpg bird", "label 'bird' is not one of the classes"),
     "missing image": ("u_train_in/nothing.jpg 3", "there is no image u_train_in/nothing.jpg"),
     "class beyond the list": ("u_train_in/0.jpg 200", r"label '200' is not one of the classes 0\.\.199"),
     "named twice": ("u_train_in/1.jpg 3", r"u_train_in/1\.jpg was named before, by .*u_train_in\.txt, row 2"),
@@ -163,20 +163,20 @@ def test_list_entry_that_does_not_fit_is_named(line, reason, semi_aves, tmp_path
 
 JSON_FILES = {
     "cut off": ('{"0": {"ori": "a", "label": 0}, "1": {"ori": "b', "row 2: it is not valid JSON"),
-    "no object": ('[{"ori": "a"}]', "row 1: { is needed, not '\\['"),
-    "row that is no object": ('{"0": 3}', "row 1: a name and an object are needed"),
-    "missing text": ('{"0": {"label": 0}}', "row 1: a text 'ori' is needed"),
+    "no object": ('[{"ori": "a"}]', "row 1: expected {, got '\\['"),
+    "row that is not an object": ('{"0": 3}', "row 1: expected a name and an object"),
+    "missing text": ('{"0": {"label": 0}}', "row 1: expected a text 'ori', got a row with 'label'"),
     "label beyond the list": (
         '{"0": {"ori": "a", "label": "4"}}',
         r"row 1: label '4' is not one of the classes 0\.\.3",
     ),
     "missing label": ('{"0": {"ori": "a"}}', "row 1: label None"),
-    "missing comma": ('{"0": {"ori": "a", "label": 0} "1": {}}', "row 2: , is needed"),
+    "missing comma": ('{"0": {"ori": "a", "label": 0} "1": {}}', "row 2: expected ,, got '\""),
     "some augmented": (
         '{"0": {"ori": "a", "aug_0": "b", "aug_1": "c", "label": 0}, "1": {"ori": "b", "label": 0}}',
         "row 2: it has no augmentation, other rows ",
     ),
-    "empty": ("", "row 1: { is needed, not the end of the file"),
+    "empty": ("", "row 1: expected {, got the end of the file"),
 }
 
 
@@ -214,7 +214,7 @@ TABLES = {
         "UrbanSound8K/metadata/UrbanSound8K.csv",
         ",1,car_horn",
         ",1",
-        "row 2: 7 columns",
+        "row 2: expected 8 columns, got 7",
     ),
     "urbansound8k, header": (
         "urbansound8k",
@@ -242,7 +242,7 @@ TABLES = {
         "ESC-50-master/meta/esc50.csv",
         "2-1000",
         "../2-1000",
-        "row 1: '../2-1000.*without folders",
+        "row 1: expected the name of a file without folders, got '../2-1000",
     ),
     "fsdnoisy, class": (
         "fsdnoisy",
@@ -251,7 +251,13 @@ TABLES = {
         ",Snow,",
         r"row \d+: 'Snow' is not one of the 20",
     ),
-    "fsdnoisy, mark": ("fsdnoisy", "FSDnoisy18k.meta/train.csv", ",0,0", ",x,0", "row 1: manually_verified is 'x'"),
+    "fsdnoisy, mark": (
+        "fsdnoisy",
+        "FSDnoisy18k.meta/train.csv",
+        ",0,0",
+        ",x,0",
+        "row 1: manually_verified must be 0 or 1, got 'x'",
+    ),
     "superbks, list": (
         "superbks",
         "speech_commands_v0.01/testing_list.txt",
@@ -289,7 +295,7 @@ def test_waveform_that_holds_objects_is_refused(tmp_path):
     np.save(buffer, np.array([Runs(tmp_path / "pwned")], dtype=object), allow_pickle=True)
     path = source.folder / "esc50" / "test.pkl"
     path.write_bytes(pickle.dumps({0: {"wav": buffer.getvalue(), "label": 0}}))
-    with pytest.raises(ValueError, match=r"test\.pkl, row 1: its 'wav' is no waveform.*allow_pickle=False"):
+    with pytest.raises(ValueError, match=r"test\.pkl, row 1: 'wav' is not a waveform.*allow_pickle=False"):
         read_all(source, source.folder, tmp_path)
     assert not (tmp_path / "pwned").exists()
 
@@ -352,12 +358,14 @@ def test_arrays_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"train_y\.bin, row 20: label 11 is not one of the classes 1\.\.10"):
         open_source(stl.task, stl.folder, tmp_path)
     labels.write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=r"train_X\.bin: 20 rows of content, but 19 labels"):
+    with pytest.raises(ValueError, match=r"train_X\.bin: expected a label for each of the 20 rows of content, got 19"):
         open_source(stl.task, stl.folder, tmp_path)
     images = stl.folder / "stl10_binary" / "unlabeled_X.bin"
     images.write_bytes(images.read_bytes()[:-5])
     labels.write_bytes(whole)
-    with pytest.raises(ValueError, match=r"unlabeled_X\.bin: \d+ bytes are no whole number of images"):
+    with pytest.raises(
+        ValueError, match=r"unlabeled_X\.bin: the size must be a multiple of 27648 bytes, one image, got \d+"
+    ):
         open_source(stl.task, stl.folder, tmp_path)
 
     cifar = make_source("cifar10", tmp_path / "cifar")
@@ -378,7 +386,11 @@ def test_arrays_that_do_not_fit_are_named(tmp_path):
             r"row 1: label 8 is not one of the classes 0\.\.7",
         ),
         ("missing", {"test_images": None}, "there is no test_images in it"),
-        ("fewer", {"test_images": np.zeros((3, 28, 28), np.uint8)}, "3 rows of content, but 8 labels"),
+        (
+            "fewer",
+            {"test_images": np.zeros((3, 28, 28), np.uint8)},
+            "expected a label for each of the 3 rows of content, got 8",
+        ),
     ):
         tissue = make_source("tissuemnist", tmp_path / name)
         path = tissue.folder / "tissuemnist.npz"
@@ -398,10 +410,10 @@ def test_datasets_that_do_not_fit_are_named(tmp_path):
 
     with pytest.raises(ValueError, match=r"split train, row 2: label 4 is not one of the classes 0\.\.3"):
         open_source(TASKS["ag_news"], saved("label", {"text": ["a", "b"], "label": [0, 4]}), tmp_path)
-    with pytest.raises(ValueError, match="no column of text can be told from words, label"):
+    with pytest.raises(ValueError, match="expected a column of text, got words, label"):
         open_source(TASKS["ag_news"], saved("column", {"words": ["a"], "label": [0]}), tmp_path)
     two = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["a", "b"])})
-    with pytest.raises(ValueError, match="column label has 2 classes, ag_news has 4"):
+    with pytest.raises(ValueError, match="column label must have the 4 classes of ag_news, got 2"):
         open_source(TASKS["ag_news"], saved("classes", {"text": ["a"], "label": [0]}, two), tmp_path)
     image = datasets.Dataset.from_dict({"image": [{"bytes": b"", "path": None}], "label": [0]})
     image = image.cast_column("image", datasets.Image(decode=False))
@@ -441,7 +453,7 @@ def test_label_may_be_missing_in_the_unlabeled_list_alone(semi_aves, tmp_path):
         splits = open_source(semi_aves.task, semi_aves.folder, tmp_path)
         assert splits["unlabeled"].labels.tolist() == [-1, -1, 3]
         (lists / "test.txt").write_text("test/0.jpg\n")
-        with pytest.raises(ValueError, match=r"test\.txt, row 1: 'test/0.jpg' is not of the form 'path label'"):
+        with pytest.raises(ValueError, match=r"test\.txt, row 1: expected 'path label', got 'test/0.jpg'"):
             open_source(semi_aves.task, semi_aves.folder, tmp_path)
     finally:
         for name, whole in wholes.items():
@@ -466,7 +478,7 @@ def spoil_archive(source, tmp_path: Path) -> str:
 def spoil_columns(source, tmp_path: Path) -> str:
     with open(source.folder / "ag_news_csv" / "test.csv", "a") as file:
         file.write('"1","only a title"\n')
-    return r"test\.csv, row 5 \(line 5\): 2 columns, but 3"
+    return r"test\.csv, row 5 \(line 5\): expected 3 columns .*got 2"
 
 
 def spoil_class(source, tmp_path: Path) -> str:

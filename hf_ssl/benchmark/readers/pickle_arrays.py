@@ -128,14 +128,12 @@ class Name:
 
 
 _NDARRAY = Name(_refused)
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"_reconstruct": _empty_array, "_frombuffer": _array, "scalar": _number}
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
 # Module and name with a space between, as `pickletools` gives them.
 NAMES: dict[str, Name] = {
     "numpy ndarray": _NDARRAY,
     "numpy dtype": Name(_Dtype),
     "_codecs encode": Name(_encoded),
-    **{
-        f"{module} {name}": Name(make)
-        for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
-        for name, make in {"_reconstruct": _empty_array, "_frombuffer": _array, "scalar": _number}.items()
-    },
+    **{f"{module} {name}": Name(make) for module in _MODULES for name, make in _FUNCTIONS.items()},
 }
