@@ -38,6 +38,13 @@ class Expected:
     exact: bool = True
 
 
+def edit_file(path: Path, old: str, new: str) -> None:
+    """Replace the first occurrence of a text, which must be there."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
 @dataclass
 class SmallSource:
     task: Task
