@@ -270,7 +270,7 @@ def test_translator_keeps_the_order_samples_and_stops_at_the_longest(translators
     assert len(first) == 5 and first == translator.translate(texts, 2, seed=0)
     assert first != translator.translate(texts, 2, seed=1)
     assert all(len(text.split()) < 8 for text in first)
-    # Nearly without temperature every draw is the most likely word, whatever the seed, and each text keeps its place.
+    # Nearly without temperature every draw is the most likely word for any seed, and each text keeps its place.
     greedy = Translator(translators[0], temperature=1e-4, device="cpu")
     alone = [greedy.translate([text], 1, seed=7)[0] for text in texts]
     assert greedy.translate(texts, 2, seed=8) == alone and len(set(alone)) > 1

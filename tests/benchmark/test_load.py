@@ -12,7 +12,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from hf_ssl.benchmark import TASKS, build_task, load_task, publish_task
+from hf_ssl.benchmark import TASKS, build_task, load_task, publish_task, verify_task
 from hf_ssl.benchmark.load import find_repository
 from hf_ssl.cli import main
 
@@ -123,6 +123,15 @@ WRONG = [
 def test_what_is_wrong_is_said_with_what_is_known(changes, error, message, folder):
     with pytest.raises(error, match=message):
         load_task(**{"name": "ag_news", "num_labeled": 40, "source": folder, **changes})
+
+
+def test_a_folder_whose_record_has_the_former_name_of_the_label_count_is_loaded(folder, tmp_path):
+    earlier = Path(shutil.copytree(folder, tmp_path / "usb-ag_news"))
+    record = (earlier / "benchmark.json").read_text()
+    assert '"num_labeled": 40' in record
+    (earlier / "benchmark.json").write_text(record.replace('"num_labeled"', '"num_labels"'))
+    assert len(load_task("ag_news", 40, source=earlier)["labeled"]) == 40
+    assert all(check.passed or check.of_source for check in verify_task(earlier))
 
 
 def test_a_draw_that_was_not_built_is_named(raw, tmp_path):

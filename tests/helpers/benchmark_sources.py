@@ -161,7 +161,7 @@ def _image_file(source: SmallSource, split: str, path: Path, label: int, rng: np
 
 
 def _eurosat(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
-    """Five images a class for each four of training, numbered from 1 without zeros: 10 sorts before 2."""
+    """Five images per class for every four of training, numbered from 1 without zeros: 10 sorts before 2."""
     count = -(-per_class * 5 // 4)
     for label, name in enumerate(source.task.class_names):
         for number in sorted(range(1, count + 1), key=str):
@@ -274,7 +274,7 @@ def _usb_json(source: SmallSource, per_class: int, rng: np.random.Generator) -> 
         (folder / f"{name}.json").write_text(json.dumps(rows))
 
 
-# Sound. A clip is a tone, so that what it is at 16 kHz is known whatever the rate of its file.
+# Sound. A clip is a tone, so that it is known at 16 kHz for any rate of its file.
 
 
 def tone(seconds: float, rate: int, frequency: float) -> np.ndarray:
