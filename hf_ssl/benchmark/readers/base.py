@@ -110,14 +110,14 @@ class RawSource:
         """`folder_with`, or None if there is none."""
         for level in self._levels:
             found = [folder for folder in level if all((folder / name).exists() for name in names)]
-            named = [folder for folder in found if self.name in folder.name]
-            if len(found) > 1 and len(named) != 1:
-                first, second = (named or found)[:2]
+            if len(found) > 1:
+                found = [folder for folder in found if self.name in folder.name] or found
+            if len(found) > 1:
                 raise ValueError(
-                    f"{', '.join(names)} are in {first} and in {second}; give the one that is meant as the source"
+                    f"{', '.join(names)} are in {found[0]} and in {found[1]}; give the one that is meant as the source"
                 )
             if found:
-                return named[0] if len(found) > 1 else found[0]
+                return found[0]
         return None
 
     def file(self, name: str) -> Path:
