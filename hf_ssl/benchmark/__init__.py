@@ -1,43 +1,41 @@
 """The datasets of the USB benchmark (arXiv 2208.07204): from raw sources to splits that `datasets.load_dataset` reads.
 
-tasks.py        the table: what each task is, and where its data comes from
-readers/        one reader per raw form
-splits.py       USB's draws of labels
-build.py        raw source -> repository of Parquet files (layout: repository.py, streaming: writer.py)
-cards.py        the dataset card, with published numbers (baselines.py)
+    raw files --readers/--> rows --splits--> draws --build--> Parquet repository --verify, publish--> the Hub
+                                                                   |
+                                                                   +--load--> splits for training
+
+tasks/               the table: what each task is, and where its data comes from
+readers/             one reader per raw form
+splits.py            USB's draws of labels
+build.py             raw source -> repository of Parquet files (planned by plan.py, layout in repository.py, written by
+                     writer.py)
+cards.py             the dataset card, rendered from dataset_card_template.md, with published numbers (baselines.py)
 verify.py, publish.py, load.py
-augment.py      back-translation of texts
-command.py      `hf-ssl benchmark ...`
+back_translation.py  back-translation of a built text task (the models: translation.py)
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-_PUBLIC = {
-    "TASKS": "tasks",
-    "Task": "tasks",
-    "get_task": "tasks",
-    "load_task": "load",
-    "build_task": "build",
-    "verify_task": "verify",
-    "publish_task": "publish",
-}
-
-__all__ = sorted(_PUBLIC)
+from ..lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from .build import build_task  # noqa: F401
-    from .load import load_task  # noqa: F401
-    from .publish import publish_task  # noqa: F401
-    from .tasks import TASKS, Task, get_task  # noqa: F401
-    from .verify import verify_task  # noqa: F401
+    from .build import build_task
+    from .load import load_task
+    from .publish import publish_task
+    from .tasks import TASKS, Task, get_task
+    from .verify import verify_task
 
+__all__ = ["TASKS", "Task", "build_task", "get_task", "load_task", "publish_task", "verify_task"]
 
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
-
-
-def __dir__():
-    return sorted([*globals(), *_PUBLIC])
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "TASKS": "tasks",
+        "Task": "tasks",
+        "get_task": "tasks",
+        "load_task": "load",
+        "build_task": "build",
+        "verify_task": "verify",
+        "publish_task": "publish",
+    },
+)

@@ -3,22 +3,27 @@
     text -- last 1,024 characters --> German --> English = aug_0
                                   \\-> Russian -> English = aug_1
 
-Words are sampled, at temperature 0.9 (arXiv 1904.12848, appendix). Chunks of rows that are done are kept in a hidden folder
-beside the repository, so that a run that was interrupted goes on where it was; each chunk has random numbers of its own,
-so that it ends as if it had run through. The repository is replaced as a whole at the very end.
+Words are sampled, at temperature 0.9 (arXiv 1904.12848, appendix). Finished chunks of rows are kept in a hidden folder
+beside the repository, so that an interrupted run continues where it was; each chunk has its own random numbers, so
+that the result is the same as that of an undisturbed run. The repository is replaced as a whole at the very end.
 """
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..files import atomic_write
+from ..modality import MODALITIES
 from . import repository
 from .tasks import get_task
+from .translation import Translator
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TRANSLATION_MODELS = (
     "Helsinki-NLP/opus-mt-en-de",
@@ -43,43 +48,50 @@ def augment(
 ) -> Path:
     """Add the columns `aug_0` and `aug_1` to a built text task.
 
-    Training and labeled examples get their two back-translations, the others None. A translation that comes out empty is
-    replaced by the text that was translated. On the same device and with the same versions the result depends on nothing but
-    the arguments, batch size included.
+    Training and labeled examples get their two back-translations, the others None. An empty translation is replaced by
+    the text that was translated. On the same device and with the same versions the result depends on the arguments
+    alone, batch size included.
 
     Args:
         folder: what `hf-ssl benchmark build` wrote.
-        translation_models: four sequence-to-sequence models, by Hub id or local path: from English and back for `aug_0`, and
-            for `aug_1`.
+        translation_models: four sequence-to-sequence models, by Hub id or local path: from English and back for
+            `aug_0`, and for `aug_1`.
         temperature: of the sampling, above 0; lower is closer to the text.
         batch_size: texts that are translated at once.
         seed: of the sampling.
-        device: for torch; by default the accelerator that there is, or the CPU.
+        device: for torch; the accelerator if there is one, else the CPU, by default.
         overwrite: replace augmentations that the task has already.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: for arguments out of range, a folder that is no built text task or is augmented already, and an unfinished
-            run with other arguments.
+        ValueError: for arguments out of range, a folder that is not a built text task or is augmented already, and an
+            unfinished run with other arguments.
         OSError: if a model cannot be loaded.
         ImportError: if the tokenizer of a model needs sentencepiece and it is not installed.
+
+    Example:
+        After `hf-ssl benchmark build ag_news --source ag_news_csv`::
+
+            augment("usb-ag_news", device="cuda")
     """
     folder = Path(folder)
     if len(translation_models) != 2 * len(repository.AUGMENTATIONS):
         raise ValueError(
-            f"translation_models names {len(translation_models)} models; four are needed: from English and back for aug_0, "
-            "then for aug_1"
+            "translation_models must name four models (from English and back for aug_0, then for aug_1), got "
+            f"{len(translation_models)}"
         )
     if not temperature > 0:
-        raise ValueError(f"temperature={temperature} should be above 0")
-    if batch_size < 1 or seed < 0:
-        raise ValueError(f"batch_size={batch_size} should be at least 1 and seed={seed} at least 0")
+        raise ValueError(f"temperature must be above 0, got {temperature}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     workplace = folder.absolute().parent / f".{folder.name}.augment"
     if not folder.exists() and not workplace.exists():
         repository.read_record(folder)  # says what is missing
-    with _locked(folder):
+    with repository.locked(folder):
         _finish_replacing(folder, workplace)
         record = _check_record(folder, overwrite)
         settings = {
@@ -102,36 +114,20 @@ def _check_record(folder: Path, overwrite: bool) -> dict[str, Any]:
     record = repository.read_record(folder)
     task = get_task(record["task"])
     if task.modality != "text":
-        raise ValueError(f"{task.name} is a task of {task.modality}; back-translation is for text")
+        model = MODALITIES[task.modality].model.removesuffix(" model")
+        raise ValueError(f"{task.name} is {model} task; back-translation is for text")
     if record.get("augmented") and not overwrite:
         raise ValueError(f"{folder} has augmentations already; --overwrite replaces them")
     return record
 
 
 def _public_name(model: str) -> str:
-    """The name of a model without the place where it lies: it is published with the task."""
+    """The name of a model without the folders above it: it is published with the task."""
     return Path(model).name if Path(model).exists() else model
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Held by one process at a time, builds of the same folder included."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder.absolute().parent / f".{folder.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise FileExistsError(f"another process works on {folder} now; wait for it") from None
-    try:
-        yield
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
-
-
 def _open_workplace(workplace: Path, settings: dict[str, Any]) -> None:
-    """Make the folder of finished chunks, or go on with that of an interrupted run of the same settings."""
+    """Make the folder of finished chunks, or continue with that of an interrupted run with the same settings."""
     path = workplace / "settings.json"
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -143,9 +139,8 @@ def _open_workplace(workplace: Path, settings: dict[str, Any]) -> None:
         return
     shutil.rmtree(workplace, ignore_errors=True)
     workplace.mkdir()
-    partial = workplace / "settings.json.partial"
-    partial.write_text(json.dumps(settings), encoding="utf-8")
-    os.replace(partial, path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(settings), encoding="utf-8")
 
 
 def _translate_column(
@@ -158,7 +153,7 @@ def _translate_column(
     seed: int,
     device: str | None,
 ) -> None:
-    """Write the translations of each training file, one JSON list of strings a chunk and line; skip chunks that are there."""
+    """Write the translations of each training file, one JSON list per chunk and line; finished chunks are kept."""
     import pyarrow.parquet as pq
     from datasets.utils import tqdm
 
@@ -191,7 +186,7 @@ def _seed(place: str) -> int:
 
 
 def _finished(path: Path) -> int:
-    """The number of whole lines of a progress file; what an interruption left of another one is cut off."""
+    """The number of whole lines in a progress file; a line that an interruption left unfinished is cut off."""
     if not path.is_file():
         return 0
     with open(path, "r+b") as file:
@@ -215,97 +210,32 @@ def _chunks(path: Path, size: int) -> Iterator[list[str]]:
         yield chunk
 
 
-class Translator:
-    """A sequence-to-sequence model of transformers that translates by sampling.
-
-    Args:
-        name: Hub id or local path, such as those of MarianMT.
-        temperature: of the sampling, above 0.
-        device: for torch; by default the accelerator that there is, or the CPU.
-
-    Raises:
-        OSError: if the model cannot be loaded.
-        ImportError: if its tokenizer needs sentencepiece and it is not installed.
-    """
-
-    def __init__(self, name: str, temperature: float, device: str | None = None):
-        import torch
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(name)
-        except ImportError as error:
-            reason = " ".join(str(error).split()).split(" but ")[0]
-            raise ImportError(f'{name}: {reason}: pip install "hf-ssl[translation]"') from error
-        if device is None:
-            device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-        # Loading draws numbers for weights that it then reads.
-        with torch.random.fork_rng([]):
-            self.model = AutoModelForSeq2SeqLM.from_pretrained(name).to(device).eval()
-        self.temperature = temperature
-        positions = getattr(self.model.config, "max_position_embeddings", None) or 512
-        self.max_length = min(self.tokenizer.model_max_length, positions)
-
-    def translate(self, texts: Sequence[str], batch_size: int, seed: int) -> list[str]:
-        """The translations in the texts' order. Random numbers come from `seed`; the global generators stay as they are."""
-        import torch
-
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        results = [""] * len(texts)
-        device = self.model.device
-        # The generator of the CPU is always forked; that of "mps" cannot be told by device.
-        forked = [device] if device.type in ("cuda", "xpu") else []
-        with torch.random.fork_rng(forked, device_type=device.type), torch.no_grad():
-            torch.manual_seed(seed)
-            for start in range(0, len(order), batch_size):
-                batch = order[start : start + batch_size]
-                for index, text in zip(batch, self._translate([texts[index] for index in batch]), strict=True):
-                    results[index] = text
-        return results
-
-    def _translate(self, texts: list[str]) -> list[str]:
-        inputs = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
-        ids = self.model.generate(
-            input_ids=inputs["input_ids"].to(self.model.device),
-            attention_mask=inputs["attention_mask"].to(self.model.device),
-            do_sample=True,
-            temperature=self.temperature,
-            # The models' own settings say beam search; the library's say the 50 most likely words.
-            num_beams=1,
-            top_k=0,
-            top_p=1.0,
-            max_length=self.max_length,
-        )
-        return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-
-
 def _write_repository(folder: Path, workplace: Path, record: dict[str, Any]) -> None:
-    """A copy of the repository with the two columns, in the workplace."""
-    from .cards import render_card
+    """Make a copy of the repository with the two columns, in the workplace."""
+    from .cards import render_card  # imports huggingface_hub
 
     task = get_task(record["task"])
     target = workplace / "repository"
     shutil.rmtree(target, ignore_errors=True)
-    parquet = sorted(folder.rglob("*.parquet"))
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.parquet"))
     schema = repository.features(task, augmented=True).arrow_schema
     labeled = sorted(folder.glob("labels/*.parquet"))
-    augmented_of: dict[str, tuple[str, str]] = {}
-    wanted = {row["text"] for row in repository.read_rows(labeled, columns=["text"])}
-    for path in (path for path in parquet if path not in labeled):
+    drawn = {row["text"] for row in repository.read_rows(labeled, columns=["text"])}
+    augmented_of: dict[str, tuple[str, ...]] = {}
+    for path in sorted(folder.glob("data/*.parquet")):
         pairs = _augmented(path, workplace) if path.name.startswith("train-") else None
         for texts, chosen in _write_file(path, target / path.relative_to(folder), schema, pairs):
-            augmented_of.update((text, pair) for text, pair in zip(texts, chosen, strict=True) if text in wanted)
+            augmented_of.update((text, pair) for text, pair in zip(texts, chosen, strict=True) if text in drawn)
     for path in labeled:
-        texts = (row["text"] for row in repository.read_rows([path], columns=["text"]))
-        for _ in _write_file(path, target / path.relative_to(folder), schema, (augmented_of[text] for text in texts)):
+        pairs = (augmented_of[row["text"]] for row in repository.read_rows([path], columns=["text"]))
+        for _ in _write_file(path, target / path.relative_to(folder), schema, pairs):
             pass
     repository.write_record(target, record)
     (target / repository.CARD).write_text(render_card(task, record), encoding="utf-8")
 
 
 def _augmented(path: Path, workplace: Path) -> Iterator[tuple[str, ...]]:
-    """Both translations of each row of a training file, in order; one chunk of each is held."""
+    """Both translations of each row of a training file, in order; one chunk of each is in memory."""
     with ExitStack() as stack:
         paths = (_progress_path(workplace, path, column) for column in repository.AUGMENTATIONS)
         files = [stack.enter_context(open(path, encoding="utf-8")) for path in paths]
@@ -314,8 +244,8 @@ def _augmented(path: Path, workplace: Path) -> Iterator[tuple[str, ...]]:
 
 
 def _write_file(
-    path: Path, target: Path, schema, pairs: Iterator[tuple[str, ...]] | None
-) -> Iterator[tuple[list, list]]:
+    path: Path, target: Path, schema: "pa.Schema", pairs: Iterator[tuple[str, ...]] | None
+) -> Iterator[tuple[list[str], list[tuple[str, ...]]]]:
     """Copy a Parquet file with two more columns, from `pairs` or None; yields texts and pairs of each row group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -323,8 +253,9 @@ def _write_file(
     with pq.ParquetFile(path) as file, pq.ParquetWriter(target, schema) as writer:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
-            chosen = [next(pairs) if pairs else (None, None) for _ in range(len(table))]
-            for name, values in zip(repository.AUGMENTATIONS, zip(*chosen, strict=True), strict=True):
+            chosen = [next(pairs) for _ in range(len(table))] if pairs else []
+            columns = zip(*chosen, strict=True) if pairs else [[None] * len(table)] * len(repository.AUGMENTATIONS)
+            for name, values in zip(repository.AUGMENTATIONS, columns, strict=True):
                 if name in table.column_names:
                     table = table.drop_columns(name)
                 table = table.append_column(name, pa.array(values, pa.string()))
@@ -336,14 +267,14 @@ def _write_file(
 
 
 def _replace(folder: Path, workplace: Path) -> None:
-    """Put the new repository in the place of the old one."""
+    """Replace the old repository by the new one."""
     folder.rename(workplace / "replaced")
     (workplace / "repository").rename(folder)
     shutil.rmtree(workplace)
 
 
 def _finish_replacing(folder: Path, workplace: Path) -> None:
-    """Undo a replacement that was interrupted between its two renames, or clear up after one that came further."""
+    """Undo a replacement that was interrupted between its two renames, or clean up after one that got further."""
     if (workplace / "replaced").is_dir():
         if not folder.exists():
             (workplace / "replaced").rename(folder)

@@ -9,39 +9,46 @@ from filelock import FileLock
 
 from . import repository
 from .build import build_task
-from .tasks import Task, get_task
+from .tasks import TASKS, Task, get_task
 
-# Where published tasks are looked for; the environment variable HF_SSL_NAMESPACE names another account or organisation.
+# Where published tasks are looked for; the environment variable HF_SSL_NAMESPACE names another account or
+# organization.
 NAMESPACE = "hf-ssl"
 
 
 def load_task(
     name: str, num_labeled: int, seed: int = 0, source: str | Path | None = None, *, deduplicated: bool = False
 ) -> datasets.DatasetDict:
-    """One setting of a task: the splits labeled, unlabeled, test, and validation where the task has one.
+    """One setting of a task: the splits labeled, unlabeled, test, and validation if the task has one.
 
     Args:
         name: of the task, such as "cifar100".
-        num_labeled: one of the task's settings.
+        num_labeled: number of labeled examples, one of the task's settings.
         seed: of the draw.
-        source: None for the Hub (account or organisation `HF_SSL_NAMESPACE`, "hf-ssl" by default); a namespace on the Hub, or
-            the id of a published repository; a folder that `hf-ssl benchmark build` made; or raw data: a folder, an archive,
-            or the id of a copy on the Hub, which is built into the cache of `datasets` once.
-        deduplicated: a pool without the examples of the test set, where the task offers one.
+        source: None for the Hub (account or organization `HF_SSL_NAMESPACE`, "hf-ssl" by default); a namespace on the
+            Hub, or the id of a published repository; a folder that `hf-ssl benchmark build` made; or raw data: a
+            folder, an archive, or the id of a copy on the Hub, which is built into the cache of `datasets` once.
+        deduplicated: a pool without the examples of the test set, if the task offers one.
 
     Raises:
-        ValueError: for an unknown task, setting or seed (the message lists the known ones), or raw data that cannot be built.
-        FileNotFoundError: if the source is not there.
+        ValueError: for an unknown task, setting or seed (the message lists the known ones), or raw data that cannot be
+            built.
+        FileNotFoundError: if the source does not exist.
+
+    Example:
+        With a folder of AG News' raw files, `train.csv` and `test.csv`::
+
+            data = load_task("ag_news", num_labeled=40, seed=0, source="ag_news_csv")
+            data["labeled"], data["unlabeled"], data["validation"], data["test"]
+
+        The settings of each task are in the table:
+
+        >>> from hf_ssl.benchmark import TASKS
+        >>> TASKS["ag_news"].label_settings
+        (40, 200)
     """
     task = get_task(name)
-    if num_labeled not in task.label_settings:
-        known = ", ".join(str(number) for number in task.label_settings)
-        raise ValueError(f"{name} has no setting with {num_labeled} labels; the known ones are {known}")
-    if seed not in task.seeds:
-        raise ValueError(f"{name} has no draw with seed {seed}; the known ones are {', '.join(map(str, task.seeds))}")
-    if deduplicated and not task.deduplicate_pool:
-        offering = ", ".join(other.name for other in _tasks() if other.deduplicate_pool)
-        raise ValueError(f"{name} has no deduplicated pool; {offering} has one")
+    _check_setting(task, num_labeled, seed, deduplicated)
     configuration = repository.config_name(num_labeled, seed, deduplicated)
     location = find_repository(task, source)
     if isinstance(location, Path):
@@ -51,13 +58,26 @@ def load_task(
         return datasets.load_dataset(location, configuration)
     except OSError as error:
         raise FileNotFoundError(
-            f"{location} cannot be loaded from the Hub ({' '.join(str(error).split())}); give as source a namespace that has "
-            f"{repository.repository_name(task)}, a folder made by `hf-ssl benchmark build {name}`, or the raw data"
+            f"{location} cannot be loaded from the Hub ({' '.join(str(error).split())}); give as source a namespace "
+            f"that has {repository.repository_name(task)}, a folder made by `hf-ssl benchmark build {name}`, or the "
+            "raw data"
         ) from error
 
 
+def _check_setting(task: Task, num_labeled: int, seed: int, deduplicated: bool) -> None:
+    if num_labeled not in task.label_settings:
+        known = ", ".join(map(str, task.label_settings))
+        raise ValueError(f"{task.name} has no setting with {num_labeled} labels; the known ones are {known}")
+    if seed not in task.seeds:
+        known = ", ".join(map(str, task.seeds))
+        raise ValueError(f"{task.name} has no draw with seed {seed}; the known ones are {known}")
+    if deduplicated and not task.deduplicate_pool:
+        offering = ", ".join(other.name for other in TASKS.values() if other.deduplicate_pool)
+        raise ValueError(f"{task.name} has no deduplicated pool; {offering} has one")
+
+
 def find_repository(task: Task, source: str | Path | None) -> Path | str:
-    """The built folder, made from raw data if needed, or the id of the Hub repository, that a source stands for."""
+    """The built folder (made from raw data if needed) or the id of the Hub repository that a source refers to."""
     name = repository.repository_name(task)
     if source is None:
         return f"{os.environ.get('HF_SSL_NAMESPACE', NAMESPACE)}/{name}"
@@ -76,12 +96,6 @@ def find_repository(task: Task, source: str | Path | None) -> Path | str:
     return _build_into_cache(task, str(source), str(source))
 
 
-def _tasks():
-    from .tasks import TASKS
-
-    return TASKS.values()
-
-
 def _check_built(task: Task, folder: Path, configuration: str) -> None:
     record = repository.read_record(folder)
     if record["task"] != task.name:
@@ -94,7 +108,7 @@ def _build_into_cache(task: Task, source: Path | str, fingerprint: str) -> Path:
     digest = hashlib.sha256(f"{task!r}{fingerprint}".encode()).hexdigest()[:16]
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "hf_ssl" / f"{repository.repository_name(task)}-{digest}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Every process of a distributed training comes here: the first one builds, the others wait.
+    # Every process of a distributed run gets here: the first one builds, the others wait.
     with FileLock(f"{folder}.lock"):
         if not (folder / repository.RECORD).is_file():
             build_task(task, source, folder)
@@ -102,7 +116,7 @@ def _build_into_cache(task: Task, source: Path | str, fingerprint: str) -> Path:
 
 
 def _fingerprint(path: Path) -> str:
-    """Changes when a file of the raw data does, as far as its name, size and time of change tell."""
+    """A text that changes with the files of the raw data, as far as names, sizes and modification times tell."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     stats = [(str(file.relative_to(path)), file.stat()) for file in files]
     return str([path.resolve(), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)])

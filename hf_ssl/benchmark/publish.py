@@ -4,6 +4,10 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
+from huggingface_hub import HfApi
+
+from ..hub.errors import clear_errors
+from ..hub.upload import commit_files
 from . import repository
 from .cards import with_namespace
 from .tasks import USB_TASKS, Task, get_task
@@ -13,7 +17,10 @@ logger = logging.getLogger(__name__)
 
 # The Hub shows 60 characters of a title, and takes 150 of a description.
 COLLECTION = "USB: Unified Semi-supervised learning Benchmark"
-_DESCRIPTION = "The 15 datasets of the USB benchmark (arXiv 2208.07204) with its own draws of labels, for semi-supervised classification."
+_DESCRIPTION = (
+    "The 15 datasets of the USB benchmark (arXiv 2208.07204) with its own draws of labels, for semi-supervised "
+    "classification."
+)
 
 
 class Published(NamedTuple):
@@ -40,70 +47,54 @@ def publish_task(
 ) -> Published:
     """Verify a built task and upload it in one commit, replacing an earlier version of its files.
 
-    A build whose source was not all of USB's is published with a warning; its card says so. What is published already is not
-    uploaded again, and without a change there is no new commit. The token is the one of `hf auth login`, or of the
+    A build whose source was not all of USB's is published with a warning; its card says so. What is published already
+    is not uploaded again, and without a change there is no new commit. The token is that of `hf auth login`, or of the
     environment variable HF_TOKEN.
 
     Args:
         task: the task, or its name.
-        namespace: account or organisation on the Hub; the repository is `usb-<name>` there.
+        namespace: account or organization on the Hub; the repository is `usb-<name>` there.
         folder: that was built; `usb-<name>` by default.
         private: make a private repository.
-        collection: put one of USB's 15 datasets into the namespace's collection `COLLECTION`, which is made when it is not
-            there, private like its first dataset. If that fails, the dataset is published all the same, with a warning.
+        collection: put one of USB's 15 datasets into the namespace's collection `COLLECTION`, which is created if it
+            does not exist, private like its first dataset. If that fails, the dataset is still published, with a
+            warning.
 
     Raises:
-        ValueError: if the build is damaged, the folder holds another task, or data that may not be passed on would be public.
+        ValueError: if the build is damaged, the folder holds another task, or data that may not be redistributed would
+            be public.
         OSError: in one line, if the Hub refuses or cannot be reached; nothing is published then.
+
+    Example:
+        After `hf-ssl benchmark build cifar100 --source cifar-100-python.tar.gz` and `hf auth login`::
+
+            publish_task("cifar100", "my-account", private=True).url
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-
-    from ..hub.errors import clear_errors
-
     task = get_task(task) if isinstance(task, str) else task
     folder = Path(folder or repository.repository_name(task))
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {folder}; build it first: hf-ssl benchmark build {task.name} --source DIR"
-        )
-    built = repository.read_record(folder)["task"]
-    if built != task.name:
-        raise ValueError(f"{folder} holds the task {built}, not {task.name}")
+    _check_folder(task, folder)
     if task.redistribution_forbidden and not private:
-        raise ValueError(f"the terms of {task.title} forbid to pass its data on; publish it with --private only")
-    failed = [check for check in verify_task(folder, task) if not check.passed]
-    wrong = [check for check in failed if not check.of_source]
-    if wrong:
-        found = "; ".join(f"{check.name}: {check.found}" for check in wrong[:3])
         raise ValueError(
-            f"{folder} is not published: these checks failed: {found}; see `hf-ssl benchmark verify {folder}`"
+            f"the terms of {task.title} do not allow redistributing its data; publish it with --private only"
         )
-    for check in failed:
-        logger.warning("%s: %s: %s", task.title, check.name, check.found)
-    if task.licence in ("unknown", "other") and not private:
-        logger.warning(
-            "%s: %s Make sure that you may publish it.", task.title, task.licence_note or "Its licence is unknown."
-        )
+    _verify(task, folder)
+    if task.license in ("unknown", "other") and not private:
+        reason = task.license_note or "Its license is unknown."
+        logger.warning("%s: %s Make sure that you may publish it.", task.title, reason)
 
     api, repo_id = HfApi(), f"{namespace}/{repository.repository_name(task)}"
-    patterns = (repository.CARD, repository.RECORD, "data/*.parquet", "labels/*.parquet")
-    paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    files: dict[str, str | bytes] = {path.relative_to(folder).as_posix(): str(path) for path in paths}
-    files[repository.CARD] = with_namespace((folder / repository.CARD).read_text(encoding="utf-8"), namespace).encode()
     with clear_errors(repo_id):
         url = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
         before = api.dataset_info(repo_id)
-        if private and not before.private:
-            raise ValueError(f"{url} exists and is public; make it private first")
-        present = api.list_repo_files(repo_id, repo_type="dataset")
-        stale = [name for name in present if name.startswith(("data/", "labels/")) and name not in files]
-        additions = [CommitOperationAdd(name, content) for name, content in files.items()]
-        after = api.create_commit(
-            repo_id,
-            [*additions, *map(CommitOperationDelete, stale)],
-            repo_type="dataset",
-            commit_message=f"{task.title}, built by hf-ssl",
-        )
+    if private and not before.private:
+        raise ValueError(f"{url} exists and is public; make it private first")
+    after = commit_files(
+        repo_id,
+        "dataset",
+        _files(folder, namespace),
+        f"{task.title}, built by hf-ssl",
+        is_stale=lambda name: name.startswith(("data/", "labels/")),
+    )
     place = None
     if collection and task.name in USB_TASKS:
         try:
@@ -113,10 +104,40 @@ def publish_task(
     return Published(str(url), after.oid != before.sha, place)
 
 
-def _collect(api, task: Task, namespace: str, private: bool) -> str:
-    """Put the published task into the namespace's collection, once; its address."""
-    from ..hub.errors import clear_errors
+def _check_folder(task: Task, folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {folder}; build it first: hf-ssl benchmark build {task.name} --source DIR"
+        )
+    built = repository.read_record(folder)["task"]
+    if built != task.name:
+        raise ValueError(f"{folder} holds the task {built}, not {task.name}")
 
+
+def _verify(task: Task, folder: Path) -> None:
+    """Raise if the build is wrong, and warn if its source was not what USB has."""
+    failed = [check for check in verify_task(folder, task) if not check.passed]
+    wrong = [check for check in failed if not check.of_source]
+    if wrong:
+        found = "; ".join(f"{check.name}: {check.found}" for check in wrong[:3])
+        raise ValueError(
+            f"{folder} is not published: these checks failed: {found}; see `hf-ssl benchmark verify {folder}`"
+        )
+    for check in failed:
+        logger.warning("%s: %s: %s", task.title, check.name, check.found)
+
+
+def _files(folder: Path, namespace: str) -> dict[str, Path | bytes]:
+    """What is uploaded: path in the repository -> local file, or the content."""
+    patterns = [repository.CARD, repository.RECORD, "data/*.parquet", "labels/*.parquet"]
+    paths = repository.files_of(folder, patterns)
+    files: dict[str, Path | bytes] = {path.relative_to(folder).as_posix(): path for path in paths}
+    card = (folder / repository.CARD).read_text(encoding="utf-8")
+    return {**files, repository.CARD: with_namespace(card, namespace).encode()}
+
+
+def _collect(api: HfApi, task: Task, namespace: str, private: bool) -> str:
+    """Put the published task into the namespace's collection, once; returns the collection's address."""
     repo_id = f"{namespace}/{repository.repository_name(task)}"
     subject = f"{repo_id} is published, but not in the collection {COLLECTION!r}"
     with clear_errors(subject, outcome="publish again to add it"):

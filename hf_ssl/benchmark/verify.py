@@ -1,6 +1,7 @@
-"""Checking a built task against what it should be: `verify_task` derives everything again from the Parquet files."""
+"""Checking a built task: `verify_task` derives everything again from the Parquet files and compares."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,8 @@ import numpy as np
 import yaml
 
 from . import repository
-from .build import make_draw
+from .cards import declared_files
+from .plan import make_draw
 from .readers.base import image_bytes, library
 from .splits import index_hash
 from .tasks import Task, get_task
@@ -16,10 +18,14 @@ from .writer import HASH_BYTES, content_hash
 
 
 class Check(NamedTuple):
-    """One line of the report: what was checked, whether it is as it should be, and what was found.
+    """One line of the report.
 
-    `of_source` tells what depends on the source that was built from (is it all that USB has, does it hold test examples
-    among the others) from what a build must get right of any source.
+    Args:
+        name: what was checked.
+        passed: whether it is as it should be.
+        found: what was found, in words.
+        of_source: whether the result depends on the raw data (is it all that USB has, are test examples among the
+            others) and not on the build, which must handle any source correctly.
     """
 
     name: str
@@ -31,33 +37,35 @@ class Check(NamedTuple):
 def verify_task(source: str | Path, task: Task | None = None) -> list[Check]:
     """Check a built folder, or a repository on the Hub, which is fetched first.
 
-    The features of every file; counts of each split against USB's; classes of each split against the record of the build; the
-    examples of each draw, drawn again from the training labels and compared by content; the overlap with the test set,
-    counted again; one example of each split decoded; and the card's files.
+    Checked are the features of every file; the counts of each split against USB's; the classes of each split against
+    the record of the build; the examples of each draw, drawn again from the training labels and compared by content;
+    the overlap with the test set, counted again; the decoding of one example per split; and the files that the card
+    declares.
 
     Args:
         source: folder, or id of a Hub dataset repository.
-        task: its row of the table; found by the name that the build wrote down if None.
+        task: its row of the table; by default found by the name that the build wrote down.
+
+    Returns:
+        One `Check` per line of the report. If files are missing or wrong, nothing else is checked.
 
     Raises:
-        ValueError: if this is no built task.
+        ValueError: if this is not a built task.
         OSError: if the Hub cannot be reached.
+
+    Example:
+        With a folder that `hf-ssl benchmark build` made::
+
+            failed = [check for check in verify_task("usb-cifar100") if not check.passed]
     """
     folder = local_folder(source)
     record = repository.read_record(folder)
     task = get_task(record["task"]) if task is None else task
     if missing := _missing_files(task, folder, record):
         return [Check("files", False, f"missing: {', '.join(missing)}")]
-    wrong = _wrong_files(task, folder, record)
-    checks = [
-        Check(
-            "files and features",
-            not wrong,
-            "; ".join(wrong) or f"{len(list(folder.rglob('*.parquet')))} Parquet files",
-        )
-    ]
-    if wrong:
-        return checks
+    if wrong := [*_wrong_features(task, folder, record), *_wrong_card(task, folder, record)]:
+        return [Check("files and features", False, "; ".join(wrong))]
+    checks = [Check("files and features", True, f"{len(list(folder.rglob('*.parquet')))} Parquet files")]
     splits = {split: _read_labels(task, folder, split) for split in record["splits"]}
     checks += [_check_count(task, split, splits) for split in task.sizes]
     checks += [_check_classes(task, split, labels, record) for split, labels in splits.items()]
@@ -78,8 +86,7 @@ def local_folder(source: str | Path) -> Path:
 
 
 def _configurations(task: Task, record: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
-    draws = [(draw["num_labels"], draw["seed"]) for draw in record["draws"].values()]
-    return repository.configurations(task, tuple(record["splits"]), draws)
+    return repository.configurations(task, tuple(record["splits"]), repository.draws_in(record))
 
 
 def _missing_files(task: Task, folder: Path, record: dict[str, Any]) -> list[str]:
@@ -94,7 +101,7 @@ def _missing_files(task: Task, folder: Path, record: dict[str, Any]) -> list[str
     return missing
 
 
-def _wrong_files(task: Task, folder: Path, record: dict[str, Any]) -> list[str]:
+def _wrong_features(task: Task, folder: Path, record: dict[str, Any]) -> list[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -109,19 +116,23 @@ def _wrong_files(task: Task, folder: Path, record: dict[str, Any]) -> list[str]:
             continue
         if not schema.equals(expected, check_metadata=True):
             wrong.append(f"{name} has other columns or features")
+    return wrong
+
+
+def _wrong_card(task: Task, folder: Path, record: dict[str, Any]) -> list[str]:
     card = folder / repository.CARD
     if not card.is_file():
-        return [*wrong, f"there is no {repository.CARD}"]
+        return [f"there is no {repository.CARD}"]
     try:
         metadata = yaml.safe_load(card.read_text(encoding="utf-8").split("---\n")[1])
         declared = {entry["config_name"]: entry["data_files"] for entry in metadata["configs"]}
     except (IndexError, KeyError, TypeError, ValueError, yaml.YAMLError):
-        return [*wrong, f"the metadata of {repository.CARD} cannot be read"]
-    for name, files in _configurations(task, record).items():
-        paths = [{"split": split, "path": found if len(found) > 1 else found[0]} for split, found in files.items()]
-        if declared.get(name) != paths:
-            wrong.append(f"{repository.CARD} does not declare {name} as it should")
-    return wrong
+        return [f"the metadata of {repository.CARD} cannot be read"]
+    return [
+        f"{repository.CARD} does not declare {name} as it should"
+        for name, files in _configurations(task, record).items()
+        if declared.get(name) != declared_files(files)
+    ]
 
 
 def _files(task: Task, folder: Path, split: str) -> list[Path]:
@@ -150,7 +161,7 @@ def _check_classes(task: Task, split: str, labels: np.ndarray, record: dict[str,
         return Check(f"{split}: classes", False, f"labels from {labels.min()} to {labels.max()}")
     counts = np.bincount(labels[labels >= 0], minlength=len(task.class_names))
     recorded = record["splits"][split]["classes"]
-    balance = f"{_per_class(counts)} a class" if counts.any() else "no labels"
+    balance = f"{_per_class(counts)} per class" if counts.any() else "no labels"
     passed = counts.tolist() == recorded and (split == "unlabeled" or bool(counts.all()))
     return Check(
         f"{split}: classes", passed, balance + ("" if counts.tolist() == recorded else ", not what was built")
@@ -159,59 +170,61 @@ def _check_classes(task: Task, split: str, labels: np.ndarray, record: dict[str,
 
 def _check_contents(task: Task, folder: Path, record: dict[str, Any], labels: np.ndarray) -> list[Check]:
     """Draws and overlaps: both compare examples by the hash of their content."""
-    in_test = {content_hash(row, task.modality) for row in _contents(task, folder, ["data/test-*.parquet"])}
+    in_test = set(_hashes(task, folder, "test"))
     train, overlap = bytearray(), {"train": 0}
-    for row in _contents(task, folder, ["data/train-*.parquet"]):
-        found = content_hash(row, task.modality)
-        train += found
-        overlap["train"] += found in in_test
+    for content in _hashes(task, folder, "train"):
+        train += content
+        overlap["train"] += content in in_test
     checks = [_check_draw(task, folder, name, draw, labels, train) for name, draw in record["draws"].items()]
     if "unlabeled" in record["splits"]:
-        pool = [
-            content_hash(row, task.modality) in in_test
-            for row in _contents(task, folder, ["data/unlabeled-*.parquet"])
-        ]
-        overlap["unlabeled"] = sum(pool)
+        overlap["unlabeled"] = _count_in(in_test, _hashes(task, folder, "unlabeled"))
         if task.deduplicate_pool:
-            checks.append(Check("deduplicated pool", not any(pool), f"{sum(pool):,} examples of the test set"))
-            rows = _contents(task, folder, ["data/overlap-*.parquet"])
-            overlap["unlabeled"] += sum(content_hash(row, task.modality) in in_test for row in rows)
-    recorded = record.get("overlap_with_test", {})
-    test_rows = record["splits"]["test"]["rows"]
-    for split, count in overlap.items():
-        # Published datasets hold a few duplicates; a split gone wrong holds many. STL-10's pool is known for them.
-        known = split == "unlabeled" and task.deduplicate_pool
-        passed = count == recorded.get(split) and (known or count <= 0.01 * test_rows)
-        found = f"{count:,} of the same content"
-        if count != recorded.get(split):
-            found += f", the build found {recorded.get(split)}"
-        elif not passed:
-            found += ", more than 1% of the test set"
-        checks.append(Check(f"{split} and test", passed, found, of_source=count == recorded.get(split)))
-    return checks
+            found = f"{overlap['unlabeled']:,} examples of the test set"
+            checks.append(Check("deduplicated pool", not overlap["unlabeled"], found))
+            overlap["unlabeled"] += _count_in(in_test, _hashes(task, folder, "overlap"))
+    return checks + [_check_overlap(task, split, count, record) for split, count in overlap.items()]
 
 
-def _contents(task: Task, folder: Path, patterns: list[str]):
-    return repository.read_rows(repository.files_of(folder, patterns), [task.modality])
+def _hashes(task: Task, folder: Path, files: str) -> Iterator[bytes]:
+    """The hash of each row's content, in order, of `data/<files>-*.parquet`."""
+    paths = repository.files_of(folder, [f"data/{files}-*.parquet"])
+    return (content_hash(row, task.modality) for row in repository.read_rows(paths, [task.modality]))
+
+
+def _count_in(in_test: set[bytes], hashes: Iterator[bytes]) -> int:
+    return sum(content in in_test for content in hashes)
+
+
+def _check_overlap(task: Task, split: str, count: int, record: dict[str, Any]) -> Check:
+    recorded = record.get("overlap_with_test", {}).get(split)
+    # Published datasets hold a few duplicates; a split gone wrong holds many. STL-10's pool is known for them.
+    known = split == "unlabeled" and task.deduplicate_pool
+    few = known or count <= 0.01 * record["splits"]["test"]["rows"]
+    found = f"{count:,} of the same content"
+    if count != recorded:
+        found += f", the build found {recorded}"
+    elif not few:
+        found += ", more than 1% of the test set"
+    return Check(f"{split} and test", count == recorded and few, found, of_source=count == recorded)
 
 
 def _check_draw(
     task: Task, folder: Path, name: str, draw: dict[str, Any], labels: np.ndarray, train: bytearray
 ) -> Check:
     try:
-        again = make_draw(task, labels, draw["num_labels"], draw["seed"])
+        again = make_draw(task, labels, draw["num_labeled"], draw["seed"])
     except ValueError as error:
         return Check(name, False, str(error))
     if index_hash(again.labeled) != draw["labeled_sha256"] or again.rest_sha256 != draw["rest_sha256"]:
         return Check(name, False, "the training labels give another draw than the build wrote down")
     if not task.given_labels:
-        path = folder / repository.labels_path(draw["num_labels"], draw["seed"])
+        path = folder / repository.labels_path(draw["num_labeled"], draw["seed"])
         rows = list(repository.read_rows([path]))
         drawn = [(bytes(train[HASH_BYTES * i : HASH_BYTES * (i + 1)]), labels[i]) for i in again.labeled]
         if [(content_hash(row, task.modality), row[task.label_column]) for row in rows] != drawn:
             return Check(name, False, f"{path.relative_to(folder).as_posix()} does not hold the drawn examples")
     counts = np.bincount(labels[again.labeled], minlength=len(task.class_names))
-    found = f"{len(again.labeled):,} labels, {_per_class(counts)} a class, sha256 {draw['labeled_sha256'][:12]}"
+    found = f"{len(again.labeled):,} labels, {_per_class(counts)} per class, sha256 {draw['labeled_sha256'][:12]}"
     return Check(name, True, found)
 
 
@@ -241,4 +254,4 @@ def _check_wave(data: bytes) -> None:
     except soundfile.SoundFileError as error:
         raise ValueError(f"the recording cannot be read: {error}") from error
     if sampling_rate != repository.SAMPLING_RATE or wave.ndim != 1 or len(wave) == 0:
-        raise ValueError(f"the recording has shape {wave.shape} at {sampling_rate} Hz, mono at 16,000 Hz is needed")
+        raise ValueError(f"the recording must be mono at 16,000 Hz, got shape {wave.shape} at {sampling_rate:,} Hz")

@@ -3,14 +3,17 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Chunks that depend on the content let the Hub store two versions of a file without what they share; its viewer uses the index.
+# Chunks that depend on the content let the Hub store what two versions of a file share only once; its viewer uses the
+# index.
 OPTIONS = {"write_page_index": True, "use_content_defined_chunking": True}
-# A row group is what a reader of a single row must fetch, so it stays small; the Hub's viewer asks for less than 300 MB.
+# A reader of a single row must fetch its whole row group, so groups stay small; the Hub's viewer asks for less than
+# 300 MB.
 ROW_GROUP_BYTES = 16 * 2**20
 ROW_GROUP_ROWS = 5_000
 SHARD_BYTES = 400 * 2**20
@@ -20,9 +23,9 @@ HASH_BYTES = 16
 class ShardWriter:
     """Files `<name>-00000-of-0000N.parquet` in a folder, a new one whenever the last has reached `shard_bytes`.
 
-    Features such as pictures and classes are written as metadata of the Arrow schema, where `datasets` and the Hub find them.
-    There is always one file at least, though it may be without rows. Use it in a `with` block: leaving it without an error
-    gives the files their names.
+    Features such as pictures and classes are written as metadata of the Arrow schema, where `datasets` and the Hub
+    find them. There is always at least one file, even without rows. Use it in a `with` block: leaving it without an
+    error gives the files their final names.
 
     Args:
         folder: an existing folder.
@@ -35,7 +38,6 @@ class ShardWriter:
         self.folder, self.name, self.schema, self.shard_bytes = folder, name, schema, shard_bytes
         self.rows = 0
         self._paths: list[Path] = []
-        self._writer: pq.ParquetWriter | None = None
         self._shard_size = self._buffer_size = 0
         self._buffer: list[Mapping[str, Any]] = []
 
@@ -43,7 +45,9 @@ class ShardWriter:
         self._open()
         return self
 
-    def __exit__(self, error_type, error, traceback) -> None:
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if error_type is None:
             self._flush()
         self._writer.close()
@@ -76,13 +80,18 @@ class ShardWriter:
 
 
 def to_table(rows: list[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """An Arrow table of the schema's columns, None where a row lacks one."""
+    """An Arrow table of the schema's columns; a value that a row lacks is None."""
     columns = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def content_hash(row: Mapping[str, Any], modality: str) -> bytes:
-    """`HASH_BYTES` bytes that tell contents apart: of the encoded image or recording, or of the text."""
+    """`HASH_BYTES` bytes that identify the content: the encoded image or recording, or the text.
+
+    Example:
+        >>> content_hash({"text": "a", "label": 0}, "text") == content_hash({"text": "a", "label": 1}, "text")
+        True
+    """
     content = row["text"].encode() if modality == "text" else row[modality]["bytes"]
     return hashlib.blake2b(content, digest_size=HASH_BYTES).digest()
 

@@ -45,8 +45,8 @@ def run_list(args: argparse.Namespace) -> None:
     for task in TASKS.values():
         sizes = ", ".join(f"{split} {count:,}" for split, count in task.sizes.items())
         settings = ", ".join(f"{number:,}" for number in task.label_settings)
-        rows.append([task.name, task.modality, str(len(task.class_names)), settings, sizes, task.licence])
-    print(table(["task", "modality", "classes", "labels", "examples", "licence"], rows, left=True))
+        rows.append([task.name, task.modality, str(len(task.class_names)), settings, sizes, task.license])
+    print(table(["task", "modality", "classes", "labels", "examples", "license"], rows, left=True))
 
 
 def _add_describe(actions: Subparsers) -> None:

@@ -1,4 +1,4 @@
-"""Back-translation of a built text task: what it adds, that it is repeatable, and that an interruption costs nothing."""
+"""Back-translation of a built text task: what it adds, that it repeats, and that an interruption costs nothing."""
 
 import hashlib
 import importlib.util
@@ -270,7 +270,7 @@ def test_translator_keeps_the_order_samples_and_stops_at_the_longest(translators
     assert len(first) == 5 and first == translator.translate(texts, 2, seed=0)
     assert first != translator.translate(texts, 2, seed=1)
     assert all(len(text.split()) < 8 for text in first)
-    # Nearly without temperature every draw is the most likely word, whatever the seed, and each text keeps its place.
+    # Nearly without temperature every draw is the most likely word for any seed, and each text keeps its place.
     greedy = Translator(translators[0], temperature=1e-4, device="cpu")
     alone = [greedy.translate([text], 1, seed=7)[0] for text in texts]
     assert greedy.translate(texts, 2, seed=8) == alone and len(set(alone)) > 1
@@ -342,10 +342,10 @@ def test_missing_sentencepiece_is_named_with_what_to_install(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"translation_models": ["a", "b"]}, "translation_models names 2 models; four are needed"),
-        ({"temperature": 0.0}, "temperature=0.0 should be above 0"),
-        ({"batch_size": 0}, "batch_size=0 should be at least 1"),
-        ({"seed": -1}, "seed=-1 at least 0"),
+        ({"translation_models": ["a", "b"]}, "translation_models must name four models .*got 2"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, reason, folder):
@@ -355,11 +355,11 @@ def test_wrong_arguments_are_named(arguments, reason, folder):
 
 def test_folders_that_cannot_be_augmented_are_named(tmp_path, translators, folder):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty is no built task"):
+    with pytest.raises(ValueError, match="empty is not a built task"):
         augment(tmp_path / "empty", translators)
     record = json.loads((folder / "benchmark.json").read_text())
     (folder / "benchmark.json").write_text(json.dumps({**record, "task": "cifar10"}))
-    with pytest.raises(ValueError, match="cifar10 is a task of image; back-translation is for text"):
+    with pytest.raises(ValueError, match="cifar10 is an image task; back-translation is for text"):
         augment(folder, translators)
 
 

@@ -1,4 +1,4 @@
-"""Every task from a small raw source: built, loaded by plain `datasets` without this package, and compared row by row."""
+"""Every task from a small raw source: built, loaded by plain `datasets` alone, and compared row by row."""
 
 import hashlib
 import io
@@ -144,16 +144,16 @@ def test_a_built_task_loads_without_this_package(name, sources, loaded):
             assert_same(content, label, row)
 
     labels = np.array([label for _, label in full["train"]])
-    for num_labels in task.label_settings:
+    for num_labeled in task.label_settings:
         for seed in task.seeds:
-            splits = {split: rows for split, (_, _, rows) in configurations[f"labels{num_labels}_seed{seed}"].items()}
+            splits = {split: rows for split, (_, _, rows) in configurations[f"labels{num_labeled}_seed{seed}"].items()}
             if task.given_labels:
                 assert splits["labeled"] == full["train"] and splits["unlabeled"] == full["unlabeled"]
             else:
                 labeled, _ = draw_labels(
                     labels,
                     num_classes=len(task.class_names),
-                    num_labels=num_labels,
+                    num_labeled=num_labeled,
                     seed=seed,
                     shuffle_first=task.shuffle_first,
                 )
@@ -254,13 +254,13 @@ def test_an_earlier_build_survives_one_that_fails(tmp_path, monkeypatch):
 
 def test_two_builds_of_one_target_do_not_meet(tmp_path):
     source = make_source("yelp_review", tmp_path / "raw")
-    with FileLock(tmp_path / ".out.lock"), pytest.raises(FileExistsError, match="another process builds"):
+    with FileLock(tmp_path / ".out.lock"), pytest.raises(FileExistsError, match=r"another process works on .*out now"):
         build_task(source.task, source.folder, tmp_path / "out")
 
 
 def test_a_folder_of_other_things_is_never_replaced(tmp_path):
     source = make_source("yelp_review", tmp_path / "raw")
-    with pytest.raises(FileExistsError, match="raw exists and is no built task"):
+    with pytest.raises(FileExistsError, match="raw exists and is not a built task"):
         build_task(source.task, source.folder, source.folder, overwrite=True)
 
 
@@ -283,7 +283,7 @@ def test_a_source_that_is_too_small_is_said_to_be_and_gives_what_it_can(tmp_path
     task = replace(source.task, per_class=(8, 2), label_settings=(4, 40))
     folder = build_task(task, source.folder, tmp_path / "out")
     assert (
-        "fewer than the 10 training rows of a class that USB takes (of 4 classes, 'World' among them)" in caplog.text
+        "fewer than the 10 training rows per class that USB takes (for 4 classes, among them 'World')" in caplog.text
     )
     assert "no 40 labels can be drawn: class 0 has 2 examples" in caplog.text
     assert list(repository.read_record(folder)["draws"]) == ["labels4_seed0", "labels4_seed1", "labels4_seed2"]
@@ -369,7 +369,8 @@ for name in TASKS["eurosat"].class_names:
     for i in range(220):
         os.link(root / "one.png", root / "pictures" / name / f"{name}_{i}.png")
 build_task(replace(TASKS["eurosat"], label_settings=(10,)), root / "pictures", root / "images")
-print(before, texts, peak(), (large / "train.csv").stat().st_size / 2**20, 2_200 * (root / "one.png").stat().st_size / 2**20)
+sizes = (large / "train.csv").stat().st_size, 2_200 * (root / "one.png").stat().st_size
+print(before, texts, peak(), *(size / 2**20 for size in sizes))
 """
 
 

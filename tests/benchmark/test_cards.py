@@ -35,7 +35,7 @@ def test_there_is_no_other_card():
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_the_metadata_are_what_the_hub_reads(task):
     found = metadata(render_card(task))
-    assert found["license"] == task.licence
+    assert found["license"] == task.license
     assert found["task_categories"] == [f"{task.modality}-classification"]
     assert len(found["size_categories"]) == 1
     names = [entry["config_name"] for entry in found["configs"]]
@@ -98,7 +98,7 @@ def test_every_number_is_that_of_usb_s_tables():
 def test_what_is_unconfirmed_is_said():
     card = render_card(TASKS["amazon_review"])
     assert "| raw data | unconfirmed |" in card and "which ones is unconfirmed" in card
-    assert "forbid" in render_card(TASKS["semi_aves"])
+    assert "its terms do not allow redistributing the data" in render_card(TASKS["semi_aves"])
 
 
 @pytest.mark.parametrize("name", TASKS)

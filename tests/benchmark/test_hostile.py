@@ -1,7 +1,6 @@
 """Raw sources that are damaged or meant to do harm: one error that names file and row, and nothing happens."""
 
 import io
-import json
 import os
 import pickle
 import shutil
@@ -17,7 +16,7 @@ import soundfile
 from hf_ssl.benchmark.build import build_task
 from hf_ssl.benchmark.readers import archives, open_source
 
-from tests.helpers.benchmark_sources import TASKS, make_source
+from tests.helpers.benchmark_sources import TASKS, edit_file, make_source
 
 
 def read_all(source, folder: Path, workdir: Path) -> None:
@@ -101,175 +100,6 @@ def test_damaged_archives_are_named_and_leave_nothing(tmp_path):
             assert list((tmp_path / "work").iterdir()) == []
 
 
-# Tables and lists
-
-
-CSV_ROWS = {
-    "too few columns": ('"1","only a title"', "row 2 .*2 columns, but 3 are needed"),
-    "too many columns": ('"1","a","b","c"', "row 2 .*4 columns, but 3 are needed"),
-    "class beyond the list": ('"5","a","b"', r"row 2: label '5' is not one of the classes 1\.\.4"),
-    "class 0": ('"0","a","b"', r"row 2: label '0' is not one of the classes 1\.\.4"),
-    "class that is no number": ('"World","a","b"', "row 2: label 'World' is not one"),
-    "quotation mark that never closes": ('"1","a","b', "row 2"),
-    "text after a quotation mark": ('"1","a"x,"b"', "row 2"),
-}
-
-
-@pytest.mark.parametrize(("row", "reason"), CSV_ROWS.values(), ids=CSV_ROWS)
-def test_csv_row_that_does_not_fit_is_named(row, reason, tmp_path):
-    for split in ("train", "test"):
-        (tmp_path / f"{split}.csv").write_text(f'"1","a","b"\n{row}\n')
-    with pytest.raises(ValueError, match=rf"train\.csv, {reason}"):
-        open_source(TASKS["ag_news"], tmp_path, tmp_path)
-
-
-def test_csv_that_is_not_utf8_is_named(tmp_path):
-    for split in ("train", "test"):
-        (tmp_path / f"{split}.csv").write_bytes(b'"1","a","b"\n"2","caf\xe9","b"\n')
-    with pytest.raises(ValueError, match=r"train\.csv, after row .*not UTF-8"):
-        open_source(TASKS["ag_news"], tmp_path, tmp_path)
-
-
-LISTS = {
-    "class that is no number": ("u_train_in/0.jpg bird", "label 'bird' is not one of the classes"),
-    "missing image": ("u_train_in/nothing.jpg 3", "there is no image u_train_in/nothing.jpg"),
-    "class beyond the list": ("u_train_in/0.jpg 200", r"label '200' is not one of the classes 0\.\.199"),
-    "named twice": ("u_train_in/1.jpg 3", r"u_train_in/1\.jpg was named before, by .*u_train_in\.txt, row 2"),
-    "in two lists": ("trainval_images/{first} 3", r"was named before, by .*l_train_val\.txt, row 1"),
-    "absolute path": ("/etc/hostname 3", "leads out of the source"),
-    "parent folder": ("../secret.jpg 3", "leads out of the source"),
-}
-
-
-@pytest.fixture(scope="module")
-def semi_aves(tmp_path_factory):
-    return make_source("semi_aves", tmp_path_factory.mktemp("semi_aves"), per_class=1)
-
-
-@pytest.mark.parametrize(("line", "reason"), LISTS.values(), ids=LISTS)
-def test_list_entry_that_does_not_fit_is_named(line, reason, semi_aves, tmp_path):
-    lists = semi_aves.folder / "semi_aves"
-    first = (lists / "l_train_val.txt").read_text().split(" ")[0].removeprefix("trainval_images/")
-    whole = (lists / "u_train_in.txt").read_text()
-    lines = whole.splitlines()
-    lines[4] = line.format(first=first)
-    (lists / "u_train_in.txt").write_text("\n".join(lines))
-    try:
-        with pytest.raises(ValueError, match=rf"u_train_in\.txt, row 5: .*{reason}"):
-            open_source(semi_aves.task, semi_aves.folder, tmp_path)
-    finally:
-        (lists / "u_train_in.txt").write_text(whole)
-
-
-JSON_FILES = {
-    "cut off": ('{"0": {"ori": "a", "label": 0}, "1": {"ori": "b', "row 2: it is not valid JSON"),
-    "no object": ('[{"ori": "a"}]', "row 1: { is needed, not '\\['"),
-    "row that is no object": ('{"0": 3}', "row 1: a name and an object are needed"),
-    "missing text": ('{"0": {"label": 0}}', "row 1: a text 'ori' is needed"),
-    "label beyond the list": (
-        '{"0": {"ori": "a", "label": "4"}}',
-        r"row 1: label '4' is not one of the classes 0\.\.3",
-    ),
-    "missing label": ('{"0": {"ori": "a"}}', "row 1: label None"),
-    "missing comma": ('{"0": {"ori": "a", "label": 0} "1": {}}', "row 2: , is needed"),
-    "some augmented": (
-        '{"0": {"ori": "a", "aug_0": "b", "aug_1": "c", "label": 0}, "1": {"ori": "b", "label": 0}}',
-        "row 2: it has no augmentation, other rows ",
-    ),
-    "empty": ("", "row 1: { is needed, not the end of the file"),
-}
-
-
-@pytest.mark.parametrize(("content", "reason"), JSON_FILES.values(), ids=JSON_FILES)
-def test_json_that_does_not_fit_is_named(content, reason, tmp_path):
-    for name in ("train", "dev", "test"):
-        (tmp_path / f"{name}.json").write_text(content)
-    with pytest.raises(ValueError, match=rf"train\.json, {reason}"):
-        open_source(TASKS["ag_news"], tmp_path, tmp_path)
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-TABLES = {
-    "urbansound8k, fold": (
-        "urbansound8k",
-        "UrbanSound8K/metadata/UrbanSound8K.csv",
-        ",1,1,0,air",
-        ",1,11,0,air",
-        "row 1, fold",
-    ),
-    "urbansound8k, class": (
-        "urbansound8k",
-        "UrbanSound8K/metadata/UrbanSound8K.csv",
-        ",1,car_horn",
-        ",1,siren",
-        "row 2: class 1",
-    ),
-    "urbansound8k, columns": (
-        "urbansound8k",
-        "UrbanSound8K/metadata/UrbanSound8K.csv",
-        ",1,car_horn",
-        ",1",
-        "row 2: 7 columns",
-    ),
-    "urbansound8k, header": (
-        "urbansound8k",
-        "UrbanSound8K/metadata/UrbanSound8K.csv",
-        "classID",
-        "class_id",
-        "no column classID",
-    ),
-    "esc50, class": (
-        "esc50",
-        "ESC-50-master/meta/esc50.csv",
-        ",0,dog",
-        ",50,dog",
-        r"row 1: label '50' is not one of .*0\.\.49",
-    ),
-    "esc50, missing file": (
-        "esc50",
-        "ESC-50-master/meta/esc50.csv",
-        "2-1000-A-0.wav",
-        "none.wav",
-        "row 1: there is no file .*none.wav",
-    ),
-    "esc50, other folder": (
-        "esc50",
-        "ESC-50-master/meta/esc50.csv",
-        "2-1000",
-        "../2-1000",
-        "row 1: '../2-1000.*without folders",
-    ),
-    "fsdnoisy, class": (
-        "fsdnoisy",
-        "FSDnoisy18k.meta/test.csv",
-        ",Rain,",
-        ",Snow,",
-        r"row \d+: 'Snow' is not one of the 20",
-    ),
-    "fsdnoisy, mark": ("fsdnoisy", "FSDnoisy18k.meta/train.csv", ",0,0", ",x,0", "row 1: manually_verified is 'x'"),
-    "superbks, list": (
-        "superbks",
-        "speech_commands_v0.01/testing_list.txt",
-        "yes/0",
-        "yes/9",
-        "row 1: there is no file yes/9",
-    ),
-}
-
-
-@pytest.mark.parametrize(("name", "table", "old", "new", "reason"), TABLES.values(), ids=TABLES)
-def test_table_of_sounds_that_does_not_fit_is_named(name, table, old, new, reason, tmp_path):
-    source = make_source(name, tmp_path / "raw", per_class=1)
-    edit(source.folder / table, old, new)
-    with pytest.raises(ValueError, match=rf"{Path(table).name}.*{reason}"):
-        open_source(source.task, source.folder, tmp_path / "work")
-
-
 # Content
 
 
@@ -289,7 +119,7 @@ def test_waveform_that_holds_objects_is_refused(tmp_path):
     np.save(buffer, np.array([Runs(tmp_path / "pwned")], dtype=object), allow_pickle=True)
     path = source.folder / "esc50" / "test.pkl"
     path.write_bytes(pickle.dumps({0: {"wav": buffer.getvalue(), "label": 0}}))
-    with pytest.raises(ValueError, match=r"test\.pkl, row 1: its 'wav' is no waveform.*allow_pickle=False"):
+    with pytest.raises(ValueError, match=r"test\.pkl, row 1: 'wav' is not a waveform.*allow_pickle=False"):
         read_all(source, source.folder, tmp_path)
     assert not (tmp_path / "pwned").exists()
 
@@ -352,12 +182,14 @@ def test_arrays_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"train_y\.bin, row 20: label 11 is not one of the classes 1\.\.10"):
         open_source(stl.task, stl.folder, tmp_path)
     labels.write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=r"train_X\.bin: 20 rows of content, but 19 labels"):
+    with pytest.raises(ValueError, match=r"train_X\.bin: expected a label for each of the 20 rows of content, got 19"):
         open_source(stl.task, stl.folder, tmp_path)
     images = stl.folder / "stl10_binary" / "unlabeled_X.bin"
     images.write_bytes(images.read_bytes()[:-5])
     labels.write_bytes(whole)
-    with pytest.raises(ValueError, match=r"unlabeled_X\.bin: \d+ bytes are no whole number of images"):
+    with pytest.raises(
+        ValueError, match=r"unlabeled_X\.bin: the size must be a multiple of 27648 bytes, one image, got \d+"
+    ):
         open_source(stl.task, stl.folder, tmp_path)
 
     cifar = make_source("cifar10", tmp_path / "cifar")
@@ -371,14 +203,18 @@ def test_arrays_that_do_not_fit_are_named(tmp_path):
         open_source(cifar.task, cifar.folder, tmp_path)
 
     for name, arrays, reason in (
-        ("objects", {"train_images": np.array([None])}, "npz: .*allow_pickle=False|is object"),
+        ("objects", {"train_images": np.array([None])}, "npz: .*allow_pickle=False|got object"),
         (
             "labels",
             {"train_labels": np.full((16, 1), 8, np.uint8)},
             r"row 1: label 8 is not one of the classes 0\.\.7",
         ),
         ("missing", {"test_images": None}, "there is no test_images in it"),
-        ("fewer", {"test_images": np.zeros((3, 28, 28), np.uint8)}, "3 rows of content, but 8 labels"),
+        (
+            "fewer",
+            {"test_images": np.zeros((3, 28, 28), np.uint8)},
+            "expected a label for each of the 3 rows of content, got 8",
+        ),
     ):
         tissue = make_source("tissuemnist", tmp_path / name)
         path = tissue.folder / "tissuemnist.npz"
@@ -398,10 +234,10 @@ def test_datasets_that_do_not_fit_are_named(tmp_path):
 
     with pytest.raises(ValueError, match=r"split train, row 2: label 4 is not one of the classes 0\.\.3"):
         open_source(TASKS["ag_news"], saved("label", {"text": ["a", "b"], "label": [0, 4]}), tmp_path)
-    with pytest.raises(ValueError, match="no column of text can be told from words, label"):
+    with pytest.raises(ValueError, match="expected a column of text, got words, label"):
         open_source(TASKS["ag_news"], saved("column", {"words": ["a"], "label": [0]}), tmp_path)
     two = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["a", "b"])})
-    with pytest.raises(ValueError, match="column label has 2 classes, ag_news has 4"):
+    with pytest.raises(ValueError, match="column label must have the 4 classes of ag_news, got 2"):
         open_source(TASKS["ag_news"], saved("classes", {"text": ["a"], "label": [0]}, two), tmp_path)
     image = datasets.Dataset.from_dict({"image": [{"bytes": b"", "path": None}], "label": [0]})
     image = image.cast_column("image", datasets.Image(decode=False))
@@ -423,31 +259,6 @@ def test_text_file_that_is_not_utf8_is_named(tmp_path):
             read_all(source, source.folder, tmp_path / "work")
 
 
-def test_json_rows_are_limited(tmp_path, monkeypatch):
-    """A quotation mark that never closes must not take all of a large file into memory."""
-    monkeypatch.setattr("hf_ssl.benchmark.readers.texts._READ", 1000)
-    monkeypatch.setattr("hf_ssl.benchmark.readers.texts._LONGEST_ROW", 5000)
-    for name in ("train", "dev", "test"):
-        (tmp_path / f"{name}.json").write_text('{"0": {"ori": "' + json.dumps("x" * 50_000))
-    with pytest.raises(ValueError, match=r"train\.json, row 1: it is not valid JSON"):
-        open_source(TASKS["ag_news"], tmp_path, tmp_path)
-
-
-def test_label_may_be_missing_in_the_unlabeled_list_alone(semi_aves, tmp_path):
-    lists = semi_aves.folder / "semi_aves"
-    wholes = {name: (lists / f"{name}.txt").read_text() for name in ("u_train_in", "test")}
-    try:
-        (lists / "u_train_in.txt").write_text("u_train_in/0.jpg\n\nu_train_in/1.jpg -1\nu_train_in/2.jpg 3\n")
-        splits = open_source(semi_aves.task, semi_aves.folder, tmp_path)
-        assert splits["unlabeled"].labels.tolist() == [-1, -1, 3]
-        (lists / "test.txt").write_text("test/0.jpg\n")
-        with pytest.raises(ValueError, match=r"test\.txt, row 1: 'test/0.jpg' is not of the form 'path label'"):
-            open_source(semi_aves.task, semi_aves.folder, tmp_path)
-    finally:
-        for name, whole in wholes.items():
-            (lists / f"{name}.txt").write_text(whole)
-
-
 # Builds
 
 
@@ -466,11 +277,11 @@ def spoil_archive(source, tmp_path: Path) -> str:
 def spoil_columns(source, tmp_path: Path) -> str:
     with open(source.folder / "ag_news_csv" / "test.csv", "a") as file:
         file.write('"1","only a title"\n')
-    return r"test\.csv, row 5 \(line 5\): 2 columns, but 3"
+    return r"test\.csv, row 5 \(line 5\): expected 3 columns .*got 2"
 
 
 def spoil_class(source, tmp_path: Path) -> str:
-    edit(source.folder / "yelp_review_full_csv" / "train.csv", '"5",', '"6",')
+    edit_file(source.folder / "yelp_review_full_csv" / "train.csv", '"5",', '"6",')
     return r"train\.csv, row \d+: label '6' is not one of the classes 1\.\.5"
 
 

@@ -41,7 +41,7 @@ def test_pickle_of_python_2_is_read(tmp_path):
     read = pickles.load(tmp_path / "batch", arrays=True)
     assert read[b"labels"] == [7] and read[b"data"].tolist() == [[1, 2, 3]]
     expected = pickle.loads(written, encoding="bytes")
-    assert expected[b"data"].tolist() == [[1, 2, 3]], "the bytes above are no pickle"
+    assert expected[b"data"].tolist() == [[1, 2, 3]], "the bytes above are not a pickle"
 
 
 def test_waveforms_stay_in_the_pickle_until_they_are_read(tmp_path):
@@ -123,7 +123,7 @@ def test_pickle_of_anything_but_plain_data_is_refused(content, tmp_path):
 BROKEN = {
     "empty": b"",
     "cut off": pickle.dumps({"a": b"x" * 5000}, 4)[:-3000],
-    "no pickle": b"\x00" * 20,
+    "not a pickle": b"\x00" * 20,
     "length beyond the file": raw_pickle(b"\x8e" + (2**62).to_bytes(8, "little")),
     "negative length": raw_pickle(b"T\xff\xff\xff\xff"),
     "empty stack": raw_pickle(b"s"),
@@ -146,7 +146,7 @@ def test_damaged_pickle_is_named(content, tmp_path):
 
 
 def test_pickle_that_would_grow_when_it_is_walked_stays_small(tmp_path):
-    """Sixty pairs of the pair before: one object each in memory, and 2^60 to whoever follows every path."""
+    """Sixty pairs of the pair before: one object each in memory, and 2^60 if every path is followed."""
     pairs = b"K\x01" + b"".join(b"q%ch%c\x86" % (number, number) for number in range(60))
     (tmp_path / "p").write_bytes(raw_pickle(pairs))
     value = pickles.load(tmp_path / "p")

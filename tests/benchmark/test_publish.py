@@ -50,7 +50,7 @@ told["again"] = publish("someone")
 told["public"] = publish("someone", "--private")
 told["private"] = publish("secret", "--private")
 
-# The client tries again by itself, but not to make a repository; what fails for longer is said, and can be tried again.
+# The client tries again by itself, but not to make a repository; what fails for longer is an error.
 for path in ("/objects/batch", "/preupload/", "/upload/"):
     fail(path, 3)
 told["500 three times"] = publish("patient", "--no-collection")
@@ -108,7 +108,7 @@ tell(told)
 ERRORS = {
     "no token": "someone/usb-ag_news: no access token; log in with `hf auth login`, or set HF_TOKEN",
     "wrong token": "someone/usb-ag_news: the Hub does not know this access token; make one with write permission",
-    "token without rights": "someone/usb-ag_news: this access token may not write there; use one with write permission",
+    "token without rights": "someone/usb-ag_news: this access token may not write there; use one with write permi",
     "died": "someone/usb-ag_news: the connection to HUB failed (",
     "unreachable": "someone/usb-ag_news: the connection to HUB failed (",
     "public": "HUB/datasets/someone/usb-ag_news exists and is public; make it private first",
@@ -133,7 +133,7 @@ SLUG = "usb-unified-semi-supervised-learning-benchmark"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """AG News with 50 training rows a class: enough for USB's own label settings."""
+    """AG News with 50 training rows per class: enough for USB's own label settings."""
     source = make_source("ag_news", tmp_path_factory.mktemp("raw"), per_class=50)
     task = replace(source.task, label_settings=TASKS["ag_news"].label_settings)
     return build_task(task, source.folder, tmp_path_factory.mktemp("built") / "usb-ag_news")
@@ -211,8 +211,8 @@ api = HfApi()
 mine = api.create_collection("Mine", namespace="someone")
 told = {"private": publish_task("ag_news", "someone", sys.argv[1], private=True)}
 (slug,) = [one.slug for one in api.list_collections(owner="someone") if one.slug != mine.slug]
-api.upload_file(path_or_fileobj=b"old", path_in_repo="data/train-00007-of-00009.parquet", repo_id="someone/usb-ag_news",
-    repo_type="dataset")
+old = {"path_or_fileobj": b"old", "path_in_repo": "data/train-00007-of-00009.parquet"}
+api.upload_file(**old, repo_id="someone/usb-ag_news", repo_type="dataset")
 told["stale file"] = publish_task("ag_news", "someone", sys.argv[1])
 told["public"] = cli("benchmark", "publish", "yelp_review", "--namespace", "someone", "--folder", sys.argv[2])
 told["beyond the 15"] = publish_task("cifar10", "someone", sys.argv[3])

@@ -30,7 +30,8 @@ def make_targets(kind: str, count: int, classes: int) -> np.ndarray:
 LONG_TAILED = {"labeled_imbalance": 100, "num_unlabeled": 300, "unlabeled_imbalance": 100}
 REVERSED = {"labeled_imbalance": 50, "num_unlabeled": 300, "unlabeled_imbalance": -50}
 
-# targets, samples, classes, labels, seed, other settings, first labeled indices, SHA-256 of the labeled indices and of the rest
+# targets, samples, classes, labels, seed, other settings, first labeled indices, SHA-256 of the labeled indices and of
+# the rest
 KNOWN = [
     ("cyclic", 50000, 100, 200, 0, {}, [9000, 25400, 27701, 30701], "0ab3d32d1ecd2f81", "631158eb6b458fed"),
     ("cyclic", 50000, 100, 200, 1, {}, [30400, 34000, 39801, 2401], "7c090237696da5c5", "c5067fc48c22bf47"),
@@ -90,7 +91,7 @@ KNOWN = [
 )
 def test_draws_are_usb_s(kind, count, classes, labels, seed, settings, head, labeled_hash, rest_hash):
     labeled, rest = draw_labels(
-        make_targets(kind, count, classes), num_classes=classes, num_labels=labels, seed=seed, **settings
+        make_targets(kind, count, classes), num_classes=classes, num_labeled=labels, seed=seed, **settings
     )
     assert labeled.dtype == rest.dtype == np.int64
     assert labeled[:4].tolist() == head
@@ -99,18 +100,10 @@ def test_draws_are_usb_s(kind, count, classes, labels, seed, settings, head, lab
 
 def test_every_recorded_draw():
     rows = json.loads(KNOWN_DRAWS.read_text(encoding="utf-8"))
-    names = [
-        "num_classes",
-        "num_labels",
-        "seed",
-        "labeled_imbalance",
-        "num_unlabeled",
-        "unlabeled_imbalance",
-        "shuffle_first",
-    ]
+    settings = ("num_classes", "seed", "labeled_imbalance", "num_unlabeled", "unlabeled_imbalance", "shuffle_first")
     for row in rows:
         targets = make_targets(row["targets"], row["num_samples"], row["num_classes"])
-        labeled, rest = draw_labels(targets, **{name: row[name] for name in names})
+        labeled, rest = draw_labels(targets, num_labeled=row["num_labels"], **{name: row[name] for name in settings})
         assert (index_hash(labeled), index_hash(rest)) == (row["labeled_sha256"], row["unlabeled_sha256"]), row
         assert labeled[:12].tolist() == row["labeled_head"] and rest[:12].tolist() == row["unlabeled_head"]
     assert len(rows) >= 18
@@ -120,27 +113,30 @@ def test_a_draw_neither_reads_nor_changes_the_global_generator():
     targets = make_targets("cyclic", 100, 10)
     np.random.seed(3)
     before = np.random.get_state()[1].copy()
-    first = draw_labels(targets, num_classes=10, num_labels=20, seed=0)
+    first = draw_labels(targets, num_classes=10, num_labeled=20, seed=0)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
     np.random.seed(4)
-    np.testing.assert_array_equal(draw_labels(targets, num_classes=10, num_labels=20, seed=0)[0], first[0])
+    np.testing.assert_array_equal(draw_labels(targets, num_classes=10, num_labeled=20, seed=0)[0], first[0])
 
 
 def test_labeled_and_rest_are_everything_once():
     targets = make_targets("cyclic", 300, 3)
-    labeled, rest = draw_labels(targets, num_classes=3, num_labels=30, seed=1, shuffle_first=True)
+    labeled, rest = draw_labels(targets, num_classes=3, num_labeled=30, seed=1, shuffle_first=True)
     assert np.bincount(targets[labeled], minlength=3).tolist() == [10, 10, 10]
     assert sorted([*labeled, *rest]) == list(range(300))
 
 
 WRONG = [
-    ({"num_labels": 200}, r"class 0 has 10 examples, this draw needs 20 of it"),
-    ({"num_labels": 25}, r"num_labels must be a multiple of the 10 classes, got 25"),
-    ({"num_labels": 0}, r"num_labels must be at least 1, got 0"),
-    ({"num_classes": 9, "num_labels": 9}, r"targets must be 0 to 8 for 9 classes, got 9"),
-    ({"num_labels": 50, "num_unlabeled": 60}, r"class 0 has 10 examples, this draw needs 11 of it"),
-    ({"unlabeled_imbalance": 10}, r"a long-tailed pool needs num_unlabeled"),
-    ({"labeled_imbalance": 0.5}, r"an imbalance is at least 1, or at most -1"),
+    ({"num_labeled": 200}, r"class 0 has 10 examples, this draw needs 20 of it"),
+    ({"num_labeled": 25}, r"num_labeled must be a multiple of the 10 classes, got 25"),
+    ({"num_labeled": 0}, r"num_labeled must be at least 1, got 0"),
+    ({"num_classes": 9, "num_labeled": 9}, r"targets must be 0 to 8 for 9 classes, got 9"),
+    ({"num_labeled": 50, "num_unlabeled": 60}, r"class 0 has 10 examples, this draw needs 11 of it"),
+    (
+        {"unlabeled_imbalance": 10},
+        r"unlabeled_imbalance must be 1 without num_unlabeled, got 10; for a long-tailed pool give num_unlabeled",
+    ),
+    ({"labeled_imbalance": 0.5}, r"an imbalance must be at least 1, or at most -1 .*got 0.5"),
     ({"targets": [0.5, 1.0]}, r"targets must be a non-empty list of integers, got float64"),
     ({"targets": []}, r"targets must be a non-empty list of integers"),
     ({"targets": [-1, 0]}, r"targets must be 0 to 9 for 10 classes, got -1"),
@@ -149,7 +145,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("settings", "message"), WRONG, ids=lambda value: str(value)[:40])
 def test_impossible_draws_say_why(settings, message):
-    defaults = {"targets": make_targets("cyclic", 100, 10), "num_classes": 10, "num_labels": 10, "seed": 0}
+    defaults = {"targets": make_targets("cyclic", 100, 10), "num_classes": 10, "num_labeled": 10, "seed": 0}
     with pytest.raises(ValueError, match=message):
         draw_labels(**{**defaults, **settings})
 

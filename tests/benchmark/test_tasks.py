@@ -56,7 +56,7 @@ def test_a_row_holds_together(task):
     assert task.checksum is None or re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", task.checksum)
     assert task.checksum is None or task.source_url != UNCONFIRMED
     assert task.homepage.startswith("http") and task.citation.startswith("@")
-    assert task.licence_note or task.licence not in ("unknown", "other")
+    assert task.license_note or task.license not in ("unknown", "other")
     assert all(note.endswith(".") for note in task.notes)
 
 
@@ -69,7 +69,7 @@ def test_the_settings_of_the_views_are_settings_of_the_views(task):
     else:
         views = image.ImageViews if task.modality == "image" else text.TextViews
     assert set(task.views) <= set(inspect.signature(views).parameters)
-    assert (task.normalisation is not None) == (task.modality == "image")
+    assert (task.normalization is not None) == (task.modality == "image")
 
 
 def test_every_reader_is_known_and_used():

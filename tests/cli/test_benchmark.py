@@ -44,10 +44,10 @@ def test_list_has_a_line_for_each_task(capsys):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_describe_tells_source_licence_and_numbers(name, capsys):
+def test_describe_tells_source_license_and_numbers(name, capsys):
     assert main(["benchmark", "describe", name]) == 0
     text, task = capsys.readouterr().out, TASKS[name]
-    assert task.title in text and task.source_url in text and task.licence in text and task.homepage in text
+    assert task.title in text and task.source_url in text and task.license in text and task.homepage in text
     assert ("\nfixmatch " in text) == (name in tasks.USB_TASKS)
 
 
@@ -111,13 +111,13 @@ WRONG = [
     (["build", "nothing", "--source", "."], "unknown task 'nothing'"),
     (["build", "cifar100", "--source", "nowhere"], "there is no file or folder nowhere"),
     (["build", "cifar100", "--source", "empty", "--output", "out"], "is not a raw source of cifar100"),
-    (["build", "cifar100", "--source", "empty", "--output", "other"], "other exists and is no built task"),
+    (["build", "cifar100", "--source", "empty", "--output", "other"], "other exists and is not a built task"),
     (["verify", "nowhere"], "nowhere is neither a folder nor the id of a Hub repository"),
-    (["verify", "empty"], "empty is no built task: it has no benchmark.json"),
+    (["verify", "empty"], "empty is not a built task: it has no benchmark.json"),
     (["verify", "damaged"], "benchmark.json is damaged"),
     (["verify", "strange"], "benchmark.json lacks the task, its splits or its draws"),
     (["publish", "cifar100", "--namespace", "me"], "there is no folder usb-cifar100; build it first"),
-    (["augment", "cifar100", "--folder", "empty"], "empty is no built task"),
+    (["augment", "cifar100", "--folder", "empty"], "empty is not a built task"),
 ]
 
 

@@ -38,8 +38,15 @@ class Expected:
     exact: bool = True
 
 
+def edit_file(path: Path, old: str, new: str) -> None:
+    """Replace the first occurrence of a text, which must be there."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
 @dataclass
-class RawSource:
+class SmallSource:
     task: Task
     folder: Path
     rows: dict[str, list[Expected]] = field(default_factory=dict)
@@ -50,7 +57,7 @@ class RawSource:
         return row
 
 
-def make_source(name: str, folder: Path, *, per_class: int = 2, form: str | None = None) -> RawSource:
+def make_source(name: str, folder: Path, *, per_class: int = 2, form: str | None = None) -> SmallSource:
     """Write a raw source of a task into `folder`.
 
     Args:
@@ -59,7 +66,7 @@ def make_source(name: str, folder: Path, *, per_class: int = 2, form: str | None
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    source = RawSource(TASKS[name], folder)
+    source = SmallSource(TASKS[name], folder)
     rng = np.random.default_rng(sum(map(ord, name)))
     _MAKERS[form or name](source, per_class, rng)
     task, classes = source.task, len(source.task.class_names)
@@ -95,7 +102,7 @@ def random_pixels(rng: np.random.Generator, *shape: int) -> np.ndarray:
 # Images
 
 
-def _cifar(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _cifar(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     """Protocol 2 with keys that are bytes, as Python 2 left them."""
     names = source.task.class_names
     hundred = len(names) == 100
@@ -127,7 +134,7 @@ def _dump(path: Path, content) -> None:
         pickle.dump(content, file, protocol=2)
 
 
-def _stl10(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _stl10(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     """Column-major channels; classes from 1; the first two unlabeled images are the first two of the test set."""
     folder = source.folder / "stl10_binary"
     folder.mkdir()
@@ -146,22 +153,22 @@ def _stl10(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
             source.add(split, label=-1 if split == "unlabeled" else label, pixels=image)
 
 
-def _image_file(source: RawSource, split: str, path: Path, label: int, rng: np.random.Generator, side: int) -> None:
+def _image_file(source: SmallSource, split: str, path: Path, label: int, rng: np.random.Generator, side: int) -> None:
     data = encode_image(random_pixels(rng, side, side, 3), "JPEG")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     source.add(split, label=label, file_bytes=data, pixels=np.asarray(Image.open(io.BytesIO(data))))
 
 
-def _eurosat(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
-    """Five images a class for each four of training, numbered from 1 without zeros: 10 sorts before 2."""
+def _eurosat(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
+    """Five images per class for every four of training, numbered from 1 without zeros: 10 sorts before 2."""
     count = -(-per_class * 5 // 4)
     for label, name in enumerate(source.task.class_names):
         for number in sorted(range(1, count + 1), key=str):
             _image_file(source, "train", source.folder / "2750" / name / f"{name}_{number}.jpg", label, rng, 64)
 
 
-def _tissuemnist(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _tissuemnist(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     arrays = {}
     for prefix, split, count in (("train", "train", per_class), ("val", None, 1), ("test", "test", 1)):
         labels = shuffled_labels(8, count, rng)
@@ -173,7 +180,7 @@ def _tissuemnist(source: RawSource, per_class: int, rng: np.random.Generator) ->
     np.savez_compressed(source.folder / "tissuemnist.npz", **arrays)
 
 
-def _semi_aves(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _semi_aves(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     lists = source.folder / "semi_aves"
     lists.mkdir()
     for split, name, images, count in (
@@ -189,7 +196,7 @@ def _semi_aves(source: RawSource, per_class: int, rng: np.random.Generator) -> N
         (lists / f"{name}.txt").write_text("".join(lines))
 
 
-def _svhn(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _svhn(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     """The image number is the last axis; the digit 0 is class 10."""
     for split, count in (("train", per_class), ("test", 1)):
         labels = shuffled_labels(10, count, rng)
@@ -203,7 +210,7 @@ def _svhn(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
 # Text. Fields hold what the formats escape: quotation marks, commas, line breaks, HTML.
 
 
-def _imdb(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _imdb(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     root = source.folder / "aclImdb"
     for split, count in (("train", per_class + 1), ("test", 2)):
         for label, name in enumerate(("neg", "pos")):
@@ -219,9 +226,9 @@ def _imdb(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
 
 
 def _csv_maker(folder: str, fields: Callable[[int], tuple[list[str], str]]):
-    """`fields(number)`: what a row has after its class, as in the file but for doubled quotes, and the text to come out."""
+    """`fields(number)`: the columns after the class, as in the file but for doubled quotes, and the resulting text."""
 
-    def make(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+    def make(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
         (source.folder / folder).mkdir()
         for split, count in (("train", per_class + 1), ("test", 1)):
             with open(source.folder / folder / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
@@ -251,7 +258,7 @@ def _yahoo_fields(number: int) -> tuple[list[str], str]:
     return [f"why {number}?", "", 'Say "because".\\nOr not.'], f'why {number}? Say "because".\nOr not.'
 
 
-def _usb_json(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _usb_json(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     """Labels are text in some of USB's files; characters beyond ASCII are escaped."""
     for split, name, count in (("train", "train", per_class), ("validation", "dev", 1), ("test", "test", 1)):
         rows = {}
@@ -267,7 +274,7 @@ def _usb_json(source: RawSource, per_class: int, rng: np.random.Generator) -> No
         (folder / f"{name}.json").write_text(json.dumps(rows))
 
 
-# Sound. A clip is a tone, so that what it is at 16 kHz is known whatever the rate of its file.
+# Sound. A clip is a tone, so that it is known at 16 kHz for any rate of its file.
 
 
 def tone(seconds: float, rate: int, frequency: float) -> np.ndarray:
@@ -277,7 +284,7 @@ def tone(seconds: float, rate: int, frequency: float) -> np.ndarray:
 
 
 def _sound(
-    source: RawSource,
+    source: SmallSource,
     split: str,
     path: Path,
     label: int,
@@ -301,7 +308,7 @@ def _sound(
     source.add(split, label=label, samples=ideal, exact=False)
 
 
-def _urbansound8k(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _urbansound8k(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     """Clips of many formats, as Freesound had them; the table is sorted by file name, not by fold."""
     formats = [
         (16_000, 1, "PCM_16"),
@@ -324,7 +331,7 @@ def _urbansound8k(source: RawSource, per_class: int, rng: np.random.Generator) -
     table.write_text("\n".join(lines) + "\n")
 
 
-def _esc50(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _esc50(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     root = source.folder / "ESC-50-master"
     lines = ["filename,fold,target,category,esc10,src_file,take"]
     for fold in (1, 2, 3, 4, 5) if per_class > 2 else (1, 3, 4, 5) if per_class > 1 else (2, 4, 5):
@@ -337,8 +344,8 @@ def _esc50(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
     (root / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
 
 
-def _gtzan(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
-    """Tracks of 30.01 s at 22,050 Hz, one each for train, validation and test: ten rows each. Three genres: they are long."""
+def _gtzan(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
+    """Tracks of 30.01 s at 22,050 Hz, one each for train, validation and test: ten rows each. Only three genres."""
     source.task = replace(source.task, class_names=source.task.class_names[:3])
     for label, genre in enumerate(source.task.class_names):
         seconds = 661_794 / 22_050
@@ -353,7 +360,7 @@ def _gtzan(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
                 source.add(split, label=label, samples=samples, exact=False)
 
 
-def _fsdnoisy(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _fsdnoisy(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     folders = [source.folder / f"FSDnoisy18k.{name}" for name in ("audio_train", "audio_test", "meta")]
     lines = {"train": ["fname,label,aso_id,manually_verified,noisy_small"], "test": ["fname,label,aso_id"]}
     number = 0
@@ -370,7 +377,7 @@ def _fsdnoisy(source: RawSource, per_class: int, rng: np.random.Generator) -> No
         (folders[2] / f"{file}.csv").write_text("\n".join(content) + "\n")
 
 
-def _superbks(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _superbks(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     """Words that are no class, and the recordings of noise, are in the collection too."""
     root = source.folder / "speech_commands_v0.01"
     lists = {"validation": [], "test": []}
@@ -390,7 +397,7 @@ def _superbks(source: RawSource, per_class: int, rng: np.random.Generator) -> No
     (root / "testing_list.txt").write_text("\n".join(lists["test"]) + "\n")
 
 
-def _usb_audio_pickles(source: RawSource, per_class: int, rng: np.random.Generator) -> None:
+def _usb_audio_pickles(source: SmallSource, per_class: int, rng: np.random.Generator) -> None:
     files = {"train": ("train", per_class), "validation": ("dev", 1), "test": ("test", 1)}
     if "unlabeled" in source.task.sizes:
         files = {**files, "unlabeled": ("ulb_train", 2)}

@@ -2,13 +2,14 @@
 
     open_source(task, source, workdir) -> {"train": RawSplit, "test": RawSplit, ...}
 
-Labels are known after a cheap pass; content is read row by row, so that neither a large table nor an archive is ever held in
-memory. Whatever is damaged is an error that names the file and the row.
+Labels are known after a cheap pass; content is read row by row, so that neither a large table nor an archive is ever
+held in memory. Damaged data is an error that names the file and the row.
 """
 
 import re
 from pathlib import Path
 
+from ..tasks import Task
 from .archives import extract, is_archive
 from .arrays import open_cifar_pickles, open_npz, open_stl_binaries, open_svhn_mat
 from .audio_corpora import (
@@ -19,7 +20,7 @@ from .audio_corpora import (
     open_urbansound8k,
     open_usb_audio_pickles,
 )
-from .base import NotThisFormError, RawSplit, Reader, Source
+from .base import NotThisFormError, RawSource, RawSplit, Reader
 from .csv_files import open_csv
 from .hub_datasets import open_datasets, open_hub_id
 from .image_files import open_class_folders, open_list_files
@@ -47,21 +48,21 @@ READERS: dict[str, Reader] = {
 }
 
 
-def open_source(task, source: Path | str, workdir: Path) -> dict[str, RawSplit]:
+def open_source(task: Task, source: Path | str, workdir: Path) -> dict[str, RawSplit]:
     """The splits of a raw source of a task.
 
     Args:
         task: a row of `hf_ssl.benchmark.tasks.TASKS`.
-        source: a folder that holds the raw files, or the publisher's archives of them, at most three levels down; one archive
-            or one file; or the id of a copy on the Hub.
-        workdir: archives are extracted to folders in it, which are used again while the archives stay the same.
+        source: a folder that holds the raw files, or the publisher's archives of them, at most three levels down; one
+            archive or one file; or the id of a copy on the Hub.
+        workdir: archives are extracted to folders in it, which are reused as long as the archives stay the same.
 
     Returns:
-        split name -> `RawSplit`: "train" and mostly "test"; "validation" and "unlabeled" where the task publishes them.
+        Split name -> `RawSplit`: "train" and usually "test"; "validation" and "unlabeled" if the task publishes them.
 
     Raises:
-        ValueError: if no reader of the task recognises the source (the message names the forms that are understood and what
-            was looked for), or if the source is damaged (the message names file and row).
+        ValueError: if no reader of the task recognizes the source (the message names the forms that are understood and
+            what was looked for), or if the source is damaged (the message names file and row).
     """
     path = Path(source).expanduser()
     if not path.exists():
@@ -70,19 +71,19 @@ def open_source(task, source: Path | str, workdir: Path) -> dict[str, RawSplit]:
         raise ValueError(f"there is no file or folder {source}; it should hold {_forms(task)}")
     workdir = Path(workdir)
     if is_archive(path):
-        return _recognise(task, [extract(path, workdir)], workdir, path)
+        return _recognize(task, [extract(path, workdir)], workdir, path)
     try:
-        return _recognise(task, [path], workdir, path)
+        return _recognize(task, [path], workdir, path)
     except NotThisFormError:
         archives = sorted(filter(is_archive, path.iterdir())) if path.is_dir() else []
         if not archives:
             raise
-    return _recognise(task, [path, *(extract(archive, workdir) for archive in archives)], workdir, path)
+    return _recognize(task, [path, *(extract(archive, workdir) for archive in archives)], workdir, path)
 
 
-def _recognise(task, roots: list[Path], workdir: Path, given: Path) -> dict[str, RawSplit]:
+def _recognize(task: Task, roots: list[Path], workdir: Path, given: Path) -> dict[str, RawSplit]:
     """The splits by the first of the task's readers that knows the form."""
-    source, missing = Source(roots, task.name, workdir), []
+    source, missing = RawSource(roots, task.name, workdir), []
     for name in task.readers:
         try:
             return _published(READERS[name].open(task, source), task)
@@ -93,10 +94,10 @@ def _recognise(task, roots: list[Path], workdir: Path, given: Path) -> dict[str,
     )
 
 
-def _forms(task) -> str:
+def _forms(task: Task) -> str:
     return " or ".join(READERS[name].description for name in task.readers)
 
 
-def _published(splits: dict[str, RawSplit], task) -> dict[str, RawSplit]:
-    """Without what the raw form has and the task does not use, such as the validation split of TissueMNIST."""
+def _published(splits: dict[str, RawSplit], task: Task) -> dict[str, RawSplit]:
+    """Without splits that the raw form has and the task does not use, such as the validation split of TissueMNIST."""
     return {name: split for name, split in splits.items() if name in ("train", "test") or name in task.sizes}

@@ -1,4 +1,4 @@
-"""Safe extraction of tar and zip archives: whatever is in them, nothing is written outside of the given folder."""
+"""Safe extraction of tar and zip archives: nothing is ever written outside the given folder."""
 
 import gzip
 import hashlib
@@ -33,12 +33,12 @@ def is_archive(path: Path) -> bool:
 
 
 def extract(archive: Path, folder: Path) -> Path:
-    """Extract an archive into a folder of its own below `folder`, and return that one.
+    """Extract an archive into its own folder below `folder`, and return that folder.
 
-    An extraction that was interrupted starts again; a complete one of the same, unchanged file is used again.
+    An extraction that was interrupted starts again; a complete one of the same, unchanged file is reused.
 
     Raises:
-        ValueError: naming archive and member, if a member would be written outside of the folder, is a link or a device,
+        ValueError: naming archive and member, if a member would be written outside the folder, is a link or a device,
             or is damaged. Nothing of the archive is left then.
     """
     state = archive.stat()
@@ -71,25 +71,25 @@ def _unpack_tar(archive: Path, folder: Path) -> Iterator[str]:
         raise ValueError("this Python cannot extract archives safely; 3.10.12, 3.11.4, or a later one can")
     with tarfile.open(archive) as tar:
         while (member := tar.next()) is not None:
-            kind = (
-                None
-                if member.isfile() or member.isdir()
-                else "a link"
-                if member.issym() or member.islnk()
-                else "a device"
-            )
-            _check_member(archive, member.name, kind)
+            _check_member(archive, member.name, _special_kind(member))
             try:
                 tar.extract(member, folder, set_attrs=False, filter="data")
             except tarfile.FilterError as error:
                 raise ValueError(f"{archive}: member {member.name!r} is not safe to extract: {error}") from error
             # TarFile remembers all members for the sake of links, of which there are none here.
-            tar.members = []
+            tar.members = []  # type: ignore[attr-defined]  # documented for this use, absent from the stub
             yield member.name
         # `next` takes a damaged header for the end of the archive, which is a block of zeros or the end of the file.
+        assert tar.fileobj is not None
         tar.fileobj.seek(tar.offset)
         if any(tar.fileobj.read(tarfile.BLOCKSIZE)):
             raise tarfile.ReadError("the header of the next member cannot be read")
+
+
+def _special_kind(member: tarfile.TarInfo) -> str | None:
+    if member.isfile() or member.isdir():
+        return None
+    return "a link" if member.issym() or member.islnk() else "a device"
 
 
 def _unpack_zip(archive: Path, folder: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Raw pixel arrays: CIFAR's pickles, STL-10's binaries, MedMNIST's npz files, SVHN's MATLAB files. Each row becomes a PNG."""
+"""Raw pixel arrays, each row a PNG: CIFAR's pickles, STL-10's binaries, MedMNIST's npz files, SVHN's MATLAB files."""
 
 import zipfile
 import zlib
@@ -6,29 +6,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..tasks import Task
 from . import pickles
-from .base import RawSplit, Source, check_class, check_classes, check_lengths, image_pixels, library, pick
+from .base import RawSource, RawSplit, check_class, check_classes, check_lengths, image_pixels, library, pick
+
+
+class _CifarFiles(NamedTuple):
+    """Files of each split, the file of class names, and the name under which the files hold the labels."""
+
+    splits: dict[str, tuple[str, ...]]
+    meta: str
+    key: str
+
 
 _CIFAR_FILES = {
-    "cifar10": (
-        {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)},
-        "batches.meta",
-        "label",
+    "cifar10": _CifarFiles(
+        {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}, "batches.meta", "label"
     ),
-    "cifar100": ({"train": ("train",), "test": ("test",)}, "meta", "fine_label"),
+    "cifar100": _CifarFiles({"train": ("train",), "test": ("test",)}, "meta", "fine_label"),
 }
 _STL_SHAPE = (3, 96, 96)
 _NPZ_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-def open_cifar_pickles(task, source: Source) -> dict[str, RawSplit]:
+def open_cifar_pickles(task: Task, source: RawSource) -> dict[str, RawSplit]:
     """`cifar-100-python/{train,test,meta}` or `cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}`.
 
-    A row of `data` is 1024 red values, row by row, then green, then blue. The meta file names the classes in the order of
-    their numbers, which must be the task's.
+    A row of `data` is 1024 red values, row by row, then green, then blue. The meta file names the classes in the order
+    of their numbers, which must be the task's.
     """
     splits, meta, key = _CIFAR_FILES["cifar100" if "100" in task.name else "cifar10"]
     names = [name for files in splits.values() for name in files]
@@ -37,22 +46,23 @@ def open_cifar_pickles(task, source: Source) -> dict[str, RawSplit]:
     return {split: _open_batches([folder / name for name in files], key, task) for split, files in splits.items()}
 
 
-def _check_meta(path: Path, key: str, task) -> None:
+def _check_meta(path: Path, key: str, task: Task) -> None:
     content = _strings(pickles.load(path, arrays=True), path)
     names = [name.decode() if isinstance(name, bytes) else name for name in content.get(f"{key}_names", ())]
     if names != list(task.class_names):
         raise ValueError(f"{path}: its {key}_names are {names!r:.200}, not the classes of {task.name}")
 
 
-def _open_batches(paths: list[Path], key: str, task) -> RawSplit:
-    labels, ends = [], []
+def _open_batches(paths: list[Path], key: str, task: Task) -> RawSplit:
+    labels: list[int] = []
+    ends = [0]
     for path in paths:
         values, pixels = _batch(path, f"{key}s")
         check_lengths(values, len(pixels), path)
         for row, value in enumerate(values, start=1):
             labels.append(check_class(value, len(task.class_names), f"{path}, row {row}"))
         ends.append(len(labels))
-    return RawSplit(labels, partial(_read_batches, paths, [0, *ends], f"{key}s"))
+    return RawSplit(labels, partial(_read_batches, paths, ends, f"{key}s"))
 
 
 def _read_batches(paths: list[Path], bounds: list[int], key: str, indices: np.ndarray) -> Iterator[dict]:
@@ -65,26 +75,28 @@ def _read_batches(paths: list[Path], bounds: list[int], key: str, indices: np.nd
                 yield image_pixels(image, f"{path.name}, row {row + 1}")
 
 
-def _batch(path: Path, key: str) -> tuple[list, np.ndarray]:
+def _batch(path: Path, key: str) -> tuple[list[Any], np.ndarray]:
     """Labels [n] and pixels uint8 [n, 3072] of one file; the pixels stay in the file until they are used."""
     content = _strings(pickles.load(path, arrays=True), path)
     missing = [name for name in (key, "data") if name not in content]
     if missing:
         raise ValueError(f"{path}: there is no {missing[0]!r} in it, but {', '.join(map(repr, content))}")
     pixels = content["data"]
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != 3072:
-        raise ValueError(f"{path}: its data should be numbers uint8 [n, 3072]")
+    if not isinstance(pixels, np.ndarray):
+        raise ValueError(f"{path}: its data must be uint8 [n, 3072], got a {type(pixels).__name__}")
+    if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != 3072:
+        raise ValueError(f"{path}: its data must be uint8 [n, 3072], got {pixels.dtype} {list(pixels.shape)}")
     return list(content[key]), pixels
 
 
-def _strings(content, path: Path) -> dict:
+def _strings(content: Any, path: Path) -> dict[str, Any]:
     """A dict with its keys as str; Python 2 wrote bytes."""
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: a dict is needed, it holds a {type(content).__name__}")
+        raise ValueError(f"{path}: expected a dict, got a {type(content).__name__}")
     return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in content.items()}
 
 
-def open_stl_binaries(task, source: Source) -> dict[str, RawSplit]:
+def open_stl_binaries(task: Task, source: RawSource) -> dict[str, RawSplit]:
     """`stl10_binary/{train,test,unlabeled}_X.bin` and `{train,test}_y.bin`: uint8, classes from 1.
 
     An image is three channels of 96 x 96 values, each stored column by column.
@@ -95,7 +107,9 @@ def open_stl_binaries(task, source: Source) -> dict[str, RawSplit]:
         path = folder / f"{split}_X.bin"
         size = int(np.prod(_STL_SHAPE))
         if path.stat().st_size % size:
-            raise ValueError(f"{path}: {path.stat().st_size} bytes are no whole number of images of {size} bytes")
+            raise ValueError(
+                f"{path}: the size must be a multiple of {size} bytes, one image, got {path.stat().st_size}"
+            )
         count = path.stat().st_size // size
         if split == "unlabeled":
             labels = np.full(count, -1)
@@ -113,10 +127,10 @@ def _read_stl(path: Path, indices: np.ndarray) -> Iterator[dict]:
         yield image_pixels(images[index].transpose(2, 1, 0), f"{path.name}, row {index + 1}")
 
 
-def open_npz(task, source: Source) -> dict[str, RawSplit]:
-    """`<task>.npz` with `{train,val,test}_images` [N, H, W] (grey) or [N, H, W, 3], uint8, and `..._labels` [N, 1].
+def open_npz(task: Task, source: RawSource) -> dict[str, RawSplit]:
+    """`<task>.npz` with `{train,val,test}_images` [N, H, W] (gray) or [N, H, W, 3], uint8, and `..._labels` [N, 1].
 
-    Images are read one at a time out of the compressed file. Grey ones stay grey.
+    Images are read one at a time from the compressed file. Gray ones stay gray.
     """
     path = source.file(f"{task.name}.npz")
     splits = {}
@@ -147,7 +161,7 @@ def _npz_rows(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], Iterator
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, by_columns, dtype = read_header(file)
         if dtype != np.uint8 or by_columns or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
-            raise ValueError(f"{path}: {name} is {dtype} {shape}; uint8 [n, H, W] or [n, H, W, 3] is needed")
+            raise ValueError(f"{path}: {name} must be uint8 [n, H, W] or [n, H, W, 3], got {dtype} {list(shape)}")
 
         def rows() -> Iterator[np.ndarray]:
             size = int(np.prod(shape[1:]))
@@ -169,10 +183,11 @@ def _read_npz(path: Path, name: str, indices: np.ndarray) -> Iterator[dict]:
             yield image_pixels(pixels, f"{path.name}, {name}, row {index + 1}")
 
 
-def open_svhn_mat(task, source: Source) -> dict[str, RawSplit]:
+def open_svhn_mat(task: Task, source: RawSource) -> dict[str, RawSplit]:
     """`train_32x32.mat` and `test_32x32.mat`: `X` uint8 [32, 32, 3, N], `y` [N, 1] with 10 for the digit 0.
 
-    MATLAB's compression allows no access to single rows: `X` of one file (225 MB of train) is held while rows are read.
+    MATLAB's compression allows no access to single rows: `X` of one file (225 MB of train) is held while rows are
+    read.
     """
     folder = source.folder_with("train_32x32.mat", "test_32x32.mat")
     splits = {}
@@ -184,12 +199,12 @@ def open_svhn_mat(task, source: Source) -> dict[str, RawSplit]:
 
 
 def _matlab(path: Path, name: str) -> np.ndarray:
-    io = library("scipy.io", "scipy")
+    scipy_io = library("scipy.io", "scipy")
     try:
-        return io.loadmat(path, variable_names=[name])[name]
+        return scipy_io.loadmat(path, variable_names=[name])[name]
     except KeyError:
         raise ValueError(f"{path}: there is no variable {name} in it") from None
-    # scipy raises whatever its parser stumbles over.
+    # scipy raises any error that its parser runs into.
     except Exception as error:
         raise ValueError(f"{path}: it cannot be read as a MATLAB file: {error}") from error
 
@@ -198,7 +213,8 @@ def _read_mat(path: Path, indices: np.ndarray) -> Iterator[dict]:
     pixels = _matlab(path, "X")
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[2] != 3 or pixels.shape[3] <= indices[-1]:
         raise ValueError(
-            f"{path}: X is {pixels.dtype} {pixels.shape}; uint8 [H, W, 3, N] with an image for each label is needed"
+            f"{path}: X must be uint8 [H, W, 3, N] with an image for each label, got {pixels.dtype} "
+            f"{list(pixels.shape)}"
         )
     for index in indices:
         yield image_pixels(pixels[..., index], f"{path.name}, row {index + 1}")

@@ -3,25 +3,25 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..repository import SAMPLING_RATE
 from .base import library
 
-RATE = 16_000
 
-
-def decode(value: Mapping | Path) -> np.ndarray:
+def waveform(value: Mapping[str, Any] | Path) -> np.ndarray:
     """The waveform float32 [n], mono at 16 kHz, of a file or of a cell as `hf_ssl.views.audio.decode` takes it.
 
     Raises:
         ValueError: naming the file if it is empty, cut off, or cannot be decoded.
     """
-    from ...views import audio
+    from ...views import audio  # imports torch
 
     if isinstance(value, Path) and value.is_file() and not value.stat().st_size:
         raise ValueError(f"{value}: the file is empty (0 bytes)")
-    return audio.decode(value, RATE)
+    return audio.decode(value, SAMPLING_RATE)
 
 
 def audio_row(wave: np.ndarray, name: str, source: str) -> dict:
@@ -29,10 +29,10 @@ def audio_row(wave: np.ndarray, name: str, source: str) -> dict:
     soundfile = library("soundfile", "hf-ssl[audio]")
     samples = np.clip(np.rint(wave.astype(np.float64) * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, samples, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
     return {"audio": {"bytes": buffer.getvalue(), "path": f"{name.rsplit('.', 1)[0]}.flac"}, "source": source}
 
 
 def audio_file(path: Path, source: str) -> dict:
-    """The row of a sound file; errors as in `decode`."""
-    return audio_row(decode(path), path.name, source)
+    """The row of a sound file; errors as in `waveform`."""
+    return audio_row(waveform(path), path.name, source)

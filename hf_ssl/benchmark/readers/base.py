@@ -5,10 +5,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+_T = TypeVar("_T")
 # How deep below a given folder raw files are looked for: archives and mirrors like to wrap them in one or two folders.
 _DEPTH = 3
 # What operating systems put beside people's files.
@@ -19,12 +20,17 @@ class RawSplit:
     """One part of a raw source, in the source's own order.
 
     Args:
-        labels: class indices [n], -1 where there is no label.
-        read: a function of ascending indices that yields the content of these rows: a dict without the label. It is called
-            anew for each pass, and holds one row at a time.
+        labels: class indices [n], -1 if there is no label.
+        read: a function of ascending indices that yields the content of these rows: dicts without the label. It is
+            called again for each pass, and holds one row at a time.
 
     Attributes:
         labels: int64 [n].
+
+    Example:
+        >>> split = RawSplit([1, 0], lambda indices: ({"text": f"row {index}"} for index in indices))
+        >>> list(split.rows([1]))
+        [{'text': 'row 1', 'label': 0}]
     """
 
     def __init__(self, labels: Sequence[int] | np.ndarray, read: Callable[[np.ndarray], Iterator[dict]]):
@@ -34,29 +40,30 @@ class RawSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def rows(self, indices: np.ndarray | None = None) -> Iterator[dict]:
+    def rows(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[dict[str, Any]]:
         """The rows in the source's order, one at a time; may be called repeatedly.
 
         Args:
             indices: strictly ascending int64 [m]: these rows only.
 
         Yields:
-            dicts with the content ("image", "audio", or "text" and perhaps "aug_0" and "aug_1"), "label" (int, -1 for none)
-            and "source" (where the row came from, for messages).
+            dicts with the content ("image", "audio", or "text" and perhaps "aug_0" and "aug_1"), "label" (int, -1 for
+            none) and "source" (where the row came from, for messages).
 
         Raises:
-            ValueError: for indices that do not ascend or are out of range, and for damaged content: with its file and row.
+            ValueError: for indices that do not ascend or are out of range, and for damaged content: with its file and
+                row.
         """
         indices = np.arange(len(self)) if indices is None else np.asarray(indices, dtype=np.int64)
         if len(indices) and (indices[0] < 0 or indices[-1] >= len(self) or (np.diff(indices) <= 0).any()):
-            raise ValueError(f"indices should ascend strictly within 0..{len(self) - 1}")
+            raise ValueError(f"indices must ascend strictly within 0..{len(self) - 1}, got {indices.tolist()[:10]}")
         if len(indices):
             for index, row in zip(indices, self._read(indices), strict=True):
                 yield {**row, "label": int(self.labels[index])}
 
 
 class NotThisFormError(ValueError):
-    """The source is not of a reader's form; the message says what was looked for."""
+    """The source does not have a reader's form; the message says what was looked for."""
 
 
 class Reader(NamedTuple):
@@ -66,12 +73,12 @@ class Reader(NamedTuple):
     description: str
 
 
-class Source:
-    """The places in which a reader looks: folders, or a single file.
+class RawSource:
+    """The places in which a reader looks for raw files: folders, or a single file.
 
     Args:
         roots: folders, searched with their subfolders down to three levels, or files.
-        name: the task's name: decides between several folders that fit, as when a folder holds several datasets.
+        name: the task's name, which decides if several folders fit, as when a folder holds several datasets.
         workdir: a folder for caches.
     """
 
@@ -147,7 +154,7 @@ def files_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def text_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a UTF-8 file that are not blank, without white space around them, each with the place it came from."""
+    """The lines of a UTF-8 file that are not blank, without white space around them, each with its place."""
     with open(path, encoding="utf-8-sig") as file:
         try:
             for number, line in enumerate(file, start=1):
@@ -157,8 +164,13 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
             raise ValueError(f"{path}: it is not UTF-8 text: {error}") from error
 
 
-def pick(items: Iterable, indices: np.ndarray) -> Iterator:
-    """The items at ascending positions of a stream, which is read no further than the last of them."""
+def pick(items: Iterable[_T], indices: np.ndarray) -> Iterator[_T]:
+    """The items at ascending positions of a stream, which is read no further than the last of them.
+
+    Example:
+        >>> list(pick("abcd", np.array([0, 2])))
+        ['a', 'c']
+    """
     wanted = iter(indices.tolist())
     target = next(wanted, None)
     for position, item in enumerate(items):
@@ -169,14 +181,18 @@ def pick(items: Iterable, indices: np.ndarray) -> Iterator:
             target = next(wanted, None)
 
 
-def check_class(value: int | str, num_classes: int, where: str, first: int = 0) -> int:
+def check_class(value: Any, num_classes: int, where: str, first: int = 0) -> int:
     """The index 0..num_classes - 1 of a class that the source numbers from `first` on.
 
     Raises:
-        ValueError: naming the place if it is no whole number, or beyond the classes.
+        ValueError: naming the place if it is not a whole number, or beyond the classes.
+
+    Example:
+        >>> check_class("3", 4, "train.csv, row 1", first=1)
+        2
     """
     try:
-        number = int(value)
+        number: int | None = int(value)
     except (TypeError, ValueError):
         number = None
     if number is None or not first <= number < first + num_classes:
@@ -189,7 +205,7 @@ def check_classes(values: np.ndarray, num_classes: int, file: Path, first: int =
     values = np.asarray(values)
     if values.dtype.kind not in "iu" or values.size != len(values):
         raise ValueError(
-            f"{file.name}: labels of type {values.dtype} and shape {values.shape}; one whole number a row is needed"
+            f"{file.name}: labels must be one whole number per row, got {values.dtype} of shape {values.shape}"
         )
     values = values.reshape(-1).astype(np.int64)
     wrong = np.flatnonzero((values < first) | (values >= first + num_classes))
@@ -198,14 +214,16 @@ def check_classes(values: np.ndarray, num_classes: int, file: Path, first: int =
     return values - first
 
 
-def check_lengths(labels: np.ndarray, content: int, file: Path) -> None:
+def check_lengths(labels: Sequence[int] | np.ndarray, content: int, file: Path) -> None:
     """Raise a ValueError if a file does not hold one label for each row of content."""
     if len(labels) != content:
-        raise ValueError(f"{file}: {content} rows of content, but {len(labels)} labels")
+        raise ValueError(
+            f"{file}: expected a label for each of the {content} rows of content, got {len(labels)} labels"
+        )
 
 
 def image_file(path: Path, source: str) -> dict:
-    """The row of an image file, its bytes as they are, after it was decoded once to know that it can be.
+    """The row of an image file, its bytes as they are, after decoding it once to make sure that it can be decoded.
 
     Raises:
         ValueError: naming the file if it is empty or damaged.
@@ -239,15 +257,15 @@ def image_pixels(pixels: np.ndarray, source: str) -> dict:
     return {"image": {"bytes": buffer.getvalue(), "path": None}, "source": source}
 
 
-def library(name: str, package: str):
-    """Import an optional dependency at its first use; its absence is an ImportError that says what to install."""
+def library(name: str, package: str) -> Any:
+    """Import an optional dependency at its first use; if it is missing, the ImportError says what to install."""
     try:
         return import_module(name)
     except ImportError as error:
         raise ImportError(f'this source needs {name.split(".")[0]} ({error}): pip install "{package}"') from error
 
 
-def progress(items: Iterable, description: str, unit: str, total: int | None = None) -> Iterable:
+def progress(items: Iterable[_T], description: str, unit: str, total: int | None = None) -> Iterable[_T]:
     """A progress bar, which `datasets.disable_progress_bars()` turns off."""
     from datasets.utils import tqdm
 

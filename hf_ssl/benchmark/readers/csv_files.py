@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .base import RawSplit, Source, check_class, pick, progress
+from ..tasks import Task
+from .base import RawSource, RawSplit, check_class, pick, progress
 
 # A longer field is a sign of a quotation mark that never closes, which would take in all of the file.
 _LONGEST_FIELD = 2**24
@@ -29,7 +30,7 @@ _HEADERS = {
 
 
 class Layout(NamedTuple):
-    """The columns after the class, and whether line breaks are written as `\\n` (in AG News a lone backslash stands there)."""
+    """The columns after the class, and whether line breaks are written as `\\n` (AG News has a lone backslash)."""
 
     columns: tuple[str, ...]
     escapes: bool
@@ -44,11 +45,11 @@ LAYOUTS = {
 _DEFAULT = Layout(("text",), escapes=False)
 
 
-def open_csv(task, source: Source) -> dict[str, RawSplit]:
+def open_csv(task: Task, source: RawSource) -> dict[str, RawSplit]:
     """`train.csv` and `test.csv`: the class, from 1, then the columns of `LAYOUTS`; with or without a header; UTF-8.
 
-    The text is the columns that are not empty, joined by a space. Quotation marks inside of a field are doubled; files in
-    which they are escaped by a backslash instead are recognised by not being valid otherwise.
+    The text is the columns that are not empty, joined by a space. Quotation marks inside a field are doubled; files in
+    which they are escaped by a backslash instead are recognized by not being valid otherwise.
     """
     folder = source.folder_with("train.csv", "test.csv")
     splits = {}
@@ -60,19 +61,25 @@ def open_csv(task, source: Source) -> dict[str, RawSplit]:
             try:
                 labels, read = _open(path, task, _backslashes_to_doubled)
             except _FormatError as escaped:
-                # The reading that came further is the one that was meant.
+                # The reading that got further is the one that was meant.
                 raise ValueError(str(max(doubled, escaped, key=lambda error: error.row))) from None
         splits[split] = RawSplit(labels, read)
     return splits
 
 
+# How the lines of a file are changed before `csv` reads them.
+_Lines = Callable[[Iterable[str]], Iterable[str]]
+
+
 class _FormatError(Exception):
+    """The file is not valid as it was read; `row` is how far the reading got."""
+
     def __init__(self, message: str, row: int):
         super().__init__(message)
         self.row = row
 
 
-def _open(path: Path, task, lines: Callable) -> tuple[np.ndarray, Callable]:
+def _open(path: Path, task: Task, lines: _Lines) -> tuple[np.ndarray, Callable[[np.ndarray], Iterator[dict]]]:
     """The labels of one file, and the function that reads its rows."""
     layout = LAYOUTS.get(task.name, _DEFAULT)
     labels = array("q")
@@ -81,7 +88,7 @@ def _open(path: Path, task, lines: Callable) -> tuple[np.ndarray, Callable]:
     return np.frombuffer(labels, np.int64), partial(_read, path, layout, lines)
 
 
-def _read(path: Path, layout: Layout, lines: Callable, indices: np.ndarray) -> Iterator[dict]:
+def _read(path: Path, layout: Layout, lines: _Lines, indices: np.ndarray) -> Iterator[dict]:
     for row, fields in pick(_records(path, layout, lines), indices):
         text = " ".join(filter(None, fields[1:]))
         if layout.escapes:
@@ -89,8 +96,9 @@ def _read(path: Path, layout: Layout, lines: Callable, indices: np.ndarray) -> I
         yield {"text": text, "source": f"{path.name}, row {row}"}
 
 
-def _records(path: Path, layout: Layout, lines: Callable) -> Iterator[tuple[int, list[str]]]:
-    """Rows with their numbers, counted from 1 without the header. `csv` keeps one setting of the longest field for all."""
+def _records(path: Path, layout: Layout, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
+    """Rows with their numbers, counted from 1 without the header."""
+    # `csv` has one setting of the longest field for the whole process.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
     row, expected = 0, 1 + len(layout.columns)
     with open(path, encoding="utf-8-sig", newline="") as file:
@@ -102,7 +110,7 @@ def _records(path: Path, layout: Layout, lines: Callable) -> Iterator[tuple[int,
                 row += 1
                 if len(fields) != expected:
                     names = ", ".join(("class", *layout.columns))
-                    message = f"{len(fields)} columns, but {expected} are needed ({names})"
+                    message = f"expected {expected} columns ({names}), got {len(fields)}"
                     raise _FormatError(f"{path}, row {row} (line {reader.line_num}): {message}", row)
                 yield row, fields
         except csv.Error as error:

@@ -1,15 +1,22 @@
-"""Copies of a task as a `datasets` dataset: on the Hub, saved by `save_to_disk`, or a folder of Parquet files or images."""
+"""Copies of a task as a `datasets` dataset: on the Hub, saved by `save_to_disk`, or a folder of Parquet files."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .audio import audio_row, decode
-from .base import NotThisFormError, RawSplit, Source, check_classes, image_bytes
+from ...modality import MODALITIES
+from ..repository import AUGMENTATIONS
+from ..tasks import Task
+from .audio import audio_row, waveform
+from .base import NotThisFormError, RawSource, RawSplit, check_classes, image_bytes
+
+if TYPE_CHECKING:
+    import datasets
 
 _SPLITS = {
     "train": ("train", "training"),
@@ -24,21 +31,21 @@ _TEXT_PARTS = (
     ("title", "text"),
     ("question_title", "question_content", "best_answer"),
 )
-_AUGMENTED = ("aug_0", "aug_1")
 
 
-def open_hub_id(task, name: str) -> dict[str, RawSplit]:
+def open_hub_id(task: Task, name: str) -> dict[str, RawSplit]:
     """A dataset of the Hub, through `datasets.load_dataset` and its cache."""
     import datasets
 
     return _open(datasets.load_dataset(name), task, name)
 
 
-def open_datasets(task, source: Source) -> dict[str, RawSplit]:
-    """A folder that `load_from_disk` or `load_dataset` reads: with train and test splits, columns found by their features.
+def open_datasets(task: Task, source: RawSource) -> dict[str, RawSplit]:
+    """A folder that `load_from_disk` or `load_dataset` reads, with train and test splits.
 
-    An image or audio column; text in one column (or title and description, ...); labels in the task's label column or one of
-    the usual names. Classes that carry the task's names in another order are renumbered.
+    Columns are found by their features: an image or audio column; text in one column (or title and description, ...);
+    labels in the task's label column or one with a usual name. Classes that have the task's names in another order are
+    renumbered.
     """
     import datasets
 
@@ -51,7 +58,7 @@ def open_datasets(task, source: Source) -> dict[str, RawSplit]:
     raise NotThisFormError("a `datasets` folder (dataset_dict.json, or *.parquet)")
 
 
-def _load(folder: str, workdir: Path):
+def _load(folder: str, workdir: Path) -> "datasets.DatasetDict":
     import datasets
 
     try:
@@ -60,7 +67,7 @@ def _load(folder: str, workdir: Path):
         raise ValueError(f"{folder}: a file of the dataset is damaged: {error.__cause__ or error}") from error
 
 
-def _open(parts, task, name: str) -> dict[str, RawSplit]:
+def _open(parts: "datasets.Dataset | datasets.DatasetDict", task: Task, name: str) -> dict[str, RawSplit]:
     import datasets
 
     if isinstance(parts, datasets.Dataset):
@@ -75,15 +82,15 @@ def _open(parts, task, name: str) -> dict[str, RawSplit]:
     return splits
 
 
-def _open_split(data, task, where: str) -> RawSplit:
+def _open_split(data: "datasets.Dataset", task: Task, where: str) -> RawSplit:
     import datasets
 
-    from ...data.columns import LABEL_COLUMNS
+    from ...data.columns import LABEL_COLUMNS  # imports transformers
 
     label = next((column for column in (task.label_column, *LABEL_COLUMNS) if column in data.column_names), None)
     columns = _content_columns(data, task, where)
     labels = _labels(data, label, task, where) if label else np.full(len(data), -1)
-    data = data.select_columns([*columns, *(column for column in _AUGMENTED if column in data.column_names)])
+    data = data.select_columns([*columns, *(column for column in AUGMENTATIONS if column in data.column_names)])
     if task.modality == "image":
         data = data.cast_column(columns[0], datasets.Image(decode=False))
     elif task.modality == "audio":
@@ -91,27 +98,32 @@ def _open_split(data, task, where: str) -> RawSplit:
     return RawSplit(labels, partial(_read, data, columns, task.modality, where))
 
 
-def _content_columns(data, task, where: str) -> tuple[str, ...]:
+def _content_columns(data: "datasets.Dataset", task: Task, where: str) -> tuple[str, ...]:
+    found = _text_columns(data.column_names) if task.modality == "text" else _media_columns(data, task.modality)
+    if not found:
+        raise ValueError(f"{where}: expected a column of {task.modality}, got {', '.join(data.column_names)}")
+    return found
+
+
+def _media_columns(data: "datasets.Dataset", modality: str) -> tuple[str, ...]:
+    """The only column of images or recordings, or nothing."""
     import datasets
 
-    from ...data.columns import INPUT_COLUMNS
-
-    kind = {"image": datasets.Image, "audio": datasets.Audio}.get(task.modality)
-    if kind:
-        found = [column for column, feature in data.features.items() if isinstance(feature, kind)]
-        if len(found) == 1:
-            return tuple(found)
-    else:
-        for parts in ((column,) for column in INPUT_COLUMNS["text"] if column in data.column_names):
-            if not any(set(parts) < set(longer) <= set(data.column_names) for longer in _TEXT_PARTS):
-                return parts
-        for parts in _TEXT_PARTS:
-            if set(parts) <= set(data.column_names):
-                return parts
-    raise ValueError(f"{where}: no column of {task.modality} can be told from {', '.join(data.column_names)}")
+    kind = datasets.Image if modality == "image" else datasets.Audio
+    found = [column for column, feature in data.features.items() if isinstance(feature, kind)]
+    return tuple(found) if len(found) == 1 else ()
 
 
-def _labels(data, column: str, task, where: str) -> np.ndarray:
+def _text_columns(names: list[str]) -> tuple[str, ...]:
+    """A usual column of text, unless it is one part of several; else several parts; or nothing."""
+    present = set(names)
+    for column in MODALITIES["text"].usual_columns:
+        if column in present and not any({column} < set(parts) <= present for parts in _TEXT_PARTS):
+            return (column,)
+    return next((parts for parts in _TEXT_PARTS if set(parts) <= present), ())
+
+
+def _labels(data: "datasets.Dataset", column: str, task: Task, where: str) -> np.ndarray:
     import datasets
 
     values = data.with_format("numpy")[column][:]
@@ -120,12 +132,14 @@ def _labels(data, column: str, task, where: str) -> np.ndarray:
         return check_classes(values, len(task.class_names), Path(where))
     unknown = values < 0
     labels = check_classes(np.where(unknown, 0, values), feature.num_classes, Path(where))
-    own = [_spelling(name) for name in task.class_names]
+    known = [_spelling(name) for name in task.class_names]
     given = [_spelling(name) for name in feature.names]
-    if sorted(own) == sorted(given):
-        labels = np.array([own.index(name) for name in given])[labels]
-    elif len(own) != len(given):
-        raise ValueError(f"{where}: column {column} has {len(given)} classes, {task.name} has {len(own)}")
+    if sorted(known) == sorted(given):
+        labels = np.array([known.index(name) for name in given])[labels]
+    elif len(known) != len(given):
+        raise ValueError(
+            f"{where}: column {column} must have the {len(known)} classes of {task.name}, got {len(given)}"
+        )
     return np.where(unknown, -1, labels)
 
 
@@ -134,12 +148,14 @@ def _spelling(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def _read(data, columns: tuple[str, ...], modality: str, where: str, indices: np.ndarray) -> Iterator[dict]:
+def _read(
+    data: "datasets.Dataset", columns: tuple[str, ...], modality: str, where: str, indices: np.ndarray
+) -> Iterator[dict]:
     for index in indices:
         row, place = data[int(index)], f"{where}, row {index + 1}"
         source = Path(place).name
         if modality == "text":
-            augmented = {column: row[column] for column in _AUGMENTED if column in row}
+            augmented = {column: row[column] for column in AUGMENTATIONS if column in row}
             yield {"text": " ".join(filter(None, (row[column] for column in columns))), **augmented, "source": source}
             continue
         cell = row[columns[0]] or {}
@@ -147,14 +163,14 @@ def _read(data, columns: tuple[str, ...], modality: str, where: str, indices: np
         if modality == "image":
             yield image_bytes(_content(cell, place), name, source, place)
         else:
-            wave = decode({"bytes": _content(cell, place), "path": f"{place} ({name})"})
+            wave = waveform({"bytes": _content(cell, place), "path": f"{place} ({name})"})
             yield audio_row(wave, name or f"{index}.flac", source)
 
 
-def _content(cell: dict, place: str) -> bytes:
+def _content(cell: dict[str, Any], place: str) -> bytes:
     if cell.get("bytes") is not None:
         return cell["bytes"]
     try:
         return Path(cell["path"]).read_bytes()
     except (KeyError, TypeError, OSError) as error:
-        raise ValueError(f"{place}: it holds no content: {error}") from error
+        raise ValueError(f"{place}: the row has no content: {error}") from error

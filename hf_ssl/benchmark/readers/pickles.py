@@ -1,177 +1,139 @@
 """Reads pickles of plain data without running them.
 
-Python's `pickle` is a program for a small machine that may call any function. Here the machine is interpreted instead, with the
-instructions for containers, text, bytes and numbers alone; no name is ever imported, and nothing is ever called. NumPy arrays
-and numbers are the one exception, which `load(..., arrays=True)` admits: the names by which pickles spell them are recognised,
-and they are made from their bytes as `np.frombuffer` would.
+Python's `pickle` is a program for a small machine that may call any function. Here the machine is interpreted instead:
+`pickletools` reads the instructions, of which only those for containers, text, bytes and numbers are carried out;
+nothing is imported by name, and nothing that the file names is called. NumPy arrays and numbers are the one exception,
+which `load(..., arrays=True)` admits: `pickle_arrays.py` makes them from their bytes.
 
-Long byte strings are not read but noted as `Chunk`, a range of the file, so that a file of many gigabytes of sound can be
-scanned in little memory, and an array can be mapped from where it lies.
+Long byte strings are not read but noted as `Chunk`, a range of the file, so that a file of many gigabytes of sound can
+be scanned in little memory, and an array can be mapped from where it is in the file.
 """
 
-import mmap
-import re
+import io
+import pickletools
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
+from .pickle_arrays import NAMES, ArrayState, Chunk, Name, NotAdmittedError, as_text
+
+__all__ = ["Chunk", "load"]
 
 # Byte strings at least this long stay in the file.
 _CHUNK = 1024
-# Nothing else in these formats is larger: a longer text is a sign of damage. The pixels of CIFAR-100, when a later Python wrote
+# Nothing else in these formats is longer: more is a sign of damage. The pixels of CIFAR-100, if a later Python wrote
 # them in an old protocol, are text of 230 MB.
 _LONGEST_TEXT = 2**29
+_LONGEST_NUMBER = 16
+_LONGEST_LINE = 1024
 
-
-@dataclass(frozen=True)
-class Chunk:
-    """Bytes that lie in a file from `offset` on."""
-
-    path: Path
-    offset: int
-    length: int
-
-    def read(self) -> bytes:
-        with open(self.path, "rb") as file:
-            file.seek(self.offset)
-            return file.read(self.length)
+# How instructions spell the length that their argument begins with.
+_1, _4, _8, _SIGNED = struct.Struct("<B"), struct.Struct("<I"), struct.Struct("<Q"), struct.Struct("<i")
+_TEXTS = {"SHORT_BINUNICODE": _1, "BINUNICODE": _4, "BINUNICODE8": _8}
+_NUMBERS = {"LONG1": _1, "LONG4": _SIGNED}
+_BYTES = {"SHORT_BINBYTES": _1, "BINBYTES": _4, "BINBYTES8": _8, "BYTEARRAY8": _8}
+# What Python 2 called a string is bytes.
+_SIZED = _TEXTS | _NUMBERS | _BYTES | {"SHORT_BINSTRING": _1, "BINSTRING": _SIGNED}
+# Code of each instruction -> its name, and what reads its argument.
+_READERS = {op.code.encode("latin-1"): (op.name, op.arg and op.arg.reader) for op in pickletools.opcodes}
 
 
 def load(path: Path, arrays: bool = False) -> Any:
-    """What a pickle holds: dict, list, tuple, str, bytes or `Chunk`, int, float, bool, None; with `arrays` also np.ndarray.
+    """What a pickle holds: dict, list, tuple, str, bytes or `Chunk`, int, float, bool, None; if asked for, np.ndarray.
+
+    Args:
+        path: the file.
+        arrays: admit NumPy arrays of numbers, and single NumPy numbers, which become Python's.
 
     Raises:
-        ValueError: naming the file, if it is damaged or holds anything else. Nothing of the file is run in any case.
+        ValueError: naming the file, if it is damaged or holds anything else. Nothing in the file is run in any case.
+
+    Example:
+        >>> import pickle, tempfile
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     _ = file.write(pickle.dumps({"labels": [0, 1], "wave": bytes(5000)}))
+        ...     file.flush()
+        ...     content = load(Path(file.name))
+        >>> content["labels"], content["wave"].length
+        ([0, 1], 5000)
     """
+    path = Path(path)
     try:
-        with open(path, "rb") as file:
-            return _Machine(file, Path(path), arrays).run()
-    except _NotAdmittedError as error:
+        with _File(io.FileIO(path)) as file:
+            machine = _Machine(arrays)
+            for name, argument in _instructions(file, path):
+                _ACTIONS[name](machine, argument)
+            return _plain(machine.stack.pop())
+    except NotAdmittedError as error:
         raise ValueError(
             f"{path}: the pickle holds {error}; such pickles are not read, since they could run code"
         ) from None
-    except _DAMAGE as error:
+    except (ValueError, LookupError, TypeError, EOFError, AttributeError, struct.error) as error:
         raise ValueError(f"{path}: the pickle is damaged: {error or type(error).__name__}") from error
+    except (OverflowError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{path}: the pickle is damaged: {type(error).__name__}") from error
 
 
-class _NotAdmittedError(Exception):
-    pass
+class _File(io.BufferedReader):
+    def readline(self, size: int | None = -1) -> bytes:
+        """A line of bounded length: a damaged file need not have another line break."""
+        return super().readline(_LONGEST_LINE)
 
 
-_DAMAGE = (
-    ValueError,
-    IndexError,
-    KeyError,
-    TypeError,
-    EOFError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-    struct.error,
-)
+def _instructions(file: _File, path: Path) -> Iterator[tuple[str, Any]]:
+    """Name and argument of each instruction, as `pickletools.genops`, which would read long byte strings."""
+    size, name = path.stat().st_size, ""
+    while name != "STOP":
+        code = file.read(1)
+        if not code:
+            raise EOFError("it ends early")
+        name, reader = _READERS.get(code, ("", None))
+        if name not in _ACTIONS:
+            raise NotAdmittedError(f"the instruction {name or code!r} at byte {file.tell() - 1}")
+        if name in _SIZED:
+            yield name, _sized_argument(name, file, path, size)
+        else:
+            yield name, reader and reader(file)
 
 
-@dataclass(frozen=True)
-class _Name:
-    """One of the names by which NumPy arrays are spelled. A word, never the object."""
-
-    name: str
-
-
-class _Array:
-    """An array whose bytes are yet to come."""
-
-    value: np.ndarray | None = None
-
-
-class _Dtype:
-    def __init__(self, code: str):
-        # Numbers and nothing else: no objects, no structures, no text.
-        if not re.fullmatch(r"[|<>=]?[iuf][1248]", code):
-            raise _NotAdmittedError(f"an array of type {code!r}")
-        self.dtype = np.dtype(code)
-
-
-_MARK = object()
-_NAMES = {
-    **{
-        (module, name): _Name(name)
-        for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
-        for name in ("_reconstruct", "_frombuffer", "scalar")
-    },
-    ("numpy", "ndarray"): _Name("ndarray"),
-    ("numpy", "dtype"): _Name("dtype"),
-    # How a pickle of protocol 2 spells bytes when Python 3 wrote it.
-    ("_codecs", "encode"): _Name("encode"),
-}
+def _sized_argument(name: str, file: _File, path: Path, size: int) -> str | bytes | int | Chunk:
+    (length,) = _SIZED[name].unpack(file.read(_SIZED[name].size))
+    long = not 0 <= length < _CHUNK
+    offset = file.tell() if long else 0
+    if long and not 0 <= length <= size - offset:
+        raise EOFError("it ends early")
+    if (name in _NUMBERS and length > _LONGEST_NUMBER) or (name in _TEXTS and length > _LONGEST_TEXT):
+        raise NotAdmittedError(f"a text or number of {length:,} bytes")
+    if long and name not in _TEXTS:
+        file.seek(length, io.SEEK_CUR)
+        return Chunk(path, offset, length)
+    data = file.read(length)
+    if len(data) < length:
+        raise EOFError("it ends early")
+    if name in _NUMBERS:
+        return int.from_bytes(data, "little", signed=True)
+    return data.decode("utf-8", "surrogatepass") if name in _TEXTS else data
 
 
 class _Machine:
-    """The stack machine of `pickle`; see the comments of `pickletools` for what each instruction does."""
+    """The stack machine of `pickle`; the comments of `pickletools` say what each instruction does."""
 
-    def __init__(self, file: BinaryIO, path: Path, arrays: bool):
-        self.file, self.path, self.arrays = file, path, arrays
+    def __init__(self, arrays: bool):
+        self.arrays = arrays
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.size = path.stat().st_size
-
-    def run(self) -> Any:
-        while True:
-            code = self.read(1)
-            if code == b".":
-                return _plain(self.stack.pop())
-            if code not in _INSTRUCTIONS:
-                raise _NotAdmittedError(f"the instruction {code!r} at byte {self.file.tell() - 1}")
-            _INSTRUCTIONS[code](self)
-
-    def read(self, count: int) -> bytes:
-        data = self.file.read(count)
-        if len(data) < count:
-            raise EOFError("it ends early")
-        return data
-
-    def line(self) -> str:
-        line = self.file.readline(1024)
-        if not line.endswith(b"\n"):
-            raise EOFError("it ends early")
-        return line[:-1].decode("ascii")
-
-    def number(self, layout: str) -> int:
-        return struct.unpack(layout, self.read(struct.calcsize(layout)))[0]
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
 
-    def push_bytes(self, layout: str) -> None:
-        length = self.number(layout)
-        offset = self.file.tell()
-        if not 0 <= length <= self.size - offset:
-            raise EOFError("it ends early")
-        if length < _CHUNK:
-            self.push(self.read(length))
-        else:
-            self.file.seek(length, 1)
-            self.push(Chunk(self.path, offset, length))
-
-    def push_text(self, layout: str) -> None:
-        length = self.number(layout)
-        if not 0 <= length <= min(self.size, _LONGEST_TEXT):
-            raise EOFError("it ends early")
-        self.push(self.read(length).decode("utf-8", "surrogatepass"))
-
-    def push_long(self, layout: str) -> None:
-        length = self.number(layout)
-        if not 0 <= length <= 16:
-            raise _NotAdmittedError("a very large number")
-        self.push(int.from_bytes(self.read(length), "little", signed=True))
-
-    def push_integer_line(self) -> None:
-        line = self.line().rstrip("L")
-        self.push({"00": False, "01": True}[line] if line in ("00", "01") else int(line))
+    def take(self, count: int) -> tuple[Any, ...]:
+        """The uppermost values, taken off the stack."""
+        if len(self.stack) < count:
+            raise IndexError("an empty stack")
+        values = tuple(self.stack[-count:])
+        del self.stack[-count:]
+        return values
 
     def marked(self) -> list[Any]:
         """The values above the last mark, taken off the stack with it."""
@@ -182,99 +144,88 @@ class _Machine:
         del self.stack[place:]
         return values
 
-    def top(self, count: int) -> tuple:
-        if len(self.stack) < count:
-            raise IndexError("an empty stack")
-        values = tuple(self.stack[-count:])
-        del self.stack[-count:]
-        return values
-
-    def pop(self) -> None:
-        self.stack.pop()
-
-    def duplicate(self) -> None:
-        self.push(self.stack[-1])
-
-    def append(self, values: list[Any] | tuple) -> None:
+    def append(self, values: list[Any] | tuple[Any, ...]) -> None:
         if not isinstance(self.stack[-1], list):
-            raise TypeError("an append to what is no list")
+            raise TypeError("an append to what is not a list")
         self.stack[-1].extend(values)
 
-    def set_items(self, values: list[Any] | tuple) -> None:
+    def set_items(self, values: list[Any] | tuple[Any, ...]) -> None:
         if not isinstance(self.stack[-1], dict):
-            raise TypeError("an item for what is no dict")
-        self.stack[-1].update(zip(values[::2], values[1::2], strict=True))
+            raise TypeError("an item for what is not a dict")
+        self.stack[-1].update(_pairs(values))
 
     def put(self, key: int) -> None:
         self.memo[key] = self.stack[-1]
 
-    def get(self, key: int) -> None:
-        self.push(self.memo[key])
+    def protocol(self, number: int) -> None:
+        if number > 5:
+            raise NotAdmittedError(f"protocol {number}")
 
-    def name(self, module: str, name: str) -> None:
-        if not self.arrays or (module, name) not in _NAMES:
-            raise _NotAdmittedError(f"the name {module}.{name}")
-        self.push(_NAMES[module, name])
+    def name(self, name: str) -> None:
+        if not self.arrays or name not in NAMES:
+            raise NotAdmittedError(f"the name {name.replace(' ', '.')}")
+        self.push(NAMES[name])
 
     def reduce(self) -> None:
-        """A call, of which there are four kinds, none of which calls what the file says."""
-        function, arguments = self.top(2)
-        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
-            raise _NotAdmittedError("a call")
-        if function.name == "encode":
-            text, encoding = arguments
-            if encoding not in ("latin1", b"latin1"):
-                raise _NotAdmittedError(f"a text encoded as {encoding!r}")
-            self.push(text.encode("latin1"))
-        elif function.name == "dtype":
-            self.push(_Dtype(_text(arguments[0])))
-        elif function.name == "_reconstruct":
-            if arguments[0] != _Name("ndarray"):
-                raise _NotAdmittedError("an array of another class than numpy.ndarray")
-            self.push(_Array())
-        elif function.name == "scalar":
-            dtype, data = arguments
-            self.push(_fill(_Array(), data, dtype, ()).value.item())
-        elif function.name == "_frombuffer":
-            buffer, dtype, shape, order = arguments
-            self.push(_fill(_Array(), buffer, dtype, shape, _text(order) == "F"))
-        else:
-            raise _NotAdmittedError(f"a call of {function.name}")
+        """A call, which makes an array or a part of one, without calling what the file names."""
+        name, arguments = self.take(2)
+        if not isinstance(name, Name) or not isinstance(arguments, tuple):
+            raise NotAdmittedError("a call")
+        self.push(name.make(*arguments))
 
     def build(self) -> None:
-        """The state of an array or of its type, which comes after it."""
-        (state,) = self.top(1)
-        target = self.stack[-1]
-        if isinstance(target, _Dtype) and isinstance(state, tuple):
-            if _text(state[1]) in "<>" and target.dtype.itemsize > 1:
-                target.dtype = target.dtype.newbyteorder(_text(state[1]))
-        elif isinstance(target, _Array) and isinstance(state, tuple):
-            _, shape, dtype, by_columns, data = state
-            _fill(target, data, dtype, shape, bool(by_columns))
-        else:
-            raise _NotAdmittedError("the state of an object")
+        """The state of an array or of its type, which follows after it."""
+        (state,) = self.take(1)
+        if not isinstance(self.stack[-1], ArrayState) or not isinstance(state, tuple):
+            raise NotAdmittedError("the state of an object")
+        self.stack[-1].set_state(*state)
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode("ascii") if isinstance(value, bytes) else value
+def _pairs(values: list[Any] | tuple[Any, ...]) -> dict[Any, Any]:
+    return dict(zip(values[::2], values[1::2], strict=True))
 
 
-def _fill(array: _Array, data: Any, dtype: Any, shape: Any, by_columns: bool = False) -> _Array:
-    """Give an array its content; chunks are mapped from the file, not read."""
-    if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple) or not isinstance(data, bytes | Chunk):
-        raise _NotAdmittedError("an array whose content is no bytes")
-    if isinstance(data, Chunk):
-        with open(data.path, "rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        flat = np.frombuffer(mapped, np.uint8, data.length, data.offset).view(dtype.dtype)
-    else:
-        flat = np.frombuffer(data, dtype.dtype)
-    array.value = flat.reshape(shape, order="F" if by_columns else "C")
-    return array
+_MARK = object()
+_ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
+    "PROTO": _Machine.protocol,
+    "FRAME": lambda m, length: None,
+    "STOP": lambda m, _: None,
+    # Values: the argument itself, and constants.
+    **dict.fromkeys((*_SIZED, "BININT", "BININT1", "BININT2", "INT", "LONG", "BINFLOAT"), _Machine.push),
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    # Containers.
+    "MARK": lambda m, _: m.push(_MARK),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "DICT": lambda m, _: m.push(_pairs(m.marked())),
+    "LIST": lambda m, _: m.push(m.marked()),
+    "TUPLE": lambda m, _: m.push(tuple(m.marked())),
+    "TUPLE1": lambda m, _: m.push(m.take(1)),
+    "TUPLE2": lambda m, _: m.push(m.take(2)),
+    "TUPLE3": lambda m, _: m.push(m.take(3)),
+    "APPEND": lambda m, _: m.append(m.take(1)),
+    "APPENDS": lambda m, _: m.append(m.marked()),
+    "SETITEM": lambda m, _: m.set_items(m.take(2)),
+    "SETITEMS": lambda m, _: m.set_items(m.marked()),
+    # The stack and the memo.
+    "POP": lambda m, _: m.take(1),
+    "DUP": lambda m, _: m.push(m.stack[-1]),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.put),
+    "MEMOIZE": lambda m, _: m.put(len(m.memo)),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, key: m.push(m.memo[key])),
+    # Names, calls and states: for arrays, within the limits that the methods set.
+    "GLOBAL": _Machine.name,
+    "STACK_GLOBAL": lambda m, _: m.name(" ".join(map(as_text, m.take(2)))),
+    "REDUCE": lambda m, _: m.reduce(),
+    "BUILD": lambda m, _: m.build(),
+}
 
 
 def _plain(value: Any) -> Any:
-    """The value with its arrays in place. Lists and dicts are changed where they are, each once, however often it occurs."""
+    """The value with finished arrays. Lists and dicts are changed in place, each once, however often they occur."""
     seen: dict[int, Any] = {}
 
     def visit(value: Any) -> Any:
@@ -287,83 +238,14 @@ def _plain(value: Any) -> Any:
             value[:] = map(visit, value)
         elif isinstance(value, dict):
             if wrong := [key for key in value if not isinstance(key, int | str | bytes)]:
-                raise _NotAdmittedError(f"a dict with a key of type {type(wrong[0]).__name__}")
+                raise NotAdmittedError(f"a dict with a key of type {type(wrong[0]).__name__}")
             value.update({key: visit(item) for key, item in value.items()})
         elif isinstance(value, tuple):
             seen[id(value)] = tuple(map(visit, value))
-        elif isinstance(value, _Array) and value.value is not None:
-            return value.value
+        elif isinstance(value, ArrayState):
+            return value.finished()
         else:
-            raise _NotAdmittedError("something other than plain data")
+            raise NotAdmittedError("something other than plain data")
         return seen[id(value)]
 
     return visit(value)
-
-
-_INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
-    # Frames and protocol: nothing to do.
-    b"\x80": lambda m: _check_protocol(m.read(1)[0]),
-    b"\x95": lambda m: m.read(8),
-    # Containers.
-    b"(": lambda m: m.push(_MARK),
-    b"}": lambda m: m.push({}),
-    b"]": lambda m: m.push([]),
-    b")": lambda m: m.push(()),
-    b"d": lambda m: _with(m, m.marked(), {}, m.set_items),
-    b"l": lambda m: m.push(m.marked()),
-    b"t": lambda m: m.push(tuple(m.marked())),
-    b"\x85": lambda m: m.push(m.top(1)),
-    b"\x86": lambda m: m.push(m.top(2)),
-    b"\x87": lambda m: m.push(m.top(3)),
-    b"a": lambda m: m.append(m.top(1)),
-    b"e": lambda m: m.append(m.marked()),
-    b"s": lambda m: m.set_items(m.top(2)),
-    b"u": lambda m: m.set_items(m.marked()),
-    # Text and bytes; what Python 2 called a string is bytes.
-    b"X": lambda m: m.push_text("<I"),
-    b"\x8c": lambda m: m.push_text("<B"),
-    b"\x8d": lambda m: m.push_text("<Q"),
-    b"B": lambda m: m.push_bytes("<I"),
-    b"C": lambda m: m.push_bytes("<B"),
-    b"\x8e": lambda m: m.push_bytes("<Q"),
-    b"\x96": lambda m: m.push_bytes("<Q"),
-    b"T": lambda m: m.push_bytes("<i"),
-    b"U": lambda m: m.push_bytes("<B"),
-    # Numbers.
-    b"J": lambda m: m.push(m.number("<i")),
-    b"K": lambda m: m.push(m.number("<B")),
-    b"M": lambda m: m.push(m.number("<H")),
-    b"\x8a": lambda m: m.push_long("<B"),
-    b"\x8b": lambda m: m.push_long("<i"),
-    b"I": lambda m: m.push_integer_line(),
-    b"L": lambda m: m.push(int(m.line().rstrip("L"))),
-    b"G": lambda m: m.push(m.number(">d")),
-    b"N": lambda m: m.push(None),
-    b"\x88": lambda m: m.push(True),
-    b"\x89": lambda m: m.push(False),
-    # The memo and the stack.
-    b"q": lambda m: m.put(m.number("<B")),
-    b"r": lambda m: m.put(m.number("<I")),
-    b"p": lambda m: m.put(int(m.line())),
-    b"\x94": lambda m: m.put(len(m.memo)),
-    b"h": lambda m: m.get(m.number("<B")),
-    b"j": lambda m: m.get(m.number("<I")),
-    b"g": lambda m: m.get(int(m.line())),
-    b"0": lambda m: m.pop(),
-    b"2": lambda m: m.duplicate(),
-    # Names, calls and states: for arrays, within the limits that the methods set.
-    b"c": lambda m: m.name(m.line(), m.line()),
-    b"\x93": lambda m: m.name(*map(_text, m.top(2))),
-    b"R": lambda m: m.reduce(),
-    b"b": lambda m: m.build(),
-}
-
-
-def _check_protocol(number: int) -> None:
-    if number > 5:
-        raise _NotAdmittedError(f"protocol {number}")
-
-
-def _with(machine: _Machine, values: list[Any], container: dict, fill: Callable[[list[Any]], None]) -> None:
-    machine.push(container)
-    fill(values)

@@ -1,22 +1,25 @@
-"""Texts that lie in files of their own, and USB's JSON files."""
+"""One file per text, and USB's JSON files."""
 
 import json
 import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 
-from .base import RawSplit, Source, check_class, files_in, pick, progress
+from ..repository import AUGMENTATIONS
+from ..tasks import Task
+from .base import RawSource, RawSplit, check_class, files_in, pick, progress
 
 _READ = 2**20
-# A longer row is a sign of damage; without a limit all of a broken file would be taken for one row.
+# A longer row is a sign of damage; without a limit a whole broken file would be taken for one row.
 _LONGEST_ROW = 2**24
 _USB_FILES = {"train": "train.json", "validation": "dev.json", "test": "test.json"}
 
 
-def open_text_folders(task, source: Source) -> dict[str, RawSplit]:
+def open_text_folders(task: Task, source: RawSource) -> dict[str, RawSplit]:
     """`{train,test}/<class>/*.txt`, as IMDB's `aclImdb`: UTF-8, the text as it is, HTML line breaks included.
 
     Rows are sorted by class index, then by file name as text. Other folders (`unsup`) are not read.
@@ -45,10 +48,10 @@ def _read_texts(folder: Path, paths: list[str], indices: np.ndarray) -> Iterator
         yield {"text": text, "source": paths[index]}
 
 
-def open_usb_json(task, source: Source) -> dict[str, RawSplit]:
-    """USB's `{train,dev,test}.json`: `{"0": {"ori", "aug_0", "aug_1", "label"}, ...}`; dev and test have no augmentations.
+def open_usb_json(task: Task, source: RawSource) -> dict[str, RawSplit]:
+    """USB's `{train,dev,test}.json`: `{"0": {"ori", "aug_0", "aug_1", "label"}, ...}`.
 
-    Files are read piece by piece; one row is held at a time.
+    The files dev and test have no augmentations. Files are read piece by piece; one row is in memory at a time.
     """
     folder = source.folder_with(*_USB_FILES.values())
     splits = {}
@@ -58,7 +61,7 @@ def open_usb_json(task, source: Source) -> dict[str, RawSplit]:
         for where, row in progress(_scan(path), f"Reading {name}", " rows"):
             labels.append(check_class(row.get("label"), len(task.class_names), where))
             _row(row, where)
-            has = {key for key in ("aug_0", "aug_1") if key in row}
+            has = {key for key in AUGMENTATIONS if key in row}
             if has != (augmented := has if augmented is None else augmented):
                 raise ValueError(
                     f"{where}: it has {sorted(has) or 'no augmentation'}, other rows {sorted(augmented) or 'none'}"
@@ -73,67 +76,86 @@ def _read_json(path: Path, indices: np.ndarray) -> Iterator[dict]:
 
 
 def _row(row: dict, where: str) -> dict:
-    texts = {"text" if key == "ori" else key: row[key] for key in ("ori", "aug_0", "aug_1") if key in row}
+    texts = {"text" if key == "ori" else key: row[key] for key in ("ori", *AUGMENTATIONS) if key in row}
     if "text" not in texts or not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError(f"{where}: a text 'ori' is needed, the row has {', '.join(map(repr, row))}")
+        raise ValueError(f"{where}: expected a text 'ori', got a row with {', '.join(map(repr, row)) or 'nothing'}")
     return {**texts, "source": Path(where).name}
 
 
 def _scan(path: Path) -> Iterator[tuple[str, dict]]:
     """The rows of one large JSON object {name: {...}, ...}, in order, each with the place it came from."""
-    decoder, space = json.JSONDecoder(), re.compile(r"[\s]*")
-    number = 0
     with open(path, encoding="utf-8-sig") as file:
-        buffer, place, ended = "", 0, False
+        yield from _ObjectScanner(file, path).rows()
 
-        def refill() -> None:
-            nonlocal buffer, place, ended
-            try:
-                more = file.read(_READ)
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{path}, row {number + 1}: it is not UTF-8 text: {error}") from error
-            buffer, place, ended = buffer[place:] + more, 0, not more
 
-        def symbol() -> str:
-            """The next character that is no space, and past it; '' at the end."""
-            nonlocal place
-            while (place := space.match(buffer, place).end()) == len(buffer) and not ended:
-                refill()
-            place += 1
-            return buffer[place - 1 : place]
+class _ObjectScanner:
+    """Reads one large JSON object piece by piece; `json` decodes its values one at a time.
 
-        def value():
-            """The next JSON value. What cannot be decoded may only be cut off by the end of the buffer."""
-            nonlocal place
-            while True:
-                start = space.match(buffer, place).end()
-                try:
-                    result, end = decoder.raw_decode(buffer, start)
-                    if end < len(buffer) or ended:
-                        place = end
-                        return result
-                except json.JSONDecodeError as error:
-                    if ended or len(buffer) - start > _LONGEST_ROW:
-                        raise ValueError(f"{path}, row {number + 1}: it is not valid JSON: {error.msg}") from error
-                refill()
+    Attributes:
+        buffer: the text that was read last, of which `place` characters are done with.
+        ended: whether the file has nothing after the buffer.
+        number: of the row that was read last, from 1.
+    """
 
-        def expect(given: str, allowed: str) -> str:
-            if given == "" or given not in allowed:
-                reason = f"{given!r}" if given else "the end of the file"
-                raise ValueError(f"{path}, row {number + 1}: {' or '.join(allowed)} is needed, not {reason}")
-            return given
+    _space = re.compile(r"\s*")
+    _decoder = json.JSONDecoder()
 
-        expect(symbol(), "{")
-        following = symbol()
+    def __init__(self, file: TextIO, path: Path):
+        self.file, self.path = file, path
+        self.buffer, self.place, self.ended, self.number = "", 0, False, 0
+
+    def rows(self) -> Iterator[tuple[str, dict]]:
+        self.expect(self.symbol(), "{")
+        following = self.symbol()
         while following != "}":
-            expect(following, '"' if number == 0 else ",")
-            if number == 0:
-                place -= 1
-            name = value()
-            expect(symbol(), ":")
-            row = value()
+            self.expect(following, "," if self.number else '"')
+            if not self.number:
+                self.place -= 1  # the quotation mark belongs to the first name
+            name = self.value()
+            self.expect(self.symbol(), ":")
+            row = self.value()
             if not isinstance(name, str) or not isinstance(row, dict):
-                raise ValueError(f"{path}, row {number + 1}: a name and an object are needed")
-            number += 1
-            yield f"{path}, row {number}", row
-            following = symbol()
+                raise self.error("expected a name and an object")
+            self.number += 1
+            yield f"{self.path}, row {self.number}", row
+            following = self.symbol()
+
+    def error(self, problem: str) -> ValueError:
+        return ValueError(f"{self.path}, row {self.number + 1}: {problem}")
+
+    def expect(self, given: str, wanted: str) -> None:
+        if given != wanted:
+            raise self.error(f"expected {wanted}, got {repr(given) if given else 'the end of the file'}")
+
+    def refill(self) -> None:
+        try:
+            more = self.file.read(_READ)
+        except UnicodeDecodeError as error:
+            raise self.error(f"it is not UTF-8 text: {error}") from error
+        self.buffer, self.place, self.ended = self.buffer[self.place :] + more, 0, not more
+
+    def after_space(self) -> int:
+        """The next place that is not white space, or the end of the buffer."""
+        found = self._space.match(self.buffer, self.place)
+        return found.end() if found else self.place
+
+    def symbol(self) -> str:
+        """The next character that is not white space, and past it; '' at the end."""
+        while (place := self.after_space()) == len(self.buffer) and not self.ended:
+            self.refill()
+        self.place = place + 1
+        return self.buffer[place : place + 1]
+
+    def value(self) -> Any:
+        """The next JSON value. One that cannot be decoded may only be cut off by the end of the buffer."""
+        while True:
+            start = self.after_space()
+            try:
+                result, end = self._decoder.raw_decode(self.buffer, start)
+                if end < len(self.buffer) or self.ended:
+                    self.place = end
+                    return result
+            except json.JSONDecodeError as error:
+                if self.ended or len(self.buffer) - start > _LONGEST_ROW:
+                    raise self.error(f"it is not valid JSON: {error.msg}") from error
+            self.refill()
