@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.columns import LABEL_COLUMNS
+from ..data.columns import usual_label
 from ..data.labels import Classes, index_labels, read_labels
 from ..data.sources import count, load_source
 from ..metrics import classification_metrics, confusion_matrix
@@ -33,13 +33,13 @@ def run(
     classifier = Classifier(model, batch_size, device)
     source = load_source(data, "test", modality=classifier.modality)
     dataset = source.dataset
-    label_column = label_column or next((name for name in LABEL_COLUMNS if name in dataset.column_names), None)
+    label_column = label_column or usual_label(dataset)
     if label_column is None:
         raise ValueError(
             f"{data} has no column of labels; its columns are {', '.join(dataset.column_names)}; name it with --label-column"
         )
     labels = np.asarray(class_indices(dataset, label_column, classifier.names))
-    column = input_columns(dataset, classifier.modality, columns, data)
+    column = input_columns(dataset, classifier.modality, columns, data, label_column)
     values = cells(dataset, column)
     from tqdm.auto import tqdm
 

@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..data.columns import LABEL_COLUMNS, DataSummary, inspect_data
+from ..data.columns import DataSummary, inspect_data, usual_label
 from ..data.sources import count, drop_unlabeled, load_source
 
 
@@ -56,9 +56,7 @@ def load_train_data(own, settings: Mapping[str, Any], modality: str | None, proc
         source = load_source(own.labeled, "labeled", modality=modality, input_column=settings["input_column"])
         labeled = source.dataset
         notes += source.notes
-    label_column = settings["label_column"] or next(
-        (name for name in LABEL_COLUMNS if name in labeled.column_names), None
-    )
+    label_column = settings["label_column"] or usual_label(labeled)
     if label_column in labeled.column_names:
         labeled, rest = drop_unlabeled(labeled, label_column)
         if len(labeled) == 0:
@@ -77,7 +75,7 @@ def load_train_data(own, settings: Mapping[str, Any], modality: str | None, proc
     if own.test is not None:
         source = load_source(own.test, "test", modality=found.modality, input_column=found.input_column)
         test = source.dataset
-        notes += source.notes + _overlap(labeled, test, found.input_column)
+        notes += source.notes
     if own.test_fraction is not None:
         labeled, test = _split_off(labeled, found.label_column, own.test_fraction, settings["seed"])
     if pool is None and settings["algorithm"] != "supervised":
@@ -150,21 +148,3 @@ def _split_off(labeled, column: str, fraction: float, seed: int) -> tuple[datase
             f"--test-fraction {fraction} of {len(labeled)} labeled examples: {error}; label more"
         ) from None
     return labeled.select(sorted(parts["train"]["row"])), labeled.select(sorted(parts["test"]["row"]))
-
-
-def _overlap(labeled: datasets.Dataset, test: datasets.Dataset, column: str | None) -> list[str]:
-    """Test examples that are labeled training examples, too: the same text, the same file or the same bytes."""
-    if column not in test.column_names:
-        return []
-
-    def identities(dataset):
-        values = dataset.with_format("arrow")[column][:].to_pylist()
-        return [(value.get("bytes") or value.get("path")) if isinstance(value, dict) else value for value in values]
-
-    known = {value for value in identities(labeled) if isinstance(value, str | bytes)}
-    shared = sum(value in known for value in identities(test) if isinstance(value, str | bytes))
-    if not shared:
-        return []
-    return [
-        f"warning: {shared:,} of the {len(test):,} test examples are among the labeled ones, which flatters the result"
-    ]

@@ -5,36 +5,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoImageProcessor,
-    AutoModelForAudioClassification,
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..data.columns import DataSummary
-from ..modality import MODEL_INPUTS
+from ..modality import MODALITIES, MODEL_INPUTS
 
 logger = logging.get_logger(__name__)
-
-AUTO_MODELS = {
-    "image": AutoModelForImageClassification,
-    "text": AutoModelForSequenceClassification,
-    "audio": AutoModelForAudioClassification,
-}
-
-
-PROCESSORS = {
-    "image": ("image processor", AutoImageProcessor, "preprocessor_config.json"),
-    "audio": ("feature extractor", AutoFeatureExtractor, "preprocessor_config.json"),
-    "text": ("tokenizer", AutoTokenizer, "tokenizer.json"),
-}
-
 
 def load_processor(model: str, modality: str | None = None) -> Any:
     """The image processor, feature extractor or tokenizer that is stored with a model.
@@ -50,9 +27,9 @@ def load_processor(model: str, modality: str | None = None) -> Any:
         ImportError: if a package is missing that the processor of this modality needs.
     """
     cause = ""
-    for kind in PROCESSORS if modality is None else [modality]:
+    for kind in MODALITIES if modality is None else [modality]:
         try:
-            processor = PROCESSORS[kind][1].from_pretrained(model)
+            processor = MODALITIES[kind].processor_class().from_pretrained(model)
         except ImportError:
             if modality is not None:
                 raise
@@ -72,7 +49,7 @@ def load_processor(model: str, modality: str | None = None) -> Any:
             f"{model} has no tokenizer, image processor or feature extractor; give that of the model it was trained from as "
             "processing_class"
         )
-    what, _, file = PROCESSORS[modality]
+    what, file = MODALITIES[modality].processor, MODALITIES[modality].processor_file
     where = f"; save one into the folder, so that it holds {file}" if Path(model).is_dir() else ""
     raise ValueError(f"{model} comes without {'an' if what[0] in 'aeiou' else 'a'} {what}{where}{cause}")
 
@@ -110,12 +87,13 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
     what = f"{data.modality} classification"
     if isinstance(model, str):
         config = AutoConfig.from_pretrained(model)
-        if type(config) not in AUTO_MODELS[data.modality]._model_mapping:
+        modality = MODALITIES[data.modality]
+        if type(config) not in modality.configurations():
             raise ValueError(
                 f"{model} is a {config.model_type} model, and transformers has no {what} with it; the data are "
-                f"{data.modality}s: choose {'a text' if data.modality == 'text' else f'an {data.modality}'} model"
+                f"{modality.plural}: choose {modality.model}"
             )
-        model = AUTO_MODELS[data.modality].from_pretrained(
+        model = modality.model_class().from_pretrained(
             model, num_labels=len(names), id2label=names, label2id=ids, ignore_mismatched_sizes=True
         )
     main_input = getattr(model, "main_input_name", None)

@@ -78,9 +78,9 @@ def _raw_views(data, processor, args, labeled, pool_columns):
             processor,
             data.input_columns,
             max_length=args.max_length,
-            delete_ratio=args.delete_ratio,
-            swap_ratio=args.swap_ratio,
-            mask_ratio=args.mask_ratio,
+            token_delete_ratio=args.token_delete_ratio,
+            token_swap_ratio=args.token_swap_ratio,
+            token_mask_ratio=args.token_mask_ratio,
             # Where the pool has none of them the views say so, instead of hoping for them in every row.
             augmentation_columns=[name for name in args.augmentation_columns if name in pool_columns],
             # Compiled models are compiled anew for each new shape.

@@ -81,7 +81,7 @@ class PreparedViews:
             else:
                 self.raw = None
 
-            ratios = {"delete_ratio": args.delete_ratio, "swap_ratio": args.swap_ratio, "mask_ratio": args.mask_ratio}
+            ratios = {"token_delete_ratio": args.token_delete_ratio, "token_swap_ratio": args.token_swap_ratio, "token_mask_ratio": args.token_mask_ratio}
             self.tokens = TextViews(processor, augmentation_columns=(), **ratios)
 
     def __call__(self, kind: str, row: Mapping[str, Any], rng: np.random.Generator):

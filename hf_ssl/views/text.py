@@ -64,9 +64,9 @@ class TextViews:
         columns: one column of texts, or two for pairs.
         max_length: tokens of an item at most, special ones included; None takes the tokenizer's `model_max_length`, or 512
             where it has no believable one.
-        delete_ratio: share of the words, separated by white space, that the fallback leaves out, in [0, 1).
-        swap_ratio: exchanges of neighbouring words per word in the fallback, in [0, 1).
-        mask_ratio: share of the tokens that the fallback hides, in [0, 1): the mask token takes their place, and
+        token_delete_ratio: share of the words, separated by white space, that the fallback leaves out, in [0, 1).
+        token_swap_ratio: exchanges of neighbouring words per word in the fallback, in [0, 1).
+        token_mask_ratio: share of the tokens that the fallback hides, in [0, 1): the mask token takes their place, and
             "attention_mask" is 0 there. A model that never trained on mask tokens would see little else: with 15 % of them
             the texts of AG News look alike to all-MiniLM-L6-v2 (cosines of 0.63 instead of 0.07 between the means of their
             tokens), and a classifier of these falls from 89 to 73 %, but only to 85 % when the tokens are hidden. A tokenizer
@@ -89,9 +89,9 @@ class TextViews:
         columns: Sequence[str] = ("text",),
         *,
         max_length: int | None = None,
-        delete_ratio: float = 0.1,
-        swap_ratio: float = 0.1,
-        mask_ratio: float = 0.15,
+        token_delete_ratio: float = 0.1,
+        token_swap_ratio: float = 0.1,
+        token_mask_ratio: float = 0.15,
         augmentation_columns: Sequence[str] = ("aug_0", "aug_1"),
         pad_to_max_length: bool = False,
     ):
@@ -99,7 +99,7 @@ class TextViews:
         self.columns = (columns,) if isinstance(columns, str) else tuple(columns)
         if len(self.columns) not in (1, 2):
             raise ValueError(f"columns={self.columns!r}: a text is in one column, a pair of texts in two")
-        for name, ratio in (("delete_ratio", delete_ratio), ("swap_ratio", swap_ratio), ("mask_ratio", mask_ratio)):
+        for name, ratio in (("token_delete_ratio", token_delete_ratio), ("token_swap_ratio", token_swap_ratio), ("token_mask_ratio", token_mask_ratio)):
             if not 0 <= ratio < 1:
                 raise ValueError(f"{name}={ratio} is not in [0, 1)")
         max_length = usual_max_length(tokenizer) if max_length is None else max_length
@@ -116,7 +116,7 @@ class TextViews:
             )
         self.tokenizer = tokenizer
         self.max_length = max_length
-        self.delete_ratio, self.swap_ratio, self.mask_ratio = delete_ratio, swap_ratio, mask_ratio
+        self.token_delete_ratio, self.token_swap_ratio, self.token_mask_ratio = token_delete_ratio, token_swap_ratio, token_mask_ratio
         names = augmentation_columns
         self.augmentation_columns = (names,) if isinstance(names, str) else tuple(names)
         self.pad_to_max_length = pad_to_max_length
@@ -164,11 +164,11 @@ class TextViews:
         attended = columns.get("attention_mask", [1] * len(ids))
         free = self._free_positions(ids, [not value for value in attended])
         gone = {position for position, value in enumerate(attended) if not value}
-        gone |= set(free) - set(delete_words(free, self.delete_ratio, rng))
+        gone |= set(free) - set(delete_words(free, self.token_delete_ratio, rng))
         columns = {name: [v for i, v in enumerate(values) if i not in gone] for name, values in columns.items()}
         ids, old = columns["input_ids"], list(columns["input_ids"])
         for run in _runs(self._free_positions(ids)):
-            for place, source in zip(run, swap_neighbours(run, self.swap_ratio, rng), strict=True):
+            for place, source in zip(run, swap_neighbours(run, self.token_swap_ratio, rng), strict=True):
                 ids[place] = old[source]
         return self._masked(columns, self._free_positions(ids), rng)
 
@@ -188,8 +188,8 @@ class TextViews:
         """View kind -> one sentence on what it does, for the log and the model card."""
         text = "the text itself" if len(self.columns) == 1 else "the pair of texts itself"
         fallback = (
-            f"{self.delete_ratio:.0%} of the words are deleted, {self.swap_ratio:.0%} swapped with a neighbour and "
-            f"{self.mask_ratio:.0%} of the tokens {'masked' if self._mask_id is not None else 'dropped'} "
+            f"{self.token_delete_ratio:.0%} of the words are deleted, {self.token_swap_ratio:.0%} swapped with a neighbour and "
+            f"{self.token_mask_ratio:.0%} of the tokens {'masked' if self._mask_id is not None else 'dropped'} "
             "(needs no download, and is not comparable with USB's back-translation)"
         )
         if self.augmentation_columns:
@@ -218,7 +218,7 @@ class TextViews:
 
     def _perturb(self, text: str, rng: np.random.Generator) -> str:
         words = text.split()
-        changed = swap_neighbours(delete_words(words, self.delete_ratio, rng), self.swap_ratio, rng)
+        changed = swap_neighbours(delete_words(words, self.token_delete_ratio, rng), self.token_swap_ratio, rng)
         # Joining would turn line breaks and runs of spaces into single spaces: an unchanged text stays as it is.
         return text if changed == words else " ".join(changed)
 
@@ -242,7 +242,7 @@ class TextViews:
 
     def _masked(self, item: dict[str, list[int]], free: list[int], rng: np.random.Generator) -> dict[str, list[int]]:
         ids = item["input_ids"]
-        count = draw_count(self.mask_ratio, len(free), rng)
+        count = draw_count(self.token_mask_ratio, len(free), rng)
         if not count:
             return item
         chosen = [free[i] for i in rng.choice(len(free), count, replace=False)]

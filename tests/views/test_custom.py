@@ -222,7 +222,7 @@ def item_of(*words, padding=0):
 
 
 def perturb(item, seed=0, **ratios):
-    settings = {"delete_ratio": 0, "swap_ratio": 0, "mask_ratio": 0, **ratios}
+    settings = {"token_delete_ratio": 0, "token_swap_ratio": 0, "token_mask_ratio": 0, **ratios}
     return TextViews(make_tokenizer(), **settings).perturb_tokens(item, rng(seed))
 
 
@@ -237,7 +237,7 @@ def test_without_ratios_only_padding_goes():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_token_deletion_keeps_order_and_special_tokens(seed):
-    made = perturb(item_of(*WORDS), seed, delete_ratio=0.25)
+    made = perturb(item_of(*WORDS), seed, token_delete_ratio=0.25)
     kept = made["input_ids"][1:-1]
     assert (made["input_ids"][0], made["input_ids"][-1]) == (CLS, SEP)
     assert len(kept) == 30 and kept == sorted(kept)
@@ -246,21 +246,21 @@ def test_token_deletion_keeps_order_and_special_tokens(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_token_swaps_do_not_cross_special_tokens(seed):
-    made = perturb(item_of(*WORDS[:20], SEP, *WORDS[20:]), seed, swap_ratio=0.5)["input_ids"]
+    made = perturb(item_of(*WORDS[:20], SEP, *WORDS[20:]), seed, token_swap_ratio=0.5)["input_ids"]
     assert made[21] == SEP
     assert sorted(made[1:21]) == WORDS[:20] != made[1:21]
     assert sorted(made[22:42]) == WORDS[20:] != made[22:42]
 
 
 def test_token_masks_are_the_share_and_spare_special_tokens():
-    made = perturb(item_of(*WORDS), mask_ratio=0.25)["input_ids"]
+    made = perturb(item_of(*WORDS), token_mask_ratio=0.25)["input_ids"]
     assert made.count(MASK) == 10
     assert (made[0], made[-1]) == (CLS, SEP)
 
 
 def test_types_of_pairs_stay_with_their_tokens():
     item = {**item_of(*WORDS[:10], SEP, *WORDS[10:20]), "token_type_ids": [0] * 12 + [1] * 11}
-    made = perturb(item, delete_ratio=0.3)
+    made = perturb(item, token_delete_ratio=0.3)
     kinds = dict(zip(item["input_ids"], item["token_type_ids"], strict=True))
     for token, kind in zip(made["input_ids"], made["token_type_ids"], strict=True):
         assert token == SEP or kinds[token] == kind

@@ -12,7 +12,7 @@ from hf_ssl.views.text import TextViews, delete_words, draw_count, swap_neighbou
 from tests.helpers.word_tokenizer import CLS, MASK, SEP, WORDS, make_tokenizer
 
 TEXT = " ".join(WORDS)
-OFF = {"delete_ratio": 0, "swap_ratio": 0, "mask_ratio": 0}
+OFF = {"token_delete_ratio": 0, "token_swap_ratio": 0, "token_mask_ratio": 0}
 
 
 def rng(seed=0):
@@ -84,7 +84,7 @@ def test_strong_with_ratios_of_zero_is_weak(tokenizer):
 
 
 def test_the_fallback_does_all_three(tokenizer):
-    views = TextViews(tokenizer, delete_ratio=0.1, swap_ratio=0.25, mask_ratio=0.25)
+    views = TextViews(tokenizer, token_delete_ratio=0.1, token_swap_ratio=0.25, token_mask_ratio=0.25)
     words = words_of(tokenizer, views("strong", {"text": TEXT}, rng()))
     assert len(words) == 36
     assert words.count("[MASK]") == 9
@@ -95,7 +95,7 @@ def test_the_fallback_does_all_three(tokenizer):
 
 def test_the_model_does_not_see_what_is_masked(tokenizer):
     # A sentence encoder has not learned what a mask token is, and what it makes of one would drown the words.
-    item = TextViews(tokenizer, mask_ratio=0.25)("strong", {"text": TEXT}, rng())
+    item = TextViews(tokenizer, token_mask_ratio=0.25)("strong", {"text": TEXT}, rng())
     assert MASK in item["input_ids"]
     assert item["attention_mask"] == [int(token != MASK) for token in item["input_ids"]]
 
@@ -111,7 +111,7 @@ def test_the_generator_decides_and_nothing_else_is_drawn_from(tokenizer):
 
 @pytest.mark.parametrize("text", ["w1", "w1 w2", "w1 w2 w3", "  w1 "])
 def test_short_texts_are_never_emptied(tokenizer, text):
-    views = TextViews(tokenizer, delete_ratio=0.99, swap_ratio=0.99, mask_ratio=0.99)
+    views = TextViews(tokenizer, token_delete_ratio=0.99, token_swap_ratio=0.99, token_mask_ratio=0.99)
     for seed in range(20):
         words = words_of(tokenizer, views("strong", {"text": text}, rng(seed)))
         assert words
@@ -120,7 +120,7 @@ def test_short_texts_are_never_emptied(tokenizer, text):
 
 def test_special_tokens_are_never_masked(tokenizer):
     # "[SEP]" inside the text is not the tokenizer's own, but means as much to the model.
-    views = TextViews(tokenizer, delete_ratio=0, swap_ratio=0, mask_ratio=0.9)
+    views = TextViews(tokenizer, token_delete_ratio=0, token_swap_ratio=0, token_mask_ratio=0.9)
     for seed in range(20):
         ids = views("strong", {"text": f"w0 w1 w2 [SEP] {TEXT}"}, rng(seed))["input_ids"]
         assert [i for i, token in enumerate(ids) if token in (CLS, SEP)] == [0, 4, len(ids) - 1]
@@ -130,7 +130,7 @@ def test_special_tokens_are_never_masked(tokenizer):
 def test_what_the_template_adds_is_not_masked_even_where_the_tokenizer_does_not_call_it_special():
     tokenizer = make_tokenizer(pad_token="[PAD]", mask_token="[MASK]")
     assert not {CLS, SEP} & set(tokenizer.all_special_ids)
-    ids = TextViews(tokenizer, mask_ratio=0.99)("strong", {"text": TEXT}, rng())["input_ids"]
+    ids = TextViews(tokenizer, token_mask_ratio=0.99)("strong", {"text": TEXT}, rng())["input_ids"]
     assert (ids[0], ids[-1]) == (CLS, SEP)
 
 
@@ -150,7 +150,7 @@ def test_an_unchanged_text_keeps_its_white_space(tokenizer):
 )
 def test_what_masks_when_there_is_no_mask_token(special, expected):
     tokenizer = make_tokenizer(template=False, **special)
-    views = TextViews(tokenizer, delete_ratio=0, swap_ratio=0, mask_ratio=0.25)
+    views = TextViews(tokenizer, token_delete_ratio=0, token_swap_ratio=0, token_mask_ratio=0.25)
     item = views("strong", {"text": TEXT}, rng())
     words = tokenizer.convert_ids_to_tokens(item["input_ids"])
     assert words.count(expected) == (10 if expected else 0)
@@ -183,7 +183,7 @@ def test_both_ready_texts_are_as_likely(tokenizer):
 
 
 def test_pairs_of_texts(tokenizer):
-    views = TextViews(tokenizer, columns=("premise", "hypothesis"), mask_ratio=0, swap_ratio=0, delete_ratio=0.5)
+    views = TextViews(tokenizer, columns=("premise", "hypothesis"), token_mask_ratio=0, token_swap_ratio=0, token_delete_ratio=0.5)
     row = {"premise": "w1 w2 w3 w4", "hypothesis": "w5 w6"}
     weak = views("weak", row, rng())
     assert weak == dict(tokenizer("w1 w2 w3 w4", "w5 w6"))
@@ -230,7 +230,7 @@ def test_a_pickled_copy_makes_the_same_views(tokenizer):
 
 
 def test_the_description_names_the_numbers_and_the_limit_of_the_comparison(tokenizer):
-    sentences = TextViews(tokenizer, max_length=64, mask_ratio=0.2, augmentation_columns=("german",)).describe()
+    sentences = TextViews(tokenizer, max_length=64, token_mask_ratio=0.2, augmentation_columns=("german",)).describe()
     assert "64 tokens" in sentences["weak"]
     assert "german" in sentences["strong"]
     assert "20% of the tokens masked" in sentences["strong"]
@@ -240,9 +240,9 @@ def test_the_description_names_the_numbers_and_the_limit_of_the_comparison(token
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"delete_ratio": 1.0}, "delete_ratio=1.0 is not in"),
-        ({"swap_ratio": -0.1}, "swap_ratio=-0.1 is not in"),
-        ({"mask_ratio": float("nan")}, "mask_ratio=nan is not in"),
+        ({"token_delete_ratio": 1.0}, "token_delete_ratio=1.0 is not in"),
+        ({"token_swap_ratio": -0.1}, "token_swap_ratio=-0.1 is not in"),
+        ({"token_mask_ratio": float("nan")}, "token_mask_ratio=nan is not in"),
         ({"columns": ("a", "b", "c")}, "a pair of texts in two"),
         ({"max_length": 0}, "max_length=0"),
     ],
