@@ -34,6 +34,7 @@ from .training import optimization
 from .training.log_sums import LogSums
 from .training.start import check_run
 from .training.watch import Watch
+from .views.base import as_views
 from .views.make import check_views, make_views
 
 
@@ -128,7 +129,7 @@ class SSLTrainer(PushingTrainer):
                 strong_view=strong_view,
                 collator=data_collator,
             )
-        self.views = views
+        self.views = views = as_views(views)
         self._collator = SSLCollator(views)
         self.card = CardFacts()
         if model is not None:

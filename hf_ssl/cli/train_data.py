@@ -57,7 +57,7 @@ def load_train_data(own, settings: Mapping[str, Any], modality: str | None, proc
         labeled = source.dataset
         notes += source.notes
     label_column = settings["label_column"] or usual_label(labeled)
-    if label_column in labeled.column_names:
+    if label_column is not None and label_column in labeled.column_names:
         labeled, rest = drop_unlabeled(labeled, label_column)
         if len(labeled) == 0:
             raise ValueError(f"{own.labeled}: no row has a label in column {label_column!r}")

@@ -234,8 +234,9 @@ def _given(candidates: _Candidates) -> _Found:
     kind = next((kind for kind in MODALITIES if candidates.of(kind)), None)
     if kind is None or candidates.given is None:
         return None
-    pair = (candidates.pair,) if kind == "text" and candidates.pair is not None else ()
-    return kind, (candidates.given, *pair)
+    if kind != "text" or candidates.pair is None:
+        return kind, (candidates.given,)
+    return None if candidates.pair == candidates.given else (kind, (candidates.given, candidates.pair))
 
 
 def _media(candidates: _Candidates) -> _Found:
@@ -308,8 +309,7 @@ def find_input(
         >>> find_input(rows, ["image"]) is None
         True
     """
-    named = [name for name in (input_column, text_pair_column) if name is not None]
-    if not set(named) <= set(dataset.column_names) or len(set(named)) < len(named):
+    if not {input_column, text_pair_column} <= {None, *dataset.column_names}:
         return None
     kinds = _kinds(dataset, label_column, input_column)
     usable = {name: tuple(kind for kind in found if kind in able) for name, found in kinds.items()}
@@ -337,12 +337,12 @@ def _require_input(
     for setting, name in (("input_column", given), ("text_pair_column", pair)):
         if name is not None:
             _check_given(labeled, setting, name)
-    if given is not None and given == pair:
-        raise ValueError(f"text_pair_column must be another column than input_column, got {pair!r} for both")
     able = processor_modalities(processor)
     found = find_input(labeled, able, label_column=label_column, input_column=given, text_pair_column=pair)
     if found is not None:
         return found
+    if given is not None and given == pair:
+        raise ValueError(f"text_pair_column must be another column than input_column, got {pair!r} for both; leave it out")
     columns = [name for name in labeled.column_names if name != label_column]
     if given is None and pair is not None:
         raise ValueError(

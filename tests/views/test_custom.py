@@ -1,4 +1,4 @@
-"""Weak and strong views by callables of the user's own, and token ids perturbed without their text."""
+"""Weak and strong views by custom callables, and token ids perturbed without their text."""
 
 import pickle
 
@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.errors import BrokenExampleError
-from hf_ssl.views.custom import OwnViews
+from hf_ssl.views.custom import CustomViews
 from hf_ssl.views.image import ImageViews
 from hf_ssl.views.seeds import global_seeds
 from hf_ssl.views.text import TextViews
@@ -90,7 +90,7 @@ CASES = [
 @pytest.mark.parametrize("kind", ["weak", "strong"])
 def test_what_a_callable_may_return(tmp_path, modality, function, kind):
     run = trainer(modality, tmp_path, **{f"{kind}_view": function})
-    assert isinstance(pickle.loads(pickle.dumps(run.views)), OwnViews)
+    assert isinstance(pickle.loads(pickle.dumps(run.views)), CustomViews)
     run.train()
     row = next(row for row in run.state.log_history if "loss" in row)
     assert np.isfinite(row["loss"])
@@ -129,7 +129,7 @@ def test_a_second_parameter_with_a_default_is_not_the_generator():
     def resized(row, size=12):
         return row["image"].resize((size, size))
 
-    views = OwnViews(ImageViews(TASKS["image"][1]()), strong=resized)
+    views = CustomViews(ImageViews(TASKS["image"][1]()), strong=resized)
     assert views("strong", {"image": Image.new("RGB", (30, 30))}, rng()).shape == (3, 12, 12)
 
 
@@ -147,16 +147,16 @@ def test_global_generators_are_put_back():
 
 
 def returns(value):
-    def own(row):
+    def made(row):
         return value
 
-    return own
+    return made
 
 
 ROWS = {"image": {"image": Image.new("RGB", (12, 12))}, "text": {"text": "sky"}}
 ROWS["audio"] = {"audio": np.zeros(4000, np.float32)}
 WRONG = [
-    ("image", None, "None, which a model cannot take: a PIL image"),
+    ("image", None, "None, which a model cannot take: expected a PIL image"),
     ("image", "a.png", "'a.png', which"),
     ("image", {"pixels": 1}, "a dict with pixels, which"),
     (
@@ -166,11 +166,11 @@ WRONG = [
     ),
     ("image", torch.zeros(12, 12), r"a Tensor of shape \(12, 12\) and type torch.float32"),
     ("image", torch.zeros(3, 12, 12, dtype=torch.int64), "torch.int64"),
-    ("text", 7, "7, which a model cannot take: a text"),
-    ("text", ("a", "b"), "a tuple, which a model cannot take: a text"),
+    ("text", 7, "7, which a model cannot take: expected a text"),
+    ("text", ("a", "b"), "a tuple, which a model cannot take: expected a text"),
     ("text", {"input_ids": [[1, 2]]}, "one axis"),
     ("text", {"input_ids": ["sky"]}, "numbers of one example"),
-    ("audio", 0.5, "0.5, which a model cannot take: a waveform"),
+    ("audio", 0.5, "0.5, which a model cannot take: expected a waveform"),
     ("audio", torch.zeros(0), "holds no samples"),
 ]
 
@@ -180,8 +180,8 @@ def test_what_a_model_cannot_take_is_named_with_the_callable(tmp_path, modality,
     from hf_ssl.views.audio import AudioViews
 
     maker = {"image": ImageViews, "text": TextViews, "audio": AudioViews}[modality]
-    views = OwnViews(maker(TASKS[modality][1]()), strong=returns(value))
-    with pytest.raises(TypeError, match=f"strong_view returns.<locals>.own returned .*{message}") as error:
+    views = CustomViews(maker(TASKS[modality][1]()), strong=returns(value))
+    with pytest.raises(TypeError, match=f"strong_view returns.<locals>.made returned .*{message}") as error:
         views("strong", ROWS[modality], rng())
     assert "\n" not in str(error.value)
 
@@ -189,7 +189,7 @@ def test_what_a_model_cannot_take_is_named_with_the_callable(tmp_path, modality,
 @pytest.mark.parametrize(
     ("keywords", "error", "message"),
     [
-        ({"strong_view": "blur"}, TypeError, "strong_view is a str, and a callable on a row is needed"),
+        ({"strong_view": "blur"}, TypeError, "strong_view must be a callable on a row, got a str"),
         ({"strong_view": grey, "views": object()}, ValueError, "leave weak_view and strong_view out, or views"),
     ],
 )
@@ -202,7 +202,7 @@ def test_a_file_that_a_callable_cannot_open_counts_as_broken(tmp_path):
     def opens(row):
         return Image.open("nowhere.png")
 
-    views = OwnViews(ImageViews(TASKS["image"][1]()), strong=opens)
+    views = CustomViews(ImageViews(TASKS["image"][1]()), strong=opens)
     with pytest.raises(BrokenExampleError, match=r"strong_view .*opens failed: .*nowhere\.png"):
         views("strong", ROWS["image"], rng())
 

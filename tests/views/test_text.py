@@ -240,9 +240,9 @@ def test_the_description_names_the_numbers_and_the_limit_of_the_comparison(token
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"token_delete_ratio": 1.0}, "token_delete_ratio=1.0 is not in"),
-        ({"token_swap_ratio": -0.1}, "token_swap_ratio=-0.1 is not in"),
-        ({"token_mask_ratio": float("nan")}, "token_mask_ratio=nan is not in"),
+        ({"token_delete_ratio": 1.0}, r"token_delete_ratio must be in \[0, 1\), got 1.0"),
+        ({"token_swap_ratio": -0.1}, r"token_swap_ratio must be in \[0, 1\), got -0.1"),
+        ({"token_mask_ratio": float("nan")}, r"token_mask_ratio must be in \[0, 1\), got nan"),
         ({"columns": ("a", "b", "c")}, "a pair of texts in two"),
         ({"max_length": 0}, "max_length=0"),
     ],
