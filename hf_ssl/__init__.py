@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ._version import __version__
+from .torchaudio_import import watch_for_transformers
 
 _PUBLIC = {
     "SSLConfig": "config",
@@ -21,6 +22,8 @@ _PUBLIC = {
 }
 
 __all__ = ["__version__", *_PUBLIC]
+
+watch_for_transformers()
 
 if TYPE_CHECKING:
     from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm  # noqa: F401

@@ -342,7 +342,9 @@ def _require_input(
     if found is not None:
         return found
     if given is not None and given == pair:
-        raise ValueError(f"text_pair_column must be another column than input_column, got {pair!r} for both; leave it out")
+        raise ValueError(
+            f"text_pair_column must be another column than input_column, got {pair!r} twice; leave it out"
+        )
     columns = [name for name in labeled.column_names if name != label_column]
     if given is None and pair is not None:
         raise ValueError(

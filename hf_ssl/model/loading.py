@@ -13,6 +13,7 @@ from ..modality import MODALITIES, MODEL_INPUTS
 
 logger = logging.get_logger(__name__)
 
+
 def load_processor(model: str, modality: str | None = None) -> Any:
     """The image processor, feature extractor or tokenizer that is stored with a model.
 

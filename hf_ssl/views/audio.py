@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from importlib import import_module
 from inspect import signature
 from typing import Any
 
@@ -24,7 +25,6 @@ from .audio_effects import (
     LARGEST_DENOMINATOR,
     DrawnEffect,
     apply_effect,
-    audio_library,
     draw_effect,
     resample,
     small_ratio,
@@ -104,7 +104,7 @@ def usual_seconds(dataset: Any, column: str, longest: float = 10.0) -> float:
         if isinstance(cell, Mapping) and cell.get("array") is None and (cell.get("bytes") or cell.get("path")):
             source = io.BytesIO(cell["bytes"]) if cell.get("bytes") is not None else cell["path"]
             try:
-                seconds = max(seconds, audio_library("soundfile").info(source).duration)
+                seconds = max(seconds, _soundfile().info(source).duration)
             except (OSError, RuntimeError) as error:
                 raise BrokenExampleError(f"{cell.get('path') or '<bytes>'}: it cannot be read as sound") from error
         else:
@@ -277,9 +277,20 @@ def _rate(feature_extractor: Any, given: int | None) -> int:
     return int(given or rate or 0)
 
 
+def _soundfile() -> Any:
+    """The library soundfile, which only recordings need, imported when it is first needed."""
+    try:
+        return import_module("soundfile")
+    except (ImportError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ImportError(
+            f'recordings need soundfile, which cannot be imported ({reason}); pip install "hf-ssl[audio]"'
+        ) from error
+
+
 def _read(source: Any, name: str) -> tuple[np.ndarray, int]:
     """Samples [channels, n] and the rate of a file."""
-    soundfile = audio_library("soundfile")
+    soundfile = _soundfile()
     if isinstance(source, str) and not os.path.exists(source):
         raise BrokenExampleError(f"{name}: there is no such file")
     try:

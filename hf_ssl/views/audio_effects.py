@@ -2,18 +2,18 @@
 
     EFFECTS -> draw_effect: a `DrawnEffect` with its amounts -> apply_effect: float32 [n] -> float32 [n]
 
-This is the only module that imports torchaudio, at the first resampling or change of pitch: images and texts never
-need it, and a torchaudio that is missing or broken is an error in one line for recordings alone.
+torchaudio resamples and changes the pitch; it is imported when that is first done (`hf_ssl.torchaudio_import`).
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from ..torchaudio_import import torchaudio_functional
 
 EFFECTS = ("gain", "pitch", "speed", "reverberation")
 # Effect -> the settings of `AudioViews` that hold the ranges of its amounts.
@@ -83,7 +83,7 @@ def pitch(wave: np.ndarray, semitones: float, sampling_rate: int) -> np.ndarray:
     ratio = small_ratio(2 ** (semitones / 12))
     if ratio == 1:
         return wave
-    functional = _torchaudio_functional()
+    functional = torchaudio_functional()
     size = 2 ** round(math.log2(0.032 * sampling_rate))  # a window of about 32 ms
     hop, window = size // 4, torch.hann_window(size)
     # Reflection, the default, refuses waves shorter than half a window.
@@ -124,7 +124,7 @@ def resample(wave: np.ndarray, ratio: Fraction) -> np.ndarray:
     """
     if ratio == 1:
         return wave
-    functional = _torchaudio_functional()
+    functional = torchaudio_functional()
     return functional.resample(torch.from_numpy(wave), ratio.numerator, ratio.denominator).numpy()
 
 
@@ -136,25 +136,3 @@ def small_ratio(factor: float) -> Fraction:
         Fraction(5, 4)
     """
     return Fraction(factor).limit_denominator(LARGEST_DENOMINATOR)
-
-
-def audio_library(name: str) -> Any:
-    """Import an optional library of recordings when it is first needed.
-
-    Raises:
-        ImportError: in one line, if it is missing or broken.
-    """
-    try:
-        return import_module(name)
-    except Exception as error:
-        # A library that was built for another torch fails with OSError, RuntimeError, AttributeError, ...
-        library = name.split(".")[0]
-        reason = " ".join(str(error).split())
-        raise ImportError(
-            f'recordings need {library}, which cannot be imported ({reason:.200}); pip install "hf-ssl[audio]"'
-        ) from error
-
-
-def _torchaudio_functional() -> Any:
-    # Loading it takes a second.
-    return audio_library("torchaudio.functional")

@@ -148,7 +148,11 @@ def test_labels_of_other_datasets_are_matched(labeled, other, expected):
 
 UNSEEN = [
     (classes_of(ABC, 0, 1, 2), classes_of(["a", "bird"], 0, 1), "'bird'"),
-    (table(text=ABC, label=ABC), table(text=["x"], label=["d"]), "'d', which is not a class .* its classes are a, b, c"),
+    (
+        table(text=ABC, label=ABC),
+        table(text=["x"], label=["d"]),
+        "'d', which is not a class .* its classes are a, b, c",
+    ),
     (table(text=ABC, label=[0, 1, 2]), table(text=["x"], label=[3]), "'3'"),
     (table(text=ABC, label=ABC), table(text=["x"], label=[0]), "'0'"),
 ]

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from hf_ssl.views.image import CUTOUT_COLOR, ImageViews, apply_operation, cutout, decode_image, processor_size, shifted
+from hf_ssl.views.image import ImageViews, decode_image, processor_size, shifted
+from hf_ssl.views.image_operations import CUTOUT_COLOR, apply_operation, cutout
 
 
 def picture(width=16, height=16, seed=0):

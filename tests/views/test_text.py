@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_ssl.views.text import TextViews, delete_words, draw_count, swap_neighbours
+from hf_ssl.views.text import TextViews, delete_words, draw_count, swap_neighbors
 
 from tests.helpers.word_tokenizer import CLS, MASK, SEP, WORDS, make_tokenizer
 
@@ -56,7 +56,7 @@ def test_every_word_is_deleted_as_often():
 
 
 def test_one_swap_exchanges_two_neighbours():
-    swapped = swap_neighbours(WORDS, 1 / 40, rng())
+    swapped = swap_neighbors(WORDS, 1 / 40, rng())
     moved = [i for i, word in enumerate(swapped) if word != WORDS[i]]
     assert moved == [moved[0], moved[0] + 1]
     assert swapped[moved[0]] == WORDS[moved[1]]
@@ -65,7 +65,7 @@ def test_one_swap_exchanges_two_neighbours():
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.9])
 def test_swaps_keep_every_word(ratio):
-    swapped = swap_neighbours(WORDS, ratio, rng())
+    swapped = swap_neighbors(WORDS, ratio, rng())
     assert sorted(swapped) == sorted(WORDS)
     assert (swapped == WORDS) == (ratio == 0)
 
@@ -183,7 +183,9 @@ def test_both_ready_texts_are_as_likely(tokenizer):
 
 
 def test_pairs_of_texts(tokenizer):
-    views = TextViews(tokenizer, columns=("premise", "hypothesis"), token_mask_ratio=0, token_swap_ratio=0, token_delete_ratio=0.5)
+    views = TextViews(
+        tokenizer, columns=("premise", "hypothesis"), token_mask_ratio=0, token_swap_ratio=0, token_delete_ratio=0.5
+    )
     row = {"premise": "w1 w2 w3 w4", "hypothesis": "w5 w6"}
     weak = views("weak", row, rng())
     assert weak == dict(tokenizer("w1 w2 w3 w4", "w5 w6"))
@@ -191,7 +193,7 @@ def test_pairs_of_texts(tokenizer):
     assert views("strong", row, rng())["token_type_ids"] == [0] * 4 + [1] * 2
     ready = views("strong", {**row, "aug_0": ["w7", "w8"]}, rng())
     assert ready == dict(tokenizer("w7", "w8"))
-    with pytest.raises(ValueError, match="'aug_0' should hold a list of two texts"):
+    with pytest.raises(ValueError, match="'aug_0' must hold a list of two texts"):
         views("strong", {**row, "aug_0": "w7"}, rng())
 
 
@@ -243,8 +245,8 @@ def test_the_description_names_the_numbers_and_the_limit_of_the_comparison(token
         ({"token_delete_ratio": 1.0}, r"token_delete_ratio must be in \[0, 1\), got 1.0"),
         ({"token_swap_ratio": -0.1}, r"token_swap_ratio must be in \[0, 1\), got -0.1"),
         ({"token_mask_ratio": float("nan")}, r"token_mask_ratio must be in \[0, 1\), got nan"),
-        ({"columns": ("a", "b", "c")}, "a pair of texts in two"),
-        ({"max_length": 0}, "max_length=0"),
+        ({"columns": ("a", "b", "c")}, "one column of texts, or two for pairs"),
+        ({"max_length": 0}, "max_length must be at least 1, got 0"),
     ],
 )
 def test_wrong_settings(tokenizer, settings, message):
@@ -261,9 +263,9 @@ def test_a_tokenizer_without_padding():
     ("kind", "row", "message"),
     [
         ("weak", {"txt": "w1"}, "no text column 'text'; the row has 'txt'"),
-        ("strong", {"text": None}, "column 'text' should hold a text and holds None"),
-        ("strong", {"text": "w1", "aug_0": 3}, "'aug_0' should hold a text and holds 3"),
-        ("rotated", {"text": "w1"}, "not 'rotated'"),
+        ("strong", {"text": None}, "column 'text' must hold a text, got None"),
+        ("strong", {"text": "w1", "aug_0": 3}, "'aug_0' must hold a text, got 3"),
+        ("rotated", {"text": "w1"}, "got 'rotated'"),
     ],
 )
 def test_wrong_rows(tokenizer, kind, row, message):
@@ -273,7 +275,7 @@ def test_wrong_rows(tokenizer, kind, row, message):
 
 def test_a_text_without_tokens():
     views = TextViews(make_tokenizer(template=False, pad_token="[PAD]", unk_token="[UNK]"))
-    with pytest.raises(ValueError, match="makes no token of the text ''"):
+    with pytest.raises(ValueError, match="finds no token in the text ''"):
         views("weak", {"text": ""}, rng())
 
 
