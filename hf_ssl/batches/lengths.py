@@ -54,7 +54,7 @@ class TextLengths:
             )
         raw = tensor_part(dataset) or raw_part(dataset)
         names = self._measured(getattr(raw, "column_names", None) or (), data, length_column)
-        # Arrow's own values: no transform is run, and of lists of ids only their lengths are looked at.
+        # Arrow's own values: no transform is run, and only the lengths of lists of ids are read.
         self._rows = raw.with_format(None).select_columns(names).with_format("arrow")
         # A copy, since a tokenizer cannot serve two threads at once: batches for workers are found in other threads.
         self._tokenizer = copy.deepcopy(tokenizer)

@@ -228,8 +228,7 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
     def _draws(
         self, epoch: int, start: int, count: int, size: int, batch: int, first_cycle: np.ndarray | None
     ) -> np.ndarray:
-        """Positions in one set and their cycles [2, count, batch]; `first_cycle` is the order of cycle 0 of the "
-        "pool."""
+        """Positions in one set and their cycles [2, count, batch]; `first_cycle`: the pool's order in cycle 0."""
         begin, end = start * batch, (start + count) * batch
         parts = []
         for cycle in range(begin // size, (end - 1) // size + 1):

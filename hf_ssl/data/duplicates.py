@@ -47,7 +47,7 @@ class Overlap:
 
     @property
     def sampled(self) -> bool:
-        """Whether only a sample of `other` was looked at."""
+        """Whether only a sample of `other` was compared."""
         return self.looked_at < self.other_size
 
     @property

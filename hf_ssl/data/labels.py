@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 UNKNOWN = -1
 # A cell of a label column: an index or number, a truth value, or a name.
 Label = int | bool | str
-# Rows whose labels are looked at together.
+# Rows whose labels are read together.
 _ROWS = 1_000_000
 
 

@@ -31,7 +31,7 @@ def prepare(
         what: "labeled", "unlabeled", or another name for it in errors.
         label: whether there must be labels, all of which must be classes of the labeled dataset.
         files: whether all files must exist (whether they can be read shows when they are).
-        as_given: leave rows as the user formats them, for a custom collator; labels are matched all the same.
+        as_given: leave rows as the user formats them, for a custom collator; labels are still matched.
 
     Raises:
         ValueError: if a column or a file is missing, or a label is not one of the classes; the message names it.

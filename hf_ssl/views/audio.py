@@ -56,7 +56,8 @@ def decode(value: Any, sampling_rate: int) -> np.ndarray:
 
     Raises:
         BrokenExampleError: in one line with the file's path, or "<bytes>", if it cannot be read, is cut off, or is
-        empty. ImportError: in one line, if soundfile or torchaudio is needed and cannot be imported.
+            empty.
+        ImportError: in one line, if soundfile or torchaudio is needed and cannot be imported.
 
     Example:
         >>> decode({"array": [[0.25, 0.5], [0.75, 0.5]], "sampling_rate": 8000}, 8000)

@@ -55,8 +55,7 @@ def apply_effect(wave: np.ndarray, effect: DrawnEffect, sampling_rate: int, rng:
 
 
 def gain(wave: np.ndarray, decibel: float) -> np.ndarray:
-    """The amplitude times 10^(decibel / 20). A rise ends when the largest sample reaches 1, so that nothing is
-    clipped.
+    """The amplitude times 10^(decibel / 20); a rise ends at a largest sample of 1, so that nothing is clipped.
 
     Example:
         >>> gain(np.array([0.1, -0.4], np.float32), 20.0)

@@ -20,8 +20,8 @@ ModelKeywords = dict[str, torch.Tensor]
 class Views(ABC):
     """Makes weak and strong views of single rows, and stacks them. Picklable, since workers get a copy.
 
-    A subclass makes views, the view for predictions, and stacks items; all else has a default. An item is whatever
-    `collate` can stack: a tensor, a list of token ids, a waveform.
+    A subclass makes views, the view for predictions, and stacks items; all else has a default. An item is anything
+    that `collate` can stack: a tensor, a list of token ids, a waveform.
 
     A row that cannot be read raises `hf_ssl.errors.BrokenExampleError`.
 

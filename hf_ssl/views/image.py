@@ -208,8 +208,7 @@ class ImageViews(Views):
         return self.processor(decode_image(value), return_tensors="pt")["pixel_values"][0]
 
     def collate(self, items: Sequence[Any]) -> ModelKeywords:
-        """Views -> {"pixel_values": float32 [N, 3, H, W]}, normalized with the processor's mean and standard
-        deviation.
+        """Views -> {"pixel_values": float32 [N, 3, H, W]}, normalized as the processor does it.
 
         Images are processed by the model's processor in one call, since a call for each image costs twice as much.
         """

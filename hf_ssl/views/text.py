@@ -305,8 +305,7 @@ def _is_filled(value: Any) -> bool:
 
 
 def _mask_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """What hides a token: the mask token, else the unknown token, unless that has another role; None if neither "
-    "does."""
+    """What hides a token: the mask token, or else the unknown token unless it has another role, or else nothing."""
     if tokenizer.mask_token_id is not None:
         return tokenizer.mask_token_id
     others = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")

@@ -168,9 +168,7 @@ def test_test_examples_among_the_labeled_ones_are_warned_of_once(text_run, tmp_p
     assert [text.split(" (")[0] for text in told] == [
         "3 of 4 examples of the evaluation dataset are also among the labeled ones"
     ]
-    printed = capsys.readouterr().out
-    assert "among the labeled" not in printed
-    assert printed.count("3 of 4 evaluation in labeled") == 1
+    assert "among the labeled" not in capsys.readouterr().out
 
 
 def test_a_benchmark_task_brings_its_own_data(tmp_path, monkeypatch):

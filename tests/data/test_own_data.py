@@ -1,4 +1,4 @@
-"""One's own data: columns, modality and classes found by themselves, and matched across datasets."""
+"""The user's data: columns, modality and classes found by themselves, and matched across datasets."""
 
 import copy
 import pickle
@@ -312,8 +312,8 @@ def test_string_labels_and_a_test_set_in_another_order_end_to_end(tmp_path):
     results = []
     for changes in ({}, {**named, "unlabeled_dataset": given["unlabeled_dataset"].remove_columns("label")}):
         run = trainer("text", tmp_path, config={"per_device_train_batch_size": 6}, **changes)
-        # The ClassLabel's order is not the alphabetical one of strings: a batch of all labeled examples, an untrained head
-        # with equal weights for all classes, and the loss does not depend on it.
+        # The ClassLabel's order is not the alphabetical one of strings: a batch of all labeled examples, an untrained
+        # head with equal weights for all classes, and the loss does not depend on it.
         run.model.classifier.weight.data.zero_()
         run.model.classifier.bias.data.zero_()
         run.train()
@@ -412,7 +412,12 @@ def test_what_ends_a_text_pads_where_nothing_else_does(tmp_path):
             {"config": {"input_column": "picture"}},
             "'picture' is not in .*; its columns are image, label",
         ),
-        ("image", "image", {"train_dataset": make_images(3, 0).select([])}, "the labeled dataset is empty"),
+        (
+            "image",
+            "image",
+            {"train_dataset": make_images(3, 0).select([])},
+            "the labeled dataset must hold at least one example",
+        ),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )

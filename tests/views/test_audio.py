@@ -1,4 +1,4 @@
-"""Views of sounds: known answers on sine waves."""
+"""Views of recordings: known answers on sine waves."""
 
 import pickle
 from fractions import Fraction
@@ -157,7 +157,7 @@ def test_what_was_before_the_crop_echoes_into_it(extractor):
 
 
 @pytest.mark.parametrize("seconds", [(1.0, 1.0), (1.0, 0.25), (0.5, 0.25)])
-def test_collate_normalises_pads_and_masks(extractor, seconds):
+def test_collate_normalizes_pads_and_masks(extractor, seconds):
     views = AudioViews(extractor)
     waves = [0.1 + sine(seconds=s) for s in seconds]
     batch = views.collate([views.evaluation({"audio": wave}) for wave in waves])

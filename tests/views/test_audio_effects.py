@@ -1,4 +1,4 @@
-"""Decoding of sounds and the effects of their strong view: known answers on sine waves."""
+"""Decoding of recordings and the effects of their strong view: known answers on sine waves."""
 
 import io
 import sys

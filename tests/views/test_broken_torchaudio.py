@@ -23,7 +23,7 @@ BROKEN = {
         "PyTorch has CUDA 13 and TorchAudio 12",
     ),
 }
-# In a process of its own, where nothing has imported the real one.
+# Run in another process, in which nothing has imported the real one.
 SCRIPT = """
 import sys, tempfile
 import numpy as np

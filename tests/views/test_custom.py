@@ -45,7 +45,7 @@ class Jitter:
         return self.transform(row["image"])
 
 
-def grey(row):
+def gray(row):
     return row["image"].convert("L")
 
 
@@ -76,7 +76,7 @@ def values(row):
 
 CASES = [
     ("image", Jitter()),
-    ("image", grey),
+    ("image", gray),
     ("image", pixels),
     ("image", model_inputs),
     ("text", shout),
@@ -98,7 +98,7 @@ def test_what_a_callable_may_return(tmp_path, modality, function, kind):
 
 
 def test_raw_values_pass_through_the_model_s_processor(tmp_path):
-    run = trainer("image", tmp_path, strong_view=grey)
+    run = trainer("image", tmp_path, strong_view=gray)
     row = run.unlabeled_dataset[0]
     item = run.views("strong", row, rng())
     expected = run.processing_class(
@@ -190,7 +190,7 @@ def test_what_a_model_cannot_take_is_named_with_the_callable(tmp_path, modality,
     ("keywords", "error", "message"),
     [
         ({"strong_view": "blur"}, TypeError, "strong_view must be a callable on a row, got a str"),
-        ({"strong_view": grey, "views": object()}, ValueError, "leave weak_view and strong_view out, or views"),
+        ({"strong_view": gray, "views": object()}, ValueError, "leave weak_view and strong_view out, or views"),
     ],
 )
 def test_wrong_arguments(tmp_path, keywords, error, message):

@@ -55,7 +55,7 @@ def test_every_word_is_deleted_as_often():
     assert np.abs(gone / 1000 - 0.1).max() < 0.04
 
 
-def test_one_swap_exchanges_two_neighbours():
+def test_one_swap_exchanges_two_neighbors():
     swapped = swap_neighbors(WORDS, 1 / 40, rng())
     moved = [i for i, word in enumerate(swapped) if word != WORDS[i]]
     assert moved == [moved[0], moved[0] + 1]
