@@ -111,11 +111,11 @@ class SSLTrainer(PushingTrainer):
             model_names=class_names(model),
         )
         # A user's own collator gets the rows of raw data and of transforms as the user has them.
-        self._own_rows = data_collator is not None and (not self.data.model_inputs or is_transformed(train_dataset))
+        self._rows_as_given = data_collator is not None and (not self.data.model_inputs or is_transformed(train_dataset))
         pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
         self.unlabeled_dataset = prepare_pool(pool, self.data, files=args.on_broken_file == "error")
         train_dataset = prepare(train_dataset, self.data, "labeled")
-        eval_dataset = prepare_evaluation(eval_dataset, self.data, self._own_rows)
+        eval_dataset = prepare_evaluation(eval_dataset, self.data, self._rows_as_given)
         if views is not None and (weak_view is not None or strong_view is not None):
             raise ValueError("views makes all views; leave weak_view and strong_view out, or views")
         if views is None:
@@ -138,7 +138,7 @@ class SSLTrainer(PushingTrainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=data_collator if self._own_rows else EvaluationCollator(views, self.data.label_column),
+            data_collator=data_collator if self._rows_as_given else EvaluationCollator(views, self.data.label_column),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -164,14 +164,14 @@ class SSLTrainer(PushingTrainer):
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
         """As in Trainer, for any dataset whose columns and labels can be matched with the labeled one's."""
         if not isinstance(eval_dataset, str) and eval_dataset is not self.eval_dataset:
-            eval_dataset = prepare_evaluation(eval_dataset, self.data, self._own_rows)
+            eval_dataset = prepare_evaluation(eval_dataset, self.data, self._rows_as_given)
         return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset) -> DataLoader:
         """As in Trainer; labels may be missing."""
         label = self.data.label_column in (getattr(test_dataset, "column_names", None) or ())
         return super().get_test_dataloader(
-            prepare(test_dataset, self.data, "test", label=label, as_given=self._own_rows)
+            prepare(test_dataset, self.data, "test", label=label, as_given=self._rows_as_given)
         )
 
     def _make_algorithm(self, algorithm) -> SSLAlgorithm:

@@ -35,6 +35,7 @@ TEXT_PAIRS = (
 )
 INPUT_COLUMNS = {name: row.usual_columns for name, row in MODALITIES.items()}
 FILE_SUFFIXES = {name: row.suffixes for name, row in MODALITIES.items() if row.needs_files}
+_MEDIA = {name: row for name, row in MODALITIES.items() if row.needs_files}
 _LONGEST_PATH = 4096
 
 
@@ -241,8 +242,8 @@ def _given(candidates: _Candidates) -> _Found:
 
 def _media(candidates: _Candidates) -> _Found:
     """A column of images, else one of recordings: with a usual name, or the first."""
-    for kind, modality in MODALITIES.items():
-        if modality.needs_files and (names := candidates.usual(kind) or candidates.of(kind)):
+    for kind in _MEDIA:
+        if names := candidates.usual(kind) or candidates.of(kind):
             return kind, (names[0],)
     return None
 
@@ -367,13 +368,13 @@ def _require_input(
 def column_modalities(dataset: datasets.Dataset, name: str) -> tuple[str, ...]:
     """What a column can hold: one modality by its feature, several for encoded files without one."""
     feature = dataset.features[name]
-    for kind, modality in MODALITIES.items():
-        if modality.needs_files and isinstance(feature, modality.feature_class()):
+    for kind, modality in _MEDIA.items():
+        if isinstance(feature, modality.feature_class()):
             return (kind,)
     if is_string(feature):
         return (*_file_modalities(dataset.with_format(None)[name][0]), "text")
     if isinstance(feature, Mapping) and {"bytes", "path"} <= feature.keys():
-        return _file_modalities(dataset.with_format(None)[name][0]["path"]) or tuple(FILE_SUFFIXES)
+        return _file_modalities(dataset.with_format(None)[name][0]["path"]) or tuple(_MEDIA)
     return ()
 
 
@@ -382,8 +383,8 @@ def _file_modalities(cell: Any) -> tuple[str, ...]:
     if not isinstance(cell, str) or not 0 < len(cell) < _LONGEST_PATH:
         return ()
     suffix = os.path.splitext(cell)[1].lower()
-    by_suffix = tuple(kind for kind, suffixes in FILE_SUFFIXES.items() if suffix in suffixes)
-    return by_suffix or (tuple(FILE_SUFFIXES) if os.path.isfile(cell) else ())
+    by_suffix = tuple(kind for kind, modality in _MEDIA.items() if suffix in modality.suffixes)
+    return by_suffix or (tuple(_MEDIA) if os.path.isfile(cell) else ())
 
 
 def is_string(feature: Any) -> bool:

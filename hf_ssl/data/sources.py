@@ -165,7 +165,7 @@ def glob_escape(path: Path) -> str:
     return "".join(f"[{letter}]" if letter in "[*?" else letter for letter in str(path))
 
 
-def _load_dataset(what: str, role: str, split: str | None, **options) -> datasets.Dataset:
+def _load_dataset(what: str, role: str, split: str | None, **options: Any) -> datasets.Dataset:
     try:
         if split is not None:
             return datasets.load_dataset(**options, split=split)
