@@ -111,7 +111,9 @@ class SSLTrainer(PushingTrainer):
             model_names=class_names(model),
         )
         # A user's own collator gets the rows of raw data and of transforms as the user has them.
-        self._rows_as_given = data_collator is not None and (not self.data.model_inputs or is_transformed(train_dataset))
+        self._rows_as_given = data_collator is not None and (
+            not self.data.model_inputs or is_transformed(train_dataset)
+        )
         pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
         self.unlabeled_dataset = prepare_pool(pool, self.data, files=args.on_broken_file == "error")
         train_dataset = prepare(train_dataset, self.data, "labeled")

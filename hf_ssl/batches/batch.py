@@ -1,4 +1,4 @@
-"""What an algorithm gets for one step: keywords of the model for each view, and where the examples come from."""
+"""What an algorithm gets for one step."""
 
 from dataclasses import dataclass, field
 
@@ -17,8 +17,7 @@ class SSLBatch:
         unlabeled_index: positions [mu*B] in the pool.
         labeled_strong: model keywords of a strong view of the labeled examples.
         rotation_labels: quarter turns [mu*B] of the "rotated" view, 0 to 3.
-        mix_lambda, mix_permutation, perturbation: normally absent and drawn by the algorithm; given to fix its
-            randomness.
+        mix_lambda, mix_permutation, perturbation: normally absent and drawn by the algorithm; given to fix its randomness.
     """
 
     labeled: dict[str, torch.Tensor]
