@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .lazy import lazy_exports
+from .torchaudio_import import watch_for_transformers
 
 if TYPE_CHECKING:
     from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm
@@ -43,3 +44,5 @@ __getattr__, __dir__ = lazy_exports(
         "ModelEma": "model.ema",
     },
 )
+
+watch_for_transformers()

@@ -67,7 +67,7 @@ class SSLConfig(TrainingArguments):
     - `label_column`, `input_column`, `text_pair_column`: found from the dataset's features and the processor when not given.
     - `on_broken_file`: what happens to files of the pool that cannot be read.
     - `image_size`, `crop_ratio`, `horizontal_flip`, `vertical_flip`, `strong_operations`, `color_operations`: image views.
-    - `max_length`, `augmentation_columns`, `delete_ratio`, `swap_ratio`, `mask_ratio`: text views.
+    - `max_length`, `augmentation_columns`, `token_delete_ratio`, `token_swap_ratio`, `token_mask_ratio`: text views.
     - `max_length_seconds`, `strong_effects`: audio views.
 
     **What is looked out for**
@@ -215,13 +215,13 @@ class SSLConfig(TrainingArguments):
             "without any have words deleted, swapped and masked, which cannot be compared with USB's numbers."
         },
     )
-    delete_ratio: float = field(
+    token_delete_ratio: float = field(
         default=0.1, metadata={"help": "Share of words that a strong text view deletes, in [0, 1)."}
     )
-    swap_ratio: float = field(
-        default=0.1, metadata={"help": "Exchanges of neighbouring words, per word, in a strong text view, in [0, 1)."}
+    token_swap_ratio: float = field(
+        default=0.1, metadata={"help": "Exchanges of neighboring words per word in a strong text view, in [0, 1)."}
     )
-    mask_ratio: float = field(
+    token_mask_ratio: float = field(
         default=0.15, metadata={"help": "Share of tokens that a strong text view masks, in [0, 1)."}
     )
     max_length_seconds: float | None = field(
@@ -338,7 +338,7 @@ class SSLConfig(TrainingArguments):
         self._refuse(
             self.on_broken_file not in BROKEN_FILES, f"on_broken_file must be one of {modes}", self.on_broken_file
         )
-        for name in ("delete_ratio", "swap_ratio", "mask_ratio"):
+        for name in ("token_delete_ratio", "token_swap_ratio", "token_mask_ratio"):
             self._refuse(not 0 <= getattr(self, name) < 1, f"{name} must be in [0, 1)", getattr(self, name))
         for name in ("max_length", "max_length_seconds", "image_size"):
             value = getattr(self, name)

@@ -6,12 +6,12 @@ class NotFiniteError(ValueError):
 
 
 class BrokenExampleError(ValueError):
-    """An example cannot be read: its file is missing, cut off or something else, or its text is missing.
+    """An example cannot be read: its file is missing, cut off or not of the right kind, or its text is missing.
 
     The message is one line that names the file.
     """
 
     def __init__(self, message: str):
-        # A DataLoader raises the error of a worker again with the worker's whole traceback for a message, ours at its end.
+        # A DataLoader raises an error of a worker again with the worker's whole traceback as message, ours at its end.
         name = f"{type(self).__module__}.{type(self).__qualname__}: "
         super().__init__(message.rpartition(name)[2].strip())

@@ -1,6 +1,7 @@
-"""Images, texts and recordings: everything that is different between them and fits into a table, one row each.
+"""Images, texts and recordings: everything that differs between them and fits into a table, one row each.
 
-Classes of transformers are named and not imported, so that commands that only need names start instantly.
+Classes of transformers and datasets are named, not imported, so that commands that only need names start instantly.
+Where a processor or a column suits several modalities, the order of the rows decides: images, recordings, texts.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,12 @@ from typing import Any
 @dataclass(frozen=True)
 class Modality:
     """One row of `MODALITIES`.
+
+    Example:
+        >>> MODALITIES["audio"].plural, MODALITIES["audio"].pipeline
+        ('recordings', 'audio-classification')
+        >>> [row.name for row in MODALITIES.values() if row.needs_files]
+        ['image', 'audio']
 
     Args:
         name: "image", "text" or "audio".
@@ -21,6 +28,7 @@ class Modality:
         processor_file: file that `save_pretrained` writes for it.
         auto_processor, auto_model: names of transformers' auto classes.
         model_mapping: name of transformers' table of the classifiers, in `models.auto.modeling_auto`.
+        feature: name of the class in `datasets` for a column of its files; "" if its raw data are not files.
         pipeline: the task of `transformers.pipeline`.
         main_inputs: keywords under which a model takes it.
         usual_columns: names of dataset columns that usually hold it, the most usual first.
@@ -39,6 +47,7 @@ class Modality:
     auto_processor: str
     auto_model: str
     model_mapping: str
+    feature: str
     pipeline: str
     main_inputs: tuple[str, ...]
     usual_columns: tuple[str, ...]
@@ -48,7 +57,13 @@ class Modality:
     @property
     def needs_files(self) -> bool:
         """Whether its raw data are files that have to be decoded."""
-        return bool(self.suffixes)
+        return bool(self.feature)
+
+    def feature_class(self) -> Any:
+        """The class of `datasets` for a column of its files: `datasets.Image` or `datasets.Audio`; None for texts."""
+        import datasets
+
+        return getattr(datasets, self.feature) if self.feature else None
 
     def model_class(self) -> Any:
         """transformers' auto class for classifiers of this modality."""
@@ -83,6 +98,7 @@ MODALITIES: dict[str, Modality] = {
             auto_processor="AutoImageProcessor",
             auto_model="AutoModelForImageClassification",
             model_mapping="MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING",
+            feature="Image",
             pipeline="image-classification",
             main_inputs=("pixel_values",),
             usual_columns=("image", "img", "path", "file", "file_name", "filename"),
@@ -100,6 +116,7 @@ MODALITIES: dict[str, Modality] = {
             auto_processor="AutoFeatureExtractor",
             auto_model="AutoModelForAudioClassification",
             model_mapping="MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING",
+            feature="Audio",
             pipeline="audio-classification",
             main_inputs=("input_values", "input_features"),
             usual_columns=("audio", "path", "file", "file_name", "filename"),
@@ -117,6 +134,7 @@ MODALITIES: dict[str, Modality] = {
             auto_processor="AutoTokenizer",
             auto_model="AutoModelForSequenceClassification",
             model_mapping="MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+            feature="",
             pipeline="text-classification",
             main_inputs=("input_ids",),
             usual_columns=("text", "sentence", "content", "ori"),

@@ -34,6 +34,7 @@ from .training import optimization
 from .training.log_sums import LogSums
 from .training.start import check_run
 from .training.watch import Watch
+from .views.base import as_views
 from .views.make import check_views, make_views
 
 
@@ -110,11 +111,13 @@ class SSLTrainer(PushingTrainer):
             model_names=class_names(model),
         )
         # A user's own collator gets the rows of raw data and of transforms as the user has them.
-        self._own_rows = data_collator is not None and (not self.data.model_inputs or is_transformed(train_dataset))
+        self._rows_as_given = data_collator is not None and (
+            not self.data.model_inputs or is_transformed(train_dataset)
+        )
         pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
         self.unlabeled_dataset = prepare_pool(pool, self.data, files=args.on_broken_file == "error")
         train_dataset = prepare(train_dataset, self.data, "labeled")
-        eval_dataset = prepare_evaluation(eval_dataset, self.data, self._own_rows)
+        eval_dataset = prepare_evaluation(eval_dataset, self.data, self._rows_as_given)
         if views is not None and (weak_view is not None or strong_view is not None):
             raise ValueError("views makes all views; leave weak_view and strong_view out, or views")
         if views is None:
@@ -128,7 +131,7 @@ class SSLTrainer(PushingTrainer):
                 strong_view=strong_view,
                 collator=data_collator,
             )
-        self.views = views
+        self.views = views = as_views(views)
         self._collator = SSLCollator(views)
         self.card = CardFacts()
         if model is not None:
@@ -137,7 +140,7 @@ class SSLTrainer(PushingTrainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=data_collator if self._own_rows else EvaluationCollator(views, self.data.label_column),
+            data_collator=data_collator if self._rows_as_given else EvaluationCollator(views, self.data.label_column),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -163,14 +166,14 @@ class SSLTrainer(PushingTrainer):
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
         """As in Trainer, for any dataset whose columns and labels can be matched with the labeled one's."""
         if not isinstance(eval_dataset, str) and eval_dataset is not self.eval_dataset:
-            eval_dataset = prepare_evaluation(eval_dataset, self.data, self._own_rows)
+            eval_dataset = prepare_evaluation(eval_dataset, self.data, self._rows_as_given)
         return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset) -> DataLoader:
         """As in Trainer; labels may be missing."""
         label = self.data.label_column in (getattr(test_dataset, "column_names", None) or ())
         return super().get_test_dataloader(
-            prepare(test_dataset, self.data, "test", label=label, as_given=self._own_rows)
+            prepare(test_dataset, self.data, "test", label=label, as_given=self._rows_as_given)
         )
 
     def _make_algorithm(self, algorithm) -> SSLAlgorithm:

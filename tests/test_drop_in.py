@@ -205,7 +205,7 @@ def test_a_transform_s_random_numbers_follow_from_the_draw(tmp_path, workers):
 
 
 def test_token_ids_are_perturbed_without_their_texts(tmp_path):
-    run = trainer("text", tmp_path, data("text", tokenized_only), {"delete_ratio": 0.3, "mask_ratio": 0.3})
+    run = trainer("text", tmp_path, data("text", tokenized_only), {"token_delete_ratio": 0.3, "token_mask_ratio": 0.3})
     row = run.unlabeled_dataset[0]
     ids = [i for i in row["input_ids"].tolist() if i != TEXT.pad_token_id]
     item = run.views("strong", row, np.random.default_rng(0))

@@ -1,4 +1,13 @@
-"""What one step is made of: which examples (JointBatchSampler), their views (ViewDataset), stacked (SSLCollator)."""
+"""Items of single examples stacked into batches: `SSLCollator` for a step, `EvaluationCollator` for evaluation.
+
+    items of ViewDataset         nested dict, made in a worker     SSLBatch, made in the training process
+
+    {"labeled": item, ...}   \\                  "labeled": {...}                    labeled, labels
+    {"weak": item,             --__call__-->   "unlabeled": {...}  --to_batch-->   unlabeled["weak"], ["strong"], ...
+     "strong": item, ...}    /                 "labels", ...                       labeled_index, ...
+
+The nested dict is what DataLoader and accelerate know how to move to a device.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,47 +15,83 @@ from typing import Any
 import torch
 
 from ..errors import BrokenExampleError
+from ..views.base import as_views
 from .batch import SSLBatch
 from .packing import PackedBatch
 
 
 class SSLCollator:
-    """Stacks the items of `ViewDataset` into nested dicts of tensors; `to_batch` makes the `SSLBatch` of them.
+    """Stacks the items of `ViewDataset` into nested dicts of tensors, from which `to_batch` builds the `SSLBatch`.
 
     Args:
-        views: its `collate(list)` stacks the views of one name into model keywords; where it has `stack(list)` and
-            `finish(view)`, the first does so here, and the second in `to_batch`.
+        views: the view maker; its `stack` is called here, and its `finish` in `to_batch`, on the device of the
+            training.
 
     Raises:
         ValueError: if the views of one batch are images of different sizes.
+
+    Example:
+        >>> import numpy as np
+        >>> from transformers import ViTImageProcessor
+        >>> from hf_ssl.batches.dataset import ViewDataset
+        >>> from hf_ssl.batches.sampler import JointBatchSampler
+        >>> from hf_ssl.views.image import ImageViews
+        >>> rows = [{"image": np.zeros((8, 8, 3), np.uint8), "label": i % 2} for i in range(12)]
+        >>> views = ImageViews(ViTImageProcessor(size={"height": 8, "width": 8}))
+        >>> dataset = ViewDataset(rows[:4], rows, views, {"weak": "weak", "strong": "strong"}, "label")
+        >>> collator = SSLCollator(views)
+        >>> keys = next(iter(JointBatchSampler(4, 12, labeled_batch_size=2, unlabeled_batch_size=6)))
+        >>> batch = collator.to_batch(collator(dataset.__getitems__(keys)))
+        >>> batch.labeled["pixel_values"].shape, batch.unlabeled["strong"]["pixel_values"].shape
+        (torch.Size([2, 3, 8, 8]), torch.Size([6, 3, 8, 8]))
     """
 
     _NO_VIEWS = ("key", "label", "broken")
 
-    def __init__(self, views):
-        self.views = views
+    def __init__(self, views: Any):
+        self.views = as_views(views)
 
-    def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def __call__(self, items: Sequence[dict[str, Any]]) -> PackedBatch:
+        """Stack B labeled and mu*B unlabeled items.
+
+        Returns:
+            "labels" [B], "labeled_index" [B], "unlabeled_index" [mu*B]; "labeled" and "unlabeled", from the names of
+            views to keywords of the model; and, if there are any, "hidden_labels" [mu*B] of the pool,
+            "rotation_labels" [mu*B], and "broken_index", the positions of examples that could not be read.
+        """
         labeled = [item for item in items if item["key"].labeled]
         unlabeled = [item for item in items if not item["key"].labeled]
         batch: dict[str, Any] = {
             "labels": torch.tensor([int(item["label"]) for item in labeled]),
             "labeled_index": torch.tensor([item["key"].index for item in labeled]),
             "unlabeled_index": torch.tensor([item["key"].index for item in unlabeled]),
-            "labeled": {name: self._stack(labeled, name) for name in labeled[0] if name not in self._NO_VIEWS},
-            "unlabeled": {name: self._stack(unlabeled, name) for name in unlabeled[0] if name not in self._NO_VIEWS},
+            "labeled": self._stacked(labeled),
+            "unlabeled": self._stacked(unlabeled),
+            **self._extras(unlabeled),
         }
-        hidden = [item.get("label") for item in unlabeled]
-        if all(label is not None for label in hidden):
-            batch["hidden_labels"] = torch.tensor([int(label) for label in hidden])
-        if "rotated" in unlabeled[0]:
-            turns = [item["rotated"][1] for item in unlabeled]
-            batch["rotation_labels"] = torch.tensor(turns)
-        broken = [index for item in unlabeled for index in item.get("broken", ())]
-        if broken:
-            batch["broken_index"] = torch.tensor(broken)
         self._check_sizes({**batch["labeled"], **batch["unlabeled"]})
         return PackedBatch(batch)
+
+    def _stacked(self, items: Sequence[dict[str, Any]]) -> dict[str, dict[str, torch.Tensor]]:
+        return {name: self._stack(items, name) for name in items[0] if name not in self._NO_VIEWS}
+
+    def _stack(self, items: Sequence[dict[str, Any]], name: str) -> dict[str, torch.Tensor]:
+        values = [item[name] for item in items]
+        return self.views.stack([value[0] for value in values] if name == "rotated" else values)
+
+    @staticmethod
+    def _extras(unlabeled: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """What only some batches have."""
+        extras = {}
+        hidden = [label for item in unlabeled if (label := item.get("label")) is not None]
+        if len(hidden) == len(unlabeled):
+            extras["hidden_labels"] = torch.tensor([int(label) for label in hidden])
+        if "rotated" in unlabeled[0]:
+            extras["rotation_labels"] = torch.tensor([item["rotated"][1] for item in unlabeled])
+        broken = [index for item in unlabeled for index in item.get("broken", ())]
+        if broken:
+            extras["broken_index"] = torch.tensor(broken)
+        return extras
 
     @staticmethod
     def _check_sizes(views: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
@@ -56,26 +101,20 @@ class SSLCollator:
         if len(set(sizes.values())) > 1:
             shown = ", ".join(f"{name} {' x '.join(map(str, size))}" for name, size in sizes.items())
             raise ValueError(
-                f"the views of one batch are images of different sizes: {shown}; make them equal (image_size)"
+                f"the views of one batch must be images of one size, got {shown}; make them equal (image_size)"
             )
-
-    def _stack(self, items, name):
-        values = [item[name] for item in items]
-        stack = getattr(self.views, "stack", self.views.collate)
-        return stack([value[0] for value in values] if name == "rotated" else values)
 
     def to_batch(self, inputs: Mapping[str, Any]) -> SSLBatch:
         """The algorithm's batch. Hidden labels are left out here, so that no algorithm can train on them.
 
         Args:
-            inputs: what a call has returned, on the device by now: there the views are finished.
+            inputs: what a call has returned, by now on the device on which the views are finished.
         """
-        finish = getattr(self.views, "finish", dict)
-        labeled = {name: finish(view) for name, view in inputs["labeled"].items()}
+        labeled = {name: self.views.finish(view) for name, view in inputs["labeled"].items()}
         return SSLBatch(
             labeled=labeled.pop("labeled"),
             labels=inputs["labels"],
-            unlabeled={name: finish(view) for name, view in inputs["unlabeled"].items()},
+            unlabeled={name: self.views.finish(view) for name, view in inputs["unlabeled"].items()},
             labeled_index=inputs["labeled_index"],
             unlabeled_index=inputs["unlabeled_index"],
             labeled_strong=labeled.pop("labeled_strong", None),
@@ -84,16 +123,22 @@ class SSLCollator:
 
 
 class EvaluationCollator:
-    """Rows of an evaluation dataset -> model keywords, with "labels" where the rows have them. Picklable.
+    """Stacks the rows of an evaluation dataset: model keywords, with "labels" if the rows have them. Picklable.
+
+        rows --views.evaluation--> items --views.collate--> {"pixel_values": [N, ...], "labels": [N]}
+
+    Args:
+        views: the view maker.
+        label_column: name of the column with the indices of the classes.
 
     Raises:
         BrokenExampleError: if a row cannot be read.
     """
 
-    def __init__(self, views, label_column: str):
-        self.views, self.label_column = views, label_column
+    def __init__(self, views: Any, label_column: str):
+        self.views, self.label_column = as_views(views), label_column
 
-    def __call__(self, rows: list[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> PackedBatch:
         try:
             batch = self.views.collate([self.views.evaluation(row) for row in rows])
         except BrokenExampleError as error:

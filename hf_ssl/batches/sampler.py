@@ -4,13 +4,13 @@
                                                                                 one batch of B + mu*B keys
     unlabeled pool [0 .. U)  one shuffled pass makes an epoch        -> mu*B keys /
 
-Both orders and all random draws of the views are functions of (seed, epoch, position) alone, so that neither workers, nor
-prefetching, nor the number of processes, nor resuming in the middle can change them.
+Both orders and all random draws of the views are functions of (seed, epoch, position) alone, so that neither workers,
+nor prefetching, nor the number of processes, nor resuming in the middle can change them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -19,19 +19,38 @@ from torch.utils.data import Sampler
 _GROUP = 50
 
 
+class Lengths(Protocol):
+    """Lengths of examples, such as an array [N] or `TextLengths`: positions [M] -> lengths [M]."""
+
+    def __getitem__(self, positions: np.ndarray, /) -> np.ndarray: ...
+
+
 class ExampleKey(NamedTuple):
-    """One draw of one example: which set, which position, and when, from which its views' random numbers follow."""
+    """One draw of one example, from which the random numbers of its views follow.
+
+    Args:
+        labeled: whether it is from the labeled set, and not from the pool.
+        index: position in that set.
+        epoch: passes over the pool before it.
+        cycle: passes over its own set in this epoch before it.
+
+    Example:
+        >>> key = ExampleKey(labeled=False, index=7, epoch=2, cycle=0)
+        >>> [key.generator(seed=1, view=view).integers(1000, size=2).tolist() for view in (0, 0, 1)]
+        [[824, 638], [824, 638], [74, 658]]
+    """
 
     labeled: bool
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no key needs
     epoch: int
     cycle: int
 
     def generator(self, seed: int, view: int) -> np.random.Generator:
         """The random numbers of one view of this draw.
 
-        Philox is a counter-based generator: every key has a stream of its own, and making one costs microseconds. The key's
-        128 bits are the six numbers side by side, so that no two draws share one.
+        Note:
+            Philox is a counter-based generator: every key has its own stream, and making one costs microseconds. The
+            key's 128 bits are the six numbers side by side, so that no two draws share one.
         """
         key = 0
         for value, bits in (
@@ -46,10 +65,11 @@ class ExampleKey(NamedTuple):
         return np.random.Generator(np.random.Philox(key=key))
 
 
-class KeyBatch(Sequence):
+class KeyBatch(Sequence[ExampleKey]):
     """The keys of one batch, B labeled ones and then mu*B unlabeled ones, each made when it is read.
 
-    A batch that is skipped, when a training is resumed, or that is another process's, is never read and costs next to nothing.
+    A batch that is skipped when a training is resumed, or that belongs to another process, is never read and costs
+    next to nothing.
     """
 
     __slots__ = ("_group", "_place")
@@ -65,16 +85,21 @@ class KeyBatch(Sequence):
         for place, (i, c) in enumerate(zip(index, cycle, strict=True)):
             yield ExampleKey(place < self._group.num_labeled, i, self._group.epoch, c)
 
-    def __getitem__(self, place):
+    @overload
+    def __getitem__(self, place: int) -> ExampleKey: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[ExampleKey]: ...
+
+    def __getitem__(self, place: int | slice) -> ExampleKey | list[ExampleKey]:
         return list(self)[place]
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
-    __hash__ = None
-
-    def __reduce__(self):
-        # What goes to a worker is the keys alone. An error in the loader's thread would be lost, and waited for for ever.
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        # Only the keys go to a worker. An error in the loader's thread would be lost, and the loader would wait
+        # forever.
         try:
             return list, (list(self),)
         except Exception as error:
@@ -82,20 +107,20 @@ class KeyBatch(Sequence):
 
 
 class _Unreadable:
-    """In the place of the keys of a batch: the error, raised by the worker that wants to read them."""
+    """Takes the place of the keys of a batch: an error, raised by the worker that wants to read them."""
 
     def __init__(self, message: str):
         self.message = message
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[ExampleKey]:
         raise RuntimeError(self.message)
 
 
 class _Group:
-    """Some batches that follow each other: which examples they hold, found when the first of them is read.
+    """Some consecutive batches: which examples they hold, found when the first of them is read.
 
-    Workers' batches are read by threads of DataLoader's. The rows depend on nothing that changes: two threads that both ask
-    first find the same.
+    Threads of the DataLoader read the batches for workers. The rows depend on nothing that changes, so that two
+    threads that both ask first find the same.
     """
 
     def __init__(self, epoch: int, num_labeled: int, size: int, find: Callable[[], tuple[np.ndarray, np.ndarray]]):
@@ -110,24 +135,38 @@ class _Group:
 class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
     """Yields B labeled and mu*B unlabeled keys at a time; an epoch is one pass over the unlabeled pool.
 
-    The labeled set is cycled, shuffled afresh in each cycle. Examples of the pool that do not fill a last batch are left out
-    of this epoch; a pool smaller than `min_batches` batches is cycled as well. With several processes accelerate hands whole
-    batches out in turn, so that W processes with batch B see in one step what one process with batch W*B sees.
-
-    An epoch keeps four bytes for each example of the pool, and takes a tenth of a microsecond for each to start; a batch costs
-    the same whatever the pool's size.
+    The labeled set is cycled and shuffled again in each cycle. Examples of the pool that do not fill a last batch are
+    left out of this epoch; a pool smaller than `min_batches` batches is cycled as well. With several processes
+    accelerate hands out whole batches in turn, so that W processes with batch B see in one step what one process with
+    batch W*B sees.
 
     Args:
         num_labeled, num_unlabeled: sizes of the two sets, at least 1.
         labeled_batch_size, unlabeled_batch_size: B and mu*B of one process.
-        seed: with the epoch it decides the order.
-        min_batches: batches an epoch has at least, the number of processes.
-        lengths: of the labeled [L] and the unlabeled [U] examples, in any unit: two arrays, or objects such as `TextLengths`
-            that are indexed with positions [N] and return lengths [N]. Then batches are filled with examples of
-            similar length, so that less is padding: the unlabeled draws of 50 batches are sorted by length, and so are the
-            labeled ones of each `num_labeled / B` batches (more at a time would put one labeled example into a batch several
-            times); the batch with the longest labeled examples gets the longest unlabeled ones, and so on down. The 50 are
-            handed out in random order.
+        seed: together with the epoch it decides the order.
+        min_batches: how many batches an epoch has at least: the number of processes.
+        lengths: lengths of the labeled [L] and the unlabeled [U] examples, in any unit: two arrays, or objects such as
+            `TextLengths`. Batches are then filled with examples of similar length, so that less is padding.
+
+    Raises:
+        ValueError: if one of the two sets is empty.
+
+    Note:
+        An epoch keeps four bytes for each example of the pool, and takes a tenth of a microsecond for each to start; a
+        batch costs the same for a pool of any size.
+
+        With `lengths` the unlabeled draws of 50 batches are sorted by length, and so are the labeled ones of each
+        `num_labeled / B` batches (more at a time would put one labeled example into a batch several times); the batch
+        with the longest labeled examples gets the longest unlabeled ones, and so on down. The 50 are handed out in
+        random order.
+
+    Example:
+        >>> sampler = JointBatchSampler(num_labeled=3, num_unlabeled=8, labeled_batch_size=1, unlabeled_batch_size=4)
+        >>> batches = [[(key.labeled, key.index) for key in batch] for batch in sampler]
+        >>> [len(batch) for batch in batches], [sum(labeled for labeled, _ in batch) for batch in batches]
+        ([5, 5], [1, 1])
+        >>> sorted(index for batch in batches for labeled, index in batch if not labeled)
+        [0, 1, 2, 3, 4, 5, 6, 7]
     """
 
     # accelerate reads these two; it drops every batch that is shorter than `batch_size`.
@@ -141,11 +180,12 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         unlabeled_batch_size: int,
         seed: int = 0,
         min_batches: int = 1,
-        lengths: tuple | None = None,
+        lengths: tuple[Lengths, Lengths] | None = None,
     ):
         if num_labeled < 1 or num_unlabeled < 1:
             raise ValueError(
-                f"there are {num_labeled} labeled and {num_unlabeled} unlabeled examples; each needs one at least"
+                f"both sets must have at least one example, got {num_labeled} labeled and {num_unlabeled} unlabeled "
+                "ones"
             )
         self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
         self.labeled_batch_size, self.unlabeled_batch_size = labeled_batch_size, unlabeled_batch_size
@@ -156,6 +196,7 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch, counted from 0; accelerate calls it."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -184,19 +225,24 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         index, cycle = np.concatenate([labeled, unlabeled], axis=2)
         return index, cycle
 
-    def _draws(self, epoch, start, count, size, batch, first_cycle) -> np.ndarray:
-        """Positions in one set and their cycles [2, count, batch]. `first_cycle`: the order of cycle 0 if it is the pool."""
+    def _draws(
+        self, epoch: int, start: int, count: int, size: int, batch: int, first_cycle: np.ndarray | None
+    ) -> np.ndarray:
+        """Positions in one set and their cycles [2, count, batch]; `first_cycle`: the pool's order in cycle 0."""
         begin, end = start * batch, (start + count) * batch
         parts = []
         for cycle in range(begin // size, (end - 1) // size + 1):
-            known = first_cycle is not None and cycle == 0
-            order = first_cycle if known else self._shuffled(epoch, cycle, labeled=first_cycle is None)
+            if first_cycle is not None and cycle == 0:
+                order = first_cycle
+            else:
+                order = self._shuffled(epoch, cycle, labeled=first_cycle is None)
             order = order[max(begin - cycle * size, 0) : end - cycle * size]
             parts.append(np.stack([order, np.full_like(order, cycle)]))
         return np.concatenate(parts, axis=1).reshape(2, count, batch)
 
-    def _by_length(self, draws: np.ndarray, lengths: np.ndarray, together: int) -> np.ndarray:
-        """The draws [2, count, batch], those of `together` batches sorted by length, the batches by their longest example."""
+    @staticmethod
+    def _by_length(draws: np.ndarray, lengths: Lengths, together: int) -> np.ndarray:
+        """The draws [2, count, batch], each `together` batches sorted by length, then all by their longest example."""
         batch = draws.shape[2]
         flat = draws.reshape(2, -1)
         size = lengths[flat[0]]
@@ -206,7 +252,7 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
 
     def _shuffled(self, epoch: int, cycle: int, labeled: bool) -> np.ndarray:
         size = self.num_labeled if labeled else self.num_unlabeled
-        # The same order as of `permutation(size)`, whose int64 take twice the memory.
+        # The same order as that of `permutation(size)`, whose int64 takes twice the memory.
         order = np.arange(size, dtype=np.int32 if size <= np.iinfo(np.int32).max else np.int64)
         np.random.default_rng((self.seed, epoch, cycle, int(labeled))).shuffle(order)
         return order

@@ -9,7 +9,7 @@ from typing import Any, cast
 import datasets
 import numpy as np
 
-from ..data.columns import LABEL_COLUMNS
+from ..data.columns import usual_label
 from ..data.labels import Classes, index_labels, read_labels
 from ..data.sources import count, load_source
 from ..files import atomic_write
@@ -70,14 +70,14 @@ def load_examples(
     """
     source = load_source(data, "test", modality=classifier.modality)
     dataset = source.dataset
-    label_column = label_column or next((name for name in LABEL_COLUMNS if name in dataset.column_names), None)
+    label_column = label_column or usual_label(dataset)
     if label_column is None:
         raise ValueError(
             f"DATA must have a column of labels, got {data} with the columns {', '.join(dataset.column_names)}; name "
             "it with --label-column"
         )
     labels = np.asarray(class_indices(dataset, label_column, classifier.names))
-    values = cells(dataset, input_columns(dataset, classifier.modality, columns, data))
+    values = cells(dataset, input_columns(dataset, classifier.modality, columns, data, label_column))
     return Examples(data, values, labels, source.notes)
 
 

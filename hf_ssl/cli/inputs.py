@@ -7,7 +7,7 @@ from typing import Any
 
 import datasets
 
-from ..data.columns import FILE_SUFFIXES, INPUT_COLUMNS, LABEL_COLUMNS
+from ..data.columns import find_input, usual_label
 from ..data.sources import DATA_FILES, count, other_files, read_lines, read_table, walk
 from ..modality import MODALITIES, Modality
 
@@ -102,11 +102,17 @@ def _of_table(path: Path, modality: str, columns: Sequence[str] | None) -> list[
     return [Item(str(path), row, value) for row, value in enumerate(values)]
 
 
-def input_columns(dataset: datasets.Dataset, modality: str, given: Sequence[str] | None, what: str) -> list[str]:
-    """The column of the input in a table, or the two of a pair of texts.
+def input_columns(
+    dataset: datasets.Dataset,
+    modality: str,
+    given: Sequence[str] | None,
+    what: str,
+    label_column: str | None = None,
+) -> list[str]:
+    """The column of the input in a table, or the two of a pair of texts: given, or those that training would find.
 
     Raises:
-        ValueError: if it is not there or cannot be decided on; the message lists the columns.
+        ValueError: if it does not exist or cannot be decided on; the message lists the columns.
     """
     listed = ", ".join(dataset.column_names)
     if given:
@@ -115,26 +121,13 @@ def input_columns(dataset: datasets.Dataset, modality: str, given: Sequence[str]
             raise ValueError(f"{what} has no column {missing[0]!r}; its columns are {listed}")
         if len(given) > (2 if modality == "text" else 1):
             raise ValueError(
-                f"--column was given {len(given)} times; {modality} inputs have "
-                f"{'two' if modality == 'text' else 'one'}"
+                f"--column was given {len(given)} times; {modality} inputs have {'two' if modality == 'text' else 'one'}"
             )
         return list(given)
-    found = [name for name in dataset.column_names if name not in LABEL_COLUMNS and _holds(dataset, name, modality)]
-    usual = [name for name in INPUT_COLUMNS[modality] if name in dataset.column_names]
-    chosen = [name for name in usual if name in found] or usual or (found if len(found) == 1 else [])
-    if not chosen:
+    found = find_input(dataset, [modality], label_column=label_column or usual_label(dataset))
+    if found is None:
         raise ValueError(f"{what}: no column of {modality} inputs was found among {listed}; name it with --column")
-    return chosen[:1]
-
-
-def _holds(dataset: datasets.Dataset, name: str, modality: str) -> bool:
-    """Whether a column can be the input: texts, images or recordings, or the names of files of these."""
-    feature = dataset.features[name]
-    if isinstance(feature, datasets.Image | datasets.Audio):
-        return isinstance(feature, {"image": datasets.Image, "audio": datasets.Audio}.get(modality, ()))
-    if not isinstance(feature, datasets.Value) or "string" not in feature.dtype:
-        return False
-    return modality == "text" or str(dataset[name][0]).lower().endswith(FILE_SUFFIXES[modality])
+    return list(found[1])
 
 
 def cells(dataset: datasets.Dataset, columns: Sequence[str]) -> list[Any]:

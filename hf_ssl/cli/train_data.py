@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..data.columns import LABEL_COLUMNS, DataSummary, inspect_data
+from ..data.columns import DataSummary, inspect_data, usual_label
 from ..data.sources import count, drop_unlabeled, load_source
 from .places import is_hub_id, public_name
 from .train_options import TrainArguments
@@ -65,7 +65,6 @@ def load_train_data(
         notes.append(f"{arguments.labeled}: {count(len(rest), 'row')} without a label {joins} the pool")
     if arguments.test is not None:
         test = _load(arguments.test, "test", found.modality, found.input_column, notes)
-        notes += _overlap(labeled, test, found.input_column)
     if arguments.test_fraction is not None:
         labeled, test = _split_off(labeled, found.label_column, arguments.test_fraction, settings["seed"])
     if pool is None and settings["algorithm"] != "supervised":
@@ -99,8 +98,7 @@ def _inspect(
 ) -> tuple[datasets.Dataset, datasets.Dataset | None, DataSummary]:
     """The rows with a label, those without one (None if there are none), and what the former contain."""
     rest = None
-    usual = (name for name in LABEL_COLUMNS if name in labeled.column_names)
-    label_column = settings["label_column"] or next(usual, None)
+    label_column = settings["label_column"] or usual_label(labeled)
     if label_column is not None and label_column in labeled.column_names:
         labeled, rest = drop_unlabeled(labeled, label_column)
         if len(labeled) == 0:
@@ -176,21 +174,3 @@ def _split_off(
             f"--test-fraction {fraction} of {len(labeled)} labeled examples: {error}; label more"
         ) from None
     return labeled.select(sorted(parts["train"]["row"])), labeled.select(sorted(parts["test"]["row"]))
-
-
-def _overlap(labeled: datasets.Dataset, test: datasets.Dataset, column: str | None) -> list[str]:
-    """Test examples that are labeled training examples, too: the same text, the same file or the same bytes."""
-    if column not in test.column_names:
-        return []
-
-    def identities(dataset):
-        values = dataset.with_format("arrow")[column][:].to_pylist()
-        return [(value.get("bytes") or value.get("path")) if isinstance(value, dict) else value for value in values]
-
-    known = {value for value in identities(labeled) if isinstance(value, str | bytes)}
-    shared = sum(value in known for value in identities(test) if isinstance(value, str | bytes))
-    if not shared:
-        return []
-    return [
-        f"warning: {shared:,} of the {len(test):,} test examples are among the labeled ones, which flatters the result"
-    ]

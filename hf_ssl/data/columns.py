@@ -1,7 +1,15 @@
-"""What the given datasets contain: modality, columns, classes. Found from features and the processor; settings win."""
+"""What the given datasets contain: modality, columns and classes, found from features and the processor.
+
+    features + processor -> `find_input`: modality and input columns  \
+                                                                       `inspect_data` -> DataSummary
+    features             -> `usual_label`: label column -> classes    /
+
+Column names given as settings always win. Training and `hf-ssl predict` find columns with the same functions, so that
+a model is applied to the column of a table on which it would have been trained.
+"""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +17,13 @@ import datasets
 import numpy as np
 from transformers.utils import logging
 
-from ..modality import MODEL_INPUTS
+from ..modality import MODALITIES, MODEL_INPUTS
 from .labels import Classes, find_classes, read_labels, shortened
 from .rows import model_inputs
 
 logger = logging.get_logger(__name__)
 
 LABEL_COLUMNS = ("label", "labels", "target", "fine_label", "class", "category")
-INPUT_COLUMNS = {
-    "image": ("image", "img", "path", "file", "file_name", "filename"),
-    "audio": ("audio", "path", "file", "file_name", "filename"),
-    "text": ("text", "sentence", "content", "ori"),
-}
 # Pairs of texts as the tasks of GLUE and SuperGLUE name them.
 TEXT_PAIRS = (
     ("premise", "hypothesis"),
@@ -30,15 +33,10 @@ TEXT_PAIRS = (
     ("text1", "text2"),
     ("text_a", "text_b"),
 )
-# By which a path in a table is recognised as a file of that modality; reading does not depend on them.
-FILE_SUFFIXES = {
-    "image": (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
-    "audio": (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"),
-}
+INPUT_COLUMNS = {name: row.usual_columns for name, row in MODALITIES.items()}
+FILE_SUFFIXES = {name: row.suffixes for name, row in MODALITIES.items() if row.needs_files}
+_MEDIA = {name: row for name, row in MODALITIES.items() if row.needs_files}
 _LONGEST_PATH = 4096
-_PLURALS = {"image": "images", "text": "texts", "audio": "recordings"}
-_MODELS = {"image": "an image model", "text": "a text model", "audio": "an audio model"}
-PROCESSORS = {"image": "image processor", "text": "tokenizer", "audio": "feature extractor"}
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,12 @@ class DataSummary:
 
     Args:
         modality: "image", "audio" or "text".
-        input_columns: the column of the raw input, two for a pair of texts; none where rows hold tensors alone.
+        input_columns: the column of the raw input, two for a pair of texts; empty if rows hold nothing but tensors.
         label_column: its name.
-        classes: which there are.
+        classes: the classes and how cells of the label column map to them.
         labels: classes [L] of the labeled set, int64.
-        model_inputs: columns that hold tensors for the model already (`input_ids`, `attention_mask`, ...); views are then
-            made of those, and not of `input_columns`.
+        model_inputs: columns that already hold tensors for the model (`input_ids`, `attention_mask`, ...). If there
+            are any, views are made from them and not from `input_columns`.
     """
 
     modality: str
@@ -85,179 +83,334 @@ def inspect_data(
     """Find modality, columns and classes of the labeled set; given column names win.
 
     Args:
+        labeled: the labeled examples.
+        input_column: column of the raw input; found if None.
+        label_column: column of the class; found if None.
+        text_pair_column: column of the second text of a pair; pairs with usual names are found if None.
         processor: decides between columns of several modalities, and whether a column of strings holds texts or paths.
-        model_names: names of the classes of a model that was given as an object; see `hf_ssl.data.labels.find_classes`.
+        model_names: names of the classes of a model that was given as an object; see
+            `hf_ssl.data.labels.find_classes`.
 
     Raises:
-        TypeError: if it is no `datasets.Dataset`.
-        ValueError: if a column is missing or cannot be decided on (the message lists the columns), if there is no example,
-            if the processor is of another modality, or if a label is missing or no class.
+        TypeError: if `labeled` is not a `datasets.Dataset`.
+        ValueError: if a column is missing or cannot be decided on (the message lists the columns), if there are no
+            examples, if the processor is of another modality, or if a label is missing or is not one of the classes.
+
+    Example:
+        >>> rows = {"sentence": ["a rose", "the sky"], "id": [7, 8], "label": ["red", "blue"]}
+        >>> found = inspect_data(datasets.Dataset.from_dict(rows))
+        >>> found.modality, found.input_columns, found.label_names, found.labels.tolist()
+        ('text', ('sentence',), ['blue', 'red'], [1, 0])
     """
     check_kind(labeled, "train_dataset")
     if len(labeled) == 0:
-        raise ValueError("the labeled dataset is empty; it needs one example of each class at least")
+        raise ValueError("the labeled dataset must hold at least one example of each class, got an empty dataset")
     label_column = find_label(labeled, label_column)
     given = input_column is not None and input_column not in MODEL_INPUTS
     tensors = () if given else model_inputs(labeled)
     if tensors:
         modality = next(MODEL_INPUTS[name] for name in tensors if name in MODEL_INPUTS)
-        try:
-            raw, inputs = _find_input(labeled, None, text_pair_column, label_column, processor)
-        except ValueError:
-            raw, inputs = modality, ()
-        inputs = inputs if raw == modality else ()
+        able = processor_modalities(processor)
+        raw = find_input(labeled, able, label_column=label_column, text_pair_column=text_pair_column)
+        inputs = raw[1] if raw is not None and raw[0] == modality else ()
     else:
-        modality, inputs = _find_input(labeled, input_column, text_pair_column, label_column, processor)
-    labels = read_labels(labeled, label_column, "labeled")
-    if None in labels:
-        raise ValueError(
-            f"the labeled dataset has no label in row {labels.index(None)} (column {label_column!r}); leave such rows out, or "
-            "move them to the unlabeled dataset"
-        )
-    feature = labeled.features[label_column]
-    classes = find_classes(labels, feature, model_names)
-    if len(classes.names) < 2:
-        raise ValueError(f"the labeled dataset has one class only ({classes.names[0]!r}) in column {label_column!r}")
-    index = np.asarray([classes.index_of.get(label, -1) for label in labels], dtype=np.int64)
-    if index.min() < 0:
-        raise ValueError(
-            f"labels in column {label_column!r} run from {min(labels)} to {max(labels)}; with {len(classes.names)} classes "
-            f"they must be in 0..{len(classes.names) - 1}"
-        )
-    seen = set(index.tolist())
-    unseen = [name for number, name in enumerate(classes.names) if number not in seen]
-    if unseen:
-        logger.warning_once(
-            f"{len(unseen)} of {len(classes.names)} classes have no labeled example, so that nothing tells the model what they "
-            f"look like: {shortened(unseen, 5)}"
-        )
-    return DataSummary(modality, inputs, label_column, classes, index, tensors)
+        modality, inputs = _require_input(labeled, input_column, text_pair_column, label_column, processor)
+    classes, labels = _read_classes(labeled, label_column, model_names)
+    return DataSummary(modality, inputs, label_column, classes, labels, tensors)
 
 
 def check_kind(dataset: Any, argument: str) -> None:
     """Raise a TypeError that says what to do if `dataset` is not a `datasets.Dataset`."""
     if isinstance(dataset, datasets.Dataset):
         return
+    kind = type(dataset).__name__
     if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise TypeError(
-            f"{argument} is streamed ({type(dataset).__name__}), and training needs its rows by position: for the order of an "
-            "epoch, for what an algorithm remembers of each example, and to resume. Load it without streaming=True, or keep a "
-            "part: datasets.Dataset.from_list(list(stream.take(50_000)), features=stream.features)"
+            f"{argument} is streamed ({kind}), and training needs its rows by position: for the order of an epoch, "
+            "for what an algorithm remembers of each example, and to resume. Load it without streaming=True, or keep "
+            "a part: datasets.Dataset.from_list(list(stream.take(50_000)), features=stream.features)"
         )
     if isinstance(dataset, Mapping):
-        raise TypeError(
-            f"{argument} is a {type(dataset).__name__} with the splits {', '.join(dataset)}; give it one of them"
-        )
+        raise TypeError(f"{argument} is a {kind} with the splits {', '.join(dataset)}; give it one of them")
     raise TypeError(
-        f"{argument} is a {type(dataset).__name__}, and a datasets.Dataset is needed; datasets.Dataset.from_list(rows) makes "
-        "one of a list of dicts"
+        f"{argument} must be a datasets.Dataset, got a {kind}; build one from a list of dicts with "
+        "datasets.Dataset.from_list(rows)"
     )
 
 
-def find_label(labeled, given: str | None) -> str:
-    columns = list(labeled.column_names)
+# ---- The label column and its classes ----
+
+
+def usual_label(dataset: datasets.Dataset) -> str | None:
+    """The column of the labels, by its usual names or as the only one of class names; None if there is none."""
+    usual = [name for name in LABEL_COLUMNS if name in dataset.column_names]
+    # A column of class names is the label under any name, unless there are several.
+    classes = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)]
+    found = usual or (classes if len(classes) == 1 else [])
+    return found[0] if found else None
+
+
+def find_label(labeled: datasets.Dataset, given: str | None = None) -> str:
+    """The label column: `given`, or `usual_label`.
+
+    Raises:
+        ValueError: if it is missing or cannot be decided on; the message lists the columns.
+    """
     if given is not None:
-        _check_given("label_column", given, columns)
+        _check_given(labeled, "label_column", given)
         return given
-    # A column of class names is the label whatever it is called, unless there are several.
-    classes = [name for name, feature in labeled.features.items() if isinstance(feature, datasets.ClassLabel)]
-    for name in [*(name for name in LABEL_COLUMNS if name in columns), *(classes if len(classes) == 1 else [])]:
-        return name
-    raise ValueError(f"no label column found among {', '.join(columns)}; set label_column")
+    found = usual_label(labeled)
+    if found is None:
+        raise ValueError(f"no label column found among {', '.join(labeled.column_names)}; set label_column")
+    return found
 
 
-def _find_input(labeled, given, pair, label_column, processor) -> tuple[str, tuple[str, ...]]:
-    """Modality and columns of the raw input."""
-    columns = [name for name in labeled.column_names if name != label_column]
-    able = processor_modalities(processor)
+def _read_classes(
+    labeled: datasets.Dataset, column: str, model_names: Sequence[str] | None
+) -> tuple[Classes, np.ndarray]:
+    """The classes, and those of all examples as indices [L], int64."""
+    labels = read_labels(labeled, column, "labeled")
+    if None in labels:
+        raise ValueError(
+            f"the labeled dataset has no label in row {labels.index(None)} (column {column!r}); leave such rows out, "
+            "or move them to the unlabeled dataset"
+        )
+    classes = find_classes(labels, labeled.features[column], model_names)
+    if len(classes.names) < 2:
+        raise ValueError(
+            f"the labeled dataset must have at least two classes, got one class only ({classes.names[0]!r}) in column "
+            f"{column!r}; add examples of another class"
+        )
+    index = np.asarray([classes.index_of.get(label, -1) for label in labels], dtype=np.int64)
+    if index.min() < 0:
+        numbers = [label for label in labels if isinstance(label, int)]
+        raise ValueError(
+            f"labels must be in 0..{len(classes.names) - 1} for {len(classes.names)} classes, got {min(numbers)} to "
+            f"{max(numbers)} in column {column!r}; number them from 0, or use a model with more classes"
+        )
+    _warn_of_unseen(classes, set(index.tolist()))
+    return classes, index
+
+
+def _warn_of_unseen(classes: Classes, seen: set[int]) -> None:
+    unseen = [name for number, name in enumerate(classes.names) if number not in seen]
+    if unseen:
+        logger.warning_once(
+            f"{len(unseen)} of {len(classes.names)} classes have no labeled example, so that nothing tells the model "
+            f"what they look like: {shortened(unseen, 5)}"
+        )
+
+
+# ---- The input column ----
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """What the rules of `find_input` decide on.
+
+    Args:
+        usable: column -> the modalities it can hold that are also processed; without the label column.
+        given: the column named as input, which then is the only one in `usable`; or None.
+        pair: the column named as the second text of a pair, or None.
+    """
+
+    usable: dict[str, tuple[str, ...]]
+    given: str | None
+    pair: str | None
+
+    def of(self, modality: str) -> list[str]:
+        """The columns that can hold a modality, in their order."""
+        return [name for name, kinds in self.usable.items() if modality in kinds]
+
+    def usual(self, modality: str) -> list[str]:
+        """Those of them with a usual name, the most usual first."""
+        return [name for name in MODALITIES[modality].usual_columns if name in self.of(modality)]
+
+
+_Found = tuple[str, tuple[str, ...]] | None
+
+
+def _given(candidates: _Candidates) -> _Found:
+    """The column that the user named, as the first modality that it can hold."""
+    kind = next((kind for kind in MODALITIES if candidates.of(kind)), None)
+    if kind is None or candidates.given is None:
+        return None
+    if kind != "text" or candidates.pair is None:
+        return kind, (candidates.given,)
+    return None if candidates.pair == candidates.given else (kind, (candidates.given, candidates.pair))
+
+
+def _media(candidates: _Candidates) -> _Found:
+    """A column of images, else one of recordings: with a usual name, or the first."""
+    for kind in _MEDIA:
+        if names := candidates.usual(kind) or candidates.of(kind):
+            return kind, (names[0],)
+    return None
+
+
+def _partner(candidates: _Candidates) -> _Found:
+    """The column that goes with a given second text: its usual partner, a usual text, or the only one."""
+    pair = candidates.pair
+    texts = [name for name in candidates.of("text") if name != pair]
+    partners = [first for first, second in TEXT_PAIRS if second == pair and first in texts]
+    usual = partners or [name for name in candidates.usual("text") if name != pair]
+    if pair is None or (not usual and len(texts) != 1):
+        return None
+    return "text", ((usual or texts)[0], pair)
+
+
+def _usual_pair(candidates: _Candidates) -> _Found:
+    """Two columns of texts that are named like a known pair."""
+    return next((("text", names) for names in TEXT_PAIRS if set(names) <= set(candidates.of("text"))), None)
+
+
+def _usual_text(candidates: _Candidates) -> _Found:
+    """A column of texts with a usual name."""
+    names = candidates.usual("text")
+    return ("text", (names[0],)) if names else None
+
+
+def _only_text(candidates: _Candidates) -> _Found:
+    """The only column of texts."""
+    names = candidates.of("text")
+    return ("text", (names[0],)) if len(names) == 1 else None
+
+
+_Rule = Callable[[_Candidates], _Found]
+# A given column is taken or refused; no other one is found in its place.
+_RULES_IF_GIVEN: tuple[_Rule, ...] = (_given,)
+_RULES_IF_PAIR_GIVEN: tuple[_Rule, ...] = (_media, _partner)
+_RULES: tuple[_Rule, ...] = (_media, _usual_pair, _usual_text, _only_text)
+
+
+def find_input(
+    dataset: datasets.Dataset,
+    able: Sequence[str] = tuple(MODALITIES),
+    *,
+    label_column: str | None = None,
+    input_column: str | None = None,
+    text_pair_column: str | None = None,
+) -> _Found:
+    """Modality and columns of the raw input, by the first rule that decides; None if none does.
+
+    The rules in their order: the given column alone; images, then recordings; the partner of a given second text; a
+    known pair of texts; a column of texts with a usual name; the only column of texts.
+
+    Args:
+        dataset: at least one row, of which the first tells paths of files from texts.
+        able: modalities to look for; those of a model or processor.
+        label_column: is never the input, unless it is given as such.
+        input_column: the given column.
+        text_pair_column: the given second text of a pair.
+
+    Example:
+        >>> rows = datasets.Dataset.from_dict({"premise": ["a"], "hypothesis": ["b"], "source": ["web"], "label": [0]})
+        >>> find_input(rows, label_column="label")
+        ('text', ('premise', 'hypothesis'))
+        >>> find_input(rows, ["image"]) is None
+        True
+    """
+    if not {input_column, text_pair_column} <= {None, *dataset.column_names}:
+        return None
+    kinds = _kinds(dataset, label_column, input_column)
+    usable = {name: tuple(kind for kind in found if kind in able) for name, found in kinds.items()}
+    candidates = _Candidates(usable, input_column, text_pair_column)
+    if input_column is not None:
+        rules = _RULES_IF_GIVEN
+    elif text_pair_column is not None:
+        rules = _RULES_IF_PAIR_GIVEN
+    else:
+        rules = _RULES
+    return next((found for rule in rules if (found := rule(candidates)) is not None), None)
+
+
+def _kinds(dataset: datasets.Dataset, label_column: str | None, given: str | None) -> dict[str, tuple[str, ...]]:
+    """Columns that may be the input -> what they can hold; a given one alone, as texts if nothing is known."""
+    names = [name for name in dataset.column_names if name != label_column]
+    found = {name: kinds for name in names if (kinds := column_modalities(dataset, name))}
+    return found if given is None else {given: found.get(given, ("text",))}
+
+
+def _require_input(
+    labeled: datasets.Dataset, given: str | None, pair: str | None, label_column: str, processor: Any
+) -> tuple[str, tuple[str, ...]]:
+    """As `find_input`, with an error that says what to do if nothing is found."""
     for setting, name in (("input_column", given), ("text_pair_column", pair)):
         if name is not None:
-            _check_given(setting, name, labeled.column_names)
-    found = {name: kinds for name in columns if (kinds := column_modalities(labeled, name))}
-    if given is not None:
-        found = {given: found.get(given, ("text",))}
-    usable = {name: [kind for kind in kinds if kind in able] for name, kinds in found.items()}
-    by_kind = {kind: [name for name in usable if kind in usable[name]] for kind in INPUT_COLUMNS}
-    for kind in ("image", "audio"):
-        usual = [name for name in INPUT_COLUMNS[kind] if name in by_kind[kind]]
-        if by_kind[kind]:
-            return kind, ((usual or by_kind[kind])[0],)
-    texts = by_kind["text"]
-    if pair is not None:
-        first = [name for name in texts if name != pair]
-        usual = [a for a, b in TEXT_PAIRS if b == pair and a in first] or [
-            n for n in INPUT_COLUMNS["text"] if n in first
-        ]
-        if given is None and not usual and len(first) != 1:
-            raise ValueError(
-                f"which column goes with text_pair_column={pair!r}? Set input_column; there are {', '.join(columns)}"
-            )
-        return "text", ((usual or first)[0], pair)
-    if given is None:
-        for names in TEXT_PAIRS:
-            if set(names) <= set(texts):
-                return "text", names
-    usual = [name for name in INPUT_COLUMNS["text"] if name in texts]
-    if usual or len(texts) == 1:
-        return "text", ((usual or texts)[0],)
-    if not texts and found:
-        name, kinds = next(iter(found.items()))
+            _check_given(labeled, setting, name)
+    able = processor_modalities(processor)
+    found = find_input(labeled, able, label_column=label_column, input_column=given, text_pair_column=pair)
+    if found is not None:
+        return found
+    if given is not None and given == pair:
         raise ValueError(
-            f"column {name!r} holds {_PLURALS[kinds[0]]} and {type(processor).__name__} processes none; use "
-            f"{_MODELS[kinds[0]]} and its {PROCESSORS[kinds[0]]}, or set input_column"
+            f"text_pair_column must be another column than input_column, got {pair!r} twice; leave it out"
+        )
+    columns = [name for name in labeled.column_names if name != label_column]
+    if given is None and pair is not None:
+        raise ValueError(
+            f"which column goes with text_pair_column={pair!r}? Set input_column; there are {', '.join(columns)}"
+        )
+    kinds = _kinds(labeled, label_column, given)
+    texts = "text" in able and any("text" in held for held in kinds.values())
+    if kinds and not texts:
+        name, held = next(iter(kinds.items()))
+        modality = MODALITIES[held[0]]
+        raise ValueError(
+            f"column {name!r} holds {modality.plural} and {type(processor).__name__} processes none; use "
+            f"{modality.model} and its {modality.processor}, or set input_column"
         )
     raise ValueError(
         f"no image, audio or single text column found among {', '.join(labeled.column_names)}; set input_column"
     )
 
 
-def column_modalities(dataset, name: str) -> tuple[str, ...]:
+def column_modalities(dataset: datasets.Dataset, name: str) -> tuple[str, ...]:
     """What a column can hold: one modality by its feature, several for encoded files without one."""
     feature = dataset.features[name]
-    if isinstance(feature, datasets.Image):
-        return ("image",)
-    if isinstance(feature, datasets.Audio):
-        return ("audio",)
+    for kind, modality in _MEDIA.items():
+        if isinstance(feature, modality.feature_class()):
+            return (kind,)
     if is_string(feature):
         return (*_file_modalities(dataset.with_format(None)[name][0]), "text")
     if isinstance(feature, Mapping) and {"bytes", "path"} <= feature.keys():
-        return _file_modalities(dataset.with_format(None)[name][0]["path"]) or ("image", "audio")
+        return _file_modalities(dataset.with_format(None)[name][0]["path"]) or tuple(_MEDIA)
     return ()
 
 
 def _file_modalities(cell: Any) -> tuple[str, ...]:
-    """What the file at a path can be, by its suffix; () for what is no path."""
+    """What the file at a path can be, by its suffix; () for anything that is not a path."""
     if not isinstance(cell, str) or not 0 < len(cell) < _LONGEST_PATH:
         return ()
     suffix = os.path.splitext(cell)[1].lower()
-    by_suffix = tuple(kind for kind, suffixes in FILE_SUFFIXES.items() if suffix in suffixes)
-    return by_suffix or (("image", "audio") if os.path.isfile(cell) else ())
-
-
-def processor_modalities(processor: Any) -> tuple[str, ...]:
-    """What a processor can process; everything if there is none, or if it is of a kind not known here."""
-    if processor is None:
-        return tuple(INPUT_COLUMNS)
-    parts = [
-        processor,
-        *(getattr(processor, name, None) for name in ("image_processor", "tokenizer", "feature_extractor")),
-    ]
-    signs = {"image": "image_mean", "text": "model_max_length", "audio": "sampling_rate"}
-    found = tuple(kind for kind, sign in signs.items() if any(hasattr(part, sign) for part in parts))
-    return found or tuple(INPUT_COLUMNS)
-
-
-def processor_for(processor: Any, modality: str) -> Any:
-    """The part of a processor that is for the modality; image processor, tokenizer or feature extractor."""
-    part = {"image": "image_processor", "text": "tokenizer", "audio": "feature_extractor"}[modality]
-    return getattr(processor, part, None) or processor
-
-
-def _check_given(setting: str, name: str, columns: Sequence[str]) -> None:
-    if name not in columns:
-        raise ValueError(f"{setting} {name!r} is not in the labeled dataset; its columns are {', '.join(columns)}")
+    by_suffix = tuple(kind for kind, modality in _MEDIA.items() if suffix in modality.suffixes)
+    return by_suffix or (tuple(_MEDIA) if os.path.isfile(cell) else ())
 
 
 def is_string(feature: Any) -> bool:
     """Whether a feature is that of strings."""
     return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+
+
+def _check_given(labeled: datasets.Dataset, setting: str, name: str) -> None:
+    if name not in labeled.column_names:
+        raise ValueError(
+            f"{setting} {name!r} is not in the labeled dataset; its columns are {', '.join(labeled.column_names)}"
+        )
+
+
+# ---- The processor ----
+
+
+def processor_modalities(processor: Any) -> tuple[str, ...]:
+    """The modalities that a processor can process; all of them for None and for processors of unknown kinds."""
+    if processor is None:
+        return tuple(MODALITIES)
+    parts = [processor, *(getattr(processor, row.processor_part, None) for row in MODALITIES.values())]
+    found = tuple(name for name, row in MODALITIES.items() if any(hasattr(part, row.processor_sign) for part in parts))
+    return found or tuple(MODALITIES)
+
+
+def processor_for(processor: Any, modality: str) -> Any:
+    """The image processor, tokenizer or feature extractor inside a processor; the processor itself without parts."""
+    return getattr(processor, MODALITIES[modality].processor_part, None) or processor

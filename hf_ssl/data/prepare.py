@@ -1,34 +1,47 @@
-"""The user's datasets, made ready for views and collators: columns named alike, labels as indices, files undecoded."""
+"""The user's datasets, made ready for views and collators: columns named alike, labels as indices, files undecoded.
 
-import contextlib
+    dataset -> columns renamed like the labeled ones -> labels matched by name -> files undecoded -> `Rows`
+
+A dataset that does not fit the labeled one is an error here, before training, that names the dataset and the column.
+"""
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
 
-from .columns import INPUT_COLUMNS, LABEL_COLUMNS, DataSummary, check_kind, column_modalities, find_label, is_string
+from ..modality import MODALITIES
+from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, is_string, usual_label
 from .labels import LabelIndex, different_labels, index_labels, read_labels
 from .rows import Rows, missing_file, model_inputs, undecoded
 
 
 def prepare(
     dataset: Any, data: DataSummary, what: str, *, label: bool = True, files: bool = True, as_given: bool = False
-):
-    """A dataset of the user as views and collators want it: `Rows`, or the dataset itself where it is that already.
+) -> Any:
+    """A dataset of the user as views and collators want it: `Rows`, or the dataset itself if it already is like that.
 
-    The input column may have another name than in the labeled dataset if it is the only one of its modality, and so may the
-    label column. Labels become indices of the labeled dataset's classes.
+    The input column may have another name than in the labeled dataset if it is the only one of its modality, and so
+    may the label column. Labels become indices of the labeled dataset's classes.
 
     Args:
-        what: "labeled", "unlabeled", or what else to call it in errors.
-        label: whether there must be labels, which must all be classes of the labeled dataset.
-        files: whether all files must be there (that they can be read is seen when they are).
-        as_given: leave rows as the user formats them, for a collator of the user's own; labels are matched all the same.
-
-    Of a stream what the features tell is matched. Anything that is not of `datasets` is returned as it is.
+        dataset: a `datasets.Dataset`. For a streaming dataset, only what its features reveal is matched. Objects that
+            are not `datasets` datasets are returned unchanged.
+        data: what was found in the labeled dataset.
+        what: "labeled", "unlabeled", or another name for it in errors.
+        label: whether there must be labels, all of which must be classes of the labeled dataset.
+        files: whether all files must exist (whether they can be read shows when they are).
+        as_given: leave rows as the user formats them, for a custom collator; labels are still matched.
 
     Raises:
-        ValueError: if a column or a file is missing, or a label is none of the classes; the message names it.
+        ValueError: if a column or a file is missing, or a label is not one of the classes; the message names it.
+
+    Example:
+        >>> from hf_ssl.data.columns import inspect_data
+        >>> labeled = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["cat", "dog"]})
+        >>> other = datasets.Dataset.from_dict({"line": ["c"], "kind": [1], "label": ["dog"]})
+        >>> prepare(other, inspect_data(labeled), "evaluation")[0]
+        {'text': 'c', 'kind': 1, 'label': 1}
     """
     if isinstance(dataset, datasets.IterableDataset) and not as_given:
         return _prepare_stream(dataset, data, what)
@@ -39,34 +52,48 @@ def prepare(
     if not as_given:
         raw = _renamed(raw, data, label)
         check_columns(raw, what, [*(() if tensors else data.input_columns), *([data.label_column] if label else [])])
+    _check_model_inputs(dataset, data, what)
+    label_index = _label_index(raw, data, what, label)
+    if as_given:
+        if label_index is None:
+            return dataset
+        return Rows(dataset, label_column=data.label_column, label_index=label_index)
+    raw = undecoded(raw, data.input_columns)
+    if files:
+        _check_files(raw, data, what)
+    if tensors is None and label_index is None:
+        return raw
+    return Rows(raw, tensors, data.model_inputs, data.label_column, label_index)
+
+
+def _check_model_inputs(dataset: datasets.Dataset, data: DataSummary, what: str) -> None:
     missing = [name for name in data.model_inputs if name not in model_inputs(dataset)]
     if missing:
         raise ValueError(
-            f"rows of the {what} dataset have no {missing[0]!r}, and those of the labeled dataset have it: map or transform it "
-            "in the same way"
+            f"rows of the {what} dataset have no {missing[0]!r}, and those of the labeled dataset have it; map or "
+            "transform it in the same way"
         )
-    index_of = None
-    if data.label_column in raw.column_names:
-        feature = raw.features[data.label_column]
-        if label:
-            labels = read_labels(raw, data.label_column, what)
-        else:
-            labels = different_labels(raw, data.label_column, what, data.label_names)
-        if label and None in labels:
-            raise ValueError(
-                f"the {what} dataset has no label in row {labels.index(None)} (column {data.label_column!r})"
-            )
-        index_of = index_labels(labels, feature, data.classes, what, known=label)
-    recode = None if index_of is None else LabelIndex(index_of)
-    if as_given:
-        return dataset if recode is None else Rows(dataset, label_column=data.label_column, label_index=recode)
-    raw = undecoded(raw, data.input_columns)
-    for column in data.input_columns if files and data.modality != "text" else ():
+
+
+def _check_files(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
+    for column in data.input_columns if MODALITIES[data.modality].needs_files else ():
         if (path := missing_file(raw, column)) is not None:
             raise ValueError(f"the {what} dataset names {path}, and there is no such file")
-    if tensors is None and recode is None:
-        return raw
-    return Rows(raw, tensors, data.model_inputs, data.label_column, recode)
+
+
+def _label_index(raw: datasets.Dataset, data: DataSummary, what: str, required: bool) -> LabelIndex | None:
+    """From the cells of the label column to classes; None without such a column, or if cells are indices already."""
+    column = data.label_column
+    if column not in raw.column_names:
+        return None
+    if required:
+        labels = read_labels(raw, column, what)
+        if None in labels:
+            raise ValueError(f"the {what} dataset has no label in row {labels.index(None)} (column {column!r})")
+    else:
+        labels = different_labels(raw, column, what, data.label_names)
+    index_of = index_labels(labels, raw.features[column], data.classes, what, known=required)
+    return None if index_of is None else LabelIndex(index_of)
 
 
 def prepare_pool(pool: Any, data: DataSummary, files: bool) -> Any:
@@ -95,9 +122,11 @@ def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: s
     stream = undecoded(stream, data.input_columns)
     if isinstance(feature, datasets.ClassLabel):
         index_of = index_labels(range(len(feature.names)), feature, data.classes, what, known=False)
+    elif is_string(feature):
+        index_of = {name: index for index, name in enumerate(data.label_names)}
     else:
-        # Nothing is known of the labels but their type: strings are names, numbers are indices.
-        index_of = {name: index for index, name in enumerate(data.label_names)} if is_string(feature) else None
+        # Nothing is known of the labels but their type, and numbers are taken as indices.
+        index_of = None
     return stream if index_of is None else stream.map(_RelabelRow(data.label_column, LabelIndex(index_of)))
 
 
@@ -110,27 +139,29 @@ class _RelabelRow:
 
 
 def check_columns(dataset: Any, what: str, required: Sequence[str]) -> None:
-    """Raise a ValueError that lists the columns there are if one of `required` is missing."""
+    """Raise a ValueError that lists the existing columns if one of `required` is missing."""
     columns = getattr(dataset, "column_names", None)
-    missing = [name for name in required if columns is not None and name not in columns]
+    if columns is None:
+        return
+    missing = [name for name in required if name not in columns]
     if missing:
         raise ValueError(f"the {what} dataset has no column {missing[0]!r}; its columns are {', '.join(columns)}")
 
 
 def _renamed(dataset: datasets.Dataset, data: DataSummary, label: bool) -> datasets.Dataset:
-    """With the labeled dataset's names for the input and the label, where there is no doubt which columns they are."""
+    """With the labeled dataset's names for the input and the label, if there is no doubt which columns they are."""
     if len(data.input_columns) == 1 and data.input_column not in dataset.column_names and len(dataset):
-        same = [
-            name
-            for name, feature in dataset.features.items()
-            if not isinstance(feature, datasets.ClassLabel)
-            and name not in (data.label_column, *LABEL_COLUMNS)
-            and data.modality in column_modalities(dataset, name)
-        ]
-        usual = [name for name in INPUT_COLUMNS[data.modality] if name in same]
+        same = [name for name in dataset.column_names if _may_be_input(dataset, name, data)]
+        usual = [name for name in MODALITIES[data.modality].usual_columns if name in same]
         if usual or len(same) == 1:
             dataset = dataset.rename_column((usual or same)[0], data.input_column)
-    if label and data.label_column not in dataset.column_names:
-        with contextlib.suppress(ValueError):
-            dataset = dataset.rename_column(find_label(dataset, None), data.label_column)
+    if label and data.label_column not in dataset.column_names and (found := usual_label(dataset)) is not None:
+        dataset = dataset.rename_column(found, data.label_column)
     return dataset
+
+
+def _may_be_input(dataset: datasets.Dataset, name: str, data: DataSummary) -> bool:
+    """Whether a column can hold the modality, and is not one of labels, which are often strings as well."""
+    if isinstance(dataset.features[name], datasets.ClassLabel) or name in (data.label_column, *LABEL_COLUMNS):
+        return False
+    return data.modality in column_modalities(dataset, name)

@@ -1,4 +1,9 @@
-"""Rows of a dataset as views and collators want them: files not yet decoded, tensors for the model, labels as indices."""
+"""Rows of a dataset as views and collators want them: files not yet decoded, tensors for the model, labels as indices.
+
+    raw     {"image": {"bytes", "path"}, "label": "cat"}  \
+    tensors {"pixel_values": [3, H, W]}                     `Rows` -> {"image": ..., "pixel_values": ..., "label": 1}
+    label_index "cat" -> 1                                /
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,12 +26,27 @@ STRONG_SUFFIXES = ("_strong", "_strong_2")
 
 
 def is_transformed(dataset: Any) -> bool:
-    """Whether rows are made on the fly by `with_transform` or `set_transform`."""
+    """Whether the rows of a `datasets.Dataset` are made on the fly by `with_transform` or `set_transform`."""
     return isinstance(dataset, datasets.Dataset) and dataset.format["type"] == "custom"
 
 
+def may_be_random(dataset: Any) -> bool:
+    """Whether reading a row of a prepared dataset may draw random numbers, in a transform of the user."""
+    return isinstance(dataset, Rows) and dataset.transformed
+
+
+def raw_part(dataset: Any) -> Any:
+    """The raw columns of a prepared dataset: those that `Rows` joins with tensors, or the dataset itself."""
+    return dataset.raw if isinstance(dataset, Rows) else dataset
+
+
+def tensor_part(dataset: Any) -> datasets.Dataset | None:
+    """The dataset of tensors that `Rows` joins with raw columns, if there is one."""
+    return dataset.tensors if isinstance(dataset, Rows) else None
+
+
 def model_inputs(dataset: datasets.Dataset) -> tuple[str, ...]:
-    """Names of what its rows hold for the model already, by mapping or by a transform: `input_ids`, ...; () if nothing."""
+    """Names of what rows already hold for the model, mapped or by a transform: `input_ids`, ...; () if nothing."""
     names = list(dataset[0]) if is_transformed(dataset) else dataset.column_names
     main = [name for name in MODEL_INPUTS if name in names]
     return (*main, *(name for name in _COMPANIONS if name in names)) if main else ()
@@ -35,7 +55,8 @@ def model_inputs(dataset: datasets.Dataset) -> tuple[str, ...]:
 def undecoded(dataset: Any, columns: Sequence[str]) -> Any:
     """The dataset with its images or recordings left as bytes or paths, for the views to decode.
 
-    Decoding audio inside `datasets` needs torchcodec; decoding here needs soundfile alone, and names files that are broken.
+    Decoding audio inside `datasets` needs torchcodec; decoding here needs soundfile alone, and names files that are
+    broken.
     """
     for column in columns:
         feature = (dataset.features or {}).get(column)
@@ -50,9 +71,9 @@ class Rows(Dataset):
     Args:
         raw: the dataset with its columns as they are stored.
         tensors: the dataset as the user formats or transforms it, whose rows hold the inputs of the model; or None.
-        inputs: names of these inputs; those with a suffix of `STRONG_SUFFIXES` are taken along.
+        inputs: names of these inputs; those with a suffix of `STRONG_SUFFIXES` are included.
         label_column: its name.
-        label_index: from a cell of it to the index of the class; None where cells are that.
+        label_index: from a cell of it to the index of the class; None if cells are indices already.
     """
 
     def __init__(
@@ -75,12 +96,12 @@ class Rows(Dataset):
 
     @property
     def column_names(self) -> list[str]:
-        """As of the dataset."""
+        """Those of the dataset."""
         return self.raw.column_names
 
     @property
     def features(self) -> datasets.Features:
-        """As of the dataset, its files not decoded."""
+        """Those of the dataset, with files that are not decoded."""
         return self.raw.features
 
     def __len__(self) -> int:
@@ -91,52 +112,50 @@ class Rows(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         indices = [int(index) for index in indices]
-        # A dataset without columns left has rows all the same.
+        # A dataset without columns still has rows.
         rows = self.raw.__getitems__(indices) if self.raw.column_names else [{} for _ in indices]
         if self.tensors is not None:
-            for row, made in zip(rows, self._tensors(indices), strict=True):
+            for row, made in zip(rows, self._tensors(self.tensors, indices), strict=True):
                 row.update({name: made[name] for name in self.inputs if name in made})
         if self.label_index is not None:
             for row in rows:
                 row[self.label_column] = self.label_index(row.get(self.label_column))
         return rows
 
-    def _tensors(self, indices: list[int]) -> list[dict[str, Any]]:
+    @staticmethod
+    def _tensors(tensors: datasets.Dataset, indices: list[int]) -> list[dict[str, Any]]:
         try:
-            return self.tensors.__getitems__(indices)
+            return tensors.__getitems__(indices)
         except OSError as error:
-            # Pillow, soundfile and open() raise it for files that are not there or broken; it names them if it can.
+            # Pillow, soundfile and open() raise it for files that are missing or broken; it names them if it can.
             raise BrokenExampleError(f"the transform of row {', '.join(map(str, indices))} failed: {error}") from error
 
 
 def missing_file(dataset: datasets.Dataset, column: str) -> str | None:
-    """The first path in an undecoded column of files at which there is no file; None if all are there, or stored inside."""
+    """The first path in an undecoded column at which there is no file; None if all exist or are stored inside."""
     if column not in dataset.column_names or not len(dataset):
         return None
     first = dataset[0][column]
-    if isinstance(first, dict) and first.get("bytes") is not None:
+    if not isinstance(first, dict | str) or (isinstance(first, dict) and first.get("bytes") is not None):
         return None
-    if not isinstance(first, dict | str):
-        return None
-    for cell in dataset[column]:
-        path = cell.get("path") if isinstance(cell, dict) else cell
-        # "::" and "://" are addresses that `datasets` opens itself.
-        if (
-            path
-            and not (isinstance(cell, dict) and cell.get("bytes"))
-            and "://" not in path
-            and not os.path.exists(path)
-        ):
-            return path
-    return None
+    return next((path for path in map(_path_alone, dataset[column]) if path and not os.path.exists(path)), None)
+
+
+def _path_alone(cell: Any) -> str | None:
+    """The path of a file that is on this machine and not stored inside the cell."""
+    path = cell
+    if isinstance(cell, dict):
+        path = None if cell.get("bytes") else cell.get("path")
+    # "::" and "://" are addresses that `datasets` opens itself.
+    return None if path and "://" in path else path
 
 
 class BrokenFiles:
-    """Which examples of the pool could not be read so far, in this process.
+    """Remembers which examples of the pool could not be read so far, in this process.
 
     Args:
         dataset: the pool.
-        column: its column of files, None where rows hold tensors.
+        column: its column of files, None if rows hold nothing but tensors.
     """
 
     _SHOWN = 5
@@ -146,7 +165,7 @@ class BrokenFiles:
         self.names: dict[int, str] = {}
 
     def note(self, indices: Sequence[int]) -> int:
-        """Warn of examples that were not known to be broken; the number of `indices`."""
+        """Warn of examples not yet known to be broken, the first few by name; returns the number of `indices`."""
         for index in indices:
             if index in self.names:
                 continue
@@ -160,14 +179,13 @@ class BrokenFiles:
         return len(indices)
 
     def _name(self, index: int) -> str:
-        raw = getattr(self.dataset, "raw", self.dataset)
-        cell = raw[index].get(self.column)
+        cell = raw_part(self.dataset)[index].get(self.column)
         path = cell.get("path") if isinstance(cell, dict) else cell
         return path if isinstance(path, str) and path else f"row {index} of the unlabeled dataset"
 
 
-def fetch_rows(dataset, indices: Sequence[int]) -> list[Mapping[str, Any]]:
-    """Rows of a dataset, in one request where it knows how to (`datasets.Dataset` does)."""
+def fetch_rows(dataset: Any, indices: Sequence[int]) -> list[Mapping[str, Any]]:
+    """Rows of a dataset, in one request if it can answer one, as `datasets.Dataset` can."""
     if not indices:
         return []
     if hasattr(dataset, "__getitems__"):

@@ -1,8 +1,8 @@
-"""From what a person names - a file, a folder, a Hub dataset, a benchmark task - to a `datasets.Dataset`.
+"""From the name of a file, a folder or a Hub dataset to a `datasets.Dataset`.
 
-    photos/                  images or recordings; labeled: a folder for each class, unlabeled: any nesting
+    photos/                  images or recordings; labeled: one folder per class, unlabeled: any nesting
     texts.csv                also .tsv, .json, .jsonl, .parquet
-    lines.txt                one text a line, without labels
+    lines.txt                one text per line, without labels
     saved/                   what `Dataset.save_to_disk` wrote, or a folder of Parquet, CSV or JSON files
     stanfordnlp/imdb         a dataset of the Hub; ID:CONFIGURATION@SPLIT says more, and folder@SPLIT works too
 
@@ -10,19 +10,19 @@ Nothing is written beside the data, and no image or recording is decoded here.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import datasets
 
-from .columns import FILE_SUFFIXES
+from ..modality import MODALITIES
 
 DATA_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-MEDIA_NAMES = {"image": "images", "audio": "recordings"}
-MEDIA_FEATURES = {"image": lambda: datasets.Image(decode=False), "audio": lambda: datasets.Audio(decode=False)}
-# Which split of several is meant when none is named, by what the data are for.
+MEDIA_NAMES = {name: row.plural for name, row in MODALITIES.items() if row.needs_files}
+_FILE_SUFFIXES = {suffix for row in MODALITIES.values() for suffix in row.suffixes}
+# Which of several splits is meant if none is named, by what the data are for.
 USUAL_SPLITS = {
     "labeled": ("labeled", "train"),
     "unlabeled": ("unlabeled", "train"),
@@ -35,7 +35,7 @@ _SPLIT_NAMES = frozenset(
 
 @dataclass
 class Source:
-    """Data with what a person should know about how they were read.
+    """Data, with what a person should know about how they were read.
 
     Args:
         dataset: the examples.
@@ -47,21 +47,30 @@ class Source:
 
 
 def load_source(name: str, role: str, *, modality: str | None = None, input_column: str | None = None) -> Source:
-    """Load what `name` names, as the module's docstring lists.
+    """Load what `name` names; the module's docstring lists what that may be.
 
     Args:
-        role: "labeled", "unlabeled" or "test": which split is meant when none is named, and whether a folder's subfolders
-            are classes.
-        modality: "image", "audio" or "text" where it is known, for a folder that holds files of several kinds.
-        input_column: name of the column of a folder's files or of the lines of a .txt; "image", "audio" or "text" if None.
+        name: a file, a folder, or the id of a Hub dataset.
+        role: "labeled", "unlabeled" or "test": which split is meant if none is named, and whether a folder's
+            subfolders are classes.
+        modality: "image", "audio" or "text" if it is known, for a folder that holds files of several kinds.
+        input_column: name of the column for a folder's files or the lines of a .txt; "image", "audio" or "text" if
+            None.
 
     Raises:
         ValueError: in one line, if there is nothing usable under that name.
         OSError: if it cannot be read or downloaded.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "lines.txt")
+        ...     _ = path.write_text("a rose\\n\\nthe sky\\n")
+        ...     source = load_source(str(path), "unlabeled")
+        >>> source.dataset.to_dict()
+        {'text': ['a rose', 'the sky']}
     """
-    name, _, split = (
-        (name, "", None) if os.path.exists(name) else name.rpartition("@") if "@" in name else (name, "", None)
-    )
+    name, split = _name_and_split(name)
     path = Path(name)
     if path.is_file():
         if split:
@@ -69,12 +78,7 @@ def load_source(name: str, role: str, *, modality: str | None = None, input_colu
         return _load_file(path, role, input_column)
     if path.is_dir():
         return _load_folder(path, split, role, modality, input_column)
-    if path.suffix.lower() in {
-        *DATA_FILES,
-        ".txt",
-        *FILE_SUFFIXES["image"],
-        *FILE_SUFFIXES["audio"],
-    } or name.startswith((".", "/", "~")):
+    if path.suffix.lower() in {*DATA_FILES, ".txt", *_FILE_SUFFIXES} or name.startswith((".", "/", "~")):
         raise FileNotFoundError(f"there is no file or folder {name}")
     identifier, _, configuration = name.partition(":")
     if identifier.count("/") > 1:
@@ -82,26 +86,34 @@ def load_source(name: str, role: str, *, modality: str | None = None, input_colu
     return Source(_load_dataset(f"the dataset {name}", role, split, path=identifier, name=configuration or None))
 
 
+def _name_and_split(name: str) -> tuple[str, str | None]:
+    """NAME@SPLIT as its two parts; a file or folder whose own name has an @ is not divided."""
+    if os.path.exists(name) or "@" not in name:
+        return name, None
+    name, _, split = name.rpartition("@")
+    return name, split
+
+
 def _load_file(path: Path, role: str, input_column: str | None) -> Source:
     suffix = path.suffix.lower()
     if suffix == ".txt":
         if role != "unlabeled":
             raise ValueError(
-                f"{path} has texts without labels, and the {role} data need labels; give a CSV, JSON or Parquet file with a "
-                "column of texts and one of labels"
+                f"{path} has texts without labels, and the {role} data need labels; give a CSV, JSON or Parquet file "
+                "with a column of texts and one of labels"
             )
         texts, blank = read_lines(path)
         if not texts:
-            raise ValueError(f"{path} holds no text: one a line is expected")
+            raise ValueError(f"{path} holds no text; write one text per line")
         dataset = datasets.Dataset.from_dict({input_column or "text": texts})
         return Source(dataset, [f"{path}: {count(blank, 'empty line')} left out"] if blank else [])
     if suffix not in DATA_FILES:
-        raise ValueError(f"{path} is none of {', '.join(sorted(DATA_FILES))}, .txt or a folder")
+        raise ValueError(f"{path} must be a folder or a file of type {', '.join(sorted(DATA_FILES))} or .txt")
     return Source(read_table(path))
 
 
 def read_lines(path: Path) -> tuple[list[str], int]:
-    """The lines of a text file (UTF-8) that are not blank, and the number of those that are.
+    """The lines of a text file (UTF-8) that are not blank, and the number of blank ones.
 
     Raises:
         ValueError: if the file is not UTF-8.
@@ -135,23 +147,25 @@ def read_table(path: Path) -> datasets.Dataset:
 
 
 def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset:
-    """Columns of files' names are taken from the folder of the table, if the first of them is there."""
-    suffixes = {suffix for found in FILE_SUFFIXES.values() for suffix in found}
+    """Names of files are taken relative to the folder of their table, if the first of these files exists there."""
     texts = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.Value)]
     for name in texts:
-        first = dataset[name][0]
-        if isinstance(first, str) and Path(first).suffix.lower() in suffixes and (folder / first).is_file():
+        if _is_file_beside(dataset[name][0], folder):
             paths = [None if cell is None else str((folder / cell).absolute()) for cell in dataset[name][:]]
             dataset = dataset.remove_columns(name).add_column(name, paths)
     return dataset
 
 
+def _is_file_beside(cell: Any, folder: Path) -> bool:
+    return isinstance(cell, str) and Path(cell).suffix.lower() in _FILE_SUFFIXES and (folder / cell).is_file()
+
+
 def glob_escape(path: Path) -> str:
-    """The path for `data_files`, which takes patterns: brackets and stars in a file's name stand for themselves."""
+    """The path for `data_files`, which takes patterns: with brackets, stars and question marks of the name escaped."""
     return "".join(f"[{letter}]" if letter in "[*?" else letter for letter in str(path))
 
 
-def _load_dataset(what: str, role: str, split: str | None, **options) -> datasets.Dataset:
+def _load_dataset(what: str, role: str, split: str | None, **options: Any) -> datasets.Dataset:
     try:
         if split is not None:
             return datasets.load_dataset(**options, split=split)
@@ -168,7 +182,7 @@ def _load_dataset(what: str, role: str, split: str | None, **options) -> dataset
 
 
 def _choose_split(
-    found: dict[str, datasets.Dataset], role: str, what: str, split: str | None = None
+    found: Mapping[str, datasets.Dataset], role: str, what: str, split: str | None = None
 ) -> datasets.Dataset:
     names = [str(name) for name in found]
     if split is None:
@@ -184,79 +198,111 @@ def _choose_split(
 
 
 def _load_folder(path: Path, split: str | None, role: str, modality: str | None, input_column: str | None) -> Source:
+    """A folder that `datasets` saved, or one of tables, or one of images or recordings."""
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        try:
-            found = datasets.load_from_disk(str(path))
-        except (OSError, ValueError, KeyError) as error:
-            raise ValueError(f"{path} was written by save_to_disk and cannot be read back: {error}") from None
-        if isinstance(found, datasets.Dataset):
-            if split:
-                raise ValueError(f"{path} is one dataset and has no split {split!r}; leave @{split} out")
-            return Source(found)
-        return Source(_choose_split(found, role, str(path), split))
+        return Source(_load_saved(path, split, role))
     if split and (path / split).is_dir():
         path, split = path / split, None
     files = list(walk(path))
     if not files:
         raise ValueError(f"the folder {path} is empty")
-    kinds = {
-        kind: [file for file in files if file.suffix.lower() in suffixes] for kind, suffixes in FILE_SUFFIXES.items()
+    media = {
+        kind: found
+        for kind, row in MODALITIES.items()
+        if (found := [file for file in files if file.suffix.lower() in row.suffixes])
     }
-    present = [kind for kind, found in kinds.items() if found]
-    if not present:
-        if any(file.suffix.lower() in DATA_FILES for file in files):
-            return Source(_load_dataset(str(path), role, split, path=str(path)))
-        endings = ", ".join(sorted({file.suffix or file.name for file in files})[:5])
-        raise ValueError(f"the folder {path} holds no images, recordings or tables, only {endings}")
+    if not media:
+        return Source(_load_tables(path, files, split, role))
     if split:
         raise ValueError(
             f"the folder {path} has no subfolder {split!r}; it has {', '.join(subfolders(path)) or 'none'}"
         )
-    kind = modality if modality in present else present[0]
-    if len(present) > 1 and modality not in present:
+    kind = _choose_media(path, list(media), modality)
+    dataset = _media_dataset(path, media[kind], kind, role, input_column or kind)
+    return Source(dataset, other_files(path, len(files) - len(media[kind]), kind))
+
+
+def _load_saved(path: Path, split: str | None, role: str) -> datasets.Dataset:
+    """What `save_to_disk` wrote."""
+    try:
+        found = datasets.load_from_disk(str(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} was written by save_to_disk and cannot be read back: {error}") from None
+    if not isinstance(found, datasets.Dataset):
+        return _choose_split(found, role, str(path), split)
+    if split:
+        raise ValueError(f"{path} is one dataset and has no split {split!r}; leave @{split} out")
+    return found
+
+
+def _load_tables(path: Path, files: list[Path], split: str | None, role: str) -> datasets.Dataset:
+    """The tables of a folder, whose names `datasets` reads as splits."""
+    if any(file.suffix.lower() in DATA_FILES for file in files):
+        return _load_dataset(str(path), role, split, path=str(path))
+    endings = ", ".join(sorted({file.suffix or file.name for file in files})[:5])
+    raise ValueError(f"the folder {path} holds no images, recordings or tables, only {endings}")
+
+
+def _choose_media(path: Path, present: list[str], modality: str | None) -> str:
+    """Whether a folder's images or its recordings are meant, if it holds such files."""
+    if modality in present:
+        return modality
+    if len(present) > 1:
         raise ValueError(f"the folder {path} holds images and recordings; give a folder with one of them")
-    if modality not in (None, kind):
+    (kind,) = present
+    if modality is not None:
         raise ValueError(
-            f"the folder {path} holds {MEDIA_NAMES[kind]}, and {MEDIA_NAMES.get(modality, 'texts')} are needed"
+            f"the folder {path} must hold {MODALITIES[modality].plural}, got {MODALITIES[kind].plural}; give another "
+            "folder"
         )
-    dataset = _media_dataset(path, kinds[kind], kind, role, input_column or kind)
-    return Source(dataset, other_files(path, len(files) - len(kinds[kind]), kind))
+    return kind
 
 
 def _media_dataset(path: Path, files: list[Path], kind: str, role: str, column: str) -> datasets.Dataset:
+    """A dataset of files, undecoded, with the folders as classes unless they are unlabeled."""
     columns: dict[str, list] = {column: [str(file.absolute()) for file in files]}
-    names: list[str] = []
-    if role != "unlabeled":
-        loose = [file for file in files if file.parent == path]
-        if loose:
-            raise ValueError(
-                f"{loose[0]} lies in no class folder: {role} {MEDIA_NAMES[kind]} are expected in one folder for each class"
-            )
-        classes = [file.relative_to(path).parts[0] for file in files]
-        names = sorted(set(classes))
-        empty = [name for name in subfolders(path) if name not in names] if role == "labeled" else []
-        if empty:
-            raise ValueError(f"the class folder {path / empty[0]} holds no {MEDIA_NAMES[kind]}; fill it or remove it")
-        if set(names) <= _SPLIT_NAMES:
-            raise ValueError(f"{path} holds splits ({', '.join(names)}) and not classes; name one: {path}@{names[0]}")
-        columns["label"] = [names.index(name) for name in classes]
-    dataset = datasets.Dataset.from_dict(columns).cast_column(column, MEDIA_FEATURES[kind]())
-    return dataset.cast_column("label", datasets.ClassLabel(names=names)) if names else dataset
+    feature = MODALITIES[kind].feature_class()(decode=False)
+    if role == "unlabeled":
+        return datasets.Dataset.from_dict(columns).cast_column(column, feature)
+    names = _class_folders(path, files, kind, role)
+    columns["label"] = [names.index(file.relative_to(path).parts[0]) for file in files]
+    dataset = datasets.Dataset.from_dict(columns).cast_column(column, feature)
+    return dataset.cast_column("label", datasets.ClassLabel(names=names))
+
+
+def _class_folders(path: Path, files: list[Path], kind: str, role: str) -> list[str]:
+    """The names of the folders that hold the files, sorted.
+
+    Raises:
+        ValueError: if a file is in none of them, a labeled class has no file, or the folders are splits and not
+        classes.
+    """
+    plural = MODALITIES[kind].plural
+    loose = [file for file in files if file.parent == path]
+    if loose:
+        raise ValueError(f"{loose[0]} must be in a class folder; {role} {plural} are expected in one folder per class")
+    names = sorted({file.relative_to(path).parts[0] for file in files})
+    empty = [name for name in subfolders(path) if name not in names] if role == "labeled" else []
+    if empty:
+        raise ValueError(f"the class folder {path / empty[0]} holds no {plural}; fill it or remove it")
+    if set(names) <= _SPLIT_NAMES:
+        raise ValueError(f"{path} holds splits ({', '.join(names)}) and not classes; name one: {path}@{names[0]}")
+    return names
 
 
 def other_files(path: Path, number: int, kind: str) -> list[str]:
-    """The note on files of a folder that are no images, or no recordings."""
-    which = f"{count(number, 'file')}, no {MEDIA_NAMES[kind]}, ignored"
+    """The note on files of a folder that are not images, or not recordings; empty if there are none."""
+    which = f"{count(number, 'file')}, no {MODALITIES[kind].plural}, ignored"
     return [f"{path}: {which}"] if number else []
 
 
 def walk(path: Path) -> Iterator[Path]:
-    """The files under a folder in the order of their names, at any depth; hidden files and folders are passed over."""
-    seen = set()
+    """The files under a folder in the order of their names, at any depth; hidden files and folders are left out."""
+    seen: set[str] = set()
     for folder, inner, files in os.walk(path, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
-            # A link back to where one comes from would never end.
+            # Following a link back to a parent folder would never end.
             inner.clear()
             continue
         seen.add(real)
@@ -272,14 +318,20 @@ def subfolders(path: Path) -> list[str]:
 
 
 def count(number: int, what: str) -> str:
-    """ "1 file", "2 files"."""
+    """A number with its noun.
+
+    Example:
+        >>> count(1, "file"), count(2000, "file")
+        ('1 file', '2,000 files')
+    """
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def drop_unlabeled(dataset: datasets.Dataset, label_column: str) -> tuple[datasets.Dataset, datasets.Dataset | None]:
-    """The rows that have a label, and those whose label is missing or empty (None where there are none)."""
+    """The rows that have a label, and those whose label is missing or empty (None if there are no such rows)."""
     # `datasets` writes -1 for the missing class of a ClassLabel; NaN is the one value that differs from itself.
-    absent = (None, "", -1) if isinstance(dataset.features[label_column], datasets.ClassLabel) else (None, "")
+    is_class = isinstance(dataset.features[label_column], datasets.ClassLabel)
+    absent: tuple[Any, ...] = (None, "", -1) if is_class else (None, "")
     missing = [value in absent or value != value for value in dataset[label_column][:]]
     if not any(missing):
         return dataset, None

@@ -1,18 +1,22 @@
 """Weak and strong views of one example.
 
-A view maker is a picklable object with
+    row of a dataset --evaluation--> what predictions are made from  \
+                     --weak-------->  items of the training views     > --collate--> keywords of the model
+                     --strong------>                                 /
 
-- `modality`: "image", "text" or "audio";
-- `views(kind, row, rng)`: the view of a row of the dataset; `kind` is "weak", "strong" or (images) "rotated", and every
-  random draw comes from the NumPy generator `rng`, which belongs to this example, this draw and this view;
-- `views.evaluation(row)`: the view that predictions are made of, as the model's own processor makes it;
-- `views.collate(items)`: a list of views -> model keywords, each a tensor whose first axis is the example;
-- optionally `views.stack(items)` and `views.finish(view)`, the two halves of `collate`: what a worker does, and what the
-  training process does on its device;
-- `views.describe()`: kind -> one sentence for people.
+Every random draw of a view comes from the generator of this example, this draw and this view. Which file does what, in
+the order in which an example travels:
 
-Those of the three modalities also have `example(row)`, the row with its file decoded, and `accept(value)`, which makes an
-item of an image, a text or a waveform: what a callable of the user's own is given, and what may become of its answer. With
-`shares_decoding` the views of one draw are all made of one `example(row)`.
-An example that cannot be read raises `BrokenExampleError`.
+    base.py           `Views`, the contract: what a view maker must have, and what it inherits
+    make.py           from the data and the settings to the view maker
+    image.py          images: decoded, cropped and flipped, with the RandAugment and cutout of image_operations.py
+    text.py           texts: ready augmentations, or words deleted and swapped and tokens masked
+    audio.py          recordings: decoded and cropped at random, with the effects of audio_effects.py
+    prepared.py       rows that already hold tensors for the model
+    custom.py         callables of the user that make the weak or the strong view
+    seeds.py          the global generators seeded, for transforms and callables that draw from them
 """
+
+from .base import Views
+
+__all__ = ["Views"]

@@ -1,87 +1,89 @@
 """Weak and strong views of images, as in the USB benchmark (arXiv 2208.07204); torchvision does the work.
 
-Every random number is drawn here, from the example's own generator, and handed to torchvision's deterministic functions:
-its random transforms read the global generator, whose state depends on workers, prefetching and resuming.
+    cell --decode--> PIL, RGB --resize, shift, flip--> weak --operations, cutout--> strong    uint8 [3, size, size]
+                                                           \\-quarter turns--> rotated
+    stack: uint8 [N, 3, size, size] --finish, on the model's device--> {"pixel_values": float32, normalized}
+
+Every random number is drawn from the example's own generator.
 """
 
 import io
-import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torchvision.transforms.v2 import functional as F
 
 from ..errors import BrokenExampleError
+from .base import ModelKeywords, Row, Views
+from .image_operations import OPERATIONS, apply_operation, cutout
 
-CUTOUT_COLOR = (125, 123, 114)
 _ORIENTATION = 0x0112
-_LEVELS = np.arange(256)
-
-_GEOMETRIC = (
-    "equalize",
-    "identity",
-    "rotate",
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-    "brightness",
-    "sharpness",
+# What Pillow's readers raise if the bytes are not what their header says.
+_BROKEN = (
+    OSError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    struct.error,
+    Image.DecompressionBombError,
 )
-_COLOR = ("autocontrast", "color", "contrast", "posterize", "solarize")
 
 
 def decode_image(value: Any) -> Image.Image:
     """An RGB image from what a dataset holds: a PIL image, {"bytes", "path"}, a path, or an array [H, W] or [H, W, C].
 
-    It is turned as the camera's EXIF note says. Transparent images are laid on white. 16-bit grey is scaled to 8 bits, and
-    so are floating-point numbers in 0..1.
+    It is turned as the camera's EXIF note says. Transparent images are put on white. 16-bit gray is scaled to 8 bits,
+    and so are floating-point numbers in 0..1.
 
     Raises:
         BrokenExampleError: if it cannot be read; the message names the file.
+
+    Example:
+        >>> decode_image(np.full((2, 3), 0.5)).getpixel((0, 0))
+        (128, 128, 128)
     """
     name = "an image"
+    if isinstance(value, str):
+        name = value
+    elif isinstance(value, Mapping):
+        name = value.get("path") or name
     try:
-        if isinstance(value, Mapping):
-            name = value.get("path") or name
-            value = Image.open(io.BytesIO(value["bytes"]) if value.get("bytes") is not None else value["path"])
-        elif isinstance(value, str):
-            name = value
-            value = Image.open(value)
-        elif not isinstance(value, Image.Image):
-            value = _from_array(np.asarray(value))
-        value.load()
+        image = _open(value)
+        image.load()
     except UnidentifiedImageError as error:
-        raise BrokenExampleError(f"cannot read {name}: it is no image of a known format") from error
+        raise BrokenExampleError(f"cannot read {name}: it is not an image of a known format") from error
     except FileNotFoundError as error:
         raise BrokenExampleError(f"cannot read {name}: there is no such file") from error
-    except (
-        OSError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        # What Pillow's readers raise when the bytes are not what their header says.
+    except _BROKEN as error:
         raise BrokenExampleError(f"cannot read {name}: {' '.join(str(error).split())}") from error
-    if value.getexif().get(_ORIENTATION, 1) != 1:
-        value = ImageOps.exif_transpose(value)
-    if value.mode.startswith("I;16") or value.mode in ("I", "F"):
-        value = Image.fromarray(_to_8_bits(np.asarray(value), value.mode))
-    if value.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in value.info:
-        value = value.convert("RGBA")
-        white = Image.new("RGBA", value.size, "white")
-        value = Image.alpha_composite(white, value)
-    return value if value.mode == "RGB" else value.convert("RGB")
+    return _as_rgb(image)
+
+
+def _open(value: Any) -> Image.Image:
+    if isinstance(value, Mapping):
+        return Image.open(io.BytesIO(value["bytes"]) if value.get("bytes") is not None else value["path"])
+    if isinstance(value, str):
+        return Image.open(value)
+    return value if isinstance(value, Image.Image) else _from_array(np.asarray(value))
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """Turned upright, on white and with three channels of 8 bits."""
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:
@@ -93,7 +95,7 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
 
 
 def _to_8_bits(pixels: np.ndarray, mode: str) -> np.ndarray:
-    """Grey of 16 bits, integers or floating-point numbers -> uint8."""
+    """Gray of 16 bits, integers or floating-point numbers -> uint8."""
     if mode == "F":
         scale = 255 if pixels.max() <= 1 else 1
         return (np.nan_to_num(pixels) * scale).round().clip(0, 255).astype(np.uint8)
@@ -103,93 +105,33 @@ def _to_8_bits(pixels: np.ndarray, mode: str) -> np.ndarray:
     return (pixels >> shift).clip(0, 255).astype(np.uint8)
 
 
-def apply_operation(image: Image.Image, name: str, rng: np.random.Generator) -> Image.Image:
-    """One RandAugment operation (arXiv 1909.13719) with a magnitude drawn uniformly from USB's range for it."""
-    if name == "identity":
-        return image
-    if name in ("autocontrast", "equalize"):
-        make = contrast_table if name == "autocontrast" else equal_table
-        # Pillow makes these tables in Python loops, which for small images takes longer than the rest of a strong view.
-        tables = [make(counts) for counts in np.reshape(image.histogram(), (3, 256))]
-        return image.point(np.concatenate(tables).clip(0, 255).tolist())
-    if name == "posterize":
-        return Image.fromarray(np.asarray(image) & np.uint8(256 - 2 ** (8 - int(rng.integers(4, 9)))))
-    if name == "solarize":
-        pixels = np.asarray(image)
-        # 255 - p is p with all bits flipped.
-        return Image.fromarray(pixels ^ ((pixels >= rng.uniform(0, 256)) * np.uint8(255)))
-    if name in ("brightness", "color", "contrast", "sharpness"):
-        adjust = {
-            "brightness": F.adjust_brightness,
-            "color": F.adjust_saturation,
-            "contrast": F.adjust_contrast,
-            "sharpness": F.adjust_sharpness,
-        }[name]
-        return adjust(image, float(rng.uniform(0.05, 0.95)))
-    if name == "rotate":
-        return F.rotate(image, float(rng.uniform(-30, 30)))
-    amount = float(rng.uniform(-0.3, 0.3))
-    degrees = math.degrees(math.atan(amount))
-    width, height = image.size
-    translate = [0, 0]
-    shear = [0.0, 0.0]
-    if name == "shear_x":
-        shear = [degrees, 0.0]
-    elif name == "shear_y":
-        shear = [0.0, degrees]
-    elif name == "translate_x":
-        translate = [round(amount * width), 0]
-    else:
-        translate = [0, round(amount * height)]
-    return F.affine(image, angle=0.0, translate=translate, scale=1.0, shear=shear)
+class ImageViews(Views):
+    """Views of an image column as uint8 tensors [3, size, size], normalized when they are stacked.
 
-
-def contrast_table(counts: np.ndarray) -> np.ndarray:
-    """The table that stretches the levels between the darkest and the brightest pixel to 0..255, from a histogram [256]."""
-    (used,) = counts.nonzero()
-    if len(used) < 2:
-        return _LEVELS
-    scale = 255.0 / (used[-1] - used[0])
-    return (_LEVELS * scale - used[0] * scale).astype(np.int64)
-
-
-def equal_table(counts: np.ndarray) -> np.ndarray:
-    """The table that makes all levels equally frequent, as far as it can, from a histogram [256]."""
-    (used,) = counts.nonzero()
-    step = int(counts.sum() - counts[used[-1]]) // 255
-    if len(used) < 2 or step == 0:
-        return _LEVELS
-    return (step // 2 + counts.cumsum() - counts) // step
-
-
-def cutout(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Cover a square of side up to half the image, centred anywhere, with a middle grey (arXiv 1708.04552)."""
-    width, height = image.size
-    side = float(rng.uniform(0, 0.5)) * min(width, height)
-    x, y = float(rng.uniform(0, width)), float(rng.uniform(0, height))
-    left, top = round(max(0, x - side / 2)), round(max(0, y - side / 2))
-    right, bottom = round(min(width, x + side / 2)), round(min(height, y + side / 2))
-    image = image.copy()
-    if right > left and bottom > top:
-        image.paste(CUTOUT_COLOR, (left, top, right, bottom))
-    return image
-
-
-class ImageViews:
-    """Views of an image column as uint8 tensors [3, size, size], normalised when they are stacked.
-
-    weak: resize, shift by up to (1 - crop_ratio) of the side with mirrored borders, flip. strong: the same geometry, then
-    `strong_operations` RandAugment operations drawn with replacement, then cutout. rotated: weak, then turned by a random
-    number of quarter turns.
+    Weak: resize, shift by up to (1 - crop_ratio) of the side with mirrored borders, flip. Strong: the same geometry,
+    then `strong_operations` RandAugment operations drawn with replacement, then cutout. Rotated: weak, then turned by
+    a random number of quarter turns.
 
     Args:
-        processor: the model's image processor: it gives size, mean and standard deviation, and makes the evaluation view.
+        processor: the model's image processor: it gives size, mean and standard deviation, and makes the evaluation
+            view.
         column: name of the image column.
         size: side in pixels, instead of the processor's.
-        crop_ratio: in (0, 1].
+        crop_ratio: share of the side that a crop keeps at least, in (0, 1].
         horizontal_flip, vertical_flip: mirror with probability 1/2.
         strong_operations: number of operations of a strong view.
-        color_operations: whether operations that change colours are among them.
+        color_operations: whether operations that change colors are among them.
+
+    Raises:
+        ValueError: if there is no `size` and the processor states none.
+
+    Example:
+        >>> from transformers import ViTImageProcessor
+        >>> views = ImageViews(ViTImageProcessor(size={"height": 32, "width": 32}))
+        >>> row = {"image": Image.new("RGB", (40, 30), "red")}
+        >>> items = [views(kind, row, np.random.default_rng(0)) for kind in ("weak", "strong")]
+        >>> {name: tuple(tensor.shape) for name, tensor in views.collate(items).items()}
+        {'pixel_values': (2, 3, 32, 32)}
     """
 
     modality = "image"
@@ -197,7 +139,7 @@ class ImageViews:
 
     def __init__(
         self,
-        processor,
+        processor: Any,
         column: str = "image",
         *,
         size: int | None = None,
@@ -212,18 +154,20 @@ class ImageViews:
         self.padding = int(self.size * (1 - crop_ratio))
         self.horizontal_flip, self.vertical_flip = horizontal_flip, vertical_flip
         self.strong_operations = strong_operations
-        self.operations = tuple(sorted(_GEOMETRIC + (_COLOR if color_operations else ())))
-        normalise = getattr(processor, "do_normalize", True)
-        self.mean = list(processor.image_mean) if normalise and processor.image_mean else [0.0, 0.0, 0.0]
-        self.std = list(processor.image_std) if normalise and processor.image_std else [1.0, 1.0, 1.0]
+        rows = OPERATIONS.items()
+        # Sorted, since random numbers choose among them by position.
+        self.operations = tuple(sorted(name for name, row in rows if color_operations or not row.changes_colors))
+        normalize = getattr(processor, "do_normalize", True)
+        self.mean = list(processor.image_mean) if normalize and processor.image_mean else [0.0, 0.0, 0.0]
+        self.std = list(processor.image_std) if normalize and processor.image_std else [1.0, 1.0, 1.0]
 
-    def __call__(self, kind: str, row: Mapping[str, Any], rng: np.random.Generator):
-        """The view of a row: a uint8 tensor [3, size, size]; for "rotated" the tensor and its quarter turns, 0 to 3."""
+    def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> torch.Tensor | tuple[torch.Tensor, int]:
+        """A view of a row: a uint8 tensor [3, size, size]; for "rotated" the tensor and its quarter turns, 0 to 3."""
         pixels = self._weak(decode_image(row[self.column]), rng)
         if kind == "strong":
             image = Image.fromarray(pixels)
             for number in rng.integers(len(self.operations), size=self.strong_operations):
-                image = apply_operation(image, self.operations[number], rng)
+                image = apply_operation(image, self.operations[int(number)], rng)
             pixels = np.array(cutout(image, rng))
         elif kind == "rotated":
             turns = int(rng.integers(4))
@@ -245,50 +189,49 @@ class ImageViews:
             pixels = pixels[:, ::-1]
         return pixels
 
-    def evaluation(self, row: Mapping[str, Any]) -> Image.Image:
-        """The image itself, RGB; `collate` shows it to the model as `transformers.pipeline` would, a batch at a time."""
+    def evaluation(self, row: Row) -> Image.Image:
+        """The image itself, RGB; `collate` shows it to the model as `transformers.pipeline` would, batch by batch."""
         return decode_image(row[self.column])
 
-    def example(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def example(self, row: Row) -> dict[str, Any]:
         """The row with its image decoded: PIL, RGB."""
         return {**row, self.column: decode_image(row[self.column])}
 
     def accept(self, value: Any) -> torch.Tensor:
-        """An item of a PIL image or array [H, W, 3], by the model's processor, or of a tensor [3, H, W], as it is."""
+        """An item from a PIL image or array [H, W, 3], by the model's processor, or a tensor [3, H, W], as it is."""
         if isinstance(value, torch.Tensor):
             if value.ndim != 3 or not (value.is_floating_point() or value.dtype == torch.uint8):
-                raise TypeError("a tensor must be [3, H, W], of uint8 or normalised floating-point numbers")
+                raise TypeError("a tensor must be [3, H, W], of uint8 or normalized floating-point numbers")
             return value
         if not isinstance(value, Image.Image | np.ndarray):
-            raise TypeError(
-                "a PIL image, an array [H, W, 3], a tensor [3, H, W] or a dict with pixel_values is needed"
-            )
+            raise TypeError("expected a PIL image, an array [H, W, 3], a tensor [3, H, W] or a dict with pixel_values")
         return self.processor(decode_image(value), return_tensors="pt")["pixel_values"][0]
 
-    def collate(self, items: list[torch.Tensor | Image.Image]) -> dict[str, torch.Tensor]:
-        """Views -> {"pixel_values": float32 [N, 3, H, W]}, normalised with the processor's mean and standard deviation.
+    def collate(self, items: Sequence[Any]) -> ModelKeywords:
+        """Views -> {"pixel_values": float32 [N, 3, H, W]}, normalized as the processor does it.
 
-        Images are processed as the model's processor does it, which is called once: a call for each image costs twice as much.
+        Images are processed by the model's processor in one call, since a call for each image costs twice as much.
         """
         if isinstance(items[0], Image.Image):
             return {"pixel_values": self.processor(list(items), return_tensors="pt")["pixel_values"]}
         return self.finish(self.stack(items))
 
-    def stack(self, items: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The first half of `collate`: {"pixel_bytes": uint8 [N, 3, H, W]}, or "pixel_values" of items that are no bytes."""
-        pixels = torch.stack(items)
+    def stack(self, items: Sequence[torch.Tensor]) -> ModelKeywords:
+        """The first half of `collate`: {"pixel_bytes": uint8 [N, 3, H, W]}, or "pixel_values" of other numbers."""
+        pixels = torch.stack(list(items))
         return {"pixel_bytes" if pixels.dtype == torch.uint8 else "pixel_values": pixels}
 
-    def finish(self, view: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The second half, on whichever device the bytes are by then: a quarter of the numbers' size had to go there."""
+    def finish(self, view: ModelKeywords) -> ModelKeywords:
+        """The second half, on the device that the bytes were sent to: they are a quarter of the size of floats."""
         if "pixel_bytes" not in view:
             return view
         pixels = view["pixel_bytes"]
         mean, std = _channels(tuple(self.mean), pixels.device), _channels(tuple(self.std), pixels.device)
-        # In place: a batch of large images takes several times as long where each operation needs new memory.
+        # In place: a batch of large images takes several times as long if each operation needs new memory.
         return {"pixel_values": pixels.float().div_(255).sub_(mean).div_(std)}
 
     def describe(self) -> dict[str, str]:
+        """View kind -> one sentence on what it does, for the log and the model card."""
         flips = [name for name, on in (("left-right", self.horizontal_flip), ("top-bottom", self.vertical_flip)) if on]
         weak = f"{self.size} x {self.size} pixels, shifted by up to {self.padding}"
         weak += f", flipped {' and '.join(flips)} at random" if flips else ", not flipped"
@@ -323,11 +266,16 @@ def _to_tensor(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def processor_size(processor) -> int:
-    """Side of the square that an image processor makes.
+def processor_size(processor: Any) -> int:
+    """Side in pixels of the square that an image processor makes.
 
     Raises:
         ValueError: if it states none.
+
+    Example:
+        >>> from transformers import ViTImageProcessor
+        >>> processor_size(ViTImageProcessor(size={"height": 48, "width": 48}))
+        48
     """
     for size in (
         getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", False) else None,

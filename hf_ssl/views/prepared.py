@@ -2,12 +2,12 @@
 
 Weak is what the row holds. Strong is, in this order,
 
-1. a second set of columns, or of keys that the transform returns: `pixel_values_strong`, `input_ids_strong`, ... (and with
-   `_strong_2` one more, for algorithms with two strong views; one of the two is drawn at random);
-2. of token ids: a ready strong text of an augmentation column where the pool has one; else tokens deleted, swapped and
-   masked, which keeps the user's own way of cutting texts;
-3. of images and recordings: the modality's own strong view of the raw column, where the dataset still has it and the
-   processor is there.
+1. a second set of columns, or of keys that the transform returns: `pixel_values_strong`, `input_ids_strong`, ... (and
+   with `_strong_2` one more, for algorithms with two strong views; one of the two is drawn at random);
+2. for token ids: a ready strong text of an augmentation column, if the pool has one; else tokens deleted, swapped and
+   masked, which keeps the user's way of cutting texts;
+3. for images and recordings: the modality's own strong view of the raw column, if the dataset still has it and the
+   processor is given.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +17,17 @@ import numpy as np
 import torch
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
-from ..data.rows import STRONG_SUFFIXES
+from ..config import SSLConfig
+from ..data.columns import DataSummary
+from ..data.rows import STRONG_SUFFIXES, may_be_random, tensor_part
 from ..modality import MODEL_INPUTS
+from .base import ModelKeywords, Row, Views
 from .seeds import global_seeds
+from .text import TextViews
 
 
-def stack_inputs(items: Sequence[Mapping[str, Any]], processor: Any = None) -> dict[str, torch.Tensor]:
-    """Model inputs of single examples -> of a batch, sequences padded by the tokenizer or feature extractor.
+def stack_inputs(items: Sequence[Mapping[str, Any]], processor: Any = None) -> ModelKeywords:
+    """Model inputs of single examples -> of a batch, with sequences padded by the tokenizer or feature extractor.
 
     Args:
         items: name -> tensor, array or list, without the axis of the batch.
@@ -31,6 +35,10 @@ def stack_inputs(items: Sequence[Mapping[str, Any]], processor: Any = None) -> d
 
     Raises:
         ValueError: if shapes differ and nothing pads them.
+
+    Example:
+        >>> stack_inputs([{"pixel_values": [[1, 2]]}, {"pixel_values": [[3, 4]]}])["pixel_values"].shape
+        torch.Size([2, 1, 2])
     """
     if hasattr(processor, "pad") and "pixel_values" not in items[0]:
         items = [{name: np.asarray(value) for name, value in item.items()} for item in items]
@@ -45,81 +53,95 @@ def stack_inputs(items: Sequence[Mapping[str, Any]], processor: Any = None) -> d
         shapes = {tuple(value.shape) for value in values}
         if len(shapes) > 1:
             raise ValueError(
-                f"{name} of different shapes in one batch: {', '.join(map(str, sorted(shapes)))}; make them equal, or give the "
-                "tokenizer or feature extractor as processing_class, which pads them"
+                f"{name} must have one shape in a batch, got {', '.join(map(str, sorted(shapes)))}; make them equal, "
+                "or give the tokenizer or feature extractor as processing_class, which pads them"
             )
         batch[name] = torch.stack(values)
     return batch
 
 
-class PreparedViews:
+class PreparedViews(Views):
     """Makes views of rows that hold model inputs. An item is a dict: name -> tensor, array or list of one example.
 
     Args:
-        data: the `DataSummary`, with `model_inputs`.
+        data: what the labeled dataset contains, with `model_inputs`.
         processor: tokenizer, feature extractor or image processor, or None.
-        args: the `SSLConfig`, for the ratios of the strong view of token ids.
+        args: the settings, for the ratios of the strong view of token ids.
         labeled, unlabeled: the prepared datasets.
         raw: view maker of the raw column, for the strong view, or None.
-        collator: of the user's own, used instead of the processor's padding. It gets rows with the model's inputs and a
+        collator: a custom one, used instead of the processor's padding. It gets rows with the model's inputs and a
             label (0), under the label column's name and as `labels`, which is dropped from what it returns.
     """
 
-    def __init__(self, data, processor, args, labeled, unlabeled, raw=None, collator: Callable | None = None):
+    def __init__(
+        self,
+        data: DataSummary,
+        processor: Any,
+        args: SSLConfig,
+        labeled: Any,
+        unlabeled: Any,
+        raw: Views | None = None,
+        collator: Callable[..., Any] | None = None,
+    ):
         self.modality, self.inputs, self.label_column = data.modality, data.model_inputs, data.label_column
         self.main = next(name for name in self.inputs if name in MODEL_INPUTS)
         self.processor, self.raw, self.collator = processor, raw, collator
         self.suffixes = tuple(suffix for suffix in STRONG_SUFFIXES if self.main + suffix in _names(unlabeled))
-        self.tokens = None
+        self.tokens: TextViews | None = None
         if self.modality == "text" and getattr(processor, "pad_token", None) is not None:
-            from .text import TextViews
-
-            if raw is not None and raw.augmentation_columns:
-                raw.max_length = args.max_length or max(
-                    len(labeled[i][self.main]) for i in range(min(len(labeled), 100))
-                )
+            if isinstance(raw, TextViews) and raw.augmentation_columns:
+                raw.max_length = args.max_length or _longest(labeled, self.main)
             else:
                 self.raw = None
+            self.tokens = TextViews(
+                processor,
+                augmentation_columns=(),
+                token_delete_ratio=args.token_delete_ratio,
+                token_swap_ratio=args.token_swap_ratio,
+                token_mask_ratio=args.token_mask_ratio,
+            )
 
-            ratios = {"delete_ratio": args.delete_ratio, "swap_ratio": args.swap_ratio, "mask_ratio": args.mask_ratio}
-            self.tokens = TextViews(processor, augmentation_columns=(), **ratios)
-
-    def __call__(self, kind: str, row: Mapping[str, Any], rng: np.random.Generator):
+    def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> Any:
         """One view of a row; for "rotated" the item and its quarter turns, 0 to 3."""
-        if kind == "strong" and self.suffixes:
-            return self._item(row, self.suffixes[rng.integers(len(self.suffixes))])
-        if kind == "strong" and self.modality != "text" and self.raw is not None:
-            return self.raw(kind, row, rng)
+        if problem := self.problem(kind):
+            raise ValueError(problem)
+        if kind == "strong":
+            return self._strong(row, rng)
         item = self._item(row)
-        if kind == "strong" and self.tokens is not None:
-            made = self.tokens.perturb_tokens(item, rng) if self.raw is None else self.raw(kind, row, rng)
-            return self._as_long(made, len(item[self.main]))
-        if kind == "rotated" and self.modality == "image":
-            turns = int(rng.integers(4))
-            return {**item, self.main: torch.rot90(_tensor(item[self.main]), turns, (-2, -1))}, turns
-        if kind != "weak":
-            raise ValueError(self.problem(kind))
-        return item
+        if kind == "weak":
+            return item
+        turns = int(rng.integers(4))
+        return {**item, self.main: torch.rot90(_tensor(item[self.main]), turns, (-2, -1))}, turns
 
-    def evaluation(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _strong(self, row: Row, rng: np.random.Generator) -> Any:
+        if self.suffixes:
+            return self._item(row, self.suffixes[rng.integers(len(self.suffixes))])
+        if self.tokens is None:
+            assert self.raw is not None, "`problem` has looked"
+            return self.raw("strong", row, rng)
+        item = self._item(row)
+        made = self.tokens.perturb_tokens(item, rng) if self.raw is None else self.raw("strong", row, rng)
+        return self._as_long(made, len(item[self.main]))
+
+    def evaluation(self, row: Row) -> dict[str, Any]:
         """What the row holds."""
         return self._item(row)
 
-    def example(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The row, its file decoded where there is one."""
+    def example(self, row: Row) -> Row:
+        """The row, its file decoded if there is one."""
         return row if self.raw is None else self.raw.example(row)
 
     def accept(self, value: Any) -> Any:
-        """An item of a tensor or array, or of what the raw column's view maker takes."""
+        """An item from a tensor or array, or from what the raw column's view maker takes."""
         if isinstance(value, torch.Tensor | np.ndarray) and (self.raw is None or self.modality != "audio"):
             return {self.main: value}
         if self.raw is None:
-            raise TypeError(f"a dict with {self.main} is needed")
+            raise TypeError(f"expected a dict with {self.main}")
         return self.raw.accept(value)
 
-    def collate(self, items: list) -> dict[str, torch.Tensor]:
-        """Stacks items, padded as the processor or the user's collator does it: model keywords."""
-        if not isinstance(items[0], Mapping):
+    def collate(self, items: Sequence[Any]) -> ModelKeywords:
+        """Stack items, padded as the processor or the user's collator does it: model keywords."""
+        if not isinstance(items[0], Mapping) and self.raw is not None:
             batch = self.raw.collate(items)
             return {name: tensor for name, tensor in batch.items() if name in self.inputs}
         if self.collator is None:
@@ -150,28 +172,34 @@ class PreparedViews:
         if kind == "strong" and (self.suffixes or self.raw is not None or self.tokens is not None):
             return None
         if kind != "strong":
-            return f"rows that hold {self.main} have views of kind weak and strong, not {kind!r}"
+            return f"kind must be weak or strong for rows that hold {self.main}, got {kind!r}"
         return (
-            f"the algorithm wants strong views, and rows of the pool hold {self.main} alone. Ways out: columns (or keys that "
-            f"the transform returns) named {self.main}_strong; SSLTrainer(strong_view=...), a callable on the row; keep the "
-            "raw column in the dataset and give its processor as processing_class; or an algorithm without strong views"
+            f"the algorithm wants strong views, and rows of the pool hold {self.main} alone. Ways out: columns (or "
+            f"keys that the transform returns) named {self.main}_strong; SSLTrainer(strong_view=...), a callable on "
+            "the row; keep the raw column in the dataset and give its processor as processing_class; or an algorithm "
+            "without strong views"
         )
 
     def _as_long(self, item: dict[str, Any], length: int) -> dict[str, Any]:
-        """Padded to the length of the row's own ids where a collator may only stack, as `default_data_collator` does."""
+        """Padded to the length of the row's own ids for a collator that may only stack, as `default_data_collator`."""
         if self.collator is None or len(item[self.main]) >= length:
             return item
         batch = pad_without_fast_tokenizer_warning(self.processor, [item], padding="max_length", max_length=length)
         return {name: values[0] for name, values in batch.items()}
 
-    def _item(self, row: Mapping[str, Any], suffix: str = "") -> dict[str, Any]:
+    def _item(self, row: Row, suffix: str = "") -> dict[str, Any]:
         return {name: row[name + suffix] for name in self.inputs if name + suffix in row}
 
 
+def _longest(dataset: Any, main: str) -> int:
+    """Tokens of the longest of the first hundred rows."""
+    return max(len(dataset[i][main]) for i in range(min(len(dataset), 100)))
+
+
 def _names(dataset: Any) -> Sequence[str]:
-    """Names of what the rows hold; of a transform's only a row tells."""
-    tensors = getattr(dataset, "tensors", None)
-    if tensors is not None and not dataset.transformed:
+    """Names of what the rows hold; if a transform makes them, only a row tells."""
+    tensors = tensor_part(dataset)
+    if tensors is not None and not may_be_random(dataset):
         return tensors.column_names
     with global_seeds(np.random.default_rng(0)):
         return list(dataset[0])

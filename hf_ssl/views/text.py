@@ -1,27 +1,30 @@
 """Weak and strong views of texts.
 
-Weak is the text itself. Strong is, as in USB, one of the texts in the augmentation columns (back-translations, say) where
-a row has them; otherwise words are deleted, neighbours swapped and tokens masked, which needs no second model.
+Weak is the text itself. Strong is, as in USB, one of the texts in the augmentation columns (back-translations, say) if
+a row has them; otherwise words are deleted, neighbors swapped and tokens masked, which needs no second model.
 
-    text --delete--> words --swap--> words --tokenizer--> ids --mask--> item {"input_ids": [n], "attention_mask": [n], ...}
+    text --delete--> words --swap--> words --tokenizer--> ids --mask--> item {"input_ids": [n], ...}
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
+from transformers import PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
 from ..errors import BrokenExampleError
+from .base import ModelKeywords, Row, Views
 
 # `model_max_length` of a tokenizer that does not know its model's limit is about 1e30.
 _LONGEST_BELIEVED = 1_000_000
 _DEFAULT_MAX_LENGTH = 512
+# A word, or the position of one.
+Word = TypeVar("Word")
 
 
-def usual_max_length(tokenizer) -> int:
-    """Tokens at which texts are cut when nothing is said: the tokenizer's limit, or 512 where it has no believable one."""
+def usual_max_length(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens at which texts are cut by default: the tokenizer's limit, or 512 if it has no believable one."""
     limit = tokenizer.model_max_length
     return limit if 0 < limit <= _LONGEST_BELIEVED else _DEFAULT_MAX_LENGTH
 
@@ -29,21 +32,27 @@ def usual_max_length(tokenizer) -> int:
 def draw_count(ratio: float, size: int, rng: np.random.Generator) -> int:
     """`ratio * size` as a whole number, at most `size - 1` so that something is always left.
 
-    A fractional part is rounded up with its own probability, so that short texts are changed as much as long ones on average.
+    A fractional part is rounded up with its own probability, so that short texts are changed as much as long ones on
+    average.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> [draw_count(0.5, 5, rng) for _ in range(6)]
+        [3, 2, 2, 2, 3, 3]
     """
     count = int(ratio * size + rng.random())
     return max(0, min(count, size - 1))
 
 
-def delete_words(words: Sequence[str], ratio: float, rng: np.random.Generator) -> list[str]:
+def delete_words(words: Sequence[Word], ratio: float, rng: np.random.Generator) -> list[Word]:
     """The words without a random share `ratio` of them, in their order; at least one is kept."""
     count = draw_count(ratio, len(words), rng)
     gone = set(rng.choice(len(words), count, replace=False).tolist()) if count else ()
     return [word for position, word in enumerate(words) if position not in gone]
 
 
-def swap_neighbours(words: Sequence[str], ratio: float, rng: np.random.Generator) -> list[str]:
-    """The words after `ratio * len(words)` exchanges of two neighbours, at different places, one after another."""
+def swap_neighbors(words: Sequence[Word], ratio: float, rng: np.random.Generator) -> list[Word]:
+    """The words after `ratio * len(words)` exchanges of two neighbors, at different places, one after another."""
     words = list(words)
     count = draw_count(ratio, len(words), rng)
     for left in rng.choice(len(words) - 1, count, replace=False).tolist() if count else ():
@@ -51,60 +60,81 @@ def swap_neighbours(words: Sequence[str], ratio: float, rng: np.random.Generator
     return words
 
 
-class TextViews:
+class TextViews(Views):
     """Makes the views of a row with one text column, or with two whose texts are a pair (premise and hypothesis).
 
     An item is what the tokenizer returns for one text: name -> list of n integers, n <= `max_length`.
 
-    Two strong views of one example draw independently. USB's two-view algorithms take both back-translations in random
-    order; here, where every view has random numbers of its own, both views may pick the same one (half of the time).
-
     Args:
-        tokenizer: of the model; it must have a padding token.
+        tokenizer: that of the model; it must have a padding token.
         columns: one column of texts, or two for pairs.
-        max_length: tokens of an item at most, special ones included; None takes the tokenizer's `model_max_length`, or 512
-            where it has no believable one.
-        delete_ratio: share of the words, separated by white space, that the fallback leaves out, in [0, 1).
-        swap_ratio: exchanges of neighbouring words per word in the fallback, in [0, 1).
-        mask_ratio: share of the tokens that the fallback hides, in [0, 1): the mask token takes their place, and
-            "attention_mask" is 0 there. A model that never trained on mask tokens would see little else: with 15 % of them
-            the texts of AG News look alike to all-MiniLM-L6-v2 (cosines of 0.63 instead of 0.07 between the means of their
-            tokens), and a classifier of these falls from 89 to 73 %, but only to 85 % when the tokens are hidden. A tokenizer
-            without a mask token uses the unknown token, or drops the tokens where that too is missing or has another role
-            (as in GPT-2, where it also ends a text). Special tokens are never touched.
-        augmentation_columns: columns with ready strong texts, used where a row has a non-empty one; for pairs a value is a
-            list of two texts. Empty: always the fallback.
+        max_length: tokens of an item at most, special ones included; None takes the tokenizer's `model_max_length`, or
+            512 if it has no believable one.
+        token_delete_ratio: share of the words, separated by white space, that the fallback leaves out, in [0, 1).
+        token_swap_ratio: exchanges of neighboring words per word in the fallback, in [0, 1).
+        token_mask_ratio: share of the tokens that the fallback hides, in [0, 1): the mask token takes their place, and
+            "attention_mask" is 0 there. A tokenizer without a mask token uses the unknown token, or drops the tokens
+            if that is missing, too, or has another role (in GPT-2 it also ends a text). Special tokens are never
+            touched.
+        augmentation_columns: columns with ready strong texts, used if a row has one that is not empty; for pairs a
+            value is a list of two texts. Empty: always the fallback.
         pad_to_max_length: pad batches to `max_length` and not to their longest item, which keeps shapes fixed for
             `torch.compile`.
 
     Raises:
-        ValueError: for settings out of their range, and for rows without a text, in the words of what to do about it.
+        ValueError: for settings out of their range, and for rows without a text.
+
+    Note:
+        Masked tokens are also hidden from attention because a model that never trained on mask tokens would see little
+        else: with 15 % of them the texts of AG News look alike to all-MiniLM-L6-v2 (cosines of 0.63 instead of 0.07
+        between the means of their tokens), and a classifier of these falls from 89 to 73 %, but only to 85 % if the
+        tokens are hidden.
+
+        Two strong views of one example draw independently. USB's two-view algorithms take both back-translations in
+        random order; here every view has its own random numbers, so that both may pick the same one (half of the
+        time).
+
+    Example:
+        >>> from tokenizers import Tokenizer, models, pre_tokenizers
+        >>> from transformers import PreTrainedTokenizerFast
+        >>> ids = {"[PAD]": 0, "[UNK]": 1, "[MASK]": 2, "a": 3, "rose": 4, "is": 5}
+        >>> words = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+        >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
+        >>> views = TextViews(PreTrainedTokenizerFast(tokenizer_object=words, **special), token_mask_ratio=0.3)
+        >>> rng = np.random.default_rng(0)
+        >>> [views(kind, {"text": "a rose is a rose"}, rng)["input_ids"] for kind in ("weak", "strong")]
+        [[3, 4, 5, 3, 4], [3, 2, 3, 4]]
     """
 
     modality = "text"
 
     def __init__(
         self,
-        tokenizer,
+        tokenizer: PreTrainedTokenizerBase,
         columns: Sequence[str] = ("text",),
         *,
         max_length: int | None = None,
-        delete_ratio: float = 0.1,
-        swap_ratio: float = 0.1,
-        mask_ratio: float = 0.15,
+        token_delete_ratio: float = 0.1,
+        token_swap_ratio: float = 0.1,
+        token_mask_ratio: float = 0.15,
         augmentation_columns: Sequence[str] = ("aug_0", "aug_1"),
         pad_to_max_length: bool = False,
     ):
         # A single name is what people type first; tuple("text") would be four columns.
         self.columns = (columns,) if isinstance(columns, str) else tuple(columns)
         if len(self.columns) not in (1, 2):
-            raise ValueError(f"columns={self.columns!r}: a text is in one column, a pair of texts in two")
-        for name, ratio in (("delete_ratio", delete_ratio), ("swap_ratio", swap_ratio), ("mask_ratio", mask_ratio)):
+            raise ValueError(f"columns must name one column of texts, or two for pairs, got {self.columns!r}")
+        for name, ratio in (
+            ("token_delete_ratio", token_delete_ratio),
+            ("token_swap_ratio", token_swap_ratio),
+            ("token_mask_ratio", token_mask_ratio),
+        ):
             if not 0 <= ratio < 1:
-                raise ValueError(f"{name}={ratio} is not in [0, 1)")
+                raise ValueError(f"{name} must be in [0, 1), got {ratio}")
         max_length = usual_max_length(tokenizer) if max_length is None else max_length
         if max_length < 1:
-            raise ValueError(f"max_length={max_length} leaves no room for a token")
+            raise ValueError(f"max_length must be at least 1, got {max_length}")
         if len(tokenizer) <= len(tokenizer.all_special_ids):
             raise ValueError(
                 f"the {type(tokenizer).__name__} knows no word: its files are missing; load that of the model"
@@ -116,68 +146,67 @@ class TextViews:
             )
         self.tokenizer = tokenizer
         self.max_length = max_length
-        self.delete_ratio, self.swap_ratio, self.mask_ratio = delete_ratio, swap_ratio, mask_ratio
+        self.token_delete_ratio, self.token_swap_ratio, self.token_mask_ratio = (
+            token_delete_ratio,
+            token_swap_ratio,
+            token_mask_ratio,
+        )
         names = augmentation_columns
         self.augmentation_columns = (names,) if isinstance(names, str) else tuple(names)
         self.pad_to_max_length = pad_to_max_length
         self._special_ids = frozenset(tokenizer.all_special_ids)
         self._mask_id = _mask_id(tokenizer)
 
-    def __call__(self, kind: str, row: Mapping[str, Any], rng: np.random.Generator) -> dict[str, list[int]]:
+    def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> dict[str, list[int]]:
         """One view of a row. `kind` is "weak" (no random numbers are drawn) or "strong"."""
         if kind == "weak":
             return self.evaluation(row)
         if kind != "strong":
-            raise ValueError(f'a text has views of kind "weak" and "strong", not {kind!r}')
+            raise ValueError(f'kind must be "weak" or "strong" for a text, got {kind!r}')
         ready = [column for column in self.augmentation_columns if _is_filled(row.get(column))]
         if ready:
             column = ready[rng.integers(len(ready))]
             return self._tokenize(self._ready_texts(column, row[column]))
         return self._mask([self._perturb(text, rng) for text in self._texts(row)], rng)
 
-    def evaluation(self, row: Mapping[str, Any]) -> dict[str, list[int]]:
+    def evaluation(self, row: Row) -> dict[str, list[int]]:
         """The text itself, tokenized and cut to `max_length`."""
         return self._tokenize(self._texts(row))
 
-    def example(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The row itself."""
-        return row
-
     def accept(self, value: Any) -> dict[str, list[int]]:
-        """An item of a text, or of two."""
+        """An item from a text, or from two for pairs."""
         texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple | list) else []
         if len(texts) != len(self.columns) or not all(isinstance(text, str) for text in texts):
-            raise TypeError(
-                f"{'a text' if len(self.columns) == 1 else 'two texts'}, or a dict with input_ids, is needed"
-            )
+            wanted = "a text" if len(self.columns) == 1 else "two texts"
+            raise TypeError(f"expected {wanted}, or a dict with input_ids")
         return self._tokenize(texts)
 
     def perturb_tokens(self, item: Mapping[str, Any], rng: np.random.Generator) -> dict[str, list[int]]:
-        """A strong view of token ids alone: tokens deleted, swapped with a neighbour, masked; special ones stay.
+        """A strong view of token ids alone: tokens deleted, swapped with a neighbor, masked; special ones stay.
 
         Args:
-            item: "input_ids" [n] and what goes with it ("attention_mask", "token_type_ids"), as lists, arrays or tensors;
-                padding is left out of the result.
+            item: "input_ids" [n] and what goes with it ("attention_mask", "token_type_ids"), as lists, arrays or
+                tensors; padding is left out of the result.
         """
         columns = {name: np.asarray(values).tolist() for name, values in item.items()}
         ids = columns["input_ids"]
         attended = columns.get("attention_mask", [1] * len(ids))
         free = self._free_positions(ids, [not value for value in attended])
         gone = {position for position, value in enumerate(attended) if not value}
-        gone |= set(free) - set(delete_words(free, self.delete_ratio, rng))
+        gone |= set(free) - set(delete_words(free, self.token_delete_ratio, rng))
         columns = {name: [v for i, v in enumerate(values) if i not in gone] for name, values in columns.items()}
         ids, old = columns["input_ids"], list(columns["input_ids"])
         for run in _runs(self._free_positions(ids)):
-            for place, source in zip(run, swap_neighbours(run, self.swap_ratio, rng), strict=True):
+            for place, source in zip(run, swap_neighbors(run, self.token_swap_ratio, rng), strict=True):
                 ids[place] = old[source]
         return self._masked(columns, self._free_positions(ids), rng)
 
-    def collate(self, items: list[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """Pads items to one length n and stacks them: model keywords, each an int64 tensor [len(items), n]."""
+    def collate(self, items: Sequence[Mapping[str, list[int]]]) -> ModelKeywords:
+        """Pad items to one length n and stack them: model keywords, each an int64 tensor [len(items), n]."""
         padding = "max_length" if self.pad_to_max_length else "longest"
         batch = pad_without_fast_tokenizer_warning(
             self.tokenizer,
-            items,
+            list(items),
             padding=padding,
             max_length=self.max_length if self.pad_to_max_length else None,
             return_tensors="pt",
@@ -188,9 +217,10 @@ class TextViews:
         """View kind -> one sentence on what it does, for the log and the model card."""
         text = "the text itself" if len(self.columns) == 1 else "the pair of texts itself"
         fallback = (
-            f"{self.delete_ratio:.0%} of the words are deleted, {self.swap_ratio:.0%} swapped with a neighbour and "
-            f"{self.mask_ratio:.0%} of the tokens {'masked' if self._mask_id is not None else 'dropped'} "
-            "(needs no download, and is not comparable with USB's back-translation)"
+            f"{self.token_delete_ratio:.0%} of the words are deleted, {self.token_swap_ratio:.0%} swapped with a "
+            f"neighbor and {self.token_mask_ratio:.0%} of the tokens "
+            f"{'masked' if self._mask_id is not None else 'dropped'} (needs no download, and is not comparable with "
+            "USB's back-translation)"
         )
         if self.augmentation_columns:
             names = ", ".join(self.augmentation_columns)
@@ -199,13 +229,13 @@ class TextViews:
             strong = f"In every row {fallback}."
         return {"weak": f"Weak is {text}, cut to {self.max_length} tokens.", "strong": strong}
 
-    def _texts(self, row: Mapping[str, Any]) -> list[str]:
+    def _texts(self, row: Row) -> list[str]:
         texts = []
         for column in self.columns:
             if column not in row:
                 raise ValueError(f"there is no text column {column!r}; the row has {', '.join(map(repr, row))}")
             if not isinstance(row[column], str):
-                raise BrokenExampleError(f"column {column!r} should hold a text and holds {row[column]!r:.80}")
+                raise BrokenExampleError(f"column {column!r} must hold a text, got {row[column]!r:.80}")
             texts.append(row[column])
         return texts
 
@@ -213,19 +243,19 @@ class TextViews:
         texts = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         if len(texts) != len(self.columns) or not all(isinstance(text, str) for text in texts):
             wanted = "a text" if len(self.columns) == 1 else "a list of two texts"
-            raise ValueError(f"augmentation column {column!r} should hold {wanted} and holds {value!r:.80}")
+            raise ValueError(f"augmentation column {column!r} must hold {wanted}, got {value!r:.80}")
         return texts
 
     def _perturb(self, text: str, rng: np.random.Generator) -> str:
         words = text.split()
-        changed = swap_neighbours(delete_words(words, self.delete_ratio, rng), self.swap_ratio, rng)
+        changed = swap_neighbors(delete_words(words, self.token_delete_ratio, rng), self.token_swap_ratio, rng)
         # Joining would turn line breaks and runs of spaces into single spaces: an unchanged text stays as it is.
         return text if changed == words else " ".join(changed)
 
-    def _tokenize(self, texts: list[str], **options) -> dict[str, list[int]]:
+    def _tokenize(self, texts: list[str], **options: Any) -> dict[str, list[int]]:
         item = dict(self.tokenizer(*texts, truncation=True, max_length=self.max_length, **options))
         if not item["input_ids"]:
-            raise BrokenExampleError(f"the tokenizer makes no token of the text {texts[0]!r:.80}; leave such rows out")
+            raise BrokenExampleError(f"the tokenizer finds no token in the text {texts[0]!r:.80}; leave such rows out")
         return item
 
     def _mask(self, texts: list[str], rng: np.random.Generator) -> dict[str, list[int]]:
@@ -242,7 +272,7 @@ class TextViews:
 
     def _masked(self, item: dict[str, list[int]], free: list[int], rng: np.random.Generator) -> dict[str, list[int]]:
         ids = item["input_ids"]
-        count = draw_count(self.mask_ratio, len(free), rng)
+        count = draw_count(self.token_mask_ratio, len(free), rng)
         if not count:
             return item
         chosen = [free[i] for i in rng.choice(len(free), count, replace=False)]
@@ -270,11 +300,12 @@ def _runs(positions: Sequence[int]) -> list[list[int]]:
 def _is_filled(value: Any) -> bool:
     if isinstance(value, str):
         return bool(value.strip())
-    # Tables made with pandas hold NaN where there is no text.
+    # Tables made with pandas hold NaN if there is no text.
     return value is not None and value != [] and not (isinstance(value, float) and np.isnan(value))
 
 
-def _mask_id(tokenizer) -> int | None:
+def _mask_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """What hides a token: the mask token, or else the unknown token unless it has another role, or else nothing."""
     if tokenizer.mask_token_id is not None:
         return tokenizer.mask_token_id
     others = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")

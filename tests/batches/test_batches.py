@@ -86,7 +86,7 @@ def view_dataset(names, unlabeled=None):
     return ViewDataset(rows, rows if unlabeled is None else unlabeled, RecordingViews(), names, "label", seed=5)
 
 
-def test_each_view_has_random_numbers_of_its_own():
+def test_each_view_has_its_own_random_numbers():
     dataset = view_dataset({"weak": "weak", "strong": "strong", "strong_2": "strong"})
     item = dataset[ExampleKey(False, 1, 0, 0)]
     assert len({item[name][2] for name in ("weak", "strong", "strong_2")}) == 3
@@ -131,8 +131,8 @@ def test_a_pool_without_labels_has_no_hidden_labels():
 
 
 def test_the_generator_s_key_is_the_draw_itself():
-    # seed 1 (32 bits), epoch 2 (24), cycle 0 (24), index 7 (40), unlabeled 0 (1), view 3 (7): a change of this layout would
-    # change every published number.
+    # seed 1 (32 bits), epoch 2 (24), cycle 0 (24), index 7 (40), unlabeled 0 (1), view 3 (7): a change of this layout
+    # would change every published number.
     key = (1 << 96) + (2 << 72) + (0 << 48) + (7 << 8) + (0 << 7) + 3
     drawn = ExampleKey(False, 7, 2, 0).generator(seed=1, view=3).integers(1000, size=4)
     assert drawn.tolist() == np.random.Generator(np.random.Philox(key=key)).integers(1000, size=4).tolist()

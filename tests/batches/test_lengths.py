@@ -104,7 +104,7 @@ def test_workers_get_the_same_batches(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_while_lengths_are_found_ends_the_training(monkeypatch, tmp_path, workers):
-    """Keys for workers are made in a thread of the loader's, where an error would be lost and waited for without end."""
+    """Keys for workers are made in a thread of the loader; an error lost there would be waited for forever."""
 
     def fail(*_):
         raise OSError("the disk is gone")

@@ -156,11 +156,17 @@ def test_rows_without_a_label_are_the_pool(text_run, tmp_path, capsys):
     assert (row["num_labeled"], row["num_unlabeled"]) == (10, 30)
 
 
-def test_test_examples_among_the_labeled_ones_are_counted(text_run, tmp_path, capsys):
+def test_test_examples_among_the_labeled_ones_are_warned_of_once(text_run, tmp_path, capsys, monkeypatch):
     arguments, _ = text_run
+    warnings = []
+    monkeypatch.setattr("hf_ssl.data.duplicates.logger.warning", warnings.append)
     write_csv(tmp_path / "test.csv", [*texts(3, 0), ("never seen before", "red")])
     assert main([*arguments, "--max-steps", "1", "--test", str(tmp_path / "test.csv")]) == 0
-    assert "3 of the 4 test examples are among the labeled ones" in capsys.readouterr().out
+    told = [text for text in warnings if "among the labeled ones" in text]
+    assert [text.split(" (")[0] for text in told] == [
+        "3 of 4 examples of the evaluation dataset are also among the labeled ones"
+    ]
+    assert "among the labeled" not in capsys.readouterr().out
 
 
 def test_a_benchmark_task_brings_its_own_data(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Files of the pool that are missing or broken: replaced and counted, or named; the same in workers and after resuming."""
+"""Missing or broken files of the pool: replaced and counted, or named; the same in workers and after resuming."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What is looked at before training: classes without labels, labels of other classes, examples in more than one dataset."""
+"""What is searched before training: examples in more than one dataset; and classes without labels."""
 
 import datasets
 import numpy as np
@@ -158,8 +158,8 @@ def test_of_a_large_pool_a_sample_is_read_and_this_is_said(warnings):
     assert "evaluation examples are 30 of 400 drawn from the 10,000 of the pool (by content" in line
     warn_of_duplicates(result, 60.0)
     assert warnings[1].startswith(
-        "30 of 400 examples drawn at random from the 10,000 of the unlabeled pool, the only ones of it looked at, are also in "
-        "the evaluation dataset (evaluation 0 = pool "
+        "30 of 400 examples drawn at random from the 10,000 of the unlabeled pool, the only ones of it looked at, are "
+        "also in the evaluation dataset (evaluation 0 = pool "
     )
 
 
@@ -203,10 +203,12 @@ def test_evaluation_examples_that_are_trained_on_are_warned_of(make_trainer, ima
     make_trainer(trainer={"eval_dataset": test}, max_steps=1).train()
     assert len(warnings) == 2
     assert warnings[0].startswith(
-        "1 of 15 examples of the evaluation dataset are also among the labeled ones (evaluation 12 = labeled 4): the measured"
+        "1 of 15 examples of the evaluation dataset are also among the labeled ones (evaluation 12 = labeled 4): the "
+        "measured"
     )
     assert warnings[1].startswith(
-        "2 of 15 examples of the evaluation dataset are also in the unlabeled pool (evaluation 13 = pool 9): training sees them"
+        "2 of 15 examples of the evaluation dataset are also in the unlabeled pool (evaluation 13 = pool 9): training "
+        "sees them"
     )
 
 

@@ -1,4 +1,4 @@
-"""Images, recordings and texts as they come: of every kind, size and rate, and what is said of those that cannot be read."""
+"""Images, recordings and texts of every kind, size and rate, and what is said of those that cannot be read."""
 
 import io
 
@@ -36,7 +36,7 @@ EXIF = Image.Exif()
 EXIF[0x0112] = 3
 
 
-KINDS = "grey bits 16-bit float-tiff 32-bit rgba grey-alpha cmyk palette transparent exif channel floats uint16 bool"
+KINDS = "gray bits 16-bit float-tiff 32-bit rgba gray-alpha cmyk palette transparent exif channel floats uint16 bool"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_views_of_odd_sizes(image_processor, size):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"bytes": b"", "path": "a.jpg"}, r"cannot read a\.jpg: it is no image of a known format"),
+        ({"bytes": b"", "path": "a.jpg"}, r"cannot read a\.jpg: it is not an image of a known format"),
         (
             {"bytes": image_bytes(Image.effect_noise((12, 12), 99), format="PNG")["bytes"][:60], "path": "a.png"},
             r"cannot read a\.png: ",

@@ -1,4 +1,4 @@
-"""One's own data: columns, modality and classes found by themselves, and matched across datasets."""
+"""The user's data: columns, modality and classes found by themselves, and matched across datasets."""
 
 import copy
 import pickle
@@ -148,7 +148,11 @@ def test_labels_of_other_datasets_are_matched(labeled, other, expected):
 
 UNSEEN = [
     (classes_of(ABC, 0, 1, 2), classes_of(["a", "bird"], 0, 1), "'bird'"),
-    (table(text=ABC, label=ABC), table(text=["x"], label=["d"]), "'d', which is no class .* its classes are a, b, c"),
+    (
+        table(text=ABC, label=ABC),
+        table(text=["x"], label=["d"]),
+        "'d', which is not a class .* its classes are a, b, c",
+    ),
     (table(text=ABC, label=[0, 1, 2]), table(text=["x"], label=[3]), "'3'"),
     (table(text=ABC, label=ABC), table(text=["x"], label=[0]), "'0'"),
 ]
@@ -219,7 +223,7 @@ def test_what_does_not_fit_is_one_line(labeled, settings, message):
     [
         (make_texts(3, 0).to_iterable_dataset(), r"is streamed .*resume.*Dataset.from_list\(list\(stream.take"),
         (datasets.DatasetDict(train=make_texts(3, 0)), "is a DatasetDict with the splits train; give it one of them"),
-        ([{"text": "a"}], r"is a list, and a datasets.Dataset is needed; datasets.Dataset.from_list"),
+        ([{"text": "a"}], r"must be a datasets.Dataset, got a list; build one .* datasets.Dataset.from_list"),
     ],
     ids=["stream", "splits", "list"],
 )
@@ -308,8 +312,8 @@ def test_string_labels_and_a_test_set_in_another_order_end_to_end(tmp_path):
     results = []
     for changes in ({}, {**named, "unlabeled_dataset": given["unlabeled_dataset"].remove_columns("label")}):
         run = trainer("text", tmp_path, config={"per_device_train_batch_size": 6}, **changes)
-        # The ClassLabel's order is not the alphabetical one of strings: a batch of all labeled examples, an untrained head
-        # with equal weights for all classes, and the loss does not depend on it.
+        # The ClassLabel's order is not the alphabetical one of strings: a batch of all labeled examples, an untrained
+        # head with equal weights for all classes, and the loss does not depend on it.
         run.model.classifier.weight.data.zero_()
         run.model.classifier.bias.data.zero_()
         run.train()
@@ -348,14 +352,14 @@ def test_recordings_are_as_long_as_the_longest_labeled_one(tmp_path):
 def test_settings_of_text_views_arrive(tmp_path):
     config = {
         "max_length": 4,
-        "delete_ratio": 0.3,
-        "swap_ratio": 0.0,
-        "mask_ratio": 0.2,
+        "token_delete_ratio": 0.3,
+        "token_swap_ratio": 0.0,
+        "token_mask_ratio": 0.2,
         "augmentation_columns": ["back"],
     }
     pool = task("text")["unlabeled_dataset"].add_column("back", ["very"] * 24)
     views = trainer("text", tmp_path, config=config, unlabeled_dataset=pool).views
-    assert (views.max_length, views.delete_ratio, views.mask_ratio) == (4, 0.3, 0.2)
+    assert (views.max_length, views.token_delete_ratio, views.token_mask_ratio) == (4, 0.3, 0.2)
     strong = views("strong", pool[0], np.random.default_rng(0))
     assert strong["input_ids"] == TEXT("very")["input_ids"]
 
@@ -408,7 +412,12 @@ def test_what_ends_a_text_pads_where_nothing_else_does(tmp_path):
             {"config": {"input_column": "picture"}},
             "'picture' is not in .*; its columns are image, label",
         ),
-        ("image", "image", {"train_dataset": make_images(3, 0).select([])}, "the labeled dataset is empty"),
+        (
+            "image",
+            "image",
+            {"train_dataset": make_images(3, 0).select([])},
+            "the labeled dataset must hold at least one example",
+        ),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )

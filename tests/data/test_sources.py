@@ -157,11 +157,11 @@ WRONG = {
     "a header only": ("header.csv", "labeled", None, "has no rows"),
     "broken json": ("bad.json", "labeled", None, "cannot be read"),
     "broken parquet": ("bad.parquet", "labeled", None, "cannot be read"),
-    "an image without class": ("loose", "labeled", None, "lies in no class folder"),
+    "an image without class": ("loose", "labeled", None, "must be in a class folder"),
     "splits for classes": ("splits", "labeled", None, "holds splits (test, train) and not classes"),
     "an empty class": ("gap", "labeled", None, "holds no images"),
     "two modalities": ("both", "unlabeled", None, "holds images and recordings"),
-    "another modality": ("loose", "unlabeled", "audio", "holds images, and recordings are needed"),
+    "another modality": ("loose", "unlabeled", "audio", "must hold recordings, got images"),
     "a split of one dataset": ("saved@test", "labeled", None, "has no split 'test'"),
 }
 

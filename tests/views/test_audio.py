@@ -1,4 +1,4 @@
-"""Views of sounds: known answers on sine waves."""
+"""Views of recordings: known answers on sine waves."""
 
 import pickle
 from fractions import Fraction
@@ -18,7 +18,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from hf_ssl.views import audio
+from hf_ssl.views import audio_effects as audio
 from hf_ssl.views.audio import AudioViews
 
 RATE = 16_000
@@ -157,7 +157,7 @@ def test_what_was_before_the_crop_echoes_into_it(extractor):
 
 
 @pytest.mark.parametrize("seconds", [(1.0, 1.0), (1.0, 0.25), (0.5, 0.25)])
-def test_collate_normalises_pads_and_masks(extractor, seconds):
+def test_collate_normalizes_pads_and_masks(extractor, seconds):
     views = AudioViews(extractor)
     waves = [0.1 + sine(seconds=s) for s in seconds]
     batch = views.collate([views.evaluation({"audio": wave}) for wave in waves])
@@ -204,13 +204,13 @@ def test_the_description_names_the_numbers(extractor):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"columns": ("a", "b")}, "one column holds the sounds"),
-        ({"sampling_rate": 8_000}, "sampling_rate=8000, but the feature extractor is made for 16000 Hz"),
-        ({"max_length_seconds": 0}, "should be above 0"),
-        ({"effects": ("chorus",)}, r"unknown effects \['chorus'\]; there are gain"),
+        ({"columns": ("a", "b")}, "must name the one column of recordings"),
+        ({"sampling_rate": 8_000}, "sampling_rate must be the feature extractor's 16000 Hz, got 8000"),
+        ({"max_length_seconds": 0}, "must be above 0, got 0"),
+        ({"effects": ("chorus",)}, "effects must be among gain, .*, got 'chorus'"),
         ({"effects": ()}, "num_effects=2 cannot be drawn"),
-        ({"gain_decibel": (5, -5)}, r"gain_decibel=\(5, -5\)"),
-        ({"speed_factors": (0, 2)}, r"speed_factors=\(0, 2\)"),
+        ({"gain_decibel": (5, -5)}, r"gain_decibel must be .* got \(5, -5\)"),
+        ({"speed_factors": (0, 2)}, r"speed_factors must be .* got \(0, 2\)"),
         ({"reverberation_wet": (0.1, 1.5)}, r"within 0\.\.1"),
     ],
 )
@@ -229,7 +229,7 @@ def test_an_extractor_without_a_rate_and_one_inside_a_processor(extractor):
 @pytest.mark.parametrize(
     ("kind", "row", "message"),
     [
-        ("rotated", {"audio": sine()}, "not 'rotated'"),
+        ("rotated", {"audio": sine()}, "got 'rotated'"),
         ("weak", {"sound": sine()}, "no audio column 'audio'; the row has 'sound'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Decoding of sounds and the effects of their strong view: known answers on sine waves."""
+"""Decoding of recordings and the effects of their strong view: known answers on sine waves."""
 
 import io
 import sys
@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("torchaudio")
 soundfile = pytest.importorskip("soundfile")
-from hf_ssl.views import audio  # noqa: E402
+from hf_ssl.views import audio_effects as audio  # noqa: E402
 from hf_ssl.views.audio import decode  # noqa: E402
 
 RATE = 16_000
@@ -118,15 +118,15 @@ def test_a_wav_file_from_a_pipe_has_no_length_and_is_read():
         ({"bytes": b"not a sound", "path": "x.wav"}, r"^x\.wav: it cannot be read as sound: "),
         ({"bytes": b"", "path": None}, "^<bytes>: it cannot be read as sound: "),
         ("no/such/file.wav", r"^no/such/file\.wav: there is no such file"),
-        ({"bytes": None, "path": None}, "a file's bytes or path, or an array"),
-        (None, "a file's bytes or path, or an array"),
-        (b"RIFF", "a file's bytes or path, or an array"),
+        ({"bytes": None, "path": None}, "must be a file's bytes or path, or an array"),
+        (None, "must be a file's bytes or path, or an array"),
+        (b"RIFF", "must be a file's bytes or path, or an array"),
         ({"array": [], "sampling_rate": RATE, "path": "e.wav"}, "^e.wav: it holds no samples"),
         ({"bytes": encode(np.zeros(0)), "path": "e.wav"}, "^e.wav: it holds no samples"),
         (np.array([0.0, np.nan]), "^<array>: some samples are NaN"),
         (np.zeros((1, 2, 8)), r"shape \(1, 2, 8\)"),
         (np.zeros((8, 2)), r"shape \(8, 2\)"),
-        (np.ones(8, np.int16), "samples of type int16"),
+        (np.ones(8, np.int16), "must be floating-point numbers .* got type int16"),
     ],
 )
 def test_broken_cells(cell, message):

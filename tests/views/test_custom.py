@@ -1,4 +1,4 @@
-"""Weak and strong views by callables of the user's own, and token ids perturbed without their text."""
+"""Weak and strong views by custom callables, and token ids perturbed without their text."""
 
 import pickle
 
@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.errors import BrokenExampleError
-from hf_ssl.views.custom import OwnViews
+from hf_ssl.views.custom import CustomViews
 from hf_ssl.views.image import ImageViews
 from hf_ssl.views.seeds import global_seeds
 from hf_ssl.views.text import TextViews
@@ -45,7 +45,7 @@ class Jitter:
         return self.transform(row["image"])
 
 
-def grey(row):
+def gray(row):
     return row["image"].convert("L")
 
 
@@ -76,7 +76,7 @@ def values(row):
 
 CASES = [
     ("image", Jitter()),
-    ("image", grey),
+    ("image", gray),
     ("image", pixels),
     ("image", model_inputs),
     ("text", shout),
@@ -90,7 +90,7 @@ CASES = [
 @pytest.mark.parametrize("kind", ["weak", "strong"])
 def test_what_a_callable_may_return(tmp_path, modality, function, kind):
     run = trainer(modality, tmp_path, **{f"{kind}_view": function})
-    assert isinstance(pickle.loads(pickle.dumps(run.views)), OwnViews)
+    assert isinstance(pickle.loads(pickle.dumps(run.views)), CustomViews)
     run.train()
     row = next(row for row in run.state.log_history if "loss" in row)
     assert np.isfinite(row["loss"])
@@ -98,7 +98,7 @@ def test_what_a_callable_may_return(tmp_path, modality, function, kind):
 
 
 def test_raw_values_pass_through_the_model_s_processor(tmp_path):
-    run = trainer("image", tmp_path, strong_view=grey)
+    run = trainer("image", tmp_path, strong_view=gray)
     row = run.unlabeled_dataset[0]
     item = run.views("strong", row, rng())
     expected = run.processing_class(
@@ -129,7 +129,7 @@ def test_a_second_parameter_with_a_default_is_not_the_generator():
     def resized(row, size=12):
         return row["image"].resize((size, size))
 
-    views = OwnViews(ImageViews(TASKS["image"][1]()), strong=resized)
+    views = CustomViews(ImageViews(TASKS["image"][1]()), strong=resized)
     assert views("strong", {"image": Image.new("RGB", (30, 30))}, rng()).shape == (3, 12, 12)
 
 
@@ -147,16 +147,16 @@ def test_global_generators_are_put_back():
 
 
 def returns(value):
-    def own(row):
+    def made(row):
         return value
 
-    return own
+    return made
 
 
 ROWS = {"image": {"image": Image.new("RGB", (12, 12))}, "text": {"text": "sky"}}
 ROWS["audio"] = {"audio": np.zeros(4000, np.float32)}
 WRONG = [
-    ("image", None, "None, which a model cannot take: a PIL image"),
+    ("image", None, "None, which a model cannot take: expected a PIL image"),
     ("image", "a.png", "'a.png', which"),
     ("image", {"pixels": 1}, "a dict with pixels, which"),
     (
@@ -166,11 +166,11 @@ WRONG = [
     ),
     ("image", torch.zeros(12, 12), r"a Tensor of shape \(12, 12\) and type torch.float32"),
     ("image", torch.zeros(3, 12, 12, dtype=torch.int64), "torch.int64"),
-    ("text", 7, "7, which a model cannot take: a text"),
-    ("text", ("a", "b"), "a tuple, which a model cannot take: a text"),
+    ("text", 7, "7, which a model cannot take: expected a text"),
+    ("text", ("a", "b"), "a tuple, which a model cannot take: expected a text"),
     ("text", {"input_ids": [[1, 2]]}, "one axis"),
     ("text", {"input_ids": ["sky"]}, "numbers of one example"),
-    ("audio", 0.5, "0.5, which a model cannot take: a waveform"),
+    ("audio", 0.5, "0.5, which a model cannot take: expected a waveform"),
     ("audio", torch.zeros(0), "holds no samples"),
 ]
 
@@ -180,8 +180,8 @@ def test_what_a_model_cannot_take_is_named_with_the_callable(tmp_path, modality,
     from hf_ssl.views.audio import AudioViews
 
     maker = {"image": ImageViews, "text": TextViews, "audio": AudioViews}[modality]
-    views = OwnViews(maker(TASKS[modality][1]()), strong=returns(value))
-    with pytest.raises(TypeError, match=f"strong_view returns.<locals>.own returned .*{message}") as error:
+    views = CustomViews(maker(TASKS[modality][1]()), strong=returns(value))
+    with pytest.raises(TypeError, match=f"strong_view returns.<locals>.made returned .*{message}") as error:
         views("strong", ROWS[modality], rng())
     assert "\n" not in str(error.value)
 
@@ -189,8 +189,8 @@ def test_what_a_model_cannot_take_is_named_with_the_callable(tmp_path, modality,
 @pytest.mark.parametrize(
     ("keywords", "error", "message"),
     [
-        ({"strong_view": "blur"}, TypeError, "strong_view is a str, and a callable on a row is needed"),
-        ({"strong_view": grey, "views": object()}, ValueError, "leave weak_view and strong_view out, or views"),
+        ({"strong_view": "blur"}, TypeError, "strong_view must be a callable on a row, got a str"),
+        ({"strong_view": gray, "views": object()}, ValueError, "leave weak_view and strong_view out, or views"),
     ],
 )
 def test_wrong_arguments(tmp_path, keywords, error, message):
@@ -202,7 +202,7 @@ def test_a_file_that_a_callable_cannot_open_counts_as_broken(tmp_path):
     def opens(row):
         return Image.open("nowhere.png")
 
-    views = OwnViews(ImageViews(TASKS["image"][1]()), strong=opens)
+    views = CustomViews(ImageViews(TASKS["image"][1]()), strong=opens)
     with pytest.raises(BrokenExampleError, match=r"strong_view .*opens failed: .*nowhere\.png"):
         views("strong", ROWS["image"], rng())
 
@@ -222,7 +222,7 @@ def item_of(*words, padding=0):
 
 
 def perturb(item, seed=0, **ratios):
-    settings = {"delete_ratio": 0, "swap_ratio": 0, "mask_ratio": 0, **ratios}
+    settings = {"token_delete_ratio": 0, "token_swap_ratio": 0, "token_mask_ratio": 0, **ratios}
     return TextViews(make_tokenizer(), **settings).perturb_tokens(item, rng(seed))
 
 
@@ -237,7 +237,7 @@ def test_without_ratios_only_padding_goes():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_token_deletion_keeps_order_and_special_tokens(seed):
-    made = perturb(item_of(*WORDS), seed, delete_ratio=0.25)
+    made = perturb(item_of(*WORDS), seed, token_delete_ratio=0.25)
     kept = made["input_ids"][1:-1]
     assert (made["input_ids"][0], made["input_ids"][-1]) == (CLS, SEP)
     assert len(kept) == 30 and kept == sorted(kept)
@@ -246,21 +246,21 @@ def test_token_deletion_keeps_order_and_special_tokens(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_token_swaps_do_not_cross_special_tokens(seed):
-    made = perturb(item_of(*WORDS[:20], SEP, *WORDS[20:]), seed, swap_ratio=0.5)["input_ids"]
+    made = perturb(item_of(*WORDS[:20], SEP, *WORDS[20:]), seed, token_swap_ratio=0.5)["input_ids"]
     assert made[21] == SEP
     assert sorted(made[1:21]) == WORDS[:20] != made[1:21]
     assert sorted(made[22:42]) == WORDS[20:] != made[22:42]
 
 
 def test_token_masks_are_the_share_and_spare_special_tokens():
-    made = perturb(item_of(*WORDS), mask_ratio=0.25)["input_ids"]
+    made = perturb(item_of(*WORDS), token_mask_ratio=0.25)["input_ids"]
     assert made.count(MASK) == 10
     assert (made[0], made[-1]) == (CLS, SEP)
 
 
 def test_types_of_pairs_stay_with_their_tokens():
     item = {**item_of(*WORDS[:10], SEP, *WORDS[10:20]), "token_type_ids": [0] * 12 + [1] * 11}
-    made = perturb(item, delete_ratio=0.3)
+    made = perturb(item, token_delete_ratio=0.3)
     kinds = dict(zip(item["input_ids"], item["token_type_ids"], strict=True))
     for token, kind in zip(made["input_ids"], made["token_type_ids"], strict=True):
         assert token == SEP or kinds[token] == kind

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from hf_ssl.views.image import CUTOUT_COLOR, ImageViews, apply_operation, cutout, decode_image, processor_size, shifted
+from hf_ssl.views.image import ImageViews, decode_image, processor_size, shifted
+from hf_ssl.views.image_operations import CUTOUT_COLOR, apply_operation, cutout
 
 
 def picture(width=16, height=16, seed=0):
@@ -97,12 +98,12 @@ def test_the_table_of_operations_is_usb_s(image_processor):
 
 
 def test_known_answers_of_operations():
-    grey = Image.new("RGB", (8, 8), (100, 100, 100))
-    assert np.asarray(apply_operation(grey, "brightness", rng(0)))[0, 0, 0] == int(100 * rng(0).uniform(0.05, 0.95))
+    gray = Image.new("RGB", (8, 8), (100, 100, 100))
+    assert np.asarray(apply_operation(gray, "brightness", rng(0)))[0, 0, 0] == int(100 * rng(0).uniform(0.05, 0.95))
     bits = int(rng(0).integers(4, 9))
-    assert np.asarray(apply_operation(grey, "posterize", rng(0)))[0, 0, 0] == 100 >> (8 - bits) << (8 - bits)
+    assert np.asarray(apply_operation(gray, "posterize", rng(0)))[0, 0, 0] == 100 >> (8 - bits) << (8 - bits)
     threshold = rng(0).uniform(0, 256)
-    assert np.asarray(apply_operation(grey, "solarize", rng(0)))[0, 0, 0] == (155 if threshold <= 100 else 100)
+    assert np.asarray(apply_operation(gray, "solarize", rng(0)))[0, 0, 0] == (155 if threshold <= 100 else 100)
     column = Image.fromarray(np.tile(np.arange(10, dtype=np.uint8)[None, :, None], (10, 1, 3)))
     moved = np.asarray(apply_operation(column, "translate_x", rng(0)))[0, :, 0].astype(int)
     shift = round(rng(0).uniform(-0.3, 0.3) * 10)
@@ -159,7 +160,7 @@ def test_evaluation_is_what_the_processor_makes(image_processor):
     assert torch.equal(stacked, image_processor(image, return_tensors="pt")["pixel_values"])
 
 
-def test_collate_normalises_with_mean_and_deviation(image_processor):
+def test_collate_normalizes_with_mean_and_deviation(image_processor):
     pixels = views(image_processor).collate([torch.full((3, 2, 2), 255, dtype=torch.uint8)])["pixel_values"]
     assert torch.equal(pixels, torch.ones(1, 3, 2, 2))
 
@@ -199,8 +200,8 @@ SAMPLES = {
     "noise": picture(40, 30),
     "dark": Image.fromarray(np.random.default_rng(1).integers(40, 90, (30, 40, 3), dtype=np.uint8)),
     "skewed": Image.fromarray((np.random.default_rng(2).random((30, 40, 3)) ** 6 * 255).astype(np.uint8)),
-    "one colour": Image.new("RGB", (8, 8), (10, 20, 30)),
-    "two colours": Image.fromarray(np.array([[[0, 9, 250], [255, 9, 3]]], np.uint8)),
+    "one color": Image.new("RGB", (8, 8), (10, 20, 30)),
+    "two colors": Image.fromarray(np.array([[[0, 9, 250], [255, 9, 3]]], np.uint8)),
 }
 
 
@@ -227,7 +228,7 @@ def test_a_shift_mirrors_at_the_border(shift):
     assert shifted(np.arange(12), shift).tolist() == expected.tolist()
 
 
-def test_bytes_that_are_normalised_later_give_the_same_pixels(image_processor):
+def test_bytes_that_are_normalized_later_give_the_same_pixels(image_processor):
     maker = views(image_processor)
     items = [torch.randint(256, (3, 4, 4), dtype=torch.uint8) for _ in range(2)]
     stacked = maker.stack(items)
@@ -238,7 +239,7 @@ def test_bytes_that_are_normalised_later_give_the_same_pixels(image_processor):
     assert torch.allclose(finished, torch.stack(items).double().div(127.5).sub(1).float(), atol=1e-6)
 
 
-def test_pixels_that_are_normalised_already_stay_as_they_are(image_processor):
+def test_pixels_that_are_normalized_already_stay_as_they_are(image_processor):
     maker = views(image_processor)
     items = [torch.rand(3, 4, 4) for _ in range(2)]
     assert torch.equal(maker.finish(maker.stack(items))["pixel_values"], torch.stack(items))

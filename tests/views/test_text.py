@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from hf_ssl.views.text import TextViews, delete_words, draw_count, swap_neighbours
+from hf_ssl.views.text import TextViews, delete_words, draw_count, swap_neighbors
 
 from tests.helpers.word_tokenizer import CLS, MASK, SEP, WORDS, make_tokenizer
 
 TEXT = " ".join(WORDS)
-OFF = {"delete_ratio": 0, "swap_ratio": 0, "mask_ratio": 0}
+OFF = {"token_delete_ratio": 0, "token_swap_ratio": 0, "token_mask_ratio": 0}
 
 
 def rng(seed=0):
@@ -55,8 +55,8 @@ def test_every_word_is_deleted_as_often():
     assert np.abs(gone / 1000 - 0.1).max() < 0.04
 
 
-def test_one_swap_exchanges_two_neighbours():
-    swapped = swap_neighbours(WORDS, 1 / 40, rng())
+def test_one_swap_exchanges_two_neighbors():
+    swapped = swap_neighbors(WORDS, 1 / 40, rng())
     moved = [i for i, word in enumerate(swapped) if word != WORDS[i]]
     assert moved == [moved[0], moved[0] + 1]
     assert swapped[moved[0]] == WORDS[moved[1]]
@@ -65,7 +65,7 @@ def test_one_swap_exchanges_two_neighbours():
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.9])
 def test_swaps_keep_every_word(ratio):
-    swapped = swap_neighbours(WORDS, ratio, rng())
+    swapped = swap_neighbors(WORDS, ratio, rng())
     assert sorted(swapped) == sorted(WORDS)
     assert (swapped == WORDS) == (ratio == 0)
 
@@ -84,7 +84,7 @@ def test_strong_with_ratios_of_zero_is_weak(tokenizer):
 
 
 def test_the_fallback_does_all_three(tokenizer):
-    views = TextViews(tokenizer, delete_ratio=0.1, swap_ratio=0.25, mask_ratio=0.25)
+    views = TextViews(tokenizer, token_delete_ratio=0.1, token_swap_ratio=0.25, token_mask_ratio=0.25)
     words = words_of(tokenizer, views("strong", {"text": TEXT}, rng()))
     assert len(words) == 36
     assert words.count("[MASK]") == 9
@@ -95,7 +95,7 @@ def test_the_fallback_does_all_three(tokenizer):
 
 def test_the_model_does_not_see_what_is_masked(tokenizer):
     # A sentence encoder has not learned what a mask token is, and what it makes of one would drown the words.
-    item = TextViews(tokenizer, mask_ratio=0.25)("strong", {"text": TEXT}, rng())
+    item = TextViews(tokenizer, token_mask_ratio=0.25)("strong", {"text": TEXT}, rng())
     assert MASK in item["input_ids"]
     assert item["attention_mask"] == [int(token != MASK) for token in item["input_ids"]]
 
@@ -111,7 +111,7 @@ def test_the_generator_decides_and_nothing_else_is_drawn_from(tokenizer):
 
 @pytest.mark.parametrize("text", ["w1", "w1 w2", "w1 w2 w3", "  w1 "])
 def test_short_texts_are_never_emptied(tokenizer, text):
-    views = TextViews(tokenizer, delete_ratio=0.99, swap_ratio=0.99, mask_ratio=0.99)
+    views = TextViews(tokenizer, token_delete_ratio=0.99, token_swap_ratio=0.99, token_mask_ratio=0.99)
     for seed in range(20):
         words = words_of(tokenizer, views("strong", {"text": text}, rng(seed)))
         assert words
@@ -120,7 +120,7 @@ def test_short_texts_are_never_emptied(tokenizer, text):
 
 def test_special_tokens_are_never_masked(tokenizer):
     # "[SEP]" inside the text is not the tokenizer's own, but means as much to the model.
-    views = TextViews(tokenizer, delete_ratio=0, swap_ratio=0, mask_ratio=0.9)
+    views = TextViews(tokenizer, token_delete_ratio=0, token_swap_ratio=0, token_mask_ratio=0.9)
     for seed in range(20):
         ids = views("strong", {"text": f"w0 w1 w2 [SEP] {TEXT}"}, rng(seed))["input_ids"]
         assert [i for i, token in enumerate(ids) if token in (CLS, SEP)] == [0, 4, len(ids) - 1]
@@ -130,7 +130,7 @@ def test_special_tokens_are_never_masked(tokenizer):
 def test_what_the_template_adds_is_not_masked_even_where_the_tokenizer_does_not_call_it_special():
     tokenizer = make_tokenizer(pad_token="[PAD]", mask_token="[MASK]")
     assert not {CLS, SEP} & set(tokenizer.all_special_ids)
-    ids = TextViews(tokenizer, mask_ratio=0.99)("strong", {"text": TEXT}, rng())["input_ids"]
+    ids = TextViews(tokenizer, token_mask_ratio=0.99)("strong", {"text": TEXT}, rng())["input_ids"]
     assert (ids[0], ids[-1]) == (CLS, SEP)
 
 
@@ -150,7 +150,7 @@ def test_an_unchanged_text_keeps_its_white_space(tokenizer):
 )
 def test_what_masks_when_there_is_no_mask_token(special, expected):
     tokenizer = make_tokenizer(template=False, **special)
-    views = TextViews(tokenizer, delete_ratio=0, swap_ratio=0, mask_ratio=0.25)
+    views = TextViews(tokenizer, token_delete_ratio=0, token_swap_ratio=0, token_mask_ratio=0.25)
     item = views("strong", {"text": TEXT}, rng())
     words = tokenizer.convert_ids_to_tokens(item["input_ids"])
     assert words.count(expected) == (10 if expected else 0)
@@ -183,7 +183,9 @@ def test_both_ready_texts_are_as_likely(tokenizer):
 
 
 def test_pairs_of_texts(tokenizer):
-    views = TextViews(tokenizer, columns=("premise", "hypothesis"), mask_ratio=0, swap_ratio=0, delete_ratio=0.5)
+    views = TextViews(
+        tokenizer, columns=("premise", "hypothesis"), token_mask_ratio=0, token_swap_ratio=0, token_delete_ratio=0.5
+    )
     row = {"premise": "w1 w2 w3 w4", "hypothesis": "w5 w6"}
     weak = views("weak", row, rng())
     assert weak == dict(tokenizer("w1 w2 w3 w4", "w5 w6"))
@@ -191,7 +193,7 @@ def test_pairs_of_texts(tokenizer):
     assert views("strong", row, rng())["token_type_ids"] == [0] * 4 + [1] * 2
     ready = views("strong", {**row, "aug_0": ["w7", "w8"]}, rng())
     assert ready == dict(tokenizer("w7", "w8"))
-    with pytest.raises(ValueError, match="'aug_0' should hold a list of two texts"):
+    with pytest.raises(ValueError, match="'aug_0' must hold a list of two texts"):
         views("strong", {**row, "aug_0": "w7"}, rng())
 
 
@@ -230,7 +232,7 @@ def test_a_pickled_copy_makes_the_same_views(tokenizer):
 
 
 def test_the_description_names_the_numbers_and_the_limit_of_the_comparison(tokenizer):
-    sentences = TextViews(tokenizer, max_length=64, mask_ratio=0.2, augmentation_columns=("german",)).describe()
+    sentences = TextViews(tokenizer, max_length=64, token_mask_ratio=0.2, augmentation_columns=("german",)).describe()
     assert "64 tokens" in sentences["weak"]
     assert "german" in sentences["strong"]
     assert "20% of the tokens masked" in sentences["strong"]
@@ -240,11 +242,11 @@ def test_the_description_names_the_numbers_and_the_limit_of_the_comparison(token
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"delete_ratio": 1.0}, "delete_ratio=1.0 is not in"),
-        ({"swap_ratio": -0.1}, "swap_ratio=-0.1 is not in"),
-        ({"mask_ratio": float("nan")}, "mask_ratio=nan is not in"),
-        ({"columns": ("a", "b", "c")}, "a pair of texts in two"),
-        ({"max_length": 0}, "max_length=0"),
+        ({"token_delete_ratio": 1.0}, r"token_delete_ratio must be in \[0, 1\), got 1.0"),
+        ({"token_swap_ratio": -0.1}, r"token_swap_ratio must be in \[0, 1\), got -0.1"),
+        ({"token_mask_ratio": float("nan")}, r"token_mask_ratio must be in \[0, 1\), got nan"),
+        ({"columns": ("a", "b", "c")}, "one column of texts, or two for pairs"),
+        ({"max_length": 0}, "max_length must be at least 1, got 0"),
     ],
 )
 def test_wrong_settings(tokenizer, settings, message):
@@ -261,9 +263,9 @@ def test_a_tokenizer_without_padding():
     ("kind", "row", "message"),
     [
         ("weak", {"txt": "w1"}, "no text column 'text'; the row has 'txt'"),
-        ("strong", {"text": None}, "column 'text' should hold a text and holds None"),
-        ("strong", {"text": "w1", "aug_0": 3}, "'aug_0' should hold a text and holds 3"),
-        ("rotated", {"text": "w1"}, "not 'rotated'"),
+        ("strong", {"text": None}, "column 'text' must hold a text, got None"),
+        ("strong", {"text": "w1", "aug_0": 3}, "'aug_0' must hold a text, got 3"),
+        ("rotated", {"text": "w1"}, "got 'rotated'"),
     ],
 )
 def test_wrong_rows(tokenizer, kind, row, message):
@@ -273,7 +275,7 @@ def test_wrong_rows(tokenizer, kind, row, message):
 
 def test_a_text_without_tokens():
     views = TextViews(make_tokenizer(template=False, pad_token="[PAD]", unk_token="[UNK]"))
-    with pytest.raises(ValueError, match="makes no token of the text ''"):
+    with pytest.raises(ValueError, match="finds no token in the text ''"):
         views("weak", {"text": ""}, rng())
 
 
