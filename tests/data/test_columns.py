@@ -6,7 +6,7 @@ import datasets
 import pytest
 from PIL import Image
 
-from hf_ssl.cli.predict import input_columns
+from hf_ssl.cli.inputs import input_columns
 from hf_ssl.data.columns import find_input, inspect_data
 from hf_ssl.data.prepare import check_columns
 
