@@ -224,9 +224,9 @@ def test_the_block_at_the_start_names_sizes_batches_and_passes(make_trainer, cap
     block = capsys.readouterr().out
     for part in (
         "fixmatch (threshold=0.2, hard_labels=True",
-        "6 examples, 3 classes, 2 a class",
+        "6 examples, 3 classes, 2 per class",
         "24 examples, with hidden labels (used for the accuracy of pseudo-labels only)",
-        "2 labeled + 4 unlabeled a device and pass; x 2 accumulated x 1 processes = 4 + 8 a step",
+        "2 labeled + 4 unlabeled per device and pass; x 2 accumulated x 1 processes = 4 + 8 per step",
         "4, 1.3 passes over the pool",
         "12 x 12 pixels",
     ):
@@ -266,7 +266,7 @@ WRONG = [
         TypeError,
         "no setting treshold; its settings are threshold",
     ),
-    ({"trainer": {"train_dataset": None}}, ValueError, "train_dataset is missing"),
+    ({"trainer": {"train_dataset": None}}, ValueError, "train_dataset must be the labeled examples"),
     ({"trainer": {"processing_class": None}}, ValueError, "needs the model's image processor"),
     ({"trainer": {"unlabeled_dataset": make_images(4, 0).select([])}}, ValueError, "the unlabeled dataset is empty"),
     (

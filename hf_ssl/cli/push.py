@@ -86,7 +86,7 @@ def find_model(folder: Path) -> Path:
 
 def check_model(folder: Path) -> None:
     """Raise a ValueError that names what is missing or damaged, unless `transformers.pipeline` could load the folder."""
-    from ..hub.upload import is_local
+    from ..files import is_local
     from .pretrained import pipeline_task
 
     if (folder / "adapter_config.json").is_file():

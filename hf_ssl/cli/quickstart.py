@@ -158,7 +158,7 @@ def train_once(algorithm: str, seed: int, digits: datasets.DatasetDict, labeled:
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
-    return trainer, result_of(trainer, seconds)
+    return trainer, result_of(trainer.run_facts(), seconds)
 
 
 def run(algorithm: str, labels_per_class: int, seeds: list[int], output_dir: str) -> Path:

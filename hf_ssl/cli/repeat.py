@@ -8,18 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Where the run writes to, what it shows, how it was interrupted, and whom it was published by.
-_LEFT_OUT = (
-    "output_dir",
-    "config",
-    "resume",
-    "overwrite",
-    "push_to_hub",
-    "resume_from_checkpoint",
-    "run_name",
-    "local_rank",
-)
-_LEFT_OUT += ("disable_tqdm", "report_to", "log_level")
+from ..config import is_private
+
+# Beside private settings: what the run shows, how it was interrupted, and that it was published.
+_LEFT_OUT = ("config", "resume", "overwrite", "push_to_hub", "disable_tqdm", "report_to", "log_level")
 _PLACES = ("model", "labeled", "unlabeled", "test", "source")
 
 
@@ -36,7 +28,7 @@ def repeat_command(own, settings: Mapping[str, Any], processes: int = 1) -> str:
     usual = {**vars(make_parser().parse_args([])), "seed": default_seed(own.task)}
     words = []
     for name, value in {**dataclasses.asdict(own), **settings}.items():
-        left_out = name in _LEFT_OUT or name.startswith("hub_") or name.endswith("_token")
+        left_out = name in _LEFT_OUT or name.startswith("hub_") or is_private(name)
         if left_out or value is None or value == usual.get(name):
             continue
         words.append(f"--{name}")

@@ -16,8 +16,8 @@ from transformers import HfArgumentParser, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..algorithms import resolve_algorithm
-from ..config import SSLConfig
-from ..hub.model_card import CardFacts
+from ..config import SSLConfig, is_private
+from ..hub.card_facts import CardFacts
 from ..modality import EXAMPLE_INPUTS, PIPELINES
 from ..model.loading import load_classifier, load_processor
 from ..report.plots import draw_curves
@@ -41,8 +41,6 @@ DEFAULTS = {
 }
 # The draws of labels of the benchmark's tasks are numbered 0, 1 and 2: its runs are seeded with the first.
 TASK_SEED = 0
-# Of the settings in results.json these would tell a path, an account or a secret.
-PRIVATE = ("output_dir", "hub_token", "hub_model_id", "resume_from_checkpoint", "run_name", "local_rank")
 
 
 @dataclass
@@ -340,7 +338,7 @@ def _train(
     last = next((row["step"] for row in reversed(trainer.state.log_history) if "eval_accuracy" in row), None)
     if data.test is not None and last != trainer.state.global_step:
         trainer.evaluate()
-    return trainer, result_of(trainer, time.perf_counter() - start)
+    return trainer, result_of(trainer.run_facts(), time.perf_counter() - start)
 
 
 def _baseline(own, settings, data, processor, main: bool) -> tuple[dict, list[list[dict]]]:
@@ -381,7 +379,7 @@ def _shown(settings: dict[str, Any], args: SSLConfig) -> dict[str, Any]:
     for item in dataclasses.fields(SSLConfig):
         default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
         ours = item.name not in inherited or item.name in always
-        if item.init and item.name not in PRIVATE and (ours or settings.get(item.name, default) != default):
+        if item.init and not is_private(item.name) and (ours or settings.get(item.name, default) != default):
             kept[item.name] = settings.get(item.name, default)
     kept["algorithm_kwargs"] = args.algorithm_kwargs
     return json.loads(json.dumps(kept, default=str))

@@ -41,8 +41,8 @@ def explain(error: BaseException, subject: str, token: str | None = None, outcom
         return f"{subject}: no access token; log in with `hf auth login`, or set HF_TOKEN"
     if status == 401 and "Invalid credentials" in str(error):
         return (
-            f"{subject}: the Hub does not know this access token; make one with write permission on its settings page, then "
-            "`hf auth login`, or set HF_TOKEN"
+            f"{subject}: the Hub does not know this access token; make one with write permission on its settings "
+            "page, then `hf auth login`, or set HF_TOKEN"
         )
     if status in (401, 403):
         return f"{subject}: this access token may not write there; use one with write permission, or another account"
@@ -55,6 +55,6 @@ def explain(error: BaseException, subject: str, token: str | None = None, outcom
     if constants.HF_HUB_OFFLINE:
         return f"{subject}: HF_HUB_OFFLINE is set, so nothing is sent; unset it to publish"
     return (
-        f"{subject}: the connection to {constants.ENDPOINT} failed ({' '.join(str(error).split()) or type(error).__name__}); "
-        f"{outcome}"
+        f"{subject}: the connection to {constants.ENDPOINT} failed "
+        f"({' '.join(str(error).split()) or type(error).__name__}); {outcome}"
     )

@@ -11,8 +11,8 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 
 from hf_ssl.cli.repeat import repeat_command
 from hf_ssl.cli.train import parse
-from hf_ssl.hub import provenance
-from hf_ssl.hub import upload as publishing
+from hf_ssl.files import without_paths
+from hf_ssl.hub import provenance, upload
 
 from tests.helpers.tiny_images import make_images
 from tests.helpers.tiny_tasks import TASKS, new_model, task
@@ -37,7 +37,7 @@ def test_the_card_is_written_from_the_run(make_trainer, tmp_path):
     index = card.data.to_dict()["model-index"]
     assert eval_results_to_model_index(*model_index_to_eval_results(index)) == index
     parts = [
-        "6 examples, 3 classes, 2 a class",
+        "6 examples, 3 classes, 2 per class",
         "24 examples",
         "`threshold=0.2`",
         "made-up pictures",
@@ -221,7 +221,7 @@ def test_a_worker_that_is_forked_during_a_push_starts(monkeypatch):
         def close(self):
             threading.Event().wait()
 
-    publishing._let_workers_start()
+    upload._let_workers_start()
     client = Busy()
     monkeypatch.setattr(_http, "_GLOBAL_CLIENT", client)
     worker = multiprocessing.get_context("fork").Process(target=int)
@@ -238,9 +238,9 @@ def test_published_json_names_no_folders(tmp_path):
         "inner": [{"_name_or_path": "models/a/b"}, {"_name_or_path": "someone/model"}],
         "note": "/not/a/known/key",
     }
-    public = json.loads(publishing.without_paths(json.dumps(content)))
+    public = json.loads(without_paths(json.dumps(content)))
     assert public["base_model_name_or_path"] == "base"
     assert public["inner"] == [{"_name_or_path": "b"}, {"_name_or_path": "someone/model"}]
     text = '{"_name_or_path":   "someone/model"}'
-    assert publishing.without_paths(text) is text
-    assert publishing.without_paths("no JSON") == "no JSON"
+    assert without_paths(text) is text
+    assert without_paths("no JSON") == "no JSON"

@@ -252,7 +252,7 @@ def test_the_command_on_the_card_repeats_the_run(pushed, loaded):
         "(curves.png)",
         "12 labels, seed 0",
         f"revision `{revision}`",
-        "4 a class",
+        "4 per class",
         "moving average (decay 0.5)",
     ):
         assert part in card.content, part

@@ -319,7 +319,7 @@ def test_a_model_whose_layers_are_not_known_is_named():
     config = T.AlbertConfig(vocab_size=20, embedding_size=4, **SIZES)
     albert = T.AlbertForSequenceClassification(config)
     with pytest.raises(
-        ValueError, match=r"layers of AlbertForSequenceClassification is not known.*set layer_decay=1"
+        ValueError, match=r"layer_decay must be 1 for AlbertForSequenceClassification, since .*set layer_decay=1"
     ) as error:
         parameter_groups(albert, 0.1, 0.0, 0.5)
     assert "\n" not in str(error.value)
@@ -329,7 +329,9 @@ def test_a_model_whose_layers_are_not_known_is_named():
 def test_a_weight_at_no_known_place_is_named():
     model = make_vit()
     model.vit.novelty = torch.nn.Linear(2, 2)
-    with pytest.raises(ValueError, match=r"depth of 'novelty\.weight' in ViTForImageClassification is not known"):
+    with pytest.raises(
+        ValueError, match=r"for ViTForImageClassification, since the depth of 'novelty\.weight' in it is not known"
+    ):
         layer_scales(model, 0.5)
 
 
@@ -461,12 +463,12 @@ IGNORED = {
     "an optimizer": (
         {"layer_decay": 0.5},
         lambda: (torch.optim.SGD(make_vit().parameters(), lr=0.1), None),
-        "layer_decay has no effect on an optimizer that is given",
+        r"layer_decay must be 1 with an optimizer of yours, got .* hf_ssl\.training\.optimization\.parameter_groups",
     ),
     "a scheduler": (
         {"lr_schedule": "cosine_7_16"},
         lambda: (None, torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD(make_vit().parameters(), lr=0.1))),
-        "lr_schedule='cosine_7_16' has no effect beside a scheduler that is given",
+        "lr_schedule must be 'trainer' with a scheduler of yours, got 'cosine_7_16'",
     ),
 }
 
@@ -480,7 +482,7 @@ def test_settings_that_a_given_object_would_ignore_are_refused(make_trainer, con
 def test_an_optimizer_that_sets_its_own_rates_refuses_layer_decay(make_trainer):
     given = {"optimizer_cls_and_kwargs": (T.Adafactor, {"lr": None})}
     trainer = make_trainer(layer_decay=0.5, trainer=given, max_steps=1)
-    with pytest.raises(ValueError, match="so layer_decay has no effect; set layer_decay=1, or another optim"):
+    with pytest.raises(ValueError, match="layer_decay must be 1 with optim=.*; set layer_decay=1, or another optim"):
         trainer.train()
     make_trainer(
         trainer={"optimizer_cls_and_kwargs": (T.Adafactor, {"lr": None})}, max_steps=1, lr_scheduler_type="constant"

@@ -102,7 +102,7 @@ def test_running_statistics_count_as_weights_and_other_buffers_do_not(make_train
     model.norm = torch.nn.BatchNorm1d(2)
     model.norm.running_var.fill_(float("inf"))
     with pytest.raises(NotFiniteError, match=r"1 weights are not finite .*first norm\.running_var"):
-        trainer.watch.check(model)
+        trainer.watch.check(2, model)
 
 
 # Settings of 8 steps -> what is said. 0.5 ** 8 is 0.4 %.
