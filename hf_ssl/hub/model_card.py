@@ -44,10 +44,26 @@ def model_card(run: RunFacts, model: ModelFacts, told: CardFacts) -> ModelCard:
         told: what only a person knows; it wins over what was found.
 
     Example:
-        `trainer.create_model_card()` writes the card of a run. With facts of another origin:
+        `trainer.create_model_card()` writes the card of its run. The same from facts that are written by hand:
 
-        >>> card = model_card(run, model, CardFacts(license="mit"))  # doctest: +SKIP
-        >>> card.save("README.md")  # doctest: +SKIP
+        >>> import numpy as np
+        >>> from transformers import TrainerState
+        >>> from hf_ssl import SSLConfig, get_algorithm
+        >>> from hf_ssl.data.columns import DataSummary
+        >>> from hf_ssl.data.labels import Classes
+        >>> sizes = dict(num_labeled=2, num_unlabeled=9, feature_size=8, labeled_batch_size=2, unlabeled_batch_size=2)
+        >>> classes = Classes(["cat", "dog"], {"cat": 0, "dog": 1}, named=True)
+        >>> run = RunFacts(
+        ...     SSLConfig("pets", max_steps=9),
+        ...     TrainerState(max_steps=9, global_step=9, log_history=[{"eval_accuracy": 0.9, "step": 9}]),
+        ...     DataSummary("image", ("image",), "label", classes, np.array([0, 1])),
+        ...     get_algorithm("fixmatch", num_classes=2, **sizes),
+        ...     "fixmatch", num_labeled=2, num_unlabeled=9, hidden_labels=False, evaluation_sizes={"": 50}, views={},
+        ... )
+        >>> model = ModelFacts("someone/pets", "ViTForImageClassification", trainable=85_800_194)
+        >>> card = model_card(run, model, CardFacts(license="mit"))
+        >>> card.data.license, card.data.eval_results[0].metric_value
+        ('mit', 0.9)
     """
     measured = evaluations(run, model.evaluation)
     base = told.base_model or model.base_model
@@ -158,8 +174,8 @@ def _training(run: RunFacts, model: ModelFacts, base: str | None) -> list[list[s
     if model.labeled.draw:
         rows["draw"] = model.labeled.draw
     rows |= {
-        "labeled set": f"SHA-256 `{model.labeled_hash}`" if model.labeled_hash else "not hashed, as it is large",
-        "weights": f"the moving average (decay {args.ema_decay})" if args.ema_evaluates else "those that were trained",
+        "labeled set": f"SHA-256 `{model.labeled_hash}`" if model.labeled_hash else "too large to be hashed",
+        "weights": f"the moving average (decay {args.ema_decay})" if args.ema_evaluates else "the trained ones",
         "optimizer": f"{getattr(args.optim, 'value', args.optim)}, weight decay {args.weight_decay}, "
         f"gradient norm at most {args.max_grad_norm}",
         "seed": str(args.seed) + ("" if args.data_seed is None else f", data {args.data_seed}"),
@@ -171,7 +187,7 @@ def _training(run: RunFacts, model: ModelFacts, base: str | None) -> list[list[s
     if (runtime := run.last("train_runtime")) is not None:
         rows["time"] = f"{runtime:,.0f} s"
     if run.data.modality == "text" and args.max_length:
-        rows["tokens"] = f"{args.max_length} at most"
+        rows["tokens"] = f"at most {args.max_length}"
     return [[key, value.replace("|", "\\|").replace("\n", " ")] for key, value in rows.items()]
 
 

@@ -123,8 +123,8 @@ def _batch_and_steps(run: RunFacts) -> dict[str, str]:
 
 
 def _moving_average(run: RunFacts) -> str:
-    decay, role = run.args.ema_decay, run.args.ema_role
-    if run.algorithm.uses_teacher:
-        # Such an algorithm keeps one whether or not `ema_role` asks for it.
-        role = {"none": "teacher", "evaluation": "teacher and evaluation"}.get(role, role)
-    return "none" if role == "none" else f"decay {decay}, for {role}"
+    role = run.args.ema_role
+    # An algorithm with a teacher keeps one even if `ema_role` does not ask for it.
+    roles = ["teacher"] * (run.algorithm.uses_teacher or role in ("teacher", "both"))
+    roles += ["evaluation"] * run.args.ema_evaluates
+    return f"decay {run.args.ema_decay}, for {' and '.join(roles)}" if roles else "none"

@@ -1,8 +1,4 @@
-"""The model card, the command on it, and the files that go with it."""
-
-import json
-import multiprocessing
-import threading
+"""The model card, and the command on it."""
 
 import datasets
 import pytest
@@ -11,8 +7,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 
 from hf_ssl.cli.repeat import repeat_command
 from hf_ssl.cli.train import parse
-from hf_ssl.files import without_paths
-from hf_ssl.hub import provenance, upload
+from hf_ssl.hub import provenance
 
 from tests.helpers.tiny_images import make_images
 from tests.helpers.tiny_tasks import TASKS, new_model, task
@@ -208,39 +203,3 @@ def test_the_command_has_what_differs_and_nothing_private(given, expected, tmp_p
 def test_the_command_of_several_processes_starts_as_many():
     own, settings = parse(["--model", "someone/model"])
     assert repeat_command(own, settings, 2) == "torchrun --nproc_per_node 2 -m hf_ssl.cli train --model someone/model"
-
-
-# ---- What is published ----
-
-
-def test_a_worker_that_is_forked_during_a_push_starts(monkeypatch):
-    """The client's locks are those of a thread that is sending, and the forked process has no such thread."""
-    from huggingface_hub.utils import _http
-
-    class Busy:
-        def close(self):
-            threading.Event().wait()
-
-    upload._let_workers_start()
-    client = Busy()
-    monkeypatch.setattr(_http, "_GLOBAL_CLIENT", client)
-    worker = multiprocessing.get_context("fork").Process(target=int)
-    worker.start()
-    worker.join(20)
-    started = worker.exitcode == 0
-    worker.kill()
-    assert started and _http._GLOBAL_CLIENT is client
-
-
-def test_published_json_names_no_folders(tmp_path):
-    content = {
-        "base_model_name_or_path": str(tmp_path / "base"),
-        "inner": [{"_name_or_path": "models/a/b"}, {"_name_or_path": "someone/model"}],
-        "note": "/not/a/known/key",
-    }
-    public = json.loads(without_paths(json.dumps(content)))
-    assert public["base_model_name_or_path"] == "base"
-    assert public["inner"] == [{"_name_or_path": "b"}, {"_name_or_path": "someone/model"}]
-    text = '{"_name_or_path":   "someone/model"}'
-    assert without_paths(text) is text
-    assert without_paths("no JSON") == "no JSON"
