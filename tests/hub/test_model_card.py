@@ -7,8 +7,13 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 
 from hf_ssl.cli.repeat import repeat_command
 from hf_ssl.cli.train import parse
+from hf_ssl.data.duplicates import Duplicates, Overlap
 from hf_ssl.hub import provenance
+from hf_ssl.hub.card_facts import CardFacts
+from hf_ssl.hub.model_card import model_card
+from hf_ssl.hub.provenance import DataSource
 
+from tests.helpers.run_facts import make_model, make_run
 from tests.helpers.tiny_images import make_images
 from tests.helpers.tiny_tasks import TASKS, new_model, task
 
@@ -140,6 +145,90 @@ def test_metrics_of_one_s_own_stand_on_the_card(make_trainer):
     card = card_of(trainer)
     assert [(r.metric_type, r.metric_value) for r in card.data.eval_results] == [("kappa", 0.25)]
     assert "| weights | step | kappa |" in card.content
+
+
+# ---- From facts that were written by hand: no trainer ----
+
+
+ROW = {"eval_accuracy": 0.5, "eval_f1": 0.25, "step": 10}
+LOCAL = DataSource()
+PUBLIC = DataSource("someone/usb-x", "a" * 40, "labels40_seed2", "labeled")
+PARTS = {
+    "a new model": ({}, {}, {}, "`ViTForImageClassification` with 6 labeled and 24 unlabeled examples."),
+    "a base model": (
+        {},
+        {"base_model": "google/vit"},
+        {},
+        "`ViTForImageClassification`, fine-tuned from [google/vit](https://huggingface.co/google/vit) with 6 labeled",
+    ),
+    "a dataset in words": ({}, {}, {"dataset": "shades of gray"}, "on shades of gray with 6 labeled"),
+    "a dataset on the Hub": (
+        {},
+        {"labeled": PUBLIC},
+        {},
+        "on [someone/usb-x](https://huggingface.co/datasets/someone/usb-x) with 6 labeled",
+    ),
+    "its draw of labels": ({}, {"labeled": PUBLIC}, {}, "| draw | 40 labels, seed 2 |"),
+    "an adapter": ({}, {"adapter": True}, {}, "\nAn adapter of `ViTForImageClassification` with"),
+    "how an adapter is used": ({}, {"adapter": True}, {}, 'pipeline("image-classification", classifier, image_proc'),
+    "many classes": ({"names": tuple(f"c{i}" for i in range(23))}, {}, {}, "23 classes: c0, c1, "),
+    "the rest of them": ({"names": tuple(f"c{i}" for i in range(23))}, {}, {}, "c18, c19 and 3 more."),
+    "a pair of texts": (
+        {"modality": "text", "columns": ("premise", "hypothesis")},
+        {},
+        {},
+        '({"text": "A text.", "text_pair": "Another text."})',
+    ),
+    "the baseline": (
+        {"history": (ROW,)},
+        {"baseline": {"test_accuracy": 0.4, "steps": 7}},
+        {},
+        "| labeled examples alone (baseline), last | 7 | 0.4000 |  |",
+    ),
+    "curves": ({}, {"curves": True}, {}, "](curves.png)\n\n## Training"),
+    "a command": ({}, {}, {"command": "hf-ssl train --x '{{ y }}'"}, "\nhf-ssl train --x '{{ y }}'\n```"),
+    "evaluation examples that were trained on": (
+        {"duplicates": Duplicates([Overlap("evaluation", "labeled", 12, 6, 6, {0: 3})])},
+        {},
+        {},
+        "- Some evaluation examples were in the training data",
+    ),
+    "a training in progress": ({"state": {"global_step": 4}}, {}, {}, "over the pool; 4 of them so far |"),
+    "a large labeled set": ({}, {}, {}, "| labeled set | too large to be hashed |"),
+    "a pipe in a cell": ({"views": {"weak": "a | b"}}, {}, {}, "| weak view | a \\| b |"),
+    "an algorithm without settings": (
+        {"algorithm": "supervised"},
+        {},
+        {},
+        "| algorithm | `supervised` (no settings),",
+    ),
+}
+
+
+@pytest.mark.parametrize(("run", "model", "told", "part"), PARTS.values(), ids=PARTS)
+def test_the_card_says(run, model, told, part):
+    content = model_card(make_run(**run), make_model(**model), CardFacts(**told)).content
+    assert part in content
+    assert "{%" not in content and "None" not in content and "\n\n\n" not in content and content.endswith("```\n")
+
+
+def test_the_card_has_no_section_without_content():
+    content = model_card(make_run(), make_model(), CardFacts()).content
+    headings = [line for line in content.splitlines() if line.startswith("#")]
+    assert headings == ["# shades", "## Use", "## Training", "## Limits", "## Citations"]
+    full = model_card(make_run(history=(ROW,)), make_model(), CardFacts(command="hf-ssl train")).content
+    headings = [line for line in full.splitlines() if line.startswith("## ")]
+    assert headings == ["## Use", "## Results", "## Training", "## Reproduce it", "## Limits", "## Citations"]
+
+
+def test_what_a_person_told_wins_over_what_was_found():
+    found = make_model(base_model="google/vit", labeled=PUBLIC)
+    told = CardFacts(name="Shades", dataset="someone/shades", license="mit", base_model="me/vit", tags=["gray"])
+    metadata = model_card(make_run(history=(ROW,)), found, told).data.to_dict()
+    assert (metadata["license"], metadata["base_model"]) == ("mit", "me/vit")
+    assert metadata["datasets"] == ["someone/shades", "someone/usb-x"]
+    assert metadata["tags"] == ["hf-ssl", "semi-supervised", "fixmatch", "gray"]
+    assert metadata["model-index"][0]["name"] == "Shades"
 
 
 # ---- Where a run comes from ----

@@ -482,7 +482,7 @@ def test_settings_that_a_given_object_would_ignore_are_refused(make_trainer, con
 def test_an_optimizer_that_sets_its_own_rates_refuses_layer_decay(make_trainer):
     given = {"optimizer_cls_and_kwargs": (T.Adafactor, {"lr": None})}
     trainer = make_trainer(layer_decay=0.5, trainer=given, max_steps=1)
-    with pytest.raises(ValueError, match="layer_decay must be 1 with optim=.*; set layer_decay=1, or another optim"):
+    with pytest.raises(ValueError, match=r"layer_decay must be 1 with optim=.*; set layer_decay=1, or another optim"):
         trainer.train()
     make_trainer(
         trainer={"optimizer_cls_and_kwargs": (T.Adafactor, {"lr": None})}, max_steps=1, lr_scheduler_type="constant"
