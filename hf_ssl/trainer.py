@@ -30,11 +30,11 @@ from .model.ema import ModelEma
 from .model.forward import ModelForward
 from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_processor
-from .report.run import RunFacts, describe_run
+from .report.run import RunFacts, describe_run, sizes_of
 from .training import optimization
 from .training.checkpointing import CheckpointMixin
 from .training.log_sums import LogSums
-from .training.start import prepare_datasets, search_duplicates
+from .training.start import check_arguments, prepare_datasets, search_duplicates
 from .training.watch import Watch
 from .views.make import check_views
 
@@ -49,15 +49,14 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
     Two parts can be read by themselves: `CheckpointMixin` evaluates, saves and resumes, and `HubMixin` writes model
-    cards
-    and pushes.
+    cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
             local path, which is loaded with a head for the labeled dataset's classes.
         args: the settings; None for the defaults.
         data_collator: batches preprocessed rows in training and evaluation. With raw data it is used for evaluation
-        only.
+            only.
         train_dataset: the labeled examples.
         eval_dataset: what `evaluate()` uses, or a dict of such datasets.
         processing_class: the model's image processor, feature extractor or tokenizer; if `model` is an id or a path,
@@ -70,8 +69,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         kwargs: further arguments of Trainer.
 
     Raises:
-        ValueError, TypeError: if the datasets, the model and the settings do not fit together; one line says what to
-            do.
+        ValueError, TypeError: if datasets, model and settings do not fit together; one line says what to do.
 
     Example:
         >>> import tempfile
@@ -127,7 +125,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         **kwargs: Any,
     ):
         args = SSLConfig() if args is None else args
-        _check_arguments(args, train_dataset, kwargs)
+        check_arguments(args, train_dataset, kwargs)
         chosen = algorithm if algorithm is not None else args.algorithm
         if not isinstance(chosen, SSLAlgorithm):
             resolve_algorithm(chosen)  # An unknown name is an error before anything is loaded.
@@ -152,12 +150,11 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         if model is not None:
             model = load_classifier(model, self.data, processing_class)
             self.local_base = next((name for name in [loaded_from(model)] if name and not is_public_id(name)), None)
+        stacks = EvaluationCollator(self.views, self.data.label_column)
         super().__init__(
             model=model,
             args=args,
-            data_collator=data_collator
-            if self._keeps_rows
-            else EvaluationCollator(self.views, self.data.label_column),
+            data_collator=data_collator if self._keeps_rows else stacks,
             train_dataset=data.labeled,
             eval_dataset=data.evaluation,
             processing_class=processing_class,
@@ -323,9 +320,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         warmup = self.args.unsupervised_warmup_steps
         self.algorithm.unsupervised_ramp = min(self.state.global_step / warmup, 1.0) if warmup else 1.0
-        output: AlgorithmOutput = self.algorithm(
-            self._forward_of(model), self._collator.to_batch(inputs), self.progress
-        )
+        batch = self._collator.to_batch(inputs)
+        output: AlgorithmOutput = self.algorithm(self._forward_of(model), batch, self.progress)
         self.watch.see(output.loss, output.terms, self.state.global_step)
         self._sums.add(output, inputs.get("hidden_labels"))
         if self.args.on_broken_file == "skip":
@@ -388,7 +384,6 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     def run_facts(self) -> RunFacts:
         """What is known of the run so far: for the block at its start, the model card and `results.json`."""
         label = self.data.label_column
-        evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
         return RunFacts(
             args=self.args,
             state=self.state,
@@ -398,11 +393,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
             num_labeled=len(self.train_dataset),
             num_unlabeled=len(self.unlabeled_dataset),
             hidden_labels=label in (getattr(self.unlabeled_dataset, "column_names", None) or ()),
-            evaluation_sizes={
-                name: len(dataset) if hasattr(dataset, "__len__") else None
-                for name, dataset in evaluation.items()
-                if dataset is not None
-            },
+            evaluation_sizes=sizes_of(self.eval_dataset),
             views=self.views.describe(),
             duplicates=self.duplicates,
         )
@@ -410,31 +401,6 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     def describe(self) -> str:
         """The block that is printed when training starts: algorithm, sizes, batches, steps, views."""
         return describe_run(self.run_facts())
-
-    def _search_duplicates(self) -> Duplicates | None:
-        return search_duplicates(
-            self.train_dataset,
-            self.unlabeled_dataset,
-            self.eval_dataset,
-            self.data,
-            view_names=self.algorithm.views,
-            seconds=self.args.duplicate_check_seconds,
-        )
-
-
-def _check_arguments(args: SSLConfig, train_dataset: datasets.Dataset | None, kwargs: dict[str, Any]) -> None:
-    """Refuse arguments that cannot work, before anything is loaded."""
-    if not isinstance(args, SSLConfig):
-        raise TypeError(
-            f"args must be an SSLConfig, got {type(args).__name__}; SSLConfig takes the same arguments and more"
-        )
-    if train_dataset is None:
-        raise ValueError("train_dataset must be the labeled examples, a datasets.Dataset, got None")
-    if kwargs.get("compute_loss_func") is not None:
-        raise ValueError(
-            "compute_loss_func must be left out: it would replace the algorithm's loss; write an SSLAlgorithm instead"
-        )
-    optimization.refuse_ignored_settings(args, *kwargs.get("optimizers", (None, None)))
 
 
 class _StepCallback(TrainerCallback):
@@ -449,7 +415,9 @@ class _StepCallback(TrainerCallback):
         trainer.watch.start(state.global_step)
         if not state.is_world_process_zero:
             return
-        trainer.duplicates = trainer._search_duplicates()
+        given = trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset, trainer.data
+        seconds = trainer.args.duplicate_check_seconds
+        trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
         trainer.watch.warn_of_slow_averages(trainer.progress)
         if not args.disable_tqdm:
             print(trainer.describe(), flush=True)

@@ -66,6 +66,18 @@ class RunFacts:
         return next((row[key] for row in reversed(self.history) if key in row), None)
 
 
+def sizes_of(evaluation: Any) -> dict[str, int | None]:
+    """`RunFacts.evaluation_sizes` of an evaluation dataset, a dict of such, or None.
+
+    Example:
+        >>> sizes_of([1, 2, 3]), sizes_of({"easy": [1], "stream": iter([])}), sizes_of(None)
+        ({'': 3}, {'easy': 1, 'stream': None}, {})
+    """
+    named = evaluation if isinstance(evaluation, dict) else {"": evaluation}
+    sizes = {name: len(dataset) if hasattr(dataset, "__len__") else None for name, dataset in named.items()}
+    return {} if evaluation is None else sizes
+
+
 def describe_run(run: RunFacts) -> str:
     """The block that is printed when training starts: a title, and one indented line per row of `run_rows`."""
     rows = run_rows(run)

@@ -1,4 +1,4 @@
-"""What happens before the first step: the user's datasets become views, and they are searched for duplicates."""
+"""Before the first step: arguments are checked, datasets are made ready for views, and searched for duplicates."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from ..data.duplicates import Duplicates, find_duplicates, warn_of_duplicates
 from ..data.prepare import prepare, prepare_evaluation, prepare_pool
 from ..data.rows import is_transformed
 from ..views.make import make_views
+from .optimization import refuse_ignored_settings
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,30 @@ class TrainingData:
     evaluation: Any
     views: Any
     keeps_rows: bool
+
+
+def check_arguments(args: SSLConfig, train_dataset: datasets.Dataset | None, kwargs: dict[str, Any]) -> None:
+    """Refuse arguments of `SSLTrainer` that cannot work, before anything is loaded.
+
+    Args:
+        args: must be an `SSLConfig`.
+        train_dataset: must not be None.
+        kwargs: further arguments, for `Trainer`.
+
+    Raises:
+        TypeError, ValueError: with what to do instead.
+    """
+    if not isinstance(args, SSLConfig):
+        raise TypeError(
+            f"args must be an SSLConfig, got {type(args).__name__}; SSLConfig takes the same arguments and more"
+        )
+    if train_dataset is None:
+        raise ValueError("train_dataset must be the labeled examples, a datasets.Dataset, got None")
+    if kwargs.get("compute_loss_func") is not None:
+        raise ValueError(
+            "compute_loss_func must be left out: it would replace the algorithm's loss; write an SSLAlgorithm instead"
+        )
+    refuse_ignored_settings(args, *kwargs.get("optimizers", (None, None)))
 
 
 def prepare_datasets(

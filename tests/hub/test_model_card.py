@@ -101,7 +101,7 @@ def test_the_base_model_is_named_when_it_is_public(make_trainer, tmp_path):
     assert card_of(trainer).data.base_model == "google/vit-base-patch16-224"
 
 
-def test_last_and_best_stand_apart(make_trainer):
+def test_last_and_best_are_told_apart(make_trainer):
     trainer = make_trainer()
     trainer.state.log_history = [
         {"eval_accuracy": 0.9, "eval_f1": 0.8, "eval_runtime": 1.0, "step": 2},
@@ -138,7 +138,7 @@ def test_each_of_several_evaluation_datasets_has_its_results(make_trainer):
     }
 
 
-def test_metrics_of_one_s_own_stand_on_the_card(make_trainer):
+def test_custom_metrics_are_on_the_card(make_trainer):
     trainer = make_trainer(trainer={"compute_metrics": lambda prediction: {"kappa": 0.25}}, max_steps=1)
     trainer.train()
     trainer.evaluate()
@@ -281,8 +281,8 @@ def test_the_command_has_what_differs_and_nothing_private(given, expected, tmp_p
 
     (tmp_path / "data.csv").touch()
     given, expected = given.replace("DIR", str(tmp_path)), expected.replace("DIRNAME", tmp_path.name)
-    own, settings = parse(["--model", "someone/model", *shlex.split(given)])
-    command = repeat_command(own, settings)
+    arguments, settings = parse(["--model", "someone/model", *shlex.split(given)])
+    command = repeat_command(arguments, settings)
     assert command == f"hf-ssl train --model someone/model {expected}".strip()
     # It says the same when it is given.
     again = repeat_command(*parse(shlex.split(command)[2:]))
@@ -290,5 +290,8 @@ def test_the_command_has_what_differs_and_nothing_private(given, expected, tmp_p
 
 
 def test_the_command_of_several_processes_starts_as_many():
-    own, settings = parse(["--model", "someone/model"])
-    assert repeat_command(own, settings, 2) == "torchrun --nproc_per_node 2 -m hf_ssl.cli train --model someone/model"
+    arguments, settings = parse(["--model", "someone/model"])
+    assert (
+        repeat_command(arguments, settings, 2)
+        == "torchrun --nproc_per_node 2 -m hf_ssl.cli train --model someone/model"
+    )

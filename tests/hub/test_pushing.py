@@ -47,7 +47,8 @@ folder = sys.argv[1]
 def make(name, model=None, **config):
     defaults = dict(max_steps=4, per_device_train_batch_size=2, learning_rate=1e-2, use_cpu=True, disable_tqdm=True)
     defaults |= dict(save_strategy="steps", save_steps=2, eval_strategy="steps", eval_steps=2)
-    defaults |= dict(dataloader_pin_memory=False, report_to="none", hub_model_id=f"someone/{name}", hub_token="TOKEN", save_total_limit=1)
+    defaults |= dict(dataloader_pin_memory=False, report_to="none", save_total_limit=1)
+    defaults |= dict(hub_model_id=f"someone/{name}", hub_token="TOKEN")
     args = SSLConfig(output_dir=f"{folder}/{name}-run", **{**defaults, **config})
     return SSLTrainer(model or new_model("image"), args, **task("image"))
 

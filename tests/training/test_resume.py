@@ -1,4 +1,4 @@
-"""An interrupted run continues as if it had not been interrupted: bit for bit, also when it was killed while saving."""
+"""An interrupted run continues as if it had not been interrupted, bit for bit, even if it was killed while saving."""
 
 import os
 import random

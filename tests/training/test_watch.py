@@ -1,4 +1,4 @@
-"""Trouble is said aloud: losses that are not finite stop the training, a pool that takes no part is warned of."""
+"""Losses that are not finite stop the training, and a pool that takes no part is warned of."""
 
 import re
 from pathlib import Path
@@ -121,7 +121,8 @@ AVERAGES = {
     "fast": ({"ema_role": "evaluation", "ema_decay": 0.5}, None),
     "a teacher that stays untrained": (
         {"algorithm": "mean_teacher", "max_steps": 50, "ema_decay": 0.9},
-        "after 10 of them 35% of the teacher of mean_teacher will still be .* set ema_decay=0.5 or lower, or train longer$",
+        "after 10 of them 35% of the teacher of mean_teacher will still be .* set ema_decay=0.5 or lower, or train "
+        "longer$",
     ),
     "a teacher that learns in time": ({"algorithm": "mean_teacher", "max_steps": 50, "ema_decay": 0.5}, None),
     "not evaluated": ({"ema_role": "teacher", "ema_decay": 0.999}, None),
