@@ -200,7 +200,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
             lengths=self._lengths(),
         )
         if self.data.modality == "text" and self.args.dataloader_num_workers > 0:
-            # Workers tokenize a text at a time; tokenizers warns if its threads were used before a fork.
+            # Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         loader = DataLoader(
             dataset,

@@ -1,4 +1,4 @@
-"""What a model card says beside the run: what a person told, and what is known of the model and its data."""
+"""What a model card says besides the run: what only a person knows, and what is known of the model and its data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -35,13 +35,13 @@ PACKAGE_CITATION = f"""@software{{hf_ssl,
 }}"""
 
 
-def model_card(run: RunFacts, model: ModelFacts, told: CardFacts) -> ModelCard:
+def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
     """The card of a model: metadata, use, results, how it was trained, limits and citations.
 
     Args:
         run: how it was trained; before, during or after the training.
         model: what it is, and where it and its data come from.
-        told: what only a person knows; it wins over what was found.
+        card: what only a person knows; it wins over what was found.
 
     Example:
         `trainer.create_model_card()` writes the card of its run. The same from facts that are written by hand:
@@ -66,11 +66,11 @@ def model_card(run: RunFacts, model: ModelFacts, told: CardFacts) -> ModelCard:
         ('mit', 0.9)
     """
     measured = evaluations(run, model.evaluation)
-    base = told.base_model or model.base_model
-    dataset = told.dataset or model.labeled.repository
-    title = told.name or model.public_name.rpartition("/")[2]
+    base = card.base_model or model.base_model
+    dataset = card.dataset or model.labeled.repository
+    title = card.name or model.public_name.rpartition("/")[2]
     return ModelCard.from_template(
-        _metadata(run, model, told, measured, base, dataset, title),
+        _metadata(run, model, card, measured, base, dataset, title),
         template_path=str(TEMPLATE),
         title=title,
         base_model=base,
@@ -85,7 +85,7 @@ def model_card(run: RunFacts, model: ModelFacts, told: CardFacts) -> ModelCard:
         results=[{"where": _where(found), "table": result_table(run, found, model.baseline)} for found in measured],
         curves=model.curves,
         training=markdown_table(["", ""], _training(run, model, base)),
-        command=told.command,
+        command=card.command,
         version=__version__,
         trained_on_evaluation=_trained_on_evaluation(run),
         citations="\n".join(filter(None, [run.algorithm.citation, USB_CITATION, PACKAGE_CITATION])),
@@ -96,7 +96,7 @@ def model_card(run: RunFacts, model: ModelFacts, told: CardFacts) -> ModelCard:
 def _metadata(
     run: RunFacts,
     model: ModelFacts,
-    told: CardFacts,
+    card: CardFacts,
     measured: Sequence[Evaluations],
     base: str | None,
     dataset: str | None,
@@ -106,10 +106,10 @@ def _metadata(
     task = MODALITIES[run.data.modality].pipeline
     named = [dataset, model.labeled.repository, *(found.source.repository for found in measured)]
     repositories = list(dict.fromkeys(name for name in named if name and provenance.is_dataset_id(name)))
-    tags = ["hf-ssl", "semi-supervised", run.algorithm_name, *(["peft"] if model.adapter else []), *told.tags]
+    tags = ["hf-ssl", "semi-supervised", run.algorithm_name, *(["peft"] if model.adapter else []), *card.tags]
     return ModelCardData(
-        language=told.language,
-        license=told.license or (provenance.license_of(base) if base else None),
+        language=card.language,
+        license=card.license or (provenance.license_of(base) if base else None),
         library_name="transformers",
         pipeline_tag=task,
         base_model=base,
@@ -163,8 +163,7 @@ def _trained_on_evaluation(run: RunFacts) -> bool:
 
 def _training(run: RunFacts, model: ModelFacts, base: str | None) -> list[list[str]]:
     """The rows of the table on how the model was trained."""
-    args = run.args
-    rows = run_rows(run)
+    args, rows = run.args, run_rows(run)
     rows["algorithm"] = _algorithm(run)
     if run.state.global_step < run.state.max_steps:
         rows["steps"] += f"; {run.state.global_step:,} of them so far"

@@ -1,4 +1,4 @@
-"""The facts of a run in one object, and in the words that are printed at its start and stand in its model card."""
+"""The facts of a run in one object, and in the words that are printed at its start and in its model card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ class Host(WithoutFacts):
 def test_a_saved_model_has_its_card(tmp_path):
     Host(tmp_path).save_model()
     card = ModelCard.load(tmp_path / "README.md")
-    assert "`ViTForImageClassification` with 6 labeled and 24 unlabeled examples" in card.content
+    assert "`ViTForImageClassification`, trained by FixMatch, with 6 labeled and 24 unlabeled examples" in card.content
     assert card.data.eval_results[0].metric_value == 0.5
     assert f'model = "{tmp_path.name}"' in card.content
 
@@ -40,7 +40,7 @@ def test_what_was_told_once_stays_on_the_card(tmp_path):
     trainer.create_model_card(language="en")
     card = ModelCard.load(tmp_path / "README.md")
     assert (card.data.license, card.data.language) == ("mit", "en")
-    assert "gray" in card.data.tags and "on someone/a, someone/b with" in card.content
+    assert "gray" in card.data.tags and "trained on someone/a, someone/b by FixMatch, with" in card.content
 
 
 def test_a_host_without_facts_is_told_what_to_define(tmp_path):

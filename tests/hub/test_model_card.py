@@ -154,22 +154,22 @@ ROW = {"eval_accuracy": 0.5, "eval_f1": 0.25, "step": 10}
 LOCAL = DataSource()
 PUBLIC = DataSource("someone/usb-x", "a" * 40, "labels40_seed2", "labeled")
 PARTS = {
-    "a new model": ({}, {}, {}, "`ViTForImageClassification` with 6 labeled and 24 unlabeled examples."),
+    "a new model": ({}, {}, {}, "`ViTForImageClassification`, trained by FixMatch, with 6 labeled and 24 unlabeled examples."),
     "a base model": (
         {},
         {"base_model": "google/vit"},
         {},
-        "`ViTForImageClassification`, fine-tuned from [google/vit](https://huggingface.co/google/vit) with 6 labeled",
+        "`ViTForImageClassification`, fine-tuned from [google/vit](https://huggingface.co/google/vit) by FixMatch, with 6",
     ),
-    "a dataset in words": ({}, {}, {"dataset": "shades of gray"}, "on shades of gray with 6 labeled"),
+    "a dataset in words": ({}, {}, {"dataset": "shades of gray"}, "trained on shades of gray by FixMatch, with 6 labeled"),
     "a dataset on the Hub": (
         {},
         {"labeled": PUBLIC},
         {},
-        "on [someone/usb-x](https://huggingface.co/datasets/someone/usb-x) with 6 labeled",
+        "on [someone/usb-x](https://huggingface.co/datasets/someone/usb-x) by FixMatch, with 6",
     ),
     "its draw of labels": ({}, {"labeled": PUBLIC}, {}, "| draw | 40 labels, seed 2 |"),
-    "an adapter": ({}, {"adapter": True}, {}, "\nAn adapter of `ViTForImageClassification` with"),
+    "an adapter": ({}, {"adapter": True}, {}, "\nAn adapter of `ViTForImageClassification`, trained by"),
     "how an adapter is used": ({}, {"adapter": True}, {}, 'pipeline("image-classification", classifier, image_proc'),
     "many classes": ({"names": tuple(f"c{i}" for i in range(23))}, {}, {}, "23 classes: c0, c1, "),
     "the rest of them": ({"names": tuple(f"c{i}" for i in range(23))}, {}, {}, "c18, c19 and 3 more."),

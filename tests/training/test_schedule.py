@@ -37,7 +37,7 @@ def test_the_7_16_cosine(warmup, total, factors):
     ("changes", "message"),
     [
         ({"lr_schedule": "cosine"}, "lr_schedule must be one of trainer, cosine_7_16, got 'cosine'"),
-        ({"lr_schedule": "cosine_7_16", "lr_scheduler_type": "constant"}, "are two schedules; leave one of them out"),
+        ({"lr_schedule": "cosine_7_16", "lr_scheduler_type": "constant"}, "are two schedules; leave out one of them"),
     ],
 )
 def test_schedules_that_contradict_are_refused(tmp_path, changes, message):
