@@ -237,7 +237,16 @@ def _newest_complete(output_dir: str | Path) -> str:
 
 
 def checkpoints(output_dir: str | Path) -> list[Path]:
-    """The checkpoint folders of a run, the newest first."""
+    """The checkpoint folders of a run, the newest first.
+
+    Example:
+        >>> import tempfile
+        >>> run = tempfile.TemporaryDirectory()
+        >>> for name in ("checkpoint-500", "checkpoint-1000", "logs"):
+        ...     Path(run.name, name).mkdir()
+        >>> [path.name for path in checkpoints(run.name)]
+        ['checkpoint-1000', 'checkpoint-500']
+    """
     found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in Path(output_dir).glob("checkpoint-*")]
     return [path for match, path in sorted((int(m[1]), p) for m, p in found if m)[::-1]]
 
@@ -246,6 +255,10 @@ def find_problem(folder: str | Path) -> str | None:
     """Why a folder is not a complete checkpoint of SSLTrainer, naming the file; None if it is one.
 
     Each file is opened but not read: a truncated file is found by its table of contents.
+
+    Example:
+        >>> find_problem("runs/checkpoint-9")
+        'runs/checkpoint-9 is not a folder'
     """
     folder = Path(folder)
     if not folder.is_dir():
