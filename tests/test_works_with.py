@@ -298,7 +298,7 @@ def test_the_weights_to_evaluate_can_be_chosen(tmp_path):
 @pytest.mark.parametrize(
     ("role", "weights", "message"),
     [
-        ("none", "ema", "there is no moving average: set ema_role='evaluation' and train"),
+        ("none", "ema", "needs a moving average, and none is kept; set ema_role='evaluation' and train"),
         ("evaluation", "best", "weights must be 'student' or 'ema', got 'best'"),
     ],
 )
