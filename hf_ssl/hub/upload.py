@@ -238,7 +238,7 @@ def _public_content(path: Path, repo_id: str, token: str | None) -> Path | bytes
         return path
     text = path.read_text(encoding="utf-8")
     if token and token in text:
-        raise ValueError(f"{path} must not contain your access token, which would be published; take it out")
+        raise ValueError(f"{path} holds your access token and is not published; take it out")
     if path.name == CARD:
         return with_repository(text, repo_id).encode()
     public = without_paths(text)

@@ -154,14 +154,24 @@ ROW = {"eval_accuracy": 0.5, "eval_f1": 0.25, "step": 10}
 LOCAL = DataSource()
 PUBLIC = DataSource("someone/usb-x", "a" * 40, "labels40_seed2", "labeled")
 PARTS = {
-    "a new model": ({}, {}, {}, "`ViTForImageClassification`, trained by FixMatch, with 6 labeled and 24 unlabeled examples."),
+    "a new model": (
+        {},
+        {},
+        {},
+        "`ViTForImageClassification`, trained by FixMatch, with 6 labeled and 24 unlabeled examples.",
+    ),
     "a base model": (
         {},
         {"base_model": "google/vit"},
         {},
         "`ViTForImageClassification`, fine-tuned from [google/vit](https://huggingface.co/google/vit) by FixMatch, with 6",
     ),
-    "a dataset in words": ({}, {}, {"dataset": "shades of gray"}, "trained on shades of gray by FixMatch, with 6 labeled"),
+    "a dataset in words": (
+        {},
+        {},
+        {"dataset": "shades of gray"},
+        "trained on shades of gray by FixMatch, with 6 labeled",
+    ),
     "a dataset on the Hub": (
         {},
         {"labeled": PUBLIC},

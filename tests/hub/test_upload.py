@@ -78,7 +78,7 @@ def test_a_model_replaces_an_earlier_one_and_leaves_what_is_not_a_model_s(commit
 @pytest.mark.parametrize("name", ["config.json", "README.md"])
 def test_a_file_with_the_access_token_is_not_published(commits, tmp_path, name):
     (tmp_path / name).write_text('{"token": "hf_secret"}')
-    with pytest.raises(ValueError, match=f"{name} must not contain your access token"):
+    with pytest.raises(ValueError, match=f"{name} holds your access token and is not published"):
         upload.push_files("a/b", {name: tmp_path / name}, "title", token="hf_secret")
     assert commits == []
 
