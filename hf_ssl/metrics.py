@@ -1,8 +1,8 @@
 """Classification metrics without network: a function, and a module of `evaluate`.
 
 `evaluate.load("accuracy")` downloads its code from the Hub. `ClassificationMetrics` is an `evaluate.Metric` that lives
-in this package, so it works offline, also in `evaluate.combine`; the trainer's default `compute_metrics` is built on it,
-which costs 8 ms per 1,000 examples on a CPU core. `classification_metrics` is the plain function for scores.
+in this package, so it works offline, also in `evaluate.combine`. The trainer's default `compute_metrics` is built on
+it, which costs 8 ms per 1,000 examples on a CPU core. `classification_metrics` is the plain function for scores.
 """
 
 import tempfile

@@ -164,7 +164,7 @@ PARTS = {
         {},
         {"base_model": "google/vit"},
         {},
-        "`ViTForImageClassification`, fine-tuned from [google/vit](https://huggingface.co/google/vit) by FixMatch, with 6",
+        "Classification`, fine-tuned from [google/vit](https://huggingface.co/google/vit) by FixMatch, with 6",
     ),
     "a dataset in words": (
         {},
