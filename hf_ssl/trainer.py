@@ -5,10 +5,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import datasets
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
 from .batches.collators import EvaluationCollator, SSLCollator
@@ -16,56 +17,93 @@ from .batches.dataset import ViewDataset
 from .batches.lengths import TextLengths
 from .batches.sampler import JointBatchSampler
 from .config import SSLConfig
-from .data.columns import inspect_data, processor_for
+from .data.columns import processor_for
 from .data.duplicates import Duplicates
-from .data.prepare import prepare, prepare_evaluation, prepare_pool
-from .data.rows import BrokenFiles, is_transformed
+from .data.prepare import prepare, prepare_evaluation
+from .data.rows import BrokenFiles
 from .distributed import average_gradients
-from .hub.model_card import CardFacts
+from .hub.card_facts import CardFacts
 from .hub.provenance import is_public_id, loaded_from
-from .hub.pushing import PushingTrainer
+from .hub.pushing import HubMixin
 from .metrics import compute_metrics as default_metrics
 from .model.ema import ModelEma
 from .model.forward import ModelForward
 from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_processor
-from .report.run import describe_run
+from .report.run import RunFacts, describe_run, sizes_of
 from .training import optimization
+from .training.checkpointing import CheckpointMixin
 from .training.log_sums import LogSums
-from .training.start import check_run
+from .training.start import check_arguments, prepare_datasets, search_duplicates
 from .training.watch import Watch
-from .views.base import as_views
-from .views.make import check_views, make_views
+from .views import Views
+from .views.make import check_views
 
 
-class SSLTrainer(PushingTrainer):
+class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     """Trains a classifier on few labeled and many unlabeled examples.
 
-    It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step takes
-    B labeled and mu*B unlabeled examples, makes the views that the algorithm asks for, and minimises the algorithm's loss.
-    Each log line holds the terms of that loss, the share of unlabeled examples that took part (`mask_ratio`), and, where the
-    pool has a label column, the accuracy of the pseudo-labels (`pseudo_label_accuracy`, over those that took part). Labels of
-    the pool are only ever used for that number: they never reach the algorithm.
+    It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step
+    takes B labeled and mu*B unlabeled examples, makes the views that the algorithm asks for, and minimizes the
+    algorithm's loss. Each log line holds the terms of that loss, the share of unlabeled examples that took part
+    (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
+    (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
+
+    Two parts can be read by themselves: `CheckpointMixin` evaluates, saves and resumes, and `HubMixin` writes model
+    cards and pushes.
 
     Args:
-        model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or local path,
-            which is loaded with a head for the labeled dataset's classes.
-        args: an `SSLConfig`.
-        train_dataset: the labeled examples, a `datasets.Dataset`.
-        unlabeled_dataset: the pool, a `datasets.Dataset`; left out, the labeled examples serve as pool.
-        eval_dataset: what `evaluate()` uses, or a dict of such.
-        processing_class: the model's image processor, feature extractor or tokenizer; loaded from there when left out and
-            `model` is an id or a path.
-        data_collator: stacks rows that hold tensors, in training and evaluation; rows of raw data in evaluation alone.
-        algorithm: an `SSLAlgorithm` class or object of your own, instead of the name in `args.algorithm`.
-        views: a view maker of your own (see `hf_ssl.views`), instead of the modality's.
-        weak_view, strong_view: callables on a row that make just these views (see `hf_ssl.views.custom`).
+        model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
+            local path, which is loaded with a head for the labeled dataset's classes.
+        args: the settings; None for the defaults.
+        data_collator: batches preprocessed rows in training and evaluation. With raw data it is used for evaluation
+            only.
+        train_dataset: the labeled examples.
+        eval_dataset: what `evaluate()` uses, or a dict of such datasets.
+        processing_class: the model's image processor, feature extractor or tokenizer; if `model` is an id or a path,
+            it is loaded from there by default.
+        unlabeled_dataset: the pool; without one the labeled examples serve as the pool.
+        algorithm: an `SSLAlgorithm` class or object instead of the name in `args.algorithm`.
+        views: a view maker (see `hf_ssl.views`) instead of the modality's.
+        weak_view, strong_view: callables on a row that make only these views (see `hf_ssl.views.custom`).
         compute_metrics: as in Trainer; default `hf_ssl.metrics.compute_metrics`.
+        kwargs: further arguments of Trainer.
 
     Raises:
-        ValueError, TypeError: if the datasets, the model and the settings do not fit together; one line says what to do.
+        ValueError, TypeError: if datasets, model and settings do not fit together; one line says what to do.
+
+    Example:
+        >>> import tempfile
+        >>> import transformers
+        >>> from PIL import Image
+        >>> shades = [Image.new("RGB", (8, 8), (120 * (i % 2),) * 3) for i in range(12)]
+        >>> data = datasets.Dataset.from_dict({"image": shades, "label": ["dark", "bright"] * 6})
+        >>> sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+        >>> config = transformers.ViTConfig(image_size=8, patch_size=4, num_labels=2, **sizes)
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> trainer = SSLTrainer(
+        ...     model=transformers.ViTForImageClassification(config),
+        ...     args=SSLConfig(folder.name, algorithm="freematch", max_steps=3, dataloader_num_workers=0),
+        ...     train_dataset=data.select(range(4)),
+        ...     unlabeled_dataset=data.remove_columns("label"),
+        ...     processing_class=transformers.ViTImageProcessor(size={"height": 8, "width": 8}),
+        ... )
+        >>> trainer.data.label_names
+        ['bright', 'dark']
+        >>> output = trainer.train()  # doctest: +ELLIPSIS
+        Semi-supervised training
+          algorithm       freematch (...)
+          columns         image in 'image', classes in 'label'
+          labeled         4 examples, 2 classes, 2 per class
+          unlabeled       12 examples
+          ...
+        >>> output.global_step
+        3
     """
 
+    args: SSLConfig
+    model: nn.Module
+    train_dataset: Any
     # Per-batch means: Trainer then divides by the number of accumulated batches, also for models that accept **kwargs.
     loss_is_scaled_for_ga = False
     _tag_names = ("hf-ssl", "semi-supervised")
@@ -75,137 +113,80 @@ class SSLTrainer(PushingTrainer):
         model: str | nn.Module | None = None,
         args: SSLConfig | None = None,
         data_collator: Callable | None = None,
-        train_dataset=None,
-        eval_dataset=None,
-        processing_class=None,
+        train_dataset: datasets.Dataset | None = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
         *,
-        unlabeled_dataset=None,
+        unlabeled_dataset: Any = None,
         algorithm: SSLAlgorithm | type[SSLAlgorithm] | None = None,
-        views=None,
+        views: Views | None = None,
         weak_view: Callable | None = None,
         strong_view: Callable | None = None,
         compute_metrics: Callable | None = None,
         **kwargs: Any,
     ):
-        args = SSLConfig(output_dir="trainer_output") if args is None else args
-        if not isinstance(args, SSLConfig):
-            raise TypeError(
-                f"args must be an SSLConfig, got {type(args).__name__}; SSLConfig takes the same arguments and more"
-            )
-        if train_dataset is None:
-            raise ValueError("train_dataset is missing: the labeled examples, a datasets.Dataset")
-        if kwargs.get("compute_loss_func") is not None:
-            raise ValueError("compute_loss_func would replace the algorithm's loss; write an SSLAlgorithm instead")
-        optimization.refuse_ignored_settings(args, *kwargs.get("optimizers", (None, None)))
-        algorithm = algorithm if algorithm is not None else args.algorithm
-        if not isinstance(algorithm, SSLAlgorithm):
-            resolve_algorithm(algorithm)
+        args = SSLConfig() if args is None else args
+        check_arguments(args, train_dataset, kwargs)
+        chosen = algorithm if algorithm is not None else args.algorithm
+        if not isinstance(chosen, SSLAlgorithm):
+            resolve_algorithm(chosen)  # An unknown name is an error before anything is loaded.
         if processing_class is None and isinstance(model, str):
             processing_class = load_processor(model)
-        self.data = inspect_data(
+        data = prepare_datasets(
+            args,
             train_dataset,
-            args.input_column,
-            args.label_column,
-            text_pair_column=args.text_pair_column,
-            processor=processing_class,
+            unlabeled_dataset,
+            eval_dataset,
+            processing_class,
             model_names=class_names(model),
+            data_collator=data_collator,
+            views=views,
+            weak_view=weak_view,
+            strong_view=strong_view,
         )
-        # A user's own collator gets the rows of raw data and of transforms as the user has them.
-        self._rows_as_given = data_collator is not None and (
-            not self.data.model_inputs or is_transformed(train_dataset)
-        )
-        pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
-        self.unlabeled_dataset = prepare_pool(pool, self.data, files=args.on_broken_file == "error")
-        train_dataset = prepare(train_dataset, self.data, "labeled")
-        eval_dataset = prepare_evaluation(eval_dataset, self.data, self._rows_as_given)
-        if views is not None and (weak_view is not None or strong_view is not None):
-            raise ValueError("views makes all views; leave weak_view and strong_view out, or views")
-        if views is None:
-            views = make_views(
-                self.data,
-                processing_class,
-                args,
-                labeled=train_dataset,
-                unlabeled=self.unlabeled_dataset,
-                weak_view=weak_view,
-                strong_view=strong_view,
-                collator=data_collator,
-            )
-        self.views = views = as_views(views)
-        self._collator = SSLCollator(views)
+        self.data, self.views, self._keeps_rows = data.summary, data.views, data.keeps_rows
+        self.unlabeled_dataset = data.unlabeled
+        self._collator = SSLCollator(self.views)
         self.card = CardFacts()
         if model is not None:
             model = load_classifier(model, self.data, processing_class)
             self.local_base = next((name for name in [loaded_from(model)] if name and not is_public_id(name)), None)
+        stacks = EvaluationCollator(self.views, self.data.label_column)
         super().__init__(
             model=model,
             args=args,
-            data_collator=data_collator if self._rows_as_given else EvaluationCollator(views, self.data.label_column),
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            data_collator=data_collator if self._keeps_rows else stacks,
+            train_dataset=data.labeled,
+            eval_dataset=data.evaluation,
             processing_class=processing_class,
             compute_metrics=compute_metrics or default_metrics,
             **kwargs,
         )
         # The algorithm computes its own loss: models must not be handed `num_items_in_batch`.
         self.model_accepts_loss_kwargs = False
-        self._algorithm_choice = None if isinstance(algorithm, SSLAlgorithm) else algorithm
-        self.algorithm = self._make_algorithm(algorithm).to(args.device)
+        self._algorithm_choice = chosen
+        self.algorithm = self._make_algorithm().to(args.device)
+        self.algorithm_name = chosen if isinstance(chosen, str) else type(self.algorithm).__name__
         check_views(self.views, self.algorithm.views.values())
-        self.algorithm_name = algorithm if isinstance(algorithm, str) else type(self.algorithm).__name__
         self.batch_sampler: JointBatchSampler | None = None
-        self._sums = LogSums()
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
-        self._forward: ModelForward | None = None
-        self.watch = Watch(self)
         self.duplicates: Duplicates | None = None
+        self.watch = Watch(args, self.algorithm, self.algorithm_name)
+        self._sums = LogSums()
+        self._forward: ModelForward | None = None
         self.add_callback(_StepCallback(self))
 
     # ---- What is trained on ----
 
-    def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
-        """As in Trainer, for any dataset whose columns and labels can be matched with the labeled one's."""
-        if not isinstance(eval_dataset, str) and eval_dataset is not self.eval_dataset:
-            eval_dataset = prepare_evaluation(eval_dataset, self.data, self._rows_as_given)
-        return super().get_eval_dataloader(eval_dataset)
-
-    def get_test_dataloader(self, test_dataset) -> DataLoader:
-        """As in Trainer; labels may be missing."""
-        label = self.data.label_column in (getattr(test_dataset, "column_names", None) or ())
-        return super().get_test_dataloader(
-            prepare(test_dataset, self.data, "test", label=label, as_given=self._rows_as_given)
-        )
-
-    def _make_algorithm(self, algorithm) -> SSLAlgorithm:
-        if isinstance(algorithm, SSLAlgorithm):
-            return algorithm
-        batch = self._train_batch_size * self.args.world_size
-        with torch.random.fork_rng(devices=[]):
-            # Heads start from the seed alone, whatever drew random numbers before.
-            torch.manual_seed(self.args.seed)
-            return get_algorithm(
-                algorithm,
-                num_classes=len(self.data.label_names),
-                num_labeled=len(self.train_dataset),
-                num_unlabeled=len(self.unlabeled_dataset),
-                feature_size=find_head(self.model).in_features,
-                labeled_batch_size=batch,
-                unlabeled_batch_size=batch * self.args.unlabeled_batch_ratio,
-                class_distribution=class_frequencies(self.data.labels, len(self.data.label_names)),
-                unsupervised_weight=self.args.unsupervised_weight,
-                modality=self.data.modality,
-                **(self.args.algorithm_kwargs or {}),
-            )
-
     def get_train_dataloader(self) -> DataLoader:
         """Joint batches of B labeled and mu*B unlabeled examples, each with the views that the algorithm names."""
+        self._fit_algorithm_to_batch()
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        names = self.algorithm.views
         dataset = ViewDataset(
             self.train_dataset,
             self.unlabeled_dataset,
             self.views,
-            names,
+            self.algorithm.views,
             self.data.label_column,
             seed,
             self.args.on_broken_file == "skip",
@@ -220,11 +201,11 @@ class SSLTrainer(PushingTrainer):
             lengths=self._lengths(),
         )
         if self.data.modality == "text" and self.args.dataloader_num_workers > 0:
-            # Workers tokenize a text at a time; tokenizers warns where its threads were used before a fork.
+            # Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         loader = DataLoader(
             dataset,
-            batch_sampler=self.batch_sampler,
+            batch_sampler=self.batch_sampler,  # type: ignore[arg-type]  # any sequence of indices will do, not only a list
             collate_fn=self._collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
@@ -234,83 +215,150 @@ class SSLTrainer(PushingTrainer):
         )
         return self.accelerator.prepare(loader)
 
-    def _lengths(self):
+    def _lengths(self) -> tuple[TextLengths, TextLengths] | None:
+        """The lengths of the labeled and the unlabeled texts, if batches are grouped by length."""
         if self.args.train_sampling_strategy != "group_by_length":
             return None
         tokenizer = processor_for(self.processing_class, "text")
         given = self.data, self.args.length_column_name, tokenizer, self.args.max_length
-        return tuple(TextLengths(dataset, *given) for dataset in (self.train_dataset, self.unlabeled_dataset))
+        return TextLengths(self.train_dataset, *given), TextLengths(self.unlabeled_dataset, *given)
 
-    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """The model's optimizer with the algorithm's heads added; the moving average starts here, from loaded weights."""
-        if (
-            self.algorithm.labeled_batch_size != self._train_batch_size * self.args.world_size
-            and self._algorithm_choice is not None
-        ):
-            # auto_find_batch_size has found that less fits: memories have the size of the batch, and start anew.
-            self.algorithm = self._make_algorithm(self._algorithm_choice).to(self.args.device)
-            self.optimizer = None
-        chosen = self.optimizer_cls_and_kwargs
-        if self.optimizer is None:
-            base = self.model if model is None else model
-            given = chosen or self.get_optimizer_cls_and_kwargs(self.args, base)
-            self.optimizer_cls_and_kwargs = optimization.grouped(*given, base, self.args)
-        optimizer = super().create_optimizer(model)
-        self.optimizer_cls_and_kwargs = chosen
-        heads = [p for p in self.algorithm.parameters() if p.requires_grad]
-        known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """As in Trainer, for any dataset whose columns and labels can be matched with the labeled one's."""
+        if not isinstance(eval_dataset, str) and eval_dataset is not self.eval_dataset:
+            eval_dataset = prepare_evaluation(eval_dataset, self.data, self._keeps_rows)
+        return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
+        """As in Trainer; labels may be missing."""
+        label = self.data.label_column in (getattr(test_dataset, "column_names", None) or ())
+        return super().get_test_dataloader(
+            prepare(test_dataset, self.data, "test", label=label, as_given=self._keeps_rows)
+        )
+
+    # ---- What is trained ----
+
+    def _make_algorithm(self) -> SSLAlgorithm:
+        if isinstance(self._algorithm_choice, SSLAlgorithm):
+            return self._algorithm_choice
+        batch = self._train_batch_size * self.args.world_size
+        hyperparameters: Any = self.args.algorithm_kwargs or {}  # A string was parsed by the configuration.
+        with torch.random.fork_rng(devices=[]):
+            # Heads start from the seed alone, regardless of what drew random numbers before.
+            torch.manual_seed(self.args.seed)
+            return get_algorithm(
+                self._algorithm_choice,
+                num_classes=len(self.data.label_names),
+                num_labeled=len(self.train_dataset),
+                num_unlabeled=len(self.unlabeled_dataset),
+                feature_size=find_head(self.model).in_features,
+                labeled_batch_size=batch,
+                unlabeled_batch_size=batch * self.args.unlabeled_batch_ratio,
+                class_distribution=class_frequencies(self.data.labels, len(self.data.label_names)),
+                unsupervised_weight=self.args.unsupervised_weight,
+                modality=self.data.modality,
+                **hyperparameters,
+            )
+
+    def _fit_algorithm_to_batch(self) -> None:
+        """Make the algorithm again if `auto_find_batch_size` has found that only a smaller batch fits into memory.
+
+        The algorithm's memories have the size of the batch, so they start from scratch, and so does the optimizer.
+        """
+        fits = self.algorithm.labeled_batch_size == self._train_batch_size * self.args.world_size
+        if fits or isinstance(self._algorithm_choice, SSLAlgorithm):
+            return
+        self.algorithm = self.watch.algorithm = self._make_algorithm().to(self.args.device)
+        self.optimizer = None
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer of the model and of the algorithm's heads; the moving average starts with it."""
+        optimizer = self._model_optimizer(model)
+        heads = [parameter for parameter in self.algorithm.parameters() if parameter.requires_grad]
+        known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if heads and id(heads[0]) not in known:
             optimizer.add_param_group({"params": heads, "weight_decay": 0.0})
+        self._start_average()
+        return optimizer
+
+    def _model_optimizer(self, model: nn.Module | None) -> torch.optim.Optimizer:
+        """Trainer's optimizer, with our groups of parameters: by layer, and with or without weight decay."""
+        chosen = self.optimizer_cls_and_kwargs
+        if self.optimizer is None:
+            base: Any = self.model if model is None else model
+            optimizer_class, keywords = chosen or self.get_optimizer_cls_and_kwargs(self.args, base)
+            self.optimizer_cls_and_kwargs = optimization.grouped(optimizer_class, keywords, base, self.args)
+        optimizer = super().create_optimizer(model)
+        self.optimizer_cls_and_kwargs = chosen
+        return optimizer
+
+    def _start_average(self) -> None:
+        """Start the moving average from the weights that the model has now; training and resuming come after this."""
         if self.args.ema_role != "none" or self.algorithm.uses_teacher:
             self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
         self._forward = None
-        return optimizer
 
-    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
-        """As in Trainer, and USB's schedule where `args.lr_schedule` says so."""
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """As in Trainer, and USB's schedule if `args.lr_schedule` says so."""
         if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
+            scheduled: Any = optimizer or self.optimizer
             warmup = self.args.get_warmup_steps(num_training_steps)
-            self.lr_scheduler = optimization.cosine_7_16(optimizer or self.optimizer, warmup, num_training_steps)
+            self.lr_scheduler = optimization.cosine_7_16(scheduled, warmup, num_training_steps)
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
 
     # ---- The step ----
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
         """The algorithm's loss on a joint batch; on an evaluation batch, the model's own loss on its labels."""
         if "unlabeled" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if self._forward is None or self._forward.model is not model:
-            use_teacher = self.algorithm.uses_teacher or self.args.ema_role in ("teacher", "both")
-            teacher = self.ema if use_teacher else None
-            self._forward = ModelForward(model, teacher, batch_norm_views=self.args.batch_norm_views)
-            if self._forward.teacher_model is not None:
-                self._forward.teacher_model.train()
-        output: AlgorithmOutput = self.algorithm(self._forward, self._collator.to_batch(inputs), self.progress)
-        self.watch.see(output.loss, output.terms)
+        batch = self._collator.to_batch(inputs)
+        output: AlgorithmOutput = self.algorithm(self._forward_of(model), batch, self.progress)
+        self.watch.see(output.loss, output.terms, self.state.global_step)
         self._sums.add(output, inputs.get("hidden_labels"))
         if self.args.on_broken_file == "skip":
-            # Every process must know the number, and be it 0, for all of them add up the same sums.
+            # Every process must report a count, even 0, because the sums are reduced over all processes.
             broken = inputs["broken_index"].tolist() if "broken_index" in inputs else []
             self._sums.count("broken_files", self.broken_files.note(broken), device=output.loss.device)
         return (output.loss, output) if return_outputs else output.loss
 
-    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+    def _forward_of(self, model: nn.Module) -> ModelForward:
+        """How the algorithm calls the (wrapped) model and, if there is one, the teacher."""
+        if self._forward is None or self._forward.model is not model:
+            uses_teacher = self.algorithm.uses_teacher or self.args.ema_role in ("teacher", "both")
+            teacher = self.ema if uses_teacher else None
+            self._forward = ModelForward(model, teacher, batch_norm_views=self.args.batch_norm_views)
+            if self._forward.teacher_model is not None:
+                self._forward.teacher_model.train()
+        return self._forward
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """As in Trainer, with the gradients of the algorithm's heads averaged over the processes."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.accelerator.sync_gradients:
             # The heads are not part of the module that DistributedDataParallel wraps.
             average_gradients(self.algorithm.parameters())
         return loss
 
-    def _clip_grad_norm(self, model):
-        """Clip the gradients of model and heads by their common norm: they are optimised together."""
-        # Of the optimizer, which has them in lists: to look for them in all modules takes as long as the norm on a GPU.
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        """Clip the gradients of model and heads by their common norm: they are optimized together."""
+        # From the optimizer, which has them in lists: finding them in all modules takes as long as the norm on a GPU.
+        optimizer: Any = self.optimizer
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         return self.accelerator.clip_grad_norm_(parameters, self.args.max_grad_norm)
 
     @property
     def progress(self) -> Progress:
-        """Where training stands, in optimizer steps."""
+        """Where training is, in optimizer steps."""
         step, warmup = self.state.global_step, self.args.unsupervised_warmup_steps
         ramp = min(step / warmup, 1.0) if warmup else 1.0
         return Progress(step, self.state.max_steps, self.steps_per_epoch, ramp)
@@ -321,22 +369,39 @@ class SSLTrainer(PushingTrainer):
         batches = len(self.batch_sampler) // self.args.world_size if self.batch_sampler is not None else 1
         return max(math.ceil(batches / self.args.gradient_accumulation_steps), 1)
 
+    # ---- What people read ----
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's log line with the means of the loss terms and metrics since the last one, over all processes."""
         if "loss" in logs or "train_loss" in logs:
-            self.watch.check()
+            self.watch.check(self.state.global_step)
         if "loss" in logs:
             logs.update(self._sums.means(self.accelerator))
             self._sums.clear()
             self.watch.warn_if_nothing_takes_part(logs.get("mask_ratio"), self.state.global_step)
-            self.watch.warn_if_guesses_teach(logs, self.state.global_step)
+            self.watch.warn_if_guesses_teach(logs, self.progress)
         super().log(logs, start_time)
 
-    # ---- What people read ----
+    def run_facts(self) -> RunFacts:
+        """What is known of the run so far: for the block at its start, the model card and `results.json`."""
+        label = self.data.label_column
+        return RunFacts(
+            args=self.args,
+            state=self.state,
+            data=self.data,
+            algorithm=self.algorithm,
+            algorithm_name=self.algorithm_name,
+            num_labeled=len(self.train_dataset),
+            num_unlabeled=len(self.unlabeled_dataset),
+            hidden_labels=label in (getattr(self.unlabeled_dataset, "column_names", None) or ()),
+            evaluation_sizes=sizes_of(self.eval_dataset),
+            views=self.views.describe(),
+            duplicates=self.duplicates,
+        )
 
     def describe(self) -> str:
         """The block that is printed when training starts: algorithm, sizes, batches, steps, views."""
-        return describe_run(self)
+        return describe_run(self.run_facts())
 
 
 class _StepCallback(TrainerCallback):
@@ -345,20 +410,25 @@ class _StepCallback(TrainerCallback):
     def __init__(self, trainer: SSLTrainer):
         self.trainer = trainer
 
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.trainer._begin_log()
-        self.trainer.watch.start(state.global_step)
-        if state.is_world_process_zero:
-            self.trainer.duplicates = check_run(self.trainer)
-            self.trainer.watch.warn_of_slow_averages()
-        if state.is_world_process_zero and not args.disable_tqdm:
-            print(self.trainer.describe(), flush=True)
+    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        trainer = self.trainer
+        trainer._begin_log()
+        trainer.watch.start(state.global_step)
+        if not state.is_world_process_zero:
+            return
+        given = trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset, trainer.data
+        seconds = trainer.args.duplicate_check_seconds
+        trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
+        trainer.watch.warn_of_slow_averages(trainer.progress)
+        if not args.disable_tqdm:
+            print(trainer.describe(), flush=True)
 
-    def on_epoch_begin(self, args, state, control, **kwargs):
+    def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         # Trainer reaches one level of samplers only; after resuming ours is nested deeper.
-        self.trainer.batch_sampler.set_epoch(int(round(state.epoch or 0.0, 6)))
+        if self.trainer.batch_sampler is not None:
+            self.trainer.batch_sampler.set_epoch(int(round(state.epoch or 0.0, 6)))
 
-    def on_optimizer_step(self, args, state, control, **kwargs):
+    def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.algorithm.zero_grad()
         if self.trainer.ema is not None and not self.trainer.accelerator.optimizer_step_was_skipped:
             self.trainer.ema.update()

@@ -77,11 +77,11 @@ def test_unknown_settings_are_errors(tmp_path):
         config(tmp_path, unlabelled_batch_ratio=2)
 
 
-def test_every_own_field_has_help_and_stands_in_the_docstring():
+def test_every_field_of_ours_has_help_and_is_in_the_docstring():
     inherited = {field.name for field in fields(SSLConfig.__mro__[1])}
-    own = [field for field in fields(SSLConfig) if field.name not in inherited]
-    assert len(own) > 10
-    for field in own:
+    ours = [field for field in fields(SSLConfig) if field.name not in inherited]
+    assert len(ours) > 10
+    for field in ours:
         assert len(field.metadata["help"]) > 20, field.name
         assert f"`{field.name}`" in SSLConfig.__doc__, field.name
 

@@ -1,4 +1,4 @@
-"""Datasets mapped to tensors, transforms and collators of transformers' own scripts, with SSLTrainer in Trainer's place."""
+"""Datasets mapped to tensors, transforms and collators of transformers' scripts, with SSLTrainer for Trainer."""
 
 import datasets
 import numpy as np

@@ -113,7 +113,7 @@ def test_accumulated_batches_give_the_gradient_of_the_large_batch(make_trainer):
             assert torch.allclose(finals[0][name], other[name], rtol=1e-9, atol=1e-12), name
 
 
-def test_evaluation_and_saving_use_the_average_where_the_role_says_so(make_trainer, tmp_path):
+def test_evaluation_and_saving_use_the_average_if_the_role_says_so(make_trainer, tmp_path):
     trainer = make_trainer(ema_role="evaluation", ema_decay=0.5)
     trainer.train()
     student, average = weights(trainer.model), trainer.ema.state_dict()
@@ -126,7 +126,7 @@ def test_evaluation_and_saving_use_the_average_where_the_role_says_so(make_train
     assert make_trainer(loaded).evaluate()["eval_loss"] == pytest.approx(measured, rel=1e-6)
 
 
-def test_the_average_is_updated_once_a_step(make_trainer):
+def test_the_average_is_updated_once_per_step(make_trainer):
     steps = []
 
     class Record(TrainerCallback):
@@ -224,9 +224,9 @@ def test_the_block_at_the_start_names_sizes_batches_and_passes(make_trainer, cap
     block = capsys.readouterr().out
     for part in (
         "fixmatch (threshold=0.2, hard_labels=True",
-        "6 examples, 3 classes, 2 a class",
+        "6 examples, 3 classes, 2 per class",
         "24 examples, with hidden labels (used for the accuracy of pseudo-labels only)",
-        "2 labeled + 4 unlabeled a device and pass; x 2 accumulated x 1 processes = 4 + 8 a step",
+        "2 labeled + 4 unlabeled per device and pass; x 2 accumulated x 1 processes = 4 + 8 per step",
         "4, 1.3 passes over the pool",
         "12 x 12 pixels",
     ):
@@ -234,7 +234,7 @@ def test_the_block_at_the_start_names_sizes_batches_and_passes(make_trainer, cap
 
 
 class LabeledOnly(SSLAlgorithm):
-    """A user's own algorithm, with a head of its own."""
+    """A user's algorithm with a head."""
 
     views = {"weak": "weak"}
 
@@ -249,7 +249,7 @@ class LabeledOnly(SSLAlgorithm):
         return AlgorithmOutput(loss, {"supervised": loss.detach()})
 
 
-def test_an_algorithm_of_one_s_own_needs_no_registration(make_trainer):
+def test_a_custom_algorithm_needs_no_registration(make_trainer):
     trainer = make_trainer(trainer={"algorithm": LabeledOnly}, algorithm_kwargs={"scale": 2.0})
     before = weights(trainer.algorithm)
     trainer.train()
@@ -266,7 +266,7 @@ WRONG = [
         TypeError,
         "no setting treshold; its settings are threshold",
     ),
-    ({"trainer": {"train_dataset": None}}, ValueError, "train_dataset is missing"),
+    ({"trainer": {"train_dataset": None}}, ValueError, "train_dataset must be the labeled examples"),
     ({"trainer": {"processing_class": None}}, ValueError, "needs the model's image processor"),
     ({"trainer": {"unlabeled_dataset": make_images(4, 0).select([])}}, ValueError, "the unlabeled dataset is empty"),
     (

@@ -71,7 +71,7 @@ def test_a_global_batch_size_is_divided_among_processes_and_passes(tmp_path):
         SSLConfig(output_dir=str(tmp_path), global_batch_size=9, gradient_accumulation_steps=2, use_cpu=True)
 
 
-# ---- Batch normalisation ----
+# ---- Batch normalization ----
 
 
 def make_resnet():
@@ -108,7 +108,7 @@ def test_which_views_enter_the_running_statistics_is_a_setting(setting, seen):
 @pytest.mark.parametrize(
     ("setting", "seen"), [("published", ("labeled",)), ("labeled", ("labeled",)), ("all", ("labeled", "other"))]
 )
-def test_views_of_separate_calls_enter_only_where_all_do(setting, seen):
+def test_views_of_separate_calls_enter_only_if_all_do(setting, seen):
     views = {"labeled": torch.zeros(2, 3, 12, 12), "other": torch.ones(2, 3, 12, 12)}
     model, expected = make_resnet(), make_resnet()
     forward = ModelForward(model, batch_norm_views=setting)
@@ -147,7 +147,7 @@ def test_activation_checkpointing_changes_nothing_but_memory(modality, tmp_path)
 
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_a_compiled_model_trains_the_same_and_is_not_compiled_again(modality, tmp_path):
-    """Texts of different lengths are padded to a fixed one, so that shapes stay: no graph is added after the first steps."""
+    """Texts are padded to one length, so that shapes stay the same: no graph is added after the first steps."""
     from torch._dynamo.utils import counters
 
     class Count(TrainerCallback):
@@ -298,7 +298,7 @@ def test_the_weights_to_evaluate_can_be_chosen(tmp_path):
 @pytest.mark.parametrize(
     ("role", "weights", "message"),
     [
-        ("none", "ema", "there is no moving average: set ema_role='evaluation' and train"),
+        ("none", "ema", "needs a moving average, and none is kept; set ema_role='evaluation' and train"),
         ("evaluation", "best", "weights must be 'student' or 'ema', got 'best'"),
     ],
 )

@@ -123,7 +123,7 @@ def _train(row: dict[str, Any], settings: dict[str, Any], drawn: Draw, places: P
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         trainer.evaluate()
-        found = result_of(trainer, 0.0)
+        found = result_of(trainer.run_facts(), 0.0)
         kept = ("test_accuracy", "mask_ratio", "pseudo_label_accuracy", "num_unlabeled", "steps")
         return {name: found[name] for name in kept} | {
             "algorithm_in_force": _defaults(trainer.algorithm) | settings["algorithm_settings"],

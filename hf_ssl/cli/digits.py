@@ -198,7 +198,7 @@ def train_once(
         trainer.remove_callback(callback)
     start = time.perf_counter()
     trainer.train()
-    return trainer, result_of(trainer, time.perf_counter() - start)
+    return trainer, result_of(trainer.run_facts(), time.perf_counter() - start)
 
 
 # ---- The comparison ----

@@ -113,7 +113,7 @@ def _weights(folder: Path) -> list[str]:
     Raises:
         ValueError: for an adapter that nobody else could load.
     """
-    from ..hub.upload import is_local
+    from ..files import is_local
 
     adapter, index = folder / "adapter_config.json", folder / "model.safetensors.index.json"
     if adapter.is_file():

@@ -7,21 +7,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from ..config import is_private
 from .places import public_place
 from .train_options import TrainArguments, default_seed, make_parser
 
-# Where the run writes to, what it shows, how it was interrupted, and by whom it was published.
-_LEFT_OUT: tuple[str, ...] = (
-    "output_dir",
-    "config",
-    "resume",
-    "overwrite",
-    "push_to_hub",
-    "resume_from_checkpoint",
-    "run_name",
-    "local_rank",
-)
-_LEFT_OUT += ("disable_tqdm", "report_to", "log_level")
+# Beside private settings: what the run shows, how it was interrupted, and that it was published.
+_LEFT_OUT = ("config", "resume", "overwrite", "push_to_hub", "disable_tqdm", "report_to", "log_level")
 _PLACES = ("model", "labeled", "unlabeled", "test", "source")
 
 
@@ -41,7 +32,7 @@ def repeat_command(arguments: TrainArguments, settings: Mapping[str, Any], proce
     usual = {**vars(make_parser().parse_args([])), "seed": default_seed(arguments.task)}
     words = []
     for name, value in {**dataclasses.asdict(arguments), **settings}.items():
-        left_out = name in _LEFT_OUT or name.startswith("hub_") or name.endswith("_token")
+        left_out = name in _LEFT_OUT or name.startswith("hub_") or is_private(name)
         if left_out or value is None or value == usual.get(name):
             continue
         words.append(f"--{name}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from ..config import SSLConfig
+from ..config import SSLConfig, is_private
 from ..modality import MODALITIES
 from ..report.plots import draw_curves
 from ..report.results import write_results
@@ -18,8 +18,6 @@ from .output import drawn
 from .places import public_place
 from .train_stages import Request
 
-# Of the settings in results.json these would tell a path, an account or a secret.
-PRIVATE = ("output_dir", "hub_token", "hub_model_id", "resume_from_checkpoint", "run_name", "local_rank")
 # Settings of TrainingArguments that are of interest even at their defaults.
 _ALWAYS_SHOWN = (
     "seed",
@@ -144,7 +142,7 @@ def shown_settings(settings: dict[str, Any], config: SSLConfig) -> dict[str, Any
     for item in dataclasses.fields(SSLConfig):
         default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
         ours = item.name not in inherited or item.name in _ALWAYS_SHOWN
-        if item.init and item.name not in PRIVATE and (ours or settings.get(item.name, default) != default):
+        if item.init and not is_private(item.name) and (ours or settings.get(item.name, default) != default):
             kept[item.name] = settings.get(item.name, default)
     kept["algorithm_kwargs"] = config.algorithm_kwargs
     return json.loads(json.dumps(kept, default=str))

@@ -13,7 +13,7 @@ from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..config import SSLConfig
-from ..hub.model_card import CardFacts
+from ..hub.card_facts import CardFacts
 from ..model.loading import load_classifier, load_processor
 from ..report.results import result_of
 from ..trainer import SSLTrainer
@@ -156,4 +156,4 @@ def _train(
     last = next((row["step"] for row in reversed(trainer.state.log_history) if "eval_accuracy" in row), None)
     if data.test is not None and last != trainer.state.global_step:
         trainer.evaluate()
-    return trainer, result_of(trainer, time.perf_counter() - start)
+    return trainer, result_of(trainer.run_facts(), time.perf_counter() - start)

@@ -11,7 +11,18 @@ _OUTCOME = "nothing was published, try again later"
 
 @contextlib.contextmanager
 def clear_errors(subject: str, token: str | None = None, outcome: str = _OUTCOME) -> Iterator[None]:
-    """Errors of the Hub and of the network as OSErrors of one line; the arguments are those of `explain`."""
+    """Turn errors of the Hub and of the network into errors of one line; arguments as in `explain`.
+
+    Raises:
+        PermissionError: if the access token is missing, unknown or may not write there.
+        OSError: for all other errors of the Hub or the network.
+
+    Example:
+        >>> with clear_errors("someone/model"):
+        ...     raise ConnectionError("connection refused")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        OSError: someone/model: ...
+    """
     try:
         yield
     except (HTTPError, OSError, RuntimeError) as error:
@@ -23,29 +34,23 @@ def clear_errors(subject: str, token: str | None = None, outcome: str = _OUTCOME
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Of a failed upload, which the client reports as a RuntimeError, the error of the network."""
+    """The network's error behind a failed upload, which the client reports as a RuntimeError."""
     return error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
 
 
 def explain(error: BaseException, subject: str, token: str | None = None, outcome: str = _OUTCOME) -> str:
-    """One line on an error of the Hub: what happened, and what to do.
+    """One line about an error of the Hub: what happened, and what to do.
 
     Args:
+        error: of the Hub's client, or of the network.
         subject: what the line begins with, such as the id of the repository.
-        token: the one that was used, where it was not that of `hf auth login` or HF_TOKEN.
-        outcome: what is so now and can be done, where the Hub is to blame.
+        token: the one that was used, unless it was that of `hf auth login` or HF_TOKEN.
+        outcome: the resulting state and what to do, if the Hub is at fault.
     """
     error = _cause(error)
     status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
-    if status == 401 and not (token or get_token()):
-        return f"{subject}: no access token; log in with `hf auth login`, or set HF_TOKEN"
-    if status == 401 and "Invalid credentials" in str(error):
-        return (
-            f"{subject}: the Hub does not know this access token; make one with write permission on its settings page, then "
-            "`hf auth login`, or set HF_TOKEN"
-        )
     if status in (401, 403):
-        return f"{subject}: this access token may not write there; use one with write permission, or another account"
+        return f"{subject}: {_explain_refusal(error, status, token)}"
     if isinstance(error, RepositoryNotFoundError):
         return f"{subject} does not exist on the Hub, or is private and this access token may not read it"
     if status is not None and status >= 500:
@@ -54,7 +59,16 @@ def explain(error: BaseException, subject: str, token: str | None = None, outcom
         return f"{subject}: the Hub refused (HTTP {status}): {' '.join(str(error).split())}"
     if constants.HF_HUB_OFFLINE:
         return f"{subject}: HF_HUB_OFFLINE is set, so nothing is sent; unset it to publish"
-    return (
-        f"{subject}: the connection to {constants.ENDPOINT} failed ({' '.join(str(error).split()) or type(error).__name__}); "
-        f"{outcome}"
-    )
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"{subject}: the connection to {constants.ENDPOINT} failed ({said}); {outcome}"
+
+
+def _explain_refusal(error: BaseException, status: int, token: str | None) -> str:
+    if status == 401 and not (token or get_token()):
+        return "no access token; log in with `hf auth login`, or set HF_TOKEN"
+    if status == 401 and "Invalid credentials" in str(error):
+        return (
+            "the Hub does not know this access token; make one with write permission on its settings page, then "
+            "`hf auth login`, or set HF_TOKEN"
+        )
+    return "this access token may not write there; use one with write permission, or another account"

@@ -1,19 +1,24 @@
-"""Where a run comes from, as far as it can be told to others: data, labels, base model, machine. No path, user or token."""
+"""Where a run comes from, as far as others may know: data, labels, base model, machine. No path, account or token."""
 
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
+from huggingface_hub import HfApi, is_offline_mode
+from huggingface_hub.errors import HFValidationError, HTTPError
+from transformers import TrainingArguments
 
 from ..data.duplicates import digest
 from ..data.rows import fetch_rows
 
-# A labeled set is small where labels are scarce; larger ones would be read once more for their hash alone.
+# A labeled set is small if labels are scarce; larger ones would be read once more for their hash alone.
 LARGEST_HASHED = 20_000
 # `datasets` keeps what it loads from the Hub in ACCOUNT___NAME/CONFIGURATION/VERSION/COMMIT/ of its cache.
 _HUB_CACHE = re.compile(r"([\w.-]+)___([\w.-]+)/[^/]+/[^/]+/([0-9a-f]{40})/[^/]+$")
@@ -22,13 +27,20 @@ _DRAW = re.compile(r"labels(\d+)_seed(\d+)")
 
 @dataclass(frozen=True)
 class DataSource:
-    """What a loaded dataset knows of itself.
+    """What a loaded dataset knows about itself.
 
     Args:
-        repository: its id on the Hub, None where it was made from local files or in memory.
+        repository: its id on the Hub; None if it was made from local files or in memory.
         revision: the commit that it was read from.
-        config: the name of its configuration, None for "default".
+        config: the name of its configuration; None for "default".
         split: such as "test".
+
+    Example:
+        >>> source = DataSource("someone/usb-x", config="labels40_seed2", split="labeled")
+        >>> source.describe()
+        '`someone/usb-x`, configuration `labels40_seed2`, split `labeled`'
+        >>> source.draw
+        '40 labels, seed 2'
     """
 
     repository: str | None = None
@@ -37,20 +49,20 @@ class DataSource:
     split: str | None = None
 
     def describe(self) -> str:
-        """ "someone/usb-x, configuration labels40_seed0, split test, revision 1234567"; empty if nothing is known."""
+        """Repository, configuration, split and revision in Markdown; empty if nothing is known."""
         parts = [self.repository and f"`{self.repository}`", self.config and f"configuration `{self.config}`"]
         parts += [self.split and f"split `{self.split}`", self.revision and f"revision `{self.revision}`"]
         return ", ".join(part for part in parts if part)
 
     @property
     def draw(self) -> str | None:
-        """In words, which draw of labels the configuration is, by the names that built benchmark tasks have."""
+        """Which draw of labels the configuration is, in words, if it is named like those of built benchmark tasks."""
         found = _DRAW.match(self.config or "")
         return f"{int(found[1]):,} labels, seed {found[2]}" if found else None
 
 
-def source_of(dataset) -> DataSource:
-    """What `datasets` wrote down when it loaded the dataset."""
+def source_of(dataset: Any) -> DataSource:
+    """What `datasets` noted when it loaded the dataset; nothing for other datasets."""
     if not isinstance(dataset, datasets.Dataset):
         return DataSource()
     config = dataset.info.config_name
@@ -62,8 +74,13 @@ def source_of(dataset) -> DataSource:
     return DataSource(repository, revision, config, split)
 
 
-def labeled_hash(dataset, columns, classes) -> str | None:
-    """SHA-256 of a labeled set, whatever the order of its examples; None above `LARGEST_HASHED` examples.
+def is_dataset_id(name: str) -> bool:
+    """Whether a dataset's name has the form of a Hub id, and is not a description in words."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None
+
+
+def labeled_hash(dataset: Any, columns: Sequence[str], classes: Sequence[str]) -> str | None:
+    """SHA-256 of a labeled set, regardless of the order of its examples; None above `LARGEST_HASHED` examples.
 
     Args:
         dataset: the labeled examples.
@@ -84,7 +101,7 @@ def labeled_hash(dataset, columns, classes) -> str | None:
     return hashlib.sha256(b"".join(sorted(marks))).hexdigest()
 
 
-def loaded_from(model) -> str | None:
+def loaded_from(model: Any) -> str | None:
     """The Hub id or folder that a model was loaded from, of a PEFT model its base; None for a new model."""
     if hasattr(model, "peft_config"):
         model = model.get_base_model()
@@ -92,16 +109,13 @@ def loaded_from(model) -> str | None:
 
 
 def is_public_id(name: str) -> bool:
-    """Whether a model's name can be an id on the Hub, and is no folder here."""
+    """Whether a model's name can be an id on the Hub, and is not a folder here."""
     return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not os.path.exists(name)
 
 
 @cache
-def licence_of(model: str) -> str | None:
-    """The licence on a model's Hub page; None where there is none, or without network."""
-    from huggingface_hub import HfApi, is_offline_mode
-    from huggingface_hub.errors import HFValidationError, HTTPError
-
+def license_of(model: str) -> str | None:
+    """The license on a model's Hub page; None if it has none, or without network."""
     if is_offline_mode():
         return None
     try:
@@ -111,7 +125,7 @@ def licence_of(model: str) -> str | None:
     return next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), None)
 
 
-def hardware(args) -> str:
+def hardware(args: TrainingArguments) -> str:
     """The devices that train, such as "2 x NVIDIA H100" or "1 x CPU (8 threads)", and the precision."""
     device = args.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()

@@ -1,48 +1,72 @@
-"""The part of SSLTrainer that people see on the Hub: a card with every model, and pushes that are whole or not there."""
+"""The part of SSLTrainer that people see on the Hub: a card with every model, and pushes that are whole or absent."""
 
 import copy
 import os
 import shutil
+from concurrent.futures import Future
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitInfo
+from transformers import Trainer
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
+from ..config import SSLConfig
+from ..data.columns import DataSummary
+from ..files import atomic_write
+from ..model.loading import count_trainable
 from ..report.plots import draw_curves
-from ..training.checkpointing import CheckpointingTrainer
-from . import errors as hub_errors
-from . import model_card as hub
+from ..report.run import RunFacts
 from . import provenance
-from . import upload as publishing
+from .card_facts import CardFacts, ModelFacts
+from .errors import clear_errors, explain
+from .model_card import model_card
+from .upload import BASE_CONFIG, CARD, published_files, push_files
 
 logger = logging.get_logger(__name__)
 
 
-class PushingTrainer(CheckpointingTrainer):
-    """A `CheckpointingTrainer` that writes the model card with every model that it saves, and pushes as Trainer does.
+class HubMixin(Trainer):
+    """A `Trainer` that writes the model card with every model that it saves, and pushes like `Trainer`.
 
-    Trainer pushes the whole output folder, and during training a pickle of the arguments with their token. Here a push is one
-    commit of the files in `hf_ssl.hub.upload.PUBLISHED`, and of a checkpoint's where `hub_strategy` asks for them.
+    `Trainer` pushes the whole output folder and, during training, a pickle of the arguments with their token. Here a
+    push is one commit of the files in `hf_ssl.hub.upload.PUBLISHED`, and of a checkpoint's if `hub_strategy` asks for
+    them.
+
+    The class that mixes it in writes `run_facts`, and sets the first three attributes.
 
     Attributes:
+        args: the settings.
+        data: modality, columns and classes of the labeled examples.
+        unlabeled_dataset: the pool.
         card: what the card says and the trainer cannot know.
         baseline: the row of `results.json` of a labeled-only training, if there was one.
-        curves_drawn: whether whoever started the run draws curves.png; else a push does, where matplotlib is installed.
-        local_base: the folder that training started from, as it was named then; None where it started from a Hub id.
+        curves_drawn: True if the caller draws curves.png; otherwise it is drawn on push, if matplotlib is installed.
+        local_base: the folder that training started from, under the name it had then; None if it started from a Hub
+            id.
     """
 
-    card: hub.CardFacts
-    baseline: dict | None = None
+    args: SSLConfig
+    data: DataSummary
+    unlabeled_dataset: Any
+    card: CardFacts
+    baseline: dict[str, Any] | None = None
     curves_drawn: bool = False
     local_base: str | None = None
 
+    def run_facts(self) -> RunFacts:
+        """What is known of the run so far."""
+        raise NotImplementedError(f"{type(self).__name__} must define run_facts(): the card is written from it")
+
+    # ---- What is known of the model ----
+
     @property
     def base_model(self) -> str | None:
-        """Hub id of the model that training started from; None where it is not there."""
+        """Hub id of the model that training started from; None if it is not there."""
         name = provenance.loaded_from(self.accelerator.unwrap_model(self.model))
         return name if name and name != self.local_base and provenance.is_public_id(name) else None
 
@@ -53,9 +77,33 @@ class PushingTrainer(CheckpointingTrainer):
 
     @cached_property
     def labeled_hash(self) -> str | None:
-        """SHA-256 of the labeled set, whatever the order of its examples; None for a large one."""
+        """SHA-256 of the labeled set, regardless of the order of its examples; None for a large one."""
         names = [self.data.label_names[label] for label in self.data.labels]
         return provenance.labeled_hash(self.train_dataset, self.data.input_columns or self.data.model_inputs, names)
+
+    def model_facts(self, curves: bool = False) -> ModelFacts:
+        """What is known of the model and where it and its data come from.
+
+        Args:
+            curves: whether curves.png is beside the card.
+        """
+        model = self.accelerator.unwrap_model(self.model)
+        adapter = hasattr(model, "peft_config")
+        evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
+        return ModelFacts(
+            public_name=self.public_name,
+            architecture=type(model.get_base_model() if adapter else model).__name__,
+            trainable=count_trainable(model),
+            adapter=adapter,
+            base_model=self.base_model,
+            labeled=provenance.source_of(self.train_dataset),
+            unlabeled=provenance.source_of(self.unlabeled_dataset),
+            evaluation={name: provenance.source_of(dataset) for name, dataset in evaluation.items()},
+            labeled_hash=self.labeled_hash,
+            hardware=provenance.hardware(self.args),
+            baseline=self.baseline,
+            curves=curves,
+        )
 
     # ---- The card ----
 
@@ -73,7 +121,7 @@ class PushingTrainer(CheckpointingTrainer):
     ) -> None:
         """Write the model card `README.md` into `args.output_dir`, from the run; arguments as in Trainer.
 
-        What is given here stands in every later card, too. The task is that of the data, so `tasks` and `dataset_args` are
+        What is given here is in every later card, too. The task is that of the data, so `tasks` and `dataset_args` are
         not needed; `dataset_tags` is an id on the Hub, `dataset` an id or words.
         """
         if not self.is_world_process_zero():
@@ -93,23 +141,22 @@ class PushingTrainer(CheckpointingTrainer):
         self._write_card(self.args.output_dir)
 
     def _write_card(self, folder: str) -> None:
-        path = Path(folder, publishing.CARD)
-        temporary = path.with_name(path.name + ".tmp")
-        hub.model_card(self, self.card, Path(folder, "curves.png").is_file()).save(temporary)
-        os.replace(temporary, path)
+        curves = Path(folder, "curves.png").is_file()
+        with atomic_write(Path(folder, CARD)) as temporary:
+            model_card(self.run_facts(), self.model_facts(curves), self.card).save(temporary)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
         if not self.is_world_process_zero():
             return
         folder = output_dir or self.args.output_dir
         model = self.accelerator.unwrap_model(self.model)
         if hasattr(model, "peft_config"):
-            # PEFT saves no configuration of the whole model, so that the classes and their names would be lost.
+            # PEFT saves no configuration of the whole model, so the classes and their names would be lost.
             base = model.get_base_model()
             config = copy.deepcopy(base.config)
             config.architectures = [type(base).__name__]
-            config.save_pretrained(Path(folder, publishing.BASE_CONFIG).parent)
+            config.save_pretrained(Path(folder, BASE_CONFIG).parent)
         self._write_card(folder)
 
     # ---- Pushing ----
@@ -117,21 +164,22 @@ class PushingTrainer(CheckpointingTrainer):
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """As in Trainer; errors as in `push_to_hub`."""
         token = token if token is not None else self.args.hub_token
-        with hub_errors.clear_errors(self.public_name, token):
+        with clear_errors(self.public_name, token):
             super().init_hf_repo(token, private)
 
-    def push_to_hub(
+    def push_to_hub(  # type: ignore[override]  # Trainer's returns None in other processes, too, and does not say so
         self,
         commit_message: str | None = "End of training",
         blocking: bool = True,
         token: str | None = None,
         revision: str | None = None,
         private: bool | None = None,
-        **kwargs,
-    ) -> CommitInfo | None:
-        """Save the model with its card and push both, with results and curves where there are some, in one commit.
+        **kwargs: Any,
+    ) -> CommitInfo | Future[CommitInfo] | None:
+        """Save the model with its card and push both, with results and curves if there are any, in one commit.
 
-        Arguments and result as in Trainer; `kwargs` go to `create_model_card`. Without a change there is no new commit.
+        Arguments and result as in Trainer; `kwargs` go to `create_model_card`. Without a change there is no new
+        commit.
 
         Raises:
             OSError: in one line, if the Hub refuses or cannot be reached; nothing is published then.
@@ -148,19 +196,17 @@ class PushingTrainer(CheckpointingTrainer):
         self.create_model_card(**kwargs)
         self._finish_current_push()
         self._warn_of_local_base()
-        files = publishing.published_files(self.args.output_dir)
-        revision = revision or self.args.hub_revision
-        return publishing.push_files(
-            self.hub_model_id, files, commit_message, token=token, revision=revision, blocking=blocking
-        )
+        files = published_files(self.args.output_dir)
+        message, revision = commit_message or "End of training", revision or self.args.hub_revision
+        return push_files(self.public_name, files, message, token=token, revision=revision, blocking=blocking)
 
     def _draw_curves(self) -> None:
-        rows = self.state.log_history
-        shown = any("eval_accuracy" in row or "mask_ratio" in row for row in rows)
+        run = self.run_facts()
+        shown = any("eval_accuracy" in row or "mask_ratio" in row for row in run.history)
         if self.curves_drawn or not shown or find_spec("matplotlib") is None:
             return
-        title = f"{len(self.train_dataset):,} labeled, {len(self.unlabeled_dataset):,} unlabeled"
-        draw_curves(Path(self.args.output_dir, "curves.png"), {self.algorithm_name: [rows]}, title)
+        title = f"{run.num_labeled:,} labeled, {run.num_unlabeled:,} unlabeled"
+        draw_curves(Path(self.args.output_dir, "curves.png"), {run.algorithm_name: [run.history]}, title)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         strategy = self.args.hub_strategy
@@ -173,11 +219,11 @@ class PushingTrainer(CheckpointingTrainer):
         # What is being uploaded must neither be written over nor deleted.
         self._finish_current_push()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        for name, path in publishing.published_files(checkpoint_folder).items():
+        for name, path in published_files(checkpoint_folder).items():
             copied = Path(self.args.output_dir, name)
             copied.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, copied)
-        files = publishing.published_files(self.args.output_dir)
+        files = published_files(self.args.output_dir)
         if with_state:
             folder = Path(checkpoint_folder)
             name = "last-checkpoint" if strategy == HubStrategy.CHECKPOINT else folder.name
@@ -186,27 +232,28 @@ class PushingTrainer(CheckpointingTrainer):
         message = f"Training in progress, step {self.state.global_step}"
         token, revision = self.args.hub_token, self.args.hub_revision
         try:
-            job = publishing.push_files(
-                self.hub_model_id, files, message, token=token, revision=revision, blocking=False
-            )
+            job = push_files(self.public_name, files, message, token=token, revision=revision, blocking=False)
         except OSError as error:
             # The training is worth more than this push; the next one brings what this one did not.
             logger.warning(f"step {self.state.global_step} was not pushed: {error}")
             return
-        self.push_in_progress = PushInProgress([job])
+        self.push_in_progress = PushInProgress([job])  # type: ignore[assignment,arg-type]  # it is a list, None at first
 
     def _finish_current_push(self) -> None:
         super()._finish_current_push()
-        for job in getattr(getattr(self, "push_in_progress", None), "jobs", ()):
+        # Trainer calls this also before it has set the attribute.
+        push = getattr(self, "push_in_progress", None)
+        if push is None:
+            return
+        for job in push.jobs:
             if (error := job.exception()) is not None:
-                logger.warning(f"a push during training failed: {hub_errors.explain(error, self.hub_model_id)}")
-        if getattr(self, "push_in_progress", None) is not None:
-            self.push_in_progress = None
+                logger.warning(f"a push during training failed: {explain(error, self.public_name)}")
+        self.push_in_progress = None
 
     def _warn_of_local_base(self) -> None:
         model = self.accelerator.unwrap_model(self.model)
         if hasattr(model, "peft_config") and (self.card.base_model or self.base_model) is None:
             logger.warning(
-                "the adapter's base model is in a local folder, so that others cannot load it from the Hub: push the base "
+                "the adapter's base model is in a local folder, so others cannot load it from the Hub: push the base "
                 "model, or merge the adapter into it (merge_and_unload) and push the whole model"
             )

@@ -1,21 +1,22 @@
-"""Putting a model folder on the Hub: which files, in one commit, and without local paths."""
+"""Putting files on the Hub: which of a model folder, all in one commit, and without local paths."""
 
 import fnmatch
-import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Literal, overload
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-from huggingface_hub.utils import _http
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, get_session, get_token
 
+from ..files import without_paths
 from .errors import clear_errors
-from .model_card import with_repository
 
 CARD = "README.md"
-# Of an adapter: the base model's configuration with these classes. Beside the adapter it would be taken for a whole model's.
+# Of an adapter: the base model's configuration with these classes. Beside the adapter it would be taken for that of a
+# whole model.
 BASE_CONFIG = "base/config.json"
 WEIGHTS = (
     "model.safetensors",
@@ -23,8 +24,8 @@ WEIGHTS = (
     "model-*-of-*.safetensors",
     "adapter_model.safetensors",
 )
-# Everything that using a model takes, and what a person reads of it. Not published: states of optimizers and of the training,
-# logs (their names tell the machine), checkpoints, and whatever else lies in the folder.
+# Everything that is needed to use a model, and what a person reads of it. Not published: the states of the optimizer
+# and of the training, logs (their names tell the machine), checkpoints, and anything else in the folder.
 PUBLISHED = (
     CARD,
     *WEIGHTS,
@@ -51,19 +52,15 @@ PUBLISHED = (
     "evaluation.json",
     "confusion_matrix.png",
 )
-# Where libraries write the folder that something was loaded from.
-_PATHS = (
-    "_name_or_path",
-    "name_or_path",
-    "base_model_name_or_path",
-    "best_model_checkpoint",
-    "tokenizer_file",
-    "vocab_file",
-)
+# The line of the card's code that names the model.
+_MODEL_LINE = re.compile(r'^model = ".*"$', re.MULTILINE)
+
+
+# ---- Which files ----
 
 
 def published_files(folder: str | Path) -> dict[str, Path]:
-    """The files of a folder that are published: name -> path, by `PUBLISHED`."""
+    """The files of a folder that are published: name -> path, as `PUBLISHED` lists them."""
     files = sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.endswith(".tmp"))
     found = {path.name: path for path in files if is_published(path.name)}
     base = Path(folder, BASE_CONFIG)
@@ -71,8 +68,51 @@ def published_files(folder: str | Path) -> dict[str, Path]:
 
 
 def is_published(name: str) -> bool:
-    """Whether a file of this name, in the folder of a model, is published."""
+    """Whether a file of this name in a model's folder is published.
+
+    Example:
+        >>> is_published("model-00001-of-00002.safetensors"), is_published("optimizer.pt")
+        (True, False)
+    """
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in PUBLISHED)
+
+
+def with_repository(card: str, repo_id: str) -> str:
+    """The card's text with the repository that it is pushed to in its lines of code.
+
+    Example:
+        >>> print(with_repository('model = "runs/digits"\\nclassify = pipeline(model=model)', "someone/digits"))
+        model = "someone/digits"
+        classify = pipeline(model=model)
+    """
+    return _MODEL_LINE.sub(f'model = "{repo_id}"', card)
+
+
+# ---- In one commit ----
+
+
+@overload
+def push_files(
+    repo_id: str,
+    files: Mapping[str, Path],
+    message: str,
+    *,
+    token: str | None = ...,
+    revision: str | None = ...,
+    blocking: Literal[True] = ...,
+) -> CommitInfo: ...
+
+
+@overload
+def push_files(
+    repo_id: str,
+    files: Mapping[str, Path],
+    message: str,
+    *,
+    token: str | None = ...,
+    revision: str | None = ...,
+    blocking: bool,
+) -> CommitInfo | Future[CommitInfo]: ...
 
 
 def push_files(
@@ -83,113 +123,148 @@ def push_files(
     token: str | None = None,
     revision: str | None = None,
     blocking: bool = True,
-) -> Any:
-    """Commit files to a model repository, all of them or none; without a change there is no new commit.
+) -> CommitInfo | Future[CommitInfo]:
+    """Commit the files of a model to its repository, all of them or none, without the paths of this machine.
 
-    Files of an earlier model that this one has not are deleted: a folder of `files`, and the names of `PUBLISHED` at the top.
+    Files of an earlier model that this one does not have are deleted: in every folder that `files` write to, and at
+    the top those that `PUBLISHED` names.
 
     Args:
+        repo_id: the model repository, which must exist.
         files: path in the repository -> local file.
-        blocking: False hands the upload to another thread.
-
-    Returns:
-        a `CommitInfo`, or its `Future` where not `blocking`.
+        message: title of the commit.
+        token, revision, blocking: as in `commit_files`, as is the result.
 
     Raises:
         OSError: in one line, if the Hub refuses or cannot be reached.
-        ValueError: if a file holds the access token.
+        ValueError: if a file contains the access token.
+    """
+    folders = {name.rpartition("/")[0] for name in files}
+
+    def is_stale(name: str) -> bool:
+        folder = name.rpartition("/")[0]
+        return folder in folders and (bool(folder) or (is_published(name) and name != CARD))
+
+    contents = {name: _public_content(path, repo_id, token or get_token()) for name, path in files.items()}
+    return commit_files(
+        repo_id, "model", contents, message, is_stale=is_stale, token=token, revision=revision, blocking=blocking
+    )
+
+
+@overload
+def commit_files(
+    repo_id: str,
+    repo_type: str,
+    files: Mapping[str, Path | bytes],
+    message: str,
+    *,
+    is_stale: Callable[[str], bool] | None = ...,
+    token: str | None = ...,
+    revision: str | None = ...,
+    blocking: Literal[True] = ...,
+) -> CommitInfo: ...
+
+
+@overload
+def commit_files(
+    repo_id: str,
+    repo_type: str,
+    files: Mapping[str, Path | bytes],
+    message: str,
+    *,
+    is_stale: Callable[[str], bool] | None = ...,
+    token: str | None = ...,
+    revision: str | None = ...,
+    blocking: bool,
+) -> CommitInfo | Future[CommitInfo]: ...
+
+
+def commit_files(
+    repo_id: str,
+    repo_type: str,
+    files: Mapping[str, Path | bytes],
+    message: str,
+    *,
+    is_stale: Callable[[str], bool] | None = None,
+    token: str | None = None,
+    revision: str | None = None,
+    blocking: bool = True,
+) -> CommitInfo | Future[CommitInfo]:
+    """Commit files to a repository of the Hub, all of them or none; without a change there is no new commit.
+
+    Args:
+        repo_id: the repository, which must exist.
+        repo_type: "model", "dataset" or "space".
+        files: path in the repository -> a local file, or the content.
+        message: title of the commit.
+        is_stale: whether a file of the repository that is not among `files` is to be deleted, by its path there;
+            None deletes nothing.
+        token: None for that of `hf auth login` or the environment variable HF_TOKEN.
+        revision: the branch; None for the main one.
+        blocking: False uploads in another thread.
+
+    Returns:
+        the `CommitInfo`, or its `Future` if not `blocking`.
+
+    Raises:
+        OSError: in one line, if the Hub refuses or cannot be reached; nothing is published then.
     """
     if not blocking:
         _let_workers_start()
     api = HfApi(token=token)
-    additions = [
-        CommitOperationAdd(name, _content(path, repo_id, token or get_token())) for name, path in files.items()
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        CommitOperationAdd(name, content) for name, content in files.items()
     ]
-    folders = {name.rpartition("/")[0] for name in files}
     with clear_errors(repo_id, token):
-        present = api.list_repo_files(repo_id, revision=revision)
-        stale = [
-            name
-            for name in present
-            if name not in files
-            and name.rpartition("/")[0] in folders
-            and ("/" in name or (is_published(name) and name != CARD))
-        ]
+        if is_stale is not None:
+            present = api.list_repo_files(repo_id, repo_type=repo_type, revision=revision)
+            operations += [CommitOperationDelete(name) for name in present if name not in files and is_stale(name)]
+        if blocking:
+            return api.create_commit(
+                repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision
+            )
         return api.create_commit(
-            repo_id,
-            [*additions, *map(CommitOperationDelete, stale)],
-            commit_message=message,
-            revision=revision,
-            run_as_future=not blocking,
+            repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision, run_as_future=True
         )
 
 
-@cache
-def _let_workers_start() -> None:
-    """Make it safe to fork, as data loaders do for their workers, while another thread sends files.
+def _public_content(path: Path, repo_id: str, token: str | None) -> Path | bytes:
+    """What is uploaded of a file: the file, or other bytes if it names local folders or is the card.
 
-    huggingface_hub closes its HTTP client in every forked process, and the client waits there for a lock that the other thread
-    held at that moment and nobody will release: the worker never starts, and the training waits for it forever. So forked
-    processes find no client to close; they make their own when they need one.
+    Raises:
+        ValueError: if it contains the access token.
     """
-    if not hasattr(_http, "_GLOBAL_CLIENT") or not hasattr(os, "register_at_fork"):
-        return
-    hidden: list[Any] = []
-
-    def hide() -> None:
-        hidden.append(_http._GLOBAL_CLIENT)
-        _http._GLOBAL_CLIENT = None
-
-    def show() -> None:
-        _http._GLOBAL_CLIENT = hidden.pop()
-
-    os.register_at_fork(before=hide, after_in_parent=show)
-
-
-def _content(path: Path, repo_id: str, token: str | None) -> bytes | str:
-    """What is uploaded of a file: its path, or other bytes where it names local folders or lacks the repository."""
     if path.suffix not in (".json", ".md"):
-        return str(path)
+        return path
     text = path.read_text(encoding="utf-8")
     if token and token in text:
         raise ValueError(f"{path} holds your access token and is not published; take it out")
     if path.name == CARD:
         return with_repository(text, repo_id).encode()
     public = without_paths(text)
-    return str(path) if public == text else public.encode()
+    return path if public == text else public.encode()
 
 
-def without_paths(text: str) -> str:
-    """A JSON document in which the folders that something was loaded from are named without their paths."""
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError:
-        return text
-    changed = False
+@cache
+def _let_workers_start() -> None:
+    """Make it safe to fork, as data loaders do for their workers, while another thread sends files.
 
-    def clean(value):
-        nonlocal changed
-        if isinstance(value, list):
-            return [clean(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        cleaned = {}
-        for key, item in value.items():
-            if key in _PATHS and isinstance(item, str) and is_local(item):
-                item, changed = Path(item).name, True
-            cleaned[key] = clean(item)
-        return cleaned
-
-    content = clean(content)
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n" if changed else text
+    huggingface_hub closes its HTTP client in every forked process. Closing waits for a lock that the sending thread
+    may have held at that moment and that nobody releases in the new process: the worker never starts, and the training
+    waits for it forever. So a process can only close the client that it made itself. (To close it before the fork,
+    with `close_session`, would break the upload; `set_client_factory` would replace the user's factory.)
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_keep_client_open_elsewhere)
 
 
-def is_local(name: str) -> bool:
-    """Whether a model's name is a path: it is there, or cannot be an id."""
-    return (
-        os.path.isabs(name)
-        or name.startswith((".", "~"))
-        or name.count("/") > 1
-        or "\\" in name
-        or os.path.exists(name)
-    )
+def _keep_client_open_elsewhere() -> None:
+    client, owner = get_session(), os.getpid()
+    close = client.close
+
+    def close_in_its_process() -> None:
+        if os.getpid() == owner:
+            close()
+
+    if close.__name__ != close_in_its_process.__name__:
+        client.close = close_in_its_process  # type: ignore[method-assign]  # of this client, not of its class

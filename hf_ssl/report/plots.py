@@ -1,61 +1,91 @@
 """Pictures: curves over training, and confusion matrices."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 
+# Key of a log line -> title of its panel.
+_PANELS = {
+    "eval_accuracy": "Test accuracy",
+    "mask_ratio": "Share of the pool that takes part\n(mask ratio)",
+    "pseudo_label_accuracy": "Share of its pseudo-labels that are right",
+}
+_COLORS = ("#777777", "#0b6fb8", "#d1495b", "#3a7d44", "#8f4fa8")
 
-def draw_curves(path: Path, histories: dict[str, list[list[dict]]], title: str) -> None:
-    """Draw what was logged of accuracy, mask ratio and pseudo-label accuracy over steps; a line is a mean over seeds, a band
-    their range.
+History = Sequence[Mapping[str, Any]]
+
+
+def draw_curves(path: Path, histories: Mapping[str, Sequence[History]], title: str) -> None:
+    """Draw accuracy, mask ratio and pseudo-label accuracy over the steps, as far as they were logged.
+
+    A line is the mean over the seeds of an algorithm, a band their range.
 
     Args:
-        histories: algorithm -> one `log_history` of Trainer for each seed.
+        path: the picture's file; its suffix is the format.
+        histories: algorithm -> one `log_history` of Trainer per seed.
+        title: above the picture.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
     """
     # Not pyplot, which would choose a backend for the whole process.
     from matplotlib.figure import Figure
 
-    panels = [
-        ("eval_accuracy", "Test accuracy"),
-        ("mask_ratio", "Share of the pool that takes part\n(mask ratio)"),
-        ("pseudo_label_accuracy", "Share of its pseudo-labels that are right"),
-    ]
     rows = [row for seeds in histories.values() for history in seeds for row in history]
     # The pool's labels may be hidden, and nothing may have been evaluated.
-    panels = [(key, label) for key, label in panels if any(key in row for row in rows)] or panels[:1]
-    figure = Figure(figsize=(max(13 / 3 * len(panels), 6), 4.2), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    colors = dict(zip(histories, ("#777777", "#0b6fb8", "#d1495b", "#3a7d44", "#8f4fa8"), strict=False))
-    for axis, (key, label) in zip(axes, panels, strict=True):
-        shown: list[float] = []
-        for name, seeds in histories.items():
-            curves = [{row["step"]: row[key] for row in history if key in row} for history in seeds]
-            steps = sorted(set.union(*map(set, curves))) if curves else []
-            if not steps:
-                continue
-            values = [[100 * curve[step] for curve in curves if step in curve] for step in steps]
-            means = [mean(v) for v in values]
-            axis.plot(steps, means, label=f"{name}: {means[-1]:.1f} %", color=colors.get(name), linewidth=2)
-            axis.fill_between(
-                steps, [min(v) for v in values], [max(v) for v in values], color=colors.get(name), alpha=0.15
-            )
-            shown += [value for step in values for value in step]
-        axis.set_title(label, fontsize=11)
-        axis.set_xlabel("training step")
-        # From 0 where curves begin low, else from where their differences can be seen; room for the legend below them.
-        axis.set_ylim(max(10 * ((min(shown, default=0.0) - 15) // 10), 0), 102)
-        axis.grid(alpha=0.25)
-        axis.yaxis.get_major_locator().set_params(integer=True, steps=[1, 2, 5, 10])
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
-        if shown:
-            axis.legend(loc="lower right", frameon=False)
+    keys = [key for key in _PANELS if any(key in row for row in rows)] or [next(iter(_PANELS))]
+    figure = Figure(figsize=(max(13 / 3 * len(keys), 6), 4.2), layout="constrained")
+    for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+        _draw_panel(axis, key, histories)
     figure.suptitle(title, fontsize=12)
     figure.savefig(path, dpi=110)
 
 
-def draw_confusion(path: Path, counts: np.ndarray, names: list[str]) -> None:
-    """Draw the confusion matrix [C, C]: shades are shares of the true class, numbers (up to 20 classes) are counts."""
+def _draw_panel(axis: Any, key: str, histories: Mapping[str, Sequence[History]]) -> None:
+    """Draw one number of all algorithms."""
+    colors = dict(zip(histories, _COLORS, strict=False))
+    shown: list[float] = []
+    for name, seeds in histories.items():
+        values = _percents(seeds, key)
+        if not values:
+            continue
+        steps, means, color = list(values), [mean(v) for v in values.values()], colors.get(name)
+        lowest, highest = [min(v) for v in values.values()], [max(v) for v in values.values()]
+        axis.plot(steps, means, label=f"{name}: {means[-1]:.1f} %", color=color, linewidth=2)
+        axis.fill_between(steps, lowest, highest, color=color, alpha=0.15)
+        shown += lowest
+    axis.set_title(_PANELS[key], fontsize=11)
+    axis.set_xlabel("training step")
+    # From 0 if the curves begin low, else from where their differences can be seen, with room for the legend below.
+    axis.set_ylim(max(10 * ((min(shown, default=0.0) - 15) // 10), 0), 102)
+    axis.grid(alpha=0.25)
+    axis.yaxis.get_major_locator().set_params(integer=True, steps=[1, 2, 5, 10])
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    if shown:
+        axis.legend(loc="lower right", frameon=False)
+
+
+def _percents(seeds: Sequence[History], key: str) -> dict[int, list[float]]:
+    """Step -> what each seed logged there under `key`, in percent."""
+    curves = [{row["step"]: 100 * row[key] for row in history if key in row} for history in seeds]
+    steps = sorted({step for curve in curves for step in curve})
+    return {step: [curve[step] for curve in curves if step in curve] for step in steps}
+
+
+def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str]) -> None:
+    """Draw a confusion matrix: shades are shares of the true class, numbers (up to 20 classes) are counts.
+
+    Args:
+        path: the picture's file; its suffix is the format.
+        counts: [C, C], row true class, column predicted class.
+        names: of the classes.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
     from matplotlib.figure import Figure
 
     side = min(3.0 + 0.42 * len(names), 16.0)

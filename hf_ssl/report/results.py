@@ -2,16 +2,22 @@
 
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
+from ..files import atomic_write
+
+if TYPE_CHECKING:  # Results are also read and written by commands that need no torch.
+    from .run import RunFacts
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide over a result."""
+    """Versions of Python, this package and the packages that results depend on, if they are installed."""
     found = {"hf-ssl": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -21,38 +27,44 @@ def versions() -> dict[str, str]:
     return found
 
 
-def result_of(trainer, seconds: float, best_split: str = "test") -> dict:
-    """The row of a finished training for `results.json`.
+def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict[str, Any]:
+    """The row of a finished training in `results.json`; what was not measured is None.
 
-    Accuracies are shares in 0..1: `test_accuracy` of the last evaluation, `best_accuracy` of the best one, which `best_split`
-    chose. What was not measured is None.
+    Accuracies are in 0..1: `test_accuracy` of the last evaluation, and `best_accuracy` of the best one.
+
+    Args:
+        run: its facts.
+        seconds: how long it took.
+        best_split: the split on which the best evaluation was chosen.
     """
-    history = trainer.state.log_history
-    accuracies = [row["eval_accuracy"] for row in history if "eval_accuracy" in row]
-
-    def last(key):
-        return next((row[key] for row in reversed(history) if key in row), None)
-
+    accuracies = [row["eval_accuracy"] for row in run.history if "eval_accuracy" in row]
     return {
-        "algorithm": trainer.algorithm_name,
-        "seed": trainer.args.seed,
+        "algorithm": run.algorithm_name,
+        "seed": run.args.seed,
         "test_accuracy": accuracies[-1] if accuracies else None,
         "best_accuracy": max(accuracies, default=None),
         "best_split": best_split if accuracies else None,
-        "num_labeled": len(trainer.train_dataset),
-        "num_unlabeled": len(trainer.unlabeled_dataset),
-        "steps": trainer.state.global_step,
+        "num_labeled": run.num_labeled,
+        "num_unlabeled": run.num_unlabeled,
+        "steps": run.state.global_step,
         "seconds": round(seconds, 1),
-        "mask_ratio": last("mask_ratio"),
-        "pseudo_label_accuracy": last("pseudo_label_accuracy"),
+        "mask_ratio": run.last("mask_ratio"),
+        "pseudo_label_accuracy": run.last("pseudo_label_accuracy"),
     }
 
 
-def write_results(folder: Path, runs: list[dict], settings: dict) -> Path:
-    """Write `results.json`: {"runs", "settings", "versions"}; whole or not at all."""
+def write_results(folder: Path, runs: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Path:
+    """Write `results.json`, {"runs", "settings", "versions"}, into `folder`; its path.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = write_results(Path(folder.name), [{"algorithm": "fixmatch", "test_accuracy": 0.9}], {"seed": 0})
+        >>> sorted(json.loads(path.read_text()))
+        ['runs', 'settings', 'versions']
+    """
     path = folder / "results.json"
-    temporary = path.with_suffix(".tmp")
-    content = {"runs": runs, "settings": settings, "versions": versions()}
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    content = {"runs": list(runs), "settings": dict(settings), "versions": versions()}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path

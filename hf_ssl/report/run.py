@@ -1,60 +1,141 @@
-"""What a person reads of a run: the block at its start, the table, the results file and the curves."""
+"""The facts of a run in one object, and in the words that are printed at its start and in its model card."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from transformers import TrainerState
+
+from ..algorithms import SSLAlgorithm
+from ..config import SSLConfig
+from ..data.columns import DataSummary
+from ..data.duplicates import Duplicates
+from ..training.optimization import describe_learning_rate
 
 
-def run_facts(trainer) -> dict[str, str]:
-    """What a run is made of, in words: algorithm, sizes, batches, steps, learning rate, moving average, views."""
-    # Tables are drawn without torch.
-    from ..training.optimization import describe_learning_rate
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run; `SSLTrainer.run_facts` collects it.
 
-    args, data = trainer.args, trainer.data
-    steps, processes = trainer.state.max_steps, args.world_size
+    Args:
+        args: the settings.
+        state: how far training has come: steps, and what was logged.
+        data: modality, columns and classes of the labeled examples.
+        algorithm: what is trained with.
+        algorithm_name: its name in the table of algorithms, or that of its class.
+        num_labeled, num_unlabeled: number of examples.
+        hidden_labels: whether the pool has labels, which are only used for the accuracy of pseudo-labels.
+        evaluation_sizes: name -> number of examples of each evaluation dataset, None for a stream. A single dataset
+            has the name "".
+        views: kind of view -> a sentence about it.
+        duplicates: what the search for examples in several datasets found; None without a search, or a finding.
+    """
+
+    args: SSLConfig
+    state: TrainerState
+    data: DataSummary
+    algorithm: SSLAlgorithm
+    algorithm_name: str
+    num_labeled: int
+    num_unlabeled: int
+    hidden_labels: bool
+    evaluation_sizes: Mapping[str, int | None]
+    views: Mapping[str, str]
+    duplicates: Duplicates | None = None
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What was logged, one dict per line."""
+        return self.state.log_history
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The algorithm's own settings."""
+        return self.algorithm.current_settings()
+
+    @property
+    def holds_best(self) -> bool:
+        """Whether the model has the weights of the best checkpoint, which are loaded when training ends."""
+        finished = any("train_runtime" in row for row in self.history)
+        return finished and self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None
+
+    def last(self, key: str) -> Any:
+        """The last value that was logged under `key`; None if there is none."""
+        return next((row[key] for row in reversed(self.history) if key in row), None)
+
+
+def sizes_of(evaluation: Any) -> dict[str, int | None]:
+    """`RunFacts.evaluation_sizes` of an evaluation dataset, a dict of such, or None.
+
+    Example:
+        >>> sizes_of([1, 2, 3]), sizes_of({"easy": [1], "stream": iter([])}), sizes_of(None)
+        ({'': 3}, {'easy': 1, 'stream': None}, {})
+    """
+    named = evaluation if isinstance(evaluation, dict) else {"": evaluation}
+    sizes = {name: len(dataset) if hasattr(dataset, "__len__") else None for name, dataset in named.items()}
+    return {} if evaluation is None else sizes
+
+
+def describe_run(run: RunFacts) -> str:
+    """The block that is printed when training starts: a title, and one indented line per row of `run_rows`."""
+    rows = run_rows(run)
+    width = max(map(len, rows))
+    return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
+
+
+def run_rows(run: RunFacts) -> dict[str, str]:
+    """A run in words, by topic: algorithm, datasets, batch, steps, learning rate, moving average, views."""
+    settings = ", ".join(f"{name}={value}" for name, value in run.settings.items())
+    inputs = ", ".join(map(repr, run.data.model_inputs or run.data.input_columns))
+    hidden = ", with hidden labels (used for the accuracy of pseudo-labels only)" if run.hidden_labels else ""
+    rows = {
+        "algorithm": run.algorithm_name + (f" ({settings})" if settings else ""),
+        "columns": f"{run.data.modality} in {inputs}, classes in {run.data.label_column!r}",
+        "labeled": _labeled(run),
+        "unlabeled": f"{run.num_unlabeled:,} examples{hidden}",
+        "evaluation": _evaluation(run.evaluation_sizes),
+        **_batch_and_steps(run),
+        "learning rate": describe_learning_rate(run.args, run.state.max_steps),
+        "moving average": _moving_average(run),
+    }
+    if run.duplicates is not None:
+        rows["duplicates"] = run.duplicates.describe()
+    kinds = dict.fromkeys(["weak", *run.algorithm.views.values()])
+    return rows | {f"{kind} view": run.views[kind] for kind in kinds if kind in run.views}
+
+
+def _labeled(run: RunFacts) -> str:
+    names = run.data.label_names
+    counts = np.bincount(run.data.labels, minlength=len(names))
+    per_class = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    return f"{run.num_labeled:,} examples, {len(names)} classes, {per_class} per class"
+
+
+def _evaluation(sizes: Mapping[str, int | None]) -> str:
+    if not sizes:
+        return "none"
+    if "" not in sizes:
+        return "several: " + ", ".join(sizes)
+    return "a stream" if sizes[""] is None else f"{sizes['']:,} examples"
+
+
+def _batch_and_steps(run: RunFacts) -> dict[str, str]:
+    args, steps = run.args, run.state.max_steps
+    accumulated, processes = args.gradient_accumulation_steps, args.world_size
     labeled = args.per_device_train_batch_size
     unlabeled = labeled * args.unlabeled_batch_ratio
-    accumulated = args.gradient_accumulation_steps
-    settings = ", ".join(f"{name}={value}" for name, value in trainer.algorithm.current_settings().items())
-    counts = np.bincount(data.labels, minlength=len(data.label_names))
-    per_class = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-    evaluation = trainer.eval_dataset
-    test = (
-        "none"
-        if evaluation is None
-        else f"{len(evaluation):,} examples"
-        if hasattr(evaluation, "__len__")
-        else "a stream"
-    )
-    if isinstance(evaluation, dict):
-        test = "several: " + ", ".join(evaluation)
-    hidden = data.label_column in (getattr(trainer.unlabeled_dataset, "column_names", None) or ())
-    passes = steps * unlabeled * accumulated * processes / len(trainer.unlabeled_dataset)
-    ema = f"decay {args.ema_decay}, for {args.ema_role}" if args.ema_role != "none" else "none"
-    if trainer.algorithm.uses_teacher and args.ema_role in ("none", "evaluation"):
-        ema = f"decay {args.ema_decay}, for teacher" + (" and evaluation" if args.ema_role == "evaluation" else "")
-    inputs = ", ".join(map(repr, data.model_inputs or data.input_columns))
-    rows = {
-        "algorithm": trainer.algorithm_name + (f" ({settings})" if settings else ""),
-        "columns": f"{data.modality} in {inputs}, classes in {data.label_column!r}",
-        "labeled": f"{len(trainer.train_dataset):,} examples, {len(data.label_names)} classes, {per_class} a class",
-        "unlabeled": f"{len(trainer.unlabeled_dataset):,} examples"
-        + (", with hidden labels (used for the accuracy of pseudo-labels only)" if hidden else ""),
-        "evaluation": test,
-        "batch": f"{labeled} labeled + {unlabeled} unlabeled a device and pass; x {accumulated} accumulated x {processes} "
-        f"processes = {labeled * accumulated * processes} + {unlabeled * accumulated * processes} a step",
-        "steps": f"{steps:,}, {passes:.1f} passes over the pool",
-        "learning rate": describe_learning_rate(args, steps),
-        "moving average": ema,
+    together = accumulated * processes
+    return {
+        "batch": f"{labeled} labeled + {unlabeled} unlabeled per device and pass; x {accumulated} accumulated "
+        f"x {processes} processes = {labeled * together} + {unlabeled * together} per step",
+        "steps": f"{steps:,}, {steps * unlabeled * together / run.num_unlabeled:.1f} passes over the pool",
     }
-    if trainer.duplicates is not None:
-        rows["duplicates"] = trainer.duplicates.describe()
-    described = trainer.views.describe()
-    kinds = dict.fromkeys(["weak", *trainer.algorithm.views.values()])
-    rows.update({f"{kind} view": described[kind] for kind in kinds if kind in described})
-    return rows
 
 
-def describe_run(trainer) -> str:
-    """The block at the start of a training."""
-    facts = run_facts(trainer)
-    width = max(map(len, facts))
-    return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in facts.items())])
+def _moving_average(run: RunFacts) -> str:
+    role = run.args.ema_role
+    # An algorithm with a teacher keeps one even if `ema_role` does not ask for it.
+    roles = ["teacher"] * (run.algorithm.uses_teacher or role in ("teacher", "both"))
+    roles += ["evaluation"] * run.args.ema_evaluates
+    return f"decay {run.args.ema_decay}, for {' and '.join(roles)}" if roles else "none"

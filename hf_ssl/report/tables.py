@@ -1,46 +1,72 @@
 """Tables of text."""
 
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 
 
-def table(header: list[str], rows: list[list[str]], left: bool = False) -> str:
-    """Columns of text with aligned edges: the first column to the left, the others to the right unless `left`."""
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]], left: bool = False) -> str:
+    """Columns of text with aligned edges: the first column to the left, the others to the right unless `left`.
+
+    Example:
+        >>> print(table(["algorithm", "accuracy"], [["fixmatch", "91.5 %"], ["supervised", "80 %"]]))
+        algorithm   accuracy
+        ----------  --------
+        fixmatch      91.5 %
+        supervised      80 %
+    """
     widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
 
-    def line(cells):
+    def line(cells: Sequence[Any]) -> str:
         sides = ["<" if left or i == 0 else ">" for i in range(len(cells))]
         return "  ".join(f"{c:{s}{w}}" for c, s, w in zip(cells, sides, widths, strict=True)).rstrip()
 
     return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, rows)])
 
 
-def results_table(runs: list[dict]) -> str:
-    """One row for each algorithm: mean and standard deviation over its seeds."""
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same as a table of Markdown, whose cells must not contain line breaks.
+
+    Example:
+        >>> print(markdown_table(["step", "accuracy"], [["600", "0.9150"]]))
+        | step | accuracy |
+        | --- | --- |
+        | 600 | 0.9150 |
+    """
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *rows])
+
+
+def results_table(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The runs of `results.json`, one row per algorithm: mean and standard deviation over its seeds."""
     rows = []
     for name in dict.fromkeys(run["algorithm"] for run in runs):
-        mine = [run for run in runs if run["algorithm"] == name]
-
-        def percent(key, mine=mine):
-            values = [100 * run[key] for run in mine if run[key] is not None]
-            if not values:
-                return "-"
-            return f"{mean(values):.1f} %" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
-
-        seconds = f"{mean(run['seconds'] for run in mine):.0f}"
-        columns = [percent(key) for key in ("test_accuracy", "mask_ratio", "pseudo_label_accuracy")]
-        rows.append([name, str(len(mine)), columns[0], seconds, *columns[1:]])
-    return table(
-        ["algorithm", "seeds", "test accuracy", "seconds a seed", "mask ratio", "pseudo-label accuracy"], rows
-    )
+        seeds = [run for run in runs if run["algorithm"] == name]
+        accuracy, *used = [_percent_of(seeds, key) for key in ("test_accuracy", "mask_ratio", "pseudo_label_accuracy")]
+        seconds = f"{mean(run['seconds'] for run in seeds):.0f}"
+        rows.append([name, str(len(seeds)), accuracy, seconds, *used])
+    header = ["algorithm", "seeds", "test accuracy", "seconds per seed", "mask ratio", "pseudo-label accuracy"]
+    return table(header, rows)
 
 
-def class_table(counts: np.ndarray, names: list[str]) -> str:
-    """Examples, recall, precision and F1 of each class, from a confusion matrix [C, C] (row true, column predicted)."""
+def _percent_of(runs: Sequence[Mapping[str, Any]], key: str) -> str:
+    values = [100 * run[key] for run in runs if run[key] is not None]
+    if not values:
+        return "-"
+    return f"{mean(values):.1f} %" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def class_table(counts: np.ndarray, names: Sequence[str]) -> str:
+    """Examples, recall, precision and F1 of each class.
+
+    Args:
+        counts: confusion matrix [C, C], row true class, column predicted class.
+        names: of the classes.
+    """
     hits, true, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
 
-    def percent(part, whole):
+    def percent(part: int, whole: int) -> str:
         return f"{100 * part / whole:.1f} %" if whole else "-"
 
     rows = [
@@ -56,8 +82,14 @@ def class_table(counts: np.ndarray, names: list[str]) -> str:
     return table(["class", "examples", "recall", "precision", "F1"], rows)
 
 
-def confusion_text(counts: np.ndarray, names: list[str], largest: int = 15) -> str:
-    """The confusion matrix [C, C] as text; with more than `largest` classes the ten most frequent confusions instead."""
+def confusion_text(counts: np.ndarray, names: Sequence[str], largest: int = 15) -> str:
+    """A confusion matrix as text; with more than `largest` classes the ten most frequent confusions instead.
+
+    Args:
+        counts: [C, C], row true class, column predicted class.
+        names: of the classes.
+        largest: number of classes up to which the whole matrix is shown.
+    """
     if len(names) <= largest:
         short = [name if len(name) <= 12 else name[:11] + "…" for name in names]
         rows = [[name, *(str(n) if n else "." for n in row)] for name, row in zip(short, counts, strict=True)]

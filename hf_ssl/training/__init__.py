@@ -1,1 +1,6 @@
-"""The trainer's parts: checkpoints, optimization, checks during training."""
+"""The trainer's parts, in the order in which a training meets them.
+
+`start` checks arguments, makes the datasets ready and searches for duplicates; `optimization` says how fast each
+weight learns, and when; `log_sums` adds up what a log line shows; `watch` stops or warns; `checkpointing` evaluates,
+saves and resumes, with the files that `checkpoint_files` describes.
+"""

@@ -1,26 +1,26 @@
 """The files that a checkpoint holds beside those of `Trainer`: safetensors and JSON, no pickle.
 
-    model.safetensors           the weights that are evaluated (the moving average where ema_role says so): what
+    model.safetensors           the weights that are evaluated (the moving average if ema_role says so): what
                                 `from_pretrained(checkpoint)` gives; of a PEFT model adapter_model.safetensors
-    ssl_student.safetensors     the weights that are trained, under the names that the model has in memory; of a PEFT model
-                                only those which are trained, since the base model comes from elsewhere
-    ssl_ema.safetensors         the moving average, where one is kept
+    ssl_student.safetensors     the weights that are trained, under the names that the model has in memory; of a PEFT
+                                model only those that are trained, since the base model comes from elsewhere
+    ssl_ema.safetensors         the moving average, if one is kept
     ssl_algorithm.safetensors   buffers and heads of the algorithm
     ssl_log.safetensors         the sums of the next log line, so that it is the same after resuming
-    ssl_config.json             the settings of the run, without paths and tokens; it takes the place of Trainer's
-                                training_args.bin, a pickle which holds both
+    ssl_config.json             the settings of the run, without paths and tokens; it replaces Trainer's
+                                training_args.bin, a pickle that holds both
 
-The student has a file of its own because `save_pretrained` may rename weights (ViT) and `Trainer` then reads back only those
-whose names still fit. Each file is written under another name and moved into place, so that it is whole or absent; the
-last file of a checkpoint is Trainer's trainer_state.json, so that a folder without it was interrupted.
+The student has its own file because `save_pretrained` may rename weights (ViT), and `Trainer` then reads back only
+those whose names still fit. Each file is written under another name and moved into place, so that it is whole or
+absent; the last file of a checkpoint is Trainer's trainer_state.json, so that a folder without it was interrupted.
 """
 
 import json
-import os
 import re
 import zipfile
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,6 +28,10 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainingArguments
 from transformers.utils import logging
+
+from ..config import is_private
+from ..files import atomic_write
+from ..model.ema import ModelEma
 
 logger = logging.get_logger(__name__)
 
@@ -37,21 +41,28 @@ ALGORITHM = "ssl_algorithm.safetensors"
 LOG = "ssl_log.safetensors"
 CONFIG = "ssl_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
-# What describes the machine or the account of whoever trains, and not the training.
-PRIVATE = ("output_dir", "logging_dir", "run_name", "hub_model_id", "resume_from_checkpoint", "local_rank")
 
 
 # ---- Writing ----
 
 
 def save_state(
-    folder: str, student: nn.Module, algorithm: nn.Module, name: str, ema=None, *, processes: int = 1
+    folder: str,
+    student: nn.Module,
+    algorithm: nn.Module,
+    name: str,
+    ema: ModelEma | None = None,
+    *,
+    processes: int = 1,
 ) -> None:
     """Write student, algorithm and moving average into a checkpoint folder.
 
     Args:
+        folder: which exists.
+        student: the model that is trained.
+        algorithm: its buffers and heads are saved.
         name: of the algorithm; resuming with another one is refused.
-        ema: the `ModelEma`, or None.
+        ema: the moving average, if one is kept.
         processes: how many train; each leaves a random state that a complete checkpoint must have.
     """
     info = {"algorithm": name, "processes": processes, "ema": ema is not None}
@@ -65,8 +76,9 @@ def save_log(folder: str, name: str, logged: int, loss: torch.Tensor, sums: dict
     """Write the sums of the log line in progress.
 
     Args:
+        folder, name: as in `save_state`.
         logged: step of the last line that was logged.
-        loss: sum [P] of the losses since then, one for each process.
+        loss: sum [P] of the losses since then, one for each of P processes.
         sums: name -> sum and count [P, 2] of each term and metric.
     """
     tensors = {"loss": loss, **{f"sums/{key}": value for key, value in sums.items()}}
@@ -74,22 +86,20 @@ def save_log(folder: str, name: str, logged: int, loss: torch.Tensor, sums: dict
 
 
 def save_settings(folder: str, args: TrainingArguments) -> None:
-    """Write the settings that differ from `TrainingArguments` or are its own, without paths and tokens."""
+    """Write the settings of ours, and those that differ from the defaults of `TrainingArguments`; no private ones."""
     values = args.to_dict()
     usual = {field.name: field.default for field in fields(TrainingArguments)}
     kept = {
         name: value
         for name, value in values.items()
-        if name not in PRIVATE and not name.endswith("_token") and (name not in usual or value != usual[name])
+        if not is_private(name) and (name not in usual or value != usual[name])
     }
-    path = Path(folder, CONFIG)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(kept, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(Path(folder, CONFIG)) as temporary:
+        temporary.write_text(json.dumps(kept, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 
 def student_state(student: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights to save of the trained model: all of them, or those in training and the buffers of a PEFT model."""
+    """The weights of the trained model to save: all of them; of a PEFT model those in training, and the buffers."""
     state = student.state_dict()
     if not hasattr(student, "peft_config"):
         return state
@@ -97,10 +107,9 @@ def student_state(student: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in state.items() if name not in frozen}
 
 
-def _write(path: Path, state: dict[str, torch.Tensor], info: dict) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(_unshared(state), temporary, metadata={"format": "pt", "hf_ssl": json.dumps(info)})
-    os.replace(temporary, path)
+def _write(path: Path, state: dict[str, torch.Tensor], info: dict[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        save_file(_unshared(state), temporary, metadata={"format": "pt", "hf_ssl": json.dumps(info)})
 
 
 def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -121,18 +130,21 @@ def load_student(folder: str, student: nn.Module, name: str) -> None:
     """Read the trained weights back, every one of them.
 
     Raises:
-        ValueError: if the file is missing, cut short, of another algorithm or of another model.
+        ValueError: if the file is missing, truncated, of another algorithm or of another model.
     """
     path = Path(folder, STUDENT)
     state, _ = _read(path, name)
     mine = student_state(student)
     if mine.keys() != state.keys():
         differing = sorted(mine.keys() ^ state.keys())
-        raise ValueError(f"{path} does not fit this model; {len(differing)} names differ, first {differing[0]!r}")
+        raise ValueError(
+            f"{path} does not fit this model: {len(differing)} names of weights differ, first {differing[0]!r}; "
+            "resume with the model that was trained"
+        )
     _load(path, student, {**student.state_dict(), **state})
 
 
-def load_state(folder: str, algorithm: nn.Module, name: str, ema=None) -> None:
+def load_state(folder: str, algorithm: nn.Module, name: str, ema: ModelEma | None = None) -> None:
     """Read the algorithm's state and the moving average back; errors as in `load_student`."""
     path = Path(folder, ALGORITHM)
     _load(path, algorithm, _read(path, name)[0])
@@ -150,18 +162,18 @@ def load_log(
 ) -> tuple[int, torch.Tensor, dict[str, torch.Tensor]]:
     """What `save_log` wrote, for one process: step of the last log line, its loss, its sums.
 
-    With another number of processes than at saving each gets the mean of what there was.
+    If the number of processes has changed since, each gets the mean over the former ones.
     """
     state, info = _read(Path(folder, LOG), name)
 
-    def share(tensor):
+    def share(tensor: torch.Tensor) -> torch.Tensor:
         return tensor[process] if len(tensor) == processes else tensor.mean(dim=0)
 
     sums = {key.removeprefix("sums/"): share(value) for key, value in state.items() if key != "loss"}
     return int(info["logged"]), share(state["loss"]), sums
 
 
-def _read(path: Path, name: str) -> tuple[dict[str, torch.Tensor], dict]:
+def _read(path: Path, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     if not path.is_file():
         raise ValueError(
             f"{path} is missing: this checkpoint is incomplete or not one of SSLTrainer; resume from another one"
@@ -175,7 +187,7 @@ def _read(path: Path, name: str) -> tuple[dict[str, torch.Tensor], dict]:
     if info.get("algorithm") != name:
         raise ValueError(
             f"{path} belongs to the algorithm {info.get('algorithm')!r} and this run trains {name!r}; "
-            "resume with the same algorithm, or start anew in another output_dir"
+            "resume with the same algorithm, or start from scratch in another output_dir"
         )
     return state, info
 
@@ -190,61 +202,70 @@ def _load(path: Path, module: nn.Module, state: dict[str, torch.Tensor]) -> None
 # ---- Which checkpoint to resume from ----
 
 
-def choose_checkpoint(wanted: str | bool, output_dir: str) -> str:
+def choose_checkpoint(wanted: str | Path | bool, output_dir: str | Path) -> str:
     """The checkpoint folder to resume from.
 
     Args:
-        wanted: a folder, or True for the newest complete one in `output_dir`; newer ones that are not complete, because the
-            run was killed while it wrote them, are passed over with a warning.
+        wanted: a folder, or True for the newest complete one in `output_dir`. Newer ones that are incomplete, because
+            the run was killed while it wrote them, are skipped with a warning.
+        output_dir: of the run.
 
     Raises:
         ValueError: if the folder is not a complete checkpoint (the message offers an older one), or there is none.
     """
-    if wanted is not True:
-        problem = find_problem(wanted)
-        if problem:
-            older = [folder for folder in checkpoints(Path(wanted).parent) if not find_problem(folder)]
-            offer = (
-                f"resume from {older[0]}, which is complete"
-                if older
-                else "there is no complete one beside it; start anew"
-            )
-            raise ValueError(f"{problem}; {offer}")
-        return str(wanted)
+    return _newest_complete(output_dir) if isinstance(wanted, bool) else _complete(wanted)
+
+
+def _complete(folder: str | Path) -> str:
+    problem = find_problem(folder)
+    if problem is None:
+        return str(folder)
+    older = [other for other in checkpoints(Path(folder).parent) if not find_problem(other)]
+    offer = "there is no complete one beside it; start from scratch"
+    raise ValueError(f"{problem}; {f'resume from {older[0]}, which is complete' if older else offer}")
+
+
+def _newest_complete(output_dir: str | Path) -> str:
     found = checkpoints(output_dir)
     for folder in found:
         problem = find_problem(folder)
-        if not problem:
+        if problem is None:
             return str(folder)
-        logger.warning(f"{problem}; passing over this checkpoint")
+        logger.warning(f"{problem}; skipping this checkpoint")
     seen = f"; {len(found)} incomplete there" if found else ""
     raise ValueError(f"there is no complete checkpoint in {output_dir}{seen}; start without resume_from_checkpoint")
 
 
 def checkpoints(output_dir: str | Path) -> list[Path]:
-    """The checkpoint folders of a run, the newest first."""
+    """The checkpoint folders of a run, the newest first.
+
+    Example:
+        >>> import tempfile
+        >>> run = tempfile.TemporaryDirectory()
+        >>> for name in ("checkpoint-500", "checkpoint-1000", "logs"):
+        ...     Path(run.name, name).mkdir()
+        >>> [path.name for path in checkpoints(run.name)]
+        ['checkpoint-1000', 'checkpoint-500']
+    """
     found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in Path(output_dir).glob("checkpoint-*")]
     return [path for match, path in sorted((int(m[1]), p) for m, p in found if m)[::-1]]
 
 
 def find_problem(folder: str | Path) -> str | None:
-    """Why a folder is not a complete checkpoint of SSLTrainer, naming the file, or None if it is one.
+    """Why a folder is not a complete checkpoint of SSLTrainer, naming the file; None if it is one.
 
-    Each file is opened but not read: a file that was cut short is found by its table of contents.
+    Each file is opened but not read: a truncated file is found by its table of contents.
+
+    Example:
+        >>> find_problem("runs/checkpoint-9")
+        'runs/checkpoint-9 is not a folder'
     """
     folder = Path(folder)
     if not folder.is_dir():
         return f"{folder} is not a folder"
     weights = [name for name in WEIGHTS if (folder / name).is_file()]
-    needed = [
-        STUDENT,
-        ALGORITHM,
-        LOG,
-        "optimizer.pt",
-        "scheduler.pt",
-        "trainer_state.json",
-        *(weights[:1] or WEIGHTS[:1]),
-    ]
+    needed = [STUDENT, ALGORITHM, LOG, "optimizer.pt", "scheduler.pt", "trainer_state.json"]
+    needed += weights[:1] or WEIGHTS[:1]
     info = _info(folder / ALGORITHM)
     needed += [EMA] if info.get("ema") else []
     processes = info.get("processes", 1)
@@ -254,11 +275,11 @@ def find_problem(folder: str | Path) -> str | None:
         if not path.is_file():
             return f"{path} is missing: this checkpoint is incomplete or not one of SSLTrainer"
         if not _is_whole(path):
-            return f"{path} is damaged: it was cut short"
+            return f"{path} is damaged: it is truncated"
     return None
 
 
-def _info(path: Path) -> dict:
+def _info(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {}).get("hf_ssl", "{}"))
@@ -275,5 +296,5 @@ def _is_whole(path: Path) -> bool:
             return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
     except (OSError, ValueError, SafetensorError):
         return False
-    # torch.save writes a zip archive, whose directory stands at its end.
+    # torch.save writes a zip archive, whose directory is at its end.
     return zipfile.is_zipfile(path)

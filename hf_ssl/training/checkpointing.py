@@ -1,96 +1,124 @@
 """The part of SSLTrainer that evaluates, saves and resumes: which weights, which files, and nothing lost."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..algorithms import SSLAlgorithm
+from ..config import SSLConfig
 from ..model.ema import ModelEma
 from . import checkpoint_files
 from .log_sums import LogSums
 from .watch import Watch
 
 
-class CheckpointingTrainer(Trainer):
-    """A `Trainer` that evaluates and saves the moving average where `ema_role` says so, and resumes bit for bit.
+class CheckpointMixin(Trainer):
+    """A `Trainer` that evaluates and saves the moving average if `ema_role` says so, and resumes bit for bit.
 
-    `hf_ssl/training/checkpoint_files.py` lists the files of a checkpoint. The attributes below are `SSLTrainer`'s.
+    `hf_ssl/training/checkpoint_files.py` lists the files of a checkpoint. The class that mixes it in sets the
+    attributes below before it trains, and calls `_begin_log` when training begins.
+
+    Attributes:
+        args: the settings.
+        algorithm: its buffers and heads are part of a checkpoint.
+        algorithm_name: resuming with an algorithm of another name is refused.
+        ema: the moving average of the weights; None if none is kept.
+        watch: looks at what is about to be evaluated or saved.
     """
 
+    args: SSLConfig
     algorithm: SSLAlgorithm
     algorithm_name: str
     ema: ModelEma | None = None
     watch: Watch
+    # The terms and metrics of the log line in progress.
     _sums: LogSums
     # Which weights the evaluation in progress asked for, and the log line that the resumed run was in.
     _weights: str | None = None
-    _resumed_log: tuple | None = None
+    _resumed_log: tuple[int, torch.Tensor, dict[str, torch.Tensor]] | None = None
 
-    # ---- Evaluation: with the averaged weights where ema_role says so ----
+    # ---- Evaluation: with the averaged weights if ema_role says so ----
 
-    def _evaluated_weights(self):
-        averaged = self.args.ema_evaluates if self._weights is None else self._weights == "ema"
-        if self.ema is not None and averaged:
-            return self.ema.swapped_into()
-        return contextlib.nullcontext()
-
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval", *, weights: str | None = None):
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+        *,
+        weights: str | None = None,
+    ) -> dict[str, float]:
         """As in Trainer.
 
         Args:
-            weights: "student", the weights that are trained, or "ema", their moving average; default: as `ema_role` says.
+            weights: "student", the weights that are trained, or "ema", their moving average; None as `ema_role` says.
 
         Raises:
-            ValueError: for other `weights`, or "ema" where no moving average is kept.
+            ValueError: for other `weights`, or "ema" if no moving average is kept.
         """
         with self._chosen_weights(weights):
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
 
-    def predict(self, test_dataset, ignore_keys=None, metric_key_prefix="test", *, weights: str | None = None):
+    def predict(
+        self,
+        test_dataset: Any,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "test",
+        *,
+        weights: str | None = None,
+    ) -> Any:
         """As in Trainer; `weights` and errors as in `evaluate`."""
         with self._chosen_weights(weights):
             return super().predict(test_dataset, ignore_keys, metric_key_prefix)
 
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Trainer, with the averaged weights in the model if they are the ones to evaluate."""
+        if self.is_in_train:
+            self.watch.check(self.state.global_step)
+        with self._evaluated_weights():
+            return super().evaluation_loop(*args, **kwargs)
+
     @contextlib.contextmanager
-    def _chosen_weights(self, weights: str | None):
+    def _chosen_weights(self, weights: str | None) -> Iterator[None]:
         if weights not in (None, "student", "ema"):
             raise ValueError(f"weights must be 'student' or 'ema', got {weights!r}")
         if weights == "ema" and self.ema is None:
-            raise ValueError("there is no moving average: set ema_role='evaluation' and train")
+            raise ValueError(
+                "weights='ema' needs a moving average, and none is kept; set ema_role='evaluation' and train"
+            )
         self._weights = weights
         try:
             yield
         finally:
             self._weights = None
 
-    def evaluation_loop(self, *args, **kwargs):
-        """As in Trainer, with the averaged weights in the model where they are the ones to evaluate."""
-        if self.is_in_train:
-            self.watch.check()
-        with self._evaluated_weights():
-            return super().evaluation_loop(*args, **kwargs)
+    def _evaluated_weights(self) -> contextlib.AbstractContextManager[Any]:
+        averaged = self.args.ema_evaluates if self._weights is None else self._weights == "ema"
+        return self.ema.swapped_into() if self.ema is not None and averaged else contextlib.nullcontext()
 
     # ---- Saving ----
 
-    def _save_checkpoint(self, model, trial) -> None:
-        self.watch.check(self.accelerator.unwrap_model(self.model))
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self.watch.check(self.state.global_step, self.accelerator.unwrap_model(self.model))
         super()._save_checkpoint(model, trial)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         with self._evaluated_weights():
             super()._save(output_dir, None if self.args.ema_evaluates else state_dict)
         if self.args.should_save:
             folder = output_dir or self.args.output_dir
-            # A pickle, with the paths and tokens of whoever trained in it.
+            # A pickle, which holds the paths and tokens of the person who trained.
             Path(folder, TRAINING_ARGS_NAME).unlink(missing_ok=True)
             checkpoint_files.save_settings(folder, self.args)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        # Every process has sums of its own: all of them take part, one writes.
+        # Every process has its own sums: all of them take part, one writes.
         loss = self.accelerator.gather(self._tr_loss.detach().reshape(1))
         sums = {name: self.accelerator.gather(value.unsqueeze(0)) for name, value in self._sums.values.items()}
         if self.args.should_save:
@@ -106,16 +134,16 @@ class CheckpointingTrainer(Trainer):
 
     # ---- Resuming ----
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args, **kwargs):
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in Trainer.
 
         Args:
-            resume_from_checkpoint: a checkpoint folder, or True for the newest complete one in `args.output_dir`; one that a
-                killed run left incomplete is passed over with a warning.
+            resume_from_checkpoint: a checkpoint folder, or True for the newest complete one in `args.output_dir`. One
+                that a killed run left incomplete is skipped with a warning.
 
         Raises:
-            ValueError: if the named checkpoint is incomplete, damaged or of another algorithm or model, or there is none;
-                the message names the file, and an older checkpoint that is complete.
+            ValueError: if the named checkpoint is incomplete, damaged or of another algorithm or model, or there is
+                none; the message names the file, and an older checkpoint that is complete.
         """
         self._resumed_log = None
         if resume_from_checkpoint:
@@ -128,8 +156,8 @@ class CheckpointingTrainer(Trainer):
     def _stop_workers(self) -> None:
         """Let the processes that make views end with the training.
 
-        Persistent ones would stay as long as the trainer does. And where it is the garbage collector that frees their loader,
-        it closes the queue through which they are told to end before torch can tell them, and torch waits 5 s for each.
+        Persistent ones would live as long as the trainer. And if the garbage collector frees their loader, it closes
+        the queue through which they are told to end before torch can tell them, and torch waits 5 s for each.
         """
         loaders = [self.callback_handler.train_dataloader, *getattr(self, "_eval_dataloaders", {}).values()]
         for loader in (getattr(loader, "base_dataloader", loader) for loader in loaders):
@@ -160,7 +188,7 @@ class CheckpointingTrainer(Trainer):
             self.ema.reset()
 
     def _begin_log(self) -> None:
-        """Start with empty sums, or after resuming with those of the log line that the interrupted run was in."""
+        """Start with empty sums or, after resuming, with those of the log line that the interrupted run was in."""
         self._sums.clear()
         if self._resumed_log is None:
             return

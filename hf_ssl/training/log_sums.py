@@ -1,6 +1,7 @@
 """The loss terms and metrics between two log lines."""
 
 import torch
+from accelerate import Accelerator
 
 from ..algorithms import AlgorithmOutput
 
@@ -8,20 +9,29 @@ from ..algorithms import AlgorithmOutput
 class LogSums:
     """Sums and counts since the last log line, kept on the device: no step waits to read a number.
 
-    Args of `values`: name -> [2], the sum of a term or metric over the batches, and how many there were; for
-    `pseudo_label_accuracy` the weight of the right pseudo-labels, and that of all; 0 for what is only counted.
+    Attributes:
+        values: name -> [2], the sum of a term or metric over the batches, and the number of batches. For
+            `pseudo_label_accuracy` the weight of the right pseudo-labels, and that of all; for what is only counted,
+            the number and 0.
+
+    Example:
+        >>> sums = LogSums()
+        >>> for loss in (1.0, 2.0):
+        ...     sums.add(AlgorithmOutput(torch.tensor(loss), {"supervised": torch.tensor(loss)}))
+        >>> sums.values["supervised"]
+        tensor([3., 2.])
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.values: dict[str, torch.Tensor] = {}
 
     @torch.no_grad()
-    def add(self, output: AlgorithmOutput, hidden_labels: torch.Tensor | None) -> None:
+    def add(self, output: AlgorithmOutput, hidden_labels: torch.Tensor | None = None) -> None:
         """Count one batch.
 
         Args:
             output: of the algorithm.
-            hidden_labels: classes [mu*B] of the unlabeled examples, where the pool has a label column.
+            hidden_labels: classes [mu*B] of the unlabeled examples, if the pool has labels.
         """
         for name, value in {**output.terms, **output.metrics}.items():
             value = value.detach().float()
@@ -35,7 +45,7 @@ class LogSums:
             self._add("pseudo_label_accuracy", torch.stack([(weight * (labels == hidden_labels)).sum(), weight.sum()]))
 
     def count(self, name: str, number: int, device: torch.device) -> None:
-        """Add to a number that is only counted, such as files that were skipped; `means` gives its sum, where above 0."""
+        """Add to a number that is only counted, such as skipped files; `means` gives its sum if it is above 0."""
         value = torch.zeros(2, device=device)
         if number:
             # Not `torch.tensor([number, 0.0], device=device)`: its copy to the device would be waited for.
@@ -45,17 +55,16 @@ class LogSums:
     def _add(self, name: str, value: torch.Tensor) -> None:
         self.values[name] = self.values[name] + value if name in self.values else value
 
-    def means(self, accelerator) -> dict[str, float]:
+    def means(self, accelerator: Accelerator) -> dict[str, float]:
         """The means over the batches of all processes. Every process must call it, with the same names."""
         if not self.values:
             return {}
         totals = accelerator.reduce(torch.stack(list(self.values.values())), reduction="sum").tolist()
+        named = dict(zip(self.values, totals, strict=True))
         # A mean over no example (no pseudo-label passed the threshold) is left out rather than shown as 0.
-        means = {name: total / count for name, (total, count) in zip(self.values, totals, strict=True) if count > 0}
-        counted = {
-            name: int(total) for name, (total, count) in zip(self.values, totals, strict=True) if total > 0 == count
-        }
-        return means | counted
+        means = {name: total / count for name, (total, count) in named.items() if count > 0}
+        return means | {name: int(total) for name, (total, count) in named.items() if total > 0 == count}
 
     def clear(self) -> None:
+        """Forget everything."""
         self.values = {}

@@ -12,16 +12,19 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import SchedulerType
 
+from ..config import SSLConfig
 from ..model.wrapping import unwrap
 
-# What stands before the blocks and after them, by its name inside the base model.
+# What comes before the blocks and after them, by its name inside the base model.
 _STEM = (
     r"embeddings|embeddings_project|embedder|conv_stem|feature_extractor|feature_projection|masked_spec_embed"
     r"|encoder\.pos_conv_embed|encoder\.rel_embeddings|encoder\.LayerNorm"
 )
 _TOP = r"layernorm|final_norm|pooler|conv_1x1|adapter|encoder\.layer_norm"
-# Each group of digits is a part of the block's place; what leads from one stage to the next learns as the block after it.
+# Each group of digits is a part of the block's place; what leads from one stage to the next learns like the block
+# after it.
 _PLAIN = r"(?:encoder\.|transformer\.)?layers?\.(\d+)"
 _STAGES = r"encoder\.(?:stages|layers)\.(\d+)\.(?:layers|blocks)\.(\d+)"
 
@@ -46,22 +49,32 @@ _TOKENS = {
 def parameter_groups(
     model: nn.Module, learning_rate: float, weight_decay: float = 0.0, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Groups for an optimizer, `{"params", "lr", "weight_decay"}`: every trainable parameter of the model is in one of them.
+    """Groups of parameters for an optimizer; every trainable parameter of the model is in one of them.
 
     The learning rate falls by the factor `layer_decay` with each block, from the head (`learning_rate`) down to the
-    embeddings (BEiT, arXiv 2106.08254, appendix; ELECTRA, arXiv 2003.10555). Weight decay is left out, as in USB, for biases,
-    norms and layer scales (everything with one axis), class, mask and distillation tokens, and position embeddings which are
-    parameters of their own; BERT's embedding tables have it.
+    embeddings (BEiT, arXiv 2106.08254, appendix; ELECTRA, arXiv 2003.10555). As in USB, weight decay does not apply to
+    biases, norms and layer scales (everything with one axis), class, mask and distillation tokens, and position
+    embeddings that are separate parameters; it applies to BERT's embedding tables.
 
     Args:
-        model: a classifier of transformers, timm's in its wrapper, either with or without PEFT's adapters (an adapter learns
-            as the block that it adapts), or, with `layer_decay` 1, any module. May be wrapped for several processes.
+        model: a classifier of transformers, timm's in its wrapper, with or without PEFT's adapters (an adapter learns
+            like the block that it adapts), or, with `layer_decay` 1, any module. May be wrapped for several processes.
         learning_rate: of the head.
-        weight_decay: of all weights that are not left out.
+        weight_decay: of all weights but the exceptions above.
         layer_decay: in (0, 1]; 1 gives every weight the same rate.
+
+    Returns:
+        one `{"params", "lr", "weight_decay"}` per group, the head's first.
 
     Raises:
         ValueError: if the order of the model's layers is not known.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3))
+        >>> groups = parameter_groups(model, learning_rate=1e-3, weight_decay=0.1)
+        >>> [(group["weight_decay"], len(group["params"])) for group in groups]
+        [(0.1, 2), (0.0, 4)]
+        >>> optimizer = torch.optim.AdamW(groups)
     """
     model = unwrap(model)
     scales = layer_scales(model, layer_decay)
@@ -79,7 +92,7 @@ def parameter_groups(
 def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
     """The factor of the learning rate of each parameter, trainable or not, by name; see `parameter_groups`."""
     if not 0 < layer_decay <= 1:
-        raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}")
+        raise ValueError(f"layer_decay must be in (0, 1], got {layer_decay}; 1 gives every weight the same rate")
     names = [name for name, _ in model.named_parameters()]
     if layer_decay == 1:
         return dict.fromkeys(names, 1.0)
@@ -93,12 +106,19 @@ def cosine_7_16(
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """FixMatch's schedule (arXiv 2001.07685): cos(7/16 pi t), after a linear warm-up from 0.
 
-    t runs from 0 to 1 over the steps after the warm-up, so that the rate ends at cos(7/16 pi) = 0.195 of its peak. It is
-    negative nowhere, and never zero after step 0.
+    t runs from 0 to 1 over the steps after the warm-up, so that the rate ends at cos(7/16 pi) = 0.195 of its peak. It
+    is never negative, and never zero after step 0.
 
     Args:
+        optimizer: whose rates are multiplied.
         warmup_steps: W; step s of it has the factor s / W.
         total_steps: optimizer steps, warm-up included.
+
+    Example:
+        >>> optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> schedule = cosine_7_16(optimizer, warmup_steps=2, total_steps=10)
+        >>> [round(schedule.lr_lambdas[0](step), 3) for step in (0, 1, 2, 6, 10)]
+        [0.0, 0.5, 1.0, 0.773, 0.195]
     """
 
     def factor(step: int) -> float:
@@ -109,9 +129,9 @@ def cosine_7_16(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def describe_learning_rate(args, total_steps: int) -> str:
+def describe_learning_rate(args: SSLConfig, total_steps: int) -> str:
     """The learning rate in words: its peak, schedule, warm-up and layer decay."""
-    schedule = "cos(7/16 pi t)" if args.lr_schedule == "cosine_7_16" else args.lr_scheduler_type.value
+    schedule = "cos(7/16 pi t)" if args.lr_schedule == "cosine_7_16" else SchedulerType(args.lr_scheduler_type).value
     warmup = args.get_warmup_steps(total_steps)
     parts = [f"{args.learning_rate}", schedule]
     parts += [f"{warmup:,} warm-up steps"] * bool(warmup)
@@ -119,11 +139,13 @@ def describe_learning_rate(args, total_steps: int) -> str:
     return ", ".join(parts)
 
 
-def grouped(optimizer_class: Any, keywords: dict[str, Any], model: nn.Module, args) -> tuple[Any, dict[str, Any]]:
-    """What Trainer would make an optimizer of, with `parameter_groups` among the keywords.
+def grouped(
+    optimizer_class: Any, keywords: dict[str, Any], model: nn.Module, args: SSLConfig
+) -> tuple[Any, dict[str, Any]]:
+    """The class and keywords that Trainer builds an optimizer from, with `parameter_groups` among the keywords.
 
-    Some optimizers (GaLore, LOMO, Muon, Adafactor with steps of its own, ...) divide the weights or set the rates themselves;
-    they are left as they are.
+    Some optimizers (GaLore, LOMO, Muon, Adafactor with its own step sizes, ...) divide the weights or set the rates
+    themselves; they are left as they are.
 
     Raises:
         ValueError: if such an optimizer is asked for layer-wise rates.
@@ -133,23 +155,24 @@ def grouped(optimizer_class: Any, keywords: dict[str, Any], model: nn.Module, ar
     if whole or rate is None or {"params", "model", "optimizer_dict"} & keywords.keys():
         if args.layer_decay < 1:
             raise ValueError(
-                f"optim={args.optim!s} divides the weights or sets their learning rates by itself, so layer_decay has no "
-                "effect; set layer_decay=1, or another optim such as adamw_torch"
+                f"layer_decay must be 1 with optim={args.optim!s}, got {args.layer_decay}: this optimizer divides the "
+                "weights or sets their learning rates itself; set layer_decay=1, or another optim such as adamw_torch"
             )
         return optimizer_class, keywords
     return optimizer_class, {**keywords, "params": parameter_groups(model, rate, args.weight_decay, args.layer_decay)}
 
 
-def refuse_ignored_settings(args, optimizer, scheduler) -> None:
-    """Raise a ValueError if an optimizer or scheduler of the user's own stands beside settings that it would ignore."""
+def refuse_ignored_settings(args: SSLConfig, optimizer: Any, scheduler: Any) -> None:
+    """Raise a ValueError if the user gives an optimizer or scheduler together with settings that it would ignore."""
     if optimizer is not None and args.layer_decay < 1:
         raise ValueError(
-            "layer_decay has no effect on an optimizer that is given; make its groups with "
-            "hf_ssl.training.optimization.parameter_groups and leave layer_decay 1"
+            f"layer_decay must be 1 with an optimizer of yours, got {args.layer_decay}: it has no effect there; make "
+            "the optimizer's groups with hf_ssl.training.optimization.parameter_groups and leave layer_decay 1"
         )
     if scheduler is not None and args.lr_schedule != "trainer":
         raise ValueError(
-            f"lr_schedule={args.lr_schedule!r} has no effect beside a scheduler that is given; leave one of them out"
+            f"lr_schedule must be 'trainer' with a scheduler of yours, got {args.lr_schedule!r}: it has no effect "
+            "there; leave out one of the two"
         )
 
 
@@ -170,8 +193,10 @@ def _undecayed(model: nn.Module) -> set[int]:
 
 def _depths(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
     """Parameter name -> depth, 0 for the stem."""
-    # PEFT's model holds the classifier; compilation puts a word of its own into names.
-    adapted = model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
+    # PEFT's model holds the classifier; compilation adds a word to names.
+    adapted: Any = model
+    if hasattr(model, "peft_config") and callable(base := getattr(model, "get_base_model", None)):
+        adapted = base()
     wrapping = r"^base_model\.model\.|_orig_mod\."
     plain = {name: re.sub(wrapping, "", name) for name in names}
     if adapted is not model:
@@ -183,7 +208,7 @@ def _depths(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
     model_type = getattr(getattr(adapted, "config", None), "model_type", None)
     if model_type not in _BLOCKS:
         raise ValueError(
-            f"the order of the layers of {type(adapted).__name__} is not known, so layer_decay cannot be used with it; set "
+            f"layer_decay must be 1 for {type(adapted).__name__}, since the order of its layers is not known; set "
             f"layer_decay=1, or use timm's models or one of {', '.join(_BLOCKS)}"
         )
     places = {name: _place(short, adapted, model_type) for name, short in plain.items()}
@@ -191,14 +216,14 @@ def _depths(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
     return {name: order[place] for name, place in places.items()}
 
 
-def _place(name: str, model: nn.Module, model_type: str) -> tuple[int, ...]:
+def _place(name: str, model: Any, model_type: str) -> tuple[int, ...]:
     """(0,) for the stem, (1, block) or (1, stage, block), (2,) for what follows the blocks."""
     prefix = model.base_model_prefix + "."
     if not name.startswith(prefix):
         return (2,)
     name = name.removeprefix(prefix)
     if model_type in _SPEECH and name.startswith("encoder.layer_norm."):
-        # The same name stands before the blocks or, in the "stable" form of the encoder, after them.
+        # It comes before the blocks or, in the "stable" form of the encoder, after them.
         return (2,) if model.config.do_stable_layer_norm else (0,)
     if model_type in _DOWNSAMPLING and (match := re.match(r"encoder\.(?:stages|layers)\.(\d+)\.downsampl", name)):
         return (1, int(match[1]) + _DOWNSAMPLING[model_type], 0)
@@ -210,13 +235,14 @@ def _place(name: str, model: nn.Module, model_type: str) -> tuple[int, ...]:
         if re.match(rf"(?:{pattern})(?:\.|$)", name):
             return place
     raise ValueError(
-        f"the depth of {name!r} in {type(model).__name__} is not known, so layer_decay cannot be used with it; "
-        "set layer_decay=1"
+        f"layer_decay must be 1 for {type(model).__name__}, since the depth of {name!r} in it is not known; set "
+        "layer_decay=1"
     )
 
 
-def _timm_depths(timm_model: nn.Module, plain: dict[str, str]) -> dict[str, int]:
-    # timm's own grouping, as in USB; a final norm joins the last block there. What it does not know is part of the head.
+def _timm_depths(timm_model: Any, plain: dict[str, str]) -> dict[str, int]:
+    # timm's own grouping, as in USB, in which a final norm joins the last block. What it does not know is part of the
+    # head.
     from timm.models import group_parameters
 
     depths = group_parameters(timm_model, timm_model.group_matcher(), reverse=True)

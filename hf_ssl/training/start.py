@@ -1,24 +1,145 @@
-"""What is checked when a training starts."""
+"""Before the first step: arguments are checked, datasets are made ready for views, and searched for duplicates."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+
+from ..config import SSLConfig
+from ..data.columns import DataSummary, inspect_data
 from ..data.duplicates import Duplicates, find_duplicates, warn_of_duplicates
+from ..data.prepare import prepare, prepare_evaluation, prepare_pool
+from ..data.rows import is_transformed, may_be_random
+from ..views import Views
+from ..views.base import as_views
+from ..views.make import make_views
+from .optimization import refuse_ignored_settings
 
 
-def check_run(trainer) -> Duplicates | None:
-    """What is looked at when a training starts, on the main process: duplicates."""
-    evaluation, seconds = trainer.eval_dataset, trainer.args.duplicate_check_seconds
-    if seconds == 0:
-        return None
-    if not isinstance(evaluation, dict):
-        evaluation = {} if evaluation is None else {"evaluation": evaluation}
-    else:
-        evaluation = {f"evaluation {name}": dataset for name, dataset in evaluation.items()}
-    # An algorithm without unlabeled views never reads the pool.
-    uses_pool = any(name != "labeled_strong" for name in trainer.algorithm.views)
-    pool = trainer.unlabeled_dataset if uses_pool else None
-    data = trainer.data
+@dataclass(frozen=True)
+class TrainingData:
+    """What `prepare_datasets` makes of the user's datasets.
+
+    Args:
+        summary: modality, columns and classes.
+        labeled, unlabeled: the datasets with the columns and labels that views and collators expect.
+        evaluation: the same for evaluation: a dataset, a dict of datasets, or None.
+        views: makes the views of their rows.
+        keeps_rows: whether evaluation rows stay as the user formats them, for the user's collator.
+    """
+
+    summary: DataSummary
+    labeled: Any
+    unlabeled: Any
+    evaluation: Any
+    views: Views
+    keeps_rows: bool
+
+
+def check_arguments(args: SSLConfig, train_dataset: datasets.Dataset | None, kwargs: dict[str, Any]) -> None:
+    """Refuse arguments of `SSLTrainer` that cannot work, before anything is loaded.
+
+    Args:
+        args: must be an `SSLConfig`.
+        train_dataset: must not be None.
+        kwargs: further arguments, for `Trainer`.
+
+    Raises:
+        TypeError, ValueError: with what to do instead.
+    """
+    if not isinstance(args, SSLConfig):
+        raise TypeError(
+            f"args must be an SSLConfig, got {type(args).__name__}; SSLConfig takes the same arguments and more"
+        )
+    if train_dataset is None:
+        raise ValueError("train_dataset must be the labeled examples, a datasets.Dataset, got None")
+    if kwargs.get("compute_loss_func") is not None:
+        raise ValueError(
+            "compute_loss_func must be left out: it would replace the algorithm's loss; write an SSLAlgorithm instead"
+        )
+    refuse_ignored_settings(args, *kwargs.get("optimizers", (None, None)))
+
+
+def prepare_datasets(
+    args: SSLConfig,
+    train_dataset: datasets.Dataset,
+    unlabeled_dataset: Any,
+    eval_dataset: Any,
+    processing_class: Any,
+    *,
+    model_names: Sequence[str] | None = None,
+    data_collator: Callable | None = None,
+    views: Views | None = None,
+    weak_view: Callable | None = None,
+    strong_view: Callable | None = None,
+) -> TrainingData:
+    """Find out what the datasets contain, match their columns and labels, and make the object that makes their views.
+
+    Args:
+        args: names of columns, and the settings of the views.
+        train_dataset, unlabeled_dataset, eval_dataset: as in `SSLTrainer`; without a pool the labeled examples serve.
+        processing_class: the model's image processor, feature extractor or tokenizer; None if rows hold tensors.
+        model_names: names of the model's classes, if it knows them.
+        data_collator, views, weak_view, strong_view: as in `SSLTrainer`.
+
+    Raises:
+        ValueError, TypeError: if the datasets and the settings do not fit together; one line says what to do.
+    """
+    if views is not None and (weak_view is not None or strong_view is not None):
+        raise ValueError("views makes all views; leave weak_view and strong_view out, or views")
+    summary = inspect_data(
+        train_dataset,
+        args.input_column,
+        args.label_column,
+        text_pair_column=args.text_pair_column,
+        processor=processing_class,
+        model_names=model_names,
+    )
+    # A collator of the user gets the rows of raw data, and of transforms, as the user formats them.
+    keeps_rows = data_collator is not None and (not summary.model_inputs or is_transformed(train_dataset))
+    pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
+    unlabeled = prepare_pool(pool, summary, files=args.on_broken_file == "error")
+    labeled = prepare(train_dataset, summary, "labeled")
+    evaluation = prepare_evaluation(eval_dataset, summary, keeps_rows)
+    if views is None:
+        views = make_views(
+            summary,
+            processing_class,
+            args,
+            labeled=labeled,
+            unlabeled=unlabeled,
+            weak_view=weak_view,
+            strong_view=strong_view,
+            collator=data_collator,
+        )
+    return TrainingData(summary, labeled, unlabeled, evaluation, as_views(views), keeps_rows)
+
+
+def search_duplicates(
+    labeled: Any, pool: Any, evaluation: Any, data: DataSummary, *, view_names: Iterable[str], seconds: float
+) -> Duplicates | None:
+    """Search the prepared datasets for evaluation examples that are also trained on, and warn of them.
+
+    Args:
+        labeled, pool: what is trained on.
+        evaluation: a dataset, a dict of datasets, or None.
+        data: their columns.
+        view_names: the views that the algorithm asks for; if none is of the pool, the pool is never read.
+        seconds: time for the search; 0 for no search.
+
+    Returns:
+        what was found; None if nothing was searched.
+    """
     columns = data.input_columns or data.model_inputs[:1]
-    if not data.input_columns and getattr(trainer.train_dataset, "transformed", False):
-        return None  # what a transform returns may be random, and says nothing of the example
-    duplicates = find_duplicates(trainer.train_dataset, pool, evaluation, columns, seconds)
+    if seconds == 0 or (not data.input_columns and may_be_random(labeled)):
+        # What a transform returns may be random, and says nothing about the example.
+        return None
+    if isinstance(evaluation, Mapping):
+        named = {f"evaluation {name}": dataset for name, dataset in evaluation.items()}
+    else:
+        named = {} if evaluation is None else {"evaluation": evaluation}
+    reads_pool = any(name != "labeled_strong" for name in view_names)
+    duplicates = find_duplicates(labeled, pool if reads_pool else None, named, columns, seconds)
     warn_of_duplicates(duplicates, seconds)
     return duplicates if duplicates.overlaps or duplicates.streams else None

@@ -1,8 +1,4 @@
-"""The model card, the command on it, and the files that go with it."""
-
-import json
-import multiprocessing
-import threading
+"""The model card, and the command on it."""
 
 import datasets
 import pytest
@@ -11,9 +7,13 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 
 from hf_ssl.cli.repeat import repeat_command
 from hf_ssl.cli.train_options import parse
+from hf_ssl.data.duplicates import Duplicates, Overlap
 from hf_ssl.hub import provenance
-from hf_ssl.hub import upload as publishing
+from hf_ssl.hub.card_facts import CardFacts
+from hf_ssl.hub.model_card import model_card
+from hf_ssl.hub.provenance import DataSource
 
+from tests.helpers.run_facts import make_model, make_run
 from tests.helpers.tiny_images import make_images
 from tests.helpers.tiny_tasks import TASKS, new_model, task
 
@@ -37,7 +37,7 @@ def test_the_card_is_written_from_the_run(make_trainer, tmp_path):
     index = card.data.to_dict()["model-index"]
     assert eval_results_to_model_index(*model_index_to_eval_results(index)) == index
     parts = [
-        "6 examples, 3 classes, 2 a class",
+        "6 examples, 3 classes, 2 per class",
         "24 examples",
         "`threshold=0.2`",
         "made-up pictures",
@@ -101,7 +101,7 @@ def test_the_base_model_is_named_when_it_is_public(make_trainer, tmp_path):
     assert card_of(trainer).data.base_model == "google/vit-base-patch16-224"
 
 
-def test_last_and_best_stand_apart(make_trainer):
+def test_last_and_best_are_told_apart(make_trainer):
     trainer = make_trainer()
     trainer.state.log_history = [
         {"eval_accuracy": 0.9, "eval_f1": 0.8, "eval_runtime": 1.0, "step": 2},
@@ -138,13 +138,107 @@ def test_each_of_several_evaluation_datasets_has_its_results(make_trainer):
     }
 
 
-def test_metrics_of_one_s_own_stand_on_the_card(make_trainer):
+def test_custom_metrics_are_on_the_card(make_trainer):
     trainer = make_trainer(trainer={"compute_metrics": lambda prediction: {"kappa": 0.25}}, max_steps=1)
     trainer.train()
     trainer.evaluate()
     card = card_of(trainer)
     assert [(r.metric_type, r.metric_value) for r in card.data.eval_results] == [("kappa", 0.25)]
     assert "| weights | step | kappa |" in card.content
+
+
+# ---- From facts that were written by hand: no trainer ----
+
+
+ROW = {"eval_accuracy": 0.5, "eval_f1": 0.25, "step": 10}
+LOCAL = DataSource()
+PUBLIC = DataSource("someone/usb-x", "a" * 40, "labels40_seed2", "labeled")
+PARTS = {
+    "a new model": (
+        {},
+        {},
+        {},
+        "`ViTForImageClassification`, trained by FixMatch, with 6 labeled and 24 unlabeled examples.",
+    ),
+    "a base model": (
+        {},
+        {"base_model": "google/vit"},
+        {},
+        "Classification`, fine-tuned from [google/vit](https://huggingface.co/google/vit) by FixMatch, with 6",
+    ),
+    "a dataset in words": (
+        {},
+        {},
+        {"dataset": "shades of gray"},
+        "trained on shades of gray by FixMatch, with 6 labeled",
+    ),
+    "a dataset on the Hub": (
+        {},
+        {"labeled": PUBLIC},
+        {},
+        "on [someone/usb-x](https://huggingface.co/datasets/someone/usb-x) by FixMatch, with 6",
+    ),
+    "its draw of labels": ({}, {"labeled": PUBLIC}, {}, "| draw | 40 labels, seed 2 |"),
+    "an adapter": ({}, {"adapter": True}, {}, "\nAn adapter of `ViTForImageClassification`, trained by"),
+    "how an adapter is used": ({}, {"adapter": True}, {}, 'pipeline("image-classification", classifier, image_proc'),
+    "many classes": ({"names": tuple(f"c{i}" for i in range(23))}, {}, {}, "23 classes: c0, c1, "),
+    "the rest of them": ({"names": tuple(f"c{i}" for i in range(23))}, {}, {}, "c18, c19 and 3 more."),
+    "a pair of texts": (
+        {"modality": "text", "columns": ("premise", "hypothesis")},
+        {},
+        {},
+        '({"text": "A text.", "text_pair": "Another text."})',
+    ),
+    "the baseline": (
+        {"history": (ROW,)},
+        {"baseline": {"test_accuracy": 0.4, "steps": 7}},
+        {},
+        "| labeled examples alone (baseline), last | 7 | 0.4000 |  |",
+    ),
+    "curves": ({}, {"curves": True}, {}, "](curves.png)\n\n## Training"),
+    "a command": ({}, {}, {"command": "hf-ssl train --x '{{ y }}'"}, "\nhf-ssl train --x '{{ y }}'\n```"),
+    "evaluation examples that were trained on": (
+        {"duplicates": Duplicates([Overlap("evaluation", "labeled", 12, 6, 6, {0: 3})])},
+        {},
+        {},
+        "- Some evaluation examples were in the training data",
+    ),
+    "a training in progress": ({"state": {"global_step": 4}}, {}, {}, "over the pool; 4 of them so far |"),
+    "a large labeled set": ({}, {}, {}, "| labeled set | too large to be hashed |"),
+    "a pipe in a cell": ({"views": {"weak": "a | b"}}, {}, {}, "| weak view | a \\| b |"),
+    "an algorithm without settings": (
+        {"algorithm": "supervised"},
+        {},
+        {},
+        "| algorithm | `supervised` (no settings),",
+    ),
+}
+
+
+@pytest.mark.parametrize(("run", "model", "told", "part"), PARTS.values(), ids=PARTS)
+def test_the_card_says(run, model, told, part):
+    content = model_card(make_run(**run), make_model(**model), CardFacts(**told)).content
+    assert part in content
+    assert "{%" not in content and "None" not in content and "\n\n\n" not in content and content.endswith("```\n")
+
+
+def test_the_card_has_no_section_without_content():
+    content = model_card(make_run(), make_model(), CardFacts()).content
+    headings = [line for line in content.splitlines() if line.startswith("#")]
+    assert headings == ["# shades", "## Use", "## Training", "## Limits", "## Citations"]
+    full = model_card(make_run(history=(ROW,)), make_model(), CardFacts(command="hf-ssl train")).content
+    headings = [line for line in full.splitlines() if line.startswith("## ")]
+    assert headings == ["## Use", "## Results", "## Training", "## Reproduce it", "## Limits", "## Citations"]
+
+
+def test_what_a_person_told_wins_over_what_was_found():
+    found = make_model(base_model="google/vit", labeled=PUBLIC)
+    told = CardFacts(name="Shades", dataset="someone/shades", license="mit", base_model="me/vit", tags=["gray"])
+    metadata = model_card(make_run(history=(ROW,)), found, told).data.to_dict()
+    assert (metadata["license"], metadata["base_model"]) == ("mit", "me/vit")
+    assert metadata["datasets"] == ["someone/shades", "someone/usb-x"]
+    assert metadata["tags"] == ["hf-ssl", "semi-supervised", "fixmatch", "gray"]
+    assert metadata["model-index"][0]["name"] == "Shades"
 
 
 # ---- Where a run comes from ----
@@ -197,8 +291,8 @@ def test_the_command_has_what_differs_and_nothing_private(given, expected, tmp_p
 
     (tmp_path / "data.csv").touch()
     given, expected = given.replace("DIR", str(tmp_path)), expected.replace("DIRNAME", tmp_path.name)
-    own, settings = parse(["--model", "someone/model", *shlex.split(given)])
-    command = repeat_command(own, settings)
+    arguments, settings = parse(["--model", "someone/model", *shlex.split(given)])
+    command = repeat_command(arguments, settings)
     assert command == f"hf-ssl train --model someone/model {expected}".strip()
     # It says the same when it is given.
     again = repeat_command(*parse(shlex.split(command)[2:]))
@@ -206,41 +300,8 @@ def test_the_command_has_what_differs_and_nothing_private(given, expected, tmp_p
 
 
 def test_the_command_of_several_processes_starts_as_many():
-    own, settings = parse(["--model", "someone/model"])
-    assert repeat_command(own, settings, 2) == "torchrun --nproc_per_node 2 -m hf_ssl.cli train --model someone/model"
-
-
-# ---- What is published ----
-
-
-def test_a_worker_that_is_forked_during_a_push_starts(monkeypatch):
-    """The client's locks are those of a thread that is sending, and the forked process has no such thread."""
-    from huggingface_hub.utils import _http
-
-    class Busy:
-        def close(self):
-            threading.Event().wait()
-
-    publishing._let_workers_start()
-    client = Busy()
-    monkeypatch.setattr(_http, "_GLOBAL_CLIENT", client)
-    worker = multiprocessing.get_context("fork").Process(target=int)
-    worker.start()
-    worker.join(20)
-    started = worker.exitcode == 0
-    worker.kill()
-    assert started and _http._GLOBAL_CLIENT is client
-
-
-def test_published_json_names_no_folders(tmp_path):
-    content = {
-        "base_model_name_or_path": str(tmp_path / "base"),
-        "inner": [{"_name_or_path": "models/a/b"}, {"_name_or_path": "someone/model"}],
-        "note": "/not/a/known/key",
-    }
-    public = json.loads(publishing.without_paths(json.dumps(content)))
-    assert public["base_model_name_or_path"] == "base"
-    assert public["inner"] == [{"_name_or_path": "b"}, {"_name_or_path": "someone/model"}]
-    text = '{"_name_or_path":   "someone/model"}'
-    assert publishing.without_paths(text) is text
-    assert publishing.without_paths("no JSON") == "no JSON"
+    arguments, settings = parse(["--model", "someone/model"])
+    assert (
+        repeat_command(arguments, settings, 2)
+        == "torchrun --nproc_per_node 2 -m hf_ssl.cli train --model someone/model"
+    )

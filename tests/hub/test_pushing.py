@@ -1,4 +1,4 @@
-"""Models that SSLTrainer and `hf-ssl train` push: the real clients, in processes of their own, against a loopback Hub."""
+"""Models that SSLTrainer and `hf-ssl train` push: the real clients, in separate processes, against a loopback Hub."""
 
 import json
 import re
@@ -37,7 +37,8 @@ TRAIN = """
 import datasets, os, sys, torch, transformers
 from huggingface_hub import HfApi, ModelCard
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForImageClassification, TimmWrapperConfig, TimmWrapperForImageClassification, pipeline
+from transformers import AutoModelForImageClassification, pipeline
+from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 from hf_ssl import SSLConfig, SSLTrainer
 from tests.helpers.tiny_tasks import TASKS, make_texts, new_model, task
 transformers.logging.set_verbosity_error()
@@ -45,8 +46,9 @@ folder = sys.argv[1]
 
 def make(name, model=None, **config):
     defaults = dict(max_steps=4, per_device_train_batch_size=2, learning_rate=1e-2, use_cpu=True, disable_tqdm=True)
-    defaults |= dict(save_strategy="steps", save_steps=2, eval_strategy="steps", eval_steps=2, dataloader_pin_memory=False)
-    defaults |= dict(report_to="none", hub_model_id=f"someone/{name}", hub_token="TOKEN", save_total_limit=1)
+    defaults |= dict(save_strategy="steps", save_steps=2, eval_strategy="steps", eval_steps=2)
+    defaults |= dict(dataloader_pin_memory=False, report_to="none", save_total_limit=1)
+    defaults |= dict(hub_model_id=f"someone/{name}", hub_token="TOKEN")
     args = SSLConfig(output_dir=f"{folder}/{name}-run", **{**defaults, **config})
     return SSLTrainer(model or new_model("image"), args, **task("image"))
 
@@ -109,9 +111,9 @@ make_texts(48, 1).remove_columns("label").push_to_hub("someone/pool", split="tra
 data = "someone/colours:labels12_seed0"
 open("recipe.yaml", "w").write("algorithm: flexmatch\\nalgorithm_kwargs: {threshold: 0.34}\\nema_decay: 0.5\\n")
 done = cli("train", "--model", "someone/tiny-text", "--labeled", f"{data}@labeled", "--unlabeled", "someone/pool",
-    "--test", f"{data}@test", "--config", os.path.abspath("recipe.yaml"), "--ema_role", "evaluation", "--max_steps", "30",
-    "--eval_steps", "10", "--save_steps", "10",
-    "--learning_rate", "5e-2", "--per_device_train_batch_size", "4", "--seed", "0", "--use_cpu", "--disable_tqdm", "true",
+    "--test", f"{data}@test", "--config", os.path.abspath("recipe.yaml"), "--ema_role", "evaluation",
+    "--max_steps", "30", "--eval_steps", "10", "--save_steps", "10", "--learning_rate", "5e-2",
+    "--per_device_train_batch_size", "4", "--seed", "0", "--use_cpu", "--disable_tqdm", "true",
     "--baseline", "--output_dir", f"{folder}/secret-folder", "--push_to_hub", "--hub_model_id", "someone/result",
     "--hub_token", sys.argv[2])
 assert done[0] == 0, done
@@ -252,7 +254,7 @@ def test_the_command_on_the_card_repeats_the_run(pushed, loaded):
         "(curves.png)",
         "12 labels, seed 0",
         f"revision `{revision}`",
-        "4 a class",
+        "4 per class",
         "moving average (decay 0.5)",
     ):
         assert part in card.content, part

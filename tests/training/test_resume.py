@@ -1,4 +1,4 @@
-"""An interrupted run continues as if it had not been interrupted: bit for bit, also when it was killed while saving."""
+"""An interrupted run continues as if it had not been interrupted, bit for bit, even if it was killed while saving."""
 
 import os
 import random
@@ -234,12 +234,12 @@ def finished(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", ["missing", "cut short"])
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_an_incomplete_checkpoint_is_refused_and_the_older_one_offered(finished, name, damage):
     path = finished / "checkpoint-4" / name
     content = path.read_bytes()
     path.unlink()
-    if damage == "cut short":
+    if damage == "truncated":
         path.write_bytes(content[: len(content) // 2])
     try:
         with pytest.raises(ValueError) as caught:
@@ -256,7 +256,7 @@ def test_an_incomplete_checkpoint_is_refused_and_the_older_one_offered(finished,
     ("wanted", "message"),
     [
         (True, r"there is no complete checkpoint in .*; start without resume_from_checkpoint"),
-        ("checkpoint-9", r"checkpoint-9 is not a folder; there is no complete one beside it; start anew"),
+        ("checkpoint-9", r"checkpoint-9 is not a folder; there is no complete one beside it; start from scratch"),
     ],
 )
 def test_nothing_to_resume_from_is_said(tmp_path, wanted, message):
@@ -269,7 +269,10 @@ def test_nothing_to_resume_from_is_said(tmp_path, wanted, message):
     ("other", "message"),
     [
         ({"algorithm": "flexmatch"}, "belongs to the algorithm 'fixmatch' and this run trains 'flexmatch'"),
-        ({"modality": "text"}, r"ssl_student\.safetensors does not fit this model; \d+ names differ, first "),
+        (
+            {"modality": "text"},
+            r"ssl_student\.safetensors does not fit this model: \d+ names of weights differ, first ",
+        ),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(finished, other, message):

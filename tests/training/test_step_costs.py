@@ -1,9 +1,9 @@
-"""A step waits for nothing: no value of a tensor is read on the host between two log lines, and nothing is compiled again.
+"""A step waits for nothing: between two log lines no value of a tensor is read on the host, and nothing is recompiled.
 
-On a GPU each such reading waits until all that was started before has been computed, so that the GPU then idles while the host
-prepares the next operations. A copy of numbers from the host that were not pinned waits, too. Counted are the operations and
-methods below, in all that `Trainer` does between two batches: forward and backward pass, clipping, optimizer, moving average,
-sums for the log line, bookkeeping.
+On a GPU each such reading waits until everything that was started before has been computed, so that the GPU then
+idles while the host prepares the next operations. Copying numbers from unpinned memory of the host waits, too.
+Counted are the operations and methods below, in everything that `Trainer` does between two batches: forward and
+backward pass, clipping, optimizer, moving average, sums for the log line, bookkeeping.
 """
 
 import traceback
@@ -119,7 +119,7 @@ def make(folder, algorithm, modality, **config):
         "per_device_train_batch_size": 2,
         "unlabeled_batch_ratio": 2,
         "learning_rate": 1e-3,
-        # Other optimizers read their counts of steps, which on the CPU are tensors there; on a GPU it is the usual one.
+        # Other optimizers read their counts of steps, which on the CPU are tensors; on a GPU it is the usual one.
         "optim": "adamw_torch_fused",
         "ema_role": "both",
         "logging_steps": 1000,

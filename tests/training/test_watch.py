@@ -1,4 +1,4 @@
-"""Trouble is said aloud: losses that are not finite stop the training, a pool that takes no part is warned of."""
+"""Losses that are not finite stop the training, and a pool that takes no part is warned of."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_ssl import AlgorithmOutput, losses
+from hf_ssl import AlgorithmOutput, Progress, SSLConfig, get_algorithm, losses
 from hf_ssl.errors import NotFiniteError
+from hf_ssl.training.watch import Watch
 
 from tests.helpers.odd_algorithms import Spoiled
 from tests.helpers.tiny_images import make_vit
@@ -102,7 +103,7 @@ def test_running_statistics_count_as_weights_and_other_buffers_do_not(make_train
     model.norm = torch.nn.BatchNorm1d(2)
     model.norm.running_var.fill_(float("inf"))
     with pytest.raises(NotFiniteError, match=r"1 weights are not finite .*first norm\.running_var"):
-        trainer.watch.check(model)
+        trainer.watch.check(2, model)
 
 
 # Settings of 8 steps -> what is said. 0.5 ** 8 is 0.4 %.
@@ -120,7 +121,8 @@ AVERAGES = {
     "fast": ({"ema_role": "evaluation", "ema_decay": 0.5}, None),
     "a teacher that stays untrained": (
         {"algorithm": "mean_teacher", "max_steps": 50, "ema_decay": 0.9},
-        "after 10 of them 35% of the teacher of mean_teacher will still be .* set ema_decay=0.5 or lower, or train longer$",
+        "after 10 of them 35% of the teacher of mean_teacher will still be .* set ema_decay=0.5 or lower, or train "
+        "longer$",
     ),
     "a teacher that learns in time": ({"algorithm": "mean_teacher", "max_steps": 50, "ema_decay": 0.5}, None),
     "not evaluated": ({"ema_role": "teacher", "ema_decay": 0.999}, None),
@@ -161,3 +163,73 @@ def test_a_model_that_learns_its_own_guesses_is_warned_of_once(make_trainer, mon
             r"\d+% of the pseudo-labels of the first 10 steps counted, while .* \(supervised 1\.\d+, ", warnings[0]
         )
         assert "set unsupervised_warmup_steps=2 or so" in warnings[0]
+
+
+# ---- By itself, with a state that was written by hand ----
+
+
+def make_watch(algorithm="fixmatch", **config):
+    sizes = {"num_labeled": 6, "num_unlabeled": 24, "feature_size": 4}
+    batch = {"labeled_batch_size": 2, "unlabeled_batch_size": 4}
+    made = get_algorithm(algorithm, num_classes=3, **sizes, **batch)
+    return Watch(SSLConfig(output_dir="somewhere", use_cpu=True, **config), made, algorithm)
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("hf_ssl.training.watch.logger.warning", said.append)
+    return said
+
+
+def test_the_first_loss_that_is_not_finite_is_named_with_its_step_and_terms():
+    watch = make_watch()
+    for step, loss in enumerate((1.0, float("inf"), float("nan"))):
+        watch.see(torch.tensor(loss), {"supervised": torch.tensor(0.5 + step)}, step)
+    with pytest.raises(NotFiniteError, match=r"^loss inf at step 2 \(supervised 1\.5\): training stopped"):
+        watch.check(step=3)
+    # What was told once is not told again.
+    watch.check(step=3)
+
+
+def test_finite_losses_and_weights_pass():
+    watch = make_watch()
+    watch.see(torch.tensor(1.0), {}, step=0)
+    watch.check(1, torch.nn.Linear(2, 2))
+
+
+# Mask ratios of the log lines at steps 100, 200, ... -> at which of them a warning comes.
+ZEROS = {
+    "never above 0": ([0.0] * 7, [500]),
+    "above 0 in between": ([0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [800]),
+    "no mask": ([None] * 7, []),
+}
+
+
+@pytest.mark.parametrize(("ratios", "expected"), ZEROS.values(), ids=ZEROS)
+def test_a_pool_that_takes_no_part_is_warned_of_once(warnings, ratios, expected):
+    watch, found = make_watch(), []
+    for line, ratio in enumerate(ratios, start=1):
+        before = len(warnings)
+        watch.warn_if_nothing_takes_part(ratio, 100 * line)
+        found += [100 * line] * (len(warnings) - before)
+    assert found == expected
+    assert all("lower its threshold (0.95 now)" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(("step", "warns"), [(9, False), (10, True)])
+def test_guesses_are_warned_of_at_the_first_line_only(warnings, step, warns):
+    watch = make_watch("adamatch")
+    progress = Progress(step=step, max_steps=100, steps_per_epoch=6)
+    for _ in range(2):
+        watch.warn_if_guesses_teach({"supervised": 1.1, "mask_ratio": 0.9}, progress)
+    assert len(warnings) == warns
+    assert not warns or "set unsupervised_warmup_steps=20 or so" in warnings[0]
+
+
+def test_slow_averages_are_those_of_the_whole_run(warnings):
+    watch = make_watch(ema_role="evaluation", ema_decay=0.99)
+    watch.warn_of_slow_averages(Progress(step=0, max_steps=300, steps_per_epoch=6))
+    assert warnings == []
+    watch.warn_of_slow_averages(Progress(step=0, max_steps=100, steps_per_epoch=6))
+    assert len(warnings) == 1 and warnings[0].startswith("ema_decay=0.99 with 100 steps: 37% of the average")
