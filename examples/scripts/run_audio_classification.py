@@ -1,7 +1,8 @@
 """Fine-tune an audio classifier with few labeled and many unlabeled recordings.
 
-The dataset's training split is the pool; a few of its recordings a class keep their labels. `examples/README.md` has the
-command, what it printed, and the lines that differ from the same script with transformers' Trainer.
+The dataset's training split is the pool; a few of its recordings per class keep their labels.
+`examples/guides/from_trainer.md` has the command, what it printed, and the lines that differ from the same script with
+transformers' Trainer.
 """
 
 import sys
@@ -33,7 +34,7 @@ class DataArguments:
     labels_per_class: int = field(
         default=4, metadata={"help": "Training recordings of each class that keep their label."}
     )
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Test on the first so many recordings only."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Test on this many recordings only."})
 
 
 def draw_labeled(labels: list[int], per_class: int, seed: int) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Fine-tune a text classifier with few labeled and many unlabeled texts.
 
-The dataset's training split is the pool; a few of its texts a class keep their labels. Strong views are the texts of the
-columns aug_0 and aug_1 (back-translations, say) where the dataset has them, and texts with words left out else.
-`examples/README.md` has the command, what it printed, and the lines that differ from the same script with transformers'
-Trainer.
+The dataset's training split is the pool; a few of its texts per class keep their labels. Strong views are the texts of
+the columns aug_0 and aug_1 (back-translations, say) if the dataset has them, and otherwise texts with words left out.
+`examples/guides/from_trainer.md` has the command, what it printed, and the lines that differ from the same script with
+transformers' Trainer.
 """
 
 import sys
@@ -33,7 +33,7 @@ class DataArguments:
     text_column_name: str = field(default="text", metadata={"help": "Column of the texts."})
     label_column_name: str = field(default="label", metadata={"help": "Column of the classes."})
     labels_per_class: int = field(default=4, metadata={"help": "Training texts of each class that keep their label."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Test on the first so many texts only."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Test on this many texts only."})
 
 
 def draw_labeled(labels: list[int], per_class: int, seed: int) -> np.ndarray:
