@@ -1,9 +1,9 @@
 """A custom algorithm, trained by SSLTrainer: no registration, no change to the package.
 
 QuantileMatch trains on a fixed share of each batch, regardless of how confident the model is: its threshold is a
-moving average of the quantile of confidences that lets this share pass. It has a setting (`share`), a running statistic
-(`threshold`, a buffer, so that checkpoints hold it) and a metric. The data are scikit-learn's handwritten digits, 40 of
-them labeled.
+moving average of the quantile of confidences that lets this share pass. It has a setting (`share`), a running
+statistic (`threshold`, a buffer, so that checkpoints hold it) and a metric. The data are scikit-learn's handwritten
+digits, 40 of them labeled.
 
     python examples/scripts/custom_algorithm.py --max_steps 300
 """

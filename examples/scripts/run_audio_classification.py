@@ -31,9 +31,7 @@ class DataArguments:
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
     audio_column_name: str = field(default="audio", metadata={"help": "Column of the recordings."})
     label_column_name: str = field(default="label", metadata={"help": "Column of the classes."})
-    labels_per_class: int = field(
-        default=4, metadata={"help": "Training recordings of each class that keep their label."}
-    )
+    labels_per_class: int = field(default=4, metadata={"help": "Training recordings per class that keep their label."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Test on this many recordings only."})
 
 

@@ -31,7 +31,7 @@ class DataArguments:
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
     image_column_name: str = field(default="image", metadata={"help": "Column of the images."})
     label_column_name: str = field(default="label", metadata={"help": "Column of the classes."})
-    labels_per_class: int = field(default=4, metadata={"help": "Training images of each class that keep their label."})
+    labels_per_class: int = field(default=4, metadata={"help": "Training images per class that keep their label."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Test on this many images only."})
 
 
