@@ -9,6 +9,7 @@ import pytest
 from hf_ssl import SSLConfig
 from hf_ssl.algorithms import ALGORITHMS
 from hf_ssl.benchmark import TASKS
+from hf_ssl.report import tables
 
 from tests.helpers import pages
 from tests.helpers.pages import EXAMPLES, PAGES, ROOT
@@ -91,7 +92,7 @@ def check_custom_views(namespace) -> None:
 
 def check_benchmark(namespace) -> None:
     assert set(namespace["data"]) == {"labeled", "unlabeled", "test"}
-    assert len(namespace["labeled"]) == 40 and len(namespace["unlabeled"]) == 1000
+    assert len(namespace["labeled"]) == 40 and len(namespace["rest"]) == 960
 
 
 CHECKS = {
@@ -208,6 +209,16 @@ def test_names_of_the_api_page_are_there():
 def test_every_algorithm_is_in_the_readme_s_table():
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", README, flags=re.MULTILINE)
     assert rows == [(name, algorithm.summary) for name, algorithm in ALGORITHMS.items()]
+
+
+@pytest.mark.parametrize("page", ["README.md", "examples/guides/your_images.md"])
+def test_the_shown_table_of_results_is_laid_out_as_it_is_printed(page):
+    """The page's numbers are of an earlier run; columns and widths are those of today's code."""
+    (shown,) = [block.source for block in pages.blocks(page, "") if "test accuracy" in block.source]
+    lines = shown[shown.index("algorithm ") :].splitlines()[:4]
+    header, *rows = [re.split(r"\s{2,}", line) for line in (lines[0], *lines[2:])]
+    assert tables.table(header, rows).splitlines() == lines
+    assert header == re.split(r"\s{2,}", tables.results_table([]).splitlines()[0])
 
 
 def test_the_readme_fits_on_a_page():
