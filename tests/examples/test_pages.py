@@ -86,7 +86,7 @@ def check_resuming(namespace) -> None:
 
 def check_custom_views(namespace) -> None:
     row = namespace["labeled"][0]
-    assert namespace["strong_by_torchvision"](row).size == (12, 12)
+    assert namespace["strong_by_torchvision"](row).size == (224, 224)
     assert namespace["trainer"].views.suffixes == ("_strong",)
 
 
