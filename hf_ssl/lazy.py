@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 
@@ -31,4 +32,14 @@ def lazy_exports(package: str, modules: Mapping[str, str]) -> tuple[Callable[[st
     def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *modules})
 
+    if "pdoc" in sys.modules:
+        _show_all(package, modules, get)
     return get, names
+
+
+def _show_all(package: str, modules: Mapping[str, str], get: Callable[[str], Any]) -> None:
+    """For the API pages: pdoc shows what a package's namespace holds and its `__all__` names, in that order."""
+    module = sys.modules[package]
+    below = [info.name for info in iter_modules(module.__path__) if not info.name.startswith("_")]
+    shown = [*modules, *(name for name in below if name not in modules)]
+    vars(module).update({name: get(name) for name in modules}, __all__=shown)

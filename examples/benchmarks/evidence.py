@@ -1,4 +1,4 @@
-"""Evidence that semi-supervised training makes real models better: accuracies on real data, over seeds, one command each.
+"""Evidence that semi-supervised training makes real models better: accuracies on real data, over several seeds.
 
     python examples/benchmarks/evidence.py run --task text --algorithm adamatch --labels 40 --seed 0 \
         --data data --image-model models/mobilenetv1_025_imagenet_transformers
@@ -6,18 +6,21 @@
     python examples/benchmarks/evidence.py table
     python examples/benchmarks/evidence.py picture
 
-`--data` is a folder with `cifar10`, `ag_news` and `speech_commands` (each with the splits train and test, as `load_dataset`
-reads them). Each finished run is written to `results/evidence.json` at once, with its settings, versions, machine and the hash
-of its draw of labels; a grid that was killed goes on where it stopped, and a row whose settings have changed runs again. Two
-runs of a row on one machine give the same numbers. The encoder of the sounds comes with a package (`evidence_audio.py` says how
-to install it); row `setfit` needs the package of that name, in an environment of its own.
+`--data` is a folder with `cifar10`, `ag_news` and `speech_commands` (each with the splits train and test, as
+`load_dataset` reads them). Each finished run is written to `results/evidence.json` at once, with its settings,
+versions, machine and the hash of its draw of labels. A grid that was killed continues where it stopped, and a row
+whose settings have changed runs again. Two runs of a row on one machine give the same numbers. The encoder of the
+recordings comes with a package (`evidence_audio.py` says how to install it); row `setfit` needs the package of that
+name, in a separate environment.
 
-The labels are drawn by `hf_ssl.benchmark.splits` with the seed, as many of each class; all of the training data is the pool;
-the last weights are tested, on the whole test set (of AG News on 2,000 of the 7,600, 500 a class, always the same).
+The labels are drawn by `hf_ssl.benchmark.splits` with the seed, equally many per class; all of the training data is
+the pool. The last weights are tested on the whole test set (for AG News on 2,000 of the 7,600 texts, 500 per class,
+always the same).
 
-`--validation` tests on a held-out part of the training data instead (about 1,000; of the sounds whole speakers), prints the
-result and writes nothing; `--set NAME=VALUE` changes a setting (`algorithm.threshold=0.9` one of the algorithm's,
-`own.frozen_layers=2` one of this script's). So were the settings chosen; `evidence_tasks.py` has them, and what was compared.
+`--validation` tests on a held-out part of the training data instead (about 1,000 examples; for recordings, whole
+speakers), prints the result and writes nothing. `--set NAME=VALUE` changes a setting (`algorithm.threshold=0.9` one of
+the algorithm's, `own.frozen_layers=2` one of this script's). This is how the settings were chosen; `evidence_tasks.py`
+lists them, and what was compared.
 """
 
 import argparse
@@ -156,7 +159,8 @@ def grid(tasks: list[str], algorithms: list[str], labels: list[int] | None, seed
 
 
 def _line(row: dict[str, Any]) -> str:
-    text = f"{row['task']} {row['algorithm']} {row['labels']} labels, seed {row['seed']}: {100 * row['test_accuracy']:.2f} %"
+    text = f"{row['task']} {row['algorithm']} {row['labels']} labels, seed {row['seed']}: "
+    text += f"{100 * row['test_accuracy']:.2f} %"
     shares = [
         f"{name} {row[name]:.3f}" for name in ("mask_ratio", "pseudo_label_accuracy") if row.get(name) is not None
     ]

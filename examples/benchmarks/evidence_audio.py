@@ -1,7 +1,7 @@
 """The audio encoder of the evidence: Google's speech embedding (arXiv 2002.01322), a CNN of 330,000 weights, in torch.
 
-It was trained to tell 5,000 spoken keywords apart. The package openwakeword 0.4.0 carries it as ONNX files, which are read
-here with `onnx`; neither is needed for anything else:
+It was trained to tell 5,000 spoken keywords apart. The package openwakeword 0.4.0 carries it as ONNX files, which are
+read here with `onnx`; neither is needed for anything else:
 
     pip install onnx && pip install --no-deps openwakeword==0.4.0
 """
@@ -14,7 +14,8 @@ from evidence_models import classified
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-# Kernel (time, mel bins) and channels of each convolution; a pair with "pool" divides time and mel bins. As in the ONNX graph.
+# Kernel (time, mel bins) and channels of each convolution; a pair with "pool" divides time and mel bins. As in the
+# ONNX graph.
 _LAYERS = (
     *(((3, 3), 24), ((1, 3), 24), ((3, 1), 24), ("pool", (2, 2))),
     *(((1, 3), 48), ((3, 1), 48), ((1, 3), 48), ((3, 1), 48), ("pool", (1, 2))),
@@ -33,7 +34,7 @@ class SpeechEmbeddingConfig(PretrainedConfig):
 
 
 class SpeechEmbeddingClassifier(PreTrainedModel):
-    """A linear head on the mean of the embeddings over time, of waveforms `input_values` [N, samples] in -1..1 at 16 kHz."""
+    """A linear head on the mean of the embeddings over time, of waveforms [N, samples] in -1..1 at 16 kHz."""
 
     config_class = SpeechEmbeddingConfig
     main_input_name = "input_values"
@@ -46,7 +47,8 @@ class SpeechEmbeddingClassifier(PreTrainedModel):
             if kernel == "pool":
                 layers.append(nn.MaxPool2d(value))
                 continue
-            # Padding over the mel bins only. Batch norms are folded into the convolutions, but for the first, after a ReLU.
+            # Padding over the mel bins only. Batch norms are folded into the convolutions, but for the first, after a
+            # ReLU.
             layers.append(nn.Conv2d(channels, value, kernel, padding=(0, kernel[1] // 2), bias=0 < place < last))
             if place == 0:
                 layers += [nn.ReLU(), nn.BatchNorm2d(value, eps=1e-3)]
@@ -68,9 +70,8 @@ class SpeechEmbeddingClassifier(PreTrainedModel):
     def from_onnx(cls, folder: Path | None = None, **settings) -> "SpeechEmbeddingClassifier":
         """The pretrained encoder and a new head.
 
-        Args:
-            folder: with `embedding_model.onnx` and `melspectrogram.onnx`, default those of the installed package openwakeword.
-            settings: of the configuration, num_labels above all.
+        Args: folder: with `embedding_model.onnx` and `melspectrogram.onnx`, default those of the installed package
+            openwakeword. settings: of the configuration, num_labels above all.
 
         Raises:
             FileNotFoundError: in one line, if the packages are not there.
@@ -107,7 +108,7 @@ class SpeechEmbeddingClassifier(PreTrainedModel):
         return self
 
     def log_mel(self, waves: torch.Tensor) -> torch.Tensor:
-        """Spectra [N, frames, mel bins] of waveforms [N, samples], in tens of decibels, 8 below the loudest at the least."""
+        """Spectra [N, frames, mel bins] of waveforms [N, samples], in tens of dB, at most 8 below the loudest."""
         short = (_FRAMES - 1) * _HOP + _FFT - waves.shape[-1]
         waves = nn.functional.pad(waves, (0, max(short, 0))) * 32767.0
         window = torch.hann_window(_WINDOW, device=waves.device)

@@ -7,7 +7,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 class MeanPooledClassifier(BertPreTrainedModel):
-    """BERT with a linear head on the mean of its tokens: what sentence encoders such as all-MiniLM-L6-v2 were trained for.
+    """BERT with a linear head on the mean of its tokens, which is what sentence encoders are trained for.
 
     `BertForSequenceClassification` would read the first token through a pooler that such encoders never trained.
     """

@@ -13,7 +13,7 @@ NAMES = {"supervised": "labeled only", "linear_probe": "linear probe", "setfit":
 
 
 class Gain(NamedTuple):
-    """Difference to labeled-only training, in percentage points: mean and standard error of the differences seed by seed.
+    """Difference to labeled-only training in percentage points: mean and standard error over the seeds.
 
     Fewer than three seeds have no error: two differences say nothing of their spread.
     """
@@ -39,7 +39,7 @@ def accuracies(rows: Sequence[dict[str, Any]], task: str, algorithm: str, labels
 
 
 def gain(rows: Sequence[dict[str, Any]], task: str, algorithm: str, labels: int) -> Gain | None:
-    """The gain of an algorithm over the seeds that it and labeled-only training have both; None where there is none."""
+    """The gain of an algorithm over the seeds that it shares with labeled-only training; None if there are none."""
     ours, base = (accuracies(rows, task, name, labels) for name in (algorithm, BASELINE))
     differences = [ours[seed] - base[seed] for seed in sorted(ours.keys() & base.keys())]
     if not differences:
@@ -70,7 +70,8 @@ def _task_table(rows, task) -> str:
         minutes = mean(row["cpu_seconds"] for row in mine if row["algorithm"] == name) / 60
         lines.append([NAMES.get(name, f"`{name}`"), *cells, *gains, f"{minutes:.1f}"])
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"**{TASKS[task].title}** ({about})\n\n{text}\n\n{_verdict(mine, task, counts, present)}"
+    head = f"### {TASKS[task].title}\n\n{about[0].upper()}{about[1:]}."
+    return f"{head}\n\n{text}\n\n{_verdict(mine, task, counts, present)}"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -97,11 +98,11 @@ def _verdict(rows, task, counts, present) -> str:
         better = [f"`{name}`" for name, value in found.items() if value.clear]
         worse = [f"`{name}`" for name, value in found.items() if value.loss]
         none = [f"`{name}`" for name, value in found.items() if not value.clear and not value.loss]
-        parts = [f"better than labeled only by more than two standard errors: {', '.join(better) or 'none'}"]
-        parts += [f"worse by as much: {', '.join(worse)}"] * bool(worse)
+        parts = [f"clearly better than labeled only: {', '.join(better) or 'none'}"]
+        parts += [f"clearly worse: {', '.join(worse)}"] * bool(worse)
         parts += [f"no clear difference: {', '.join(none)}"] * bool(none)
-        sentences.append(f"With {count} labels {'; '.join(parts)}.")
-    return " ".join(sentences)
+        sentences.append(f"- With {count} labels: {'; '.join(parts)}.")
+    return "\n".join(sentences)
 
 
 def machines(rows: Sequence[dict[str, Any]]) -> str:
@@ -118,8 +119,8 @@ def machines(rows: Sequence[dict[str, Any]]) -> str:
 def picture(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw accuracies, a column of panels for each task and a panel for each number of labels, fewest on top.
 
-    A large mark is a mean and its bar two standard errors of the gain: a bar that ends before the dashed line, labeled-only
-    training, is a clear difference, which the colour says too. Small marks are the draws of labels.
+    A large mark is a mean, and its bar is two standard errors of the gain: a bar that ends before the dashed line
+    (labeled-only training) is a clear difference, which the color says, too. Small marks are the draws of labels.
     """
     import matplotlib
 

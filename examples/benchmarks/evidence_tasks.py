@@ -1,8 +1,8 @@
 """What the evidence is made of: three tasks, their data, models and settings, and the draws of labels.
 
-A task's settings are the same for labeled-only training and for all algorithms; what an algorithm is given besides is in
-`ALGORITHM_SETTINGS`. They were chosen on a part of the training data (`--validation`) with labels of seed 10, one run each, by
-these accuracies in percent:
+A task's settings are the same for labeled-only training and for all algorithms; what an algorithm gets in addition is
+in `ALGORITHM_SETTINGS`. They were chosen on a part of the training data (`--validation`) with labels of seed 10, one
+run each, by these accuracies in percent:
 
     images, 40 labels, 64 pixels, 200 steps of 8 labeled images
         labeled only: learning rate 3e-4 38.1, 1e-3 43.8, 3e-3 31.1; ema_decay 0.98 instead of 0.99 46.9
@@ -18,22 +18,24 @@ these accuracies in percent:
         softmatch: a warm-up of 30 steps 69.7; fixmatch: threshold 0.9 47.4
     text, 40 labels
         labeled only: 80 steps with 1e-4 83.1, 160 with 2e-4 83.0; adamatch so 86.0, freematch 86.8
-        fixmatch: threshold 0.95 83.6, 0.8 85.1, whence 0.8 for its kin; pseudo_label 0.95 85.2, simmatch 83.8, flexmatch 81.5
+        fixmatch: threshold 0.95 83.6, 0.8 85.1, hence 0.8 for its family
+        pseudo_label 0.95 85.2, simmatch 83.8, flexmatch 81.5
         mean_teacher: weight 10 and ema_decay 0.999 44.5, 0.98 66.5, 0.9 81.0; weight 1 and 0.98 78.0, 0.9 82.4
     audio, 50 labels, 200 steps of 8
         labeled only, lowest block frozen: learning rate 3e-4 60.5, 5e-4 61.7, 1e-3 65.7, 2e-3 56.5
         labeled only, 1e-3: nothing frozen 62.9, three blocks 68.7, four 67.3
         pseudo_label: threshold 0.8 63.3, 0.95 68.4; mean_teacher: weight 1 and ema_decay 0.9 68.2
-        fixmatch: threshold 0.8 72.6; adamatch: momentum 0.9 75.3, with one effect in the strong views instead of two 73.3
+        fixmatch: threshold 0.8 72.6
+        adamatch: momentum 0.9 75.3, with one effect in the strong views instead of two 73.3
     audio, a network of 150,000 random weights instead, 100 labels; given up
         400 steps of 10: labeled only 29.0, fixmatch 31.5
         300 steps of 8: labeled only 28.3, freematch 21.8, mean_teacher 26.8
 
-Not chosen so: FlexMatch's `threshold_warmup` and, for images, Mean Teacher's weight of 10 follow from rows on the test set with
-seed 0 (42.7 and 38.1 against 43.6 labeled only, 40 labels). Images with 250 labels and texts with 40 came first after rows with
-40 and 8 under earlier settings, where the pool helped little or not at all (seed 0, test set): images labeled only 43.6,
-fixmatch 45.0, softmatch 45.9, adamatch 44.8, pseudo_label 42.7, with the warm-up 42.5 to 44.7; texts labeled only 65.1,
-fixmatch 59.1, softmatch 25.1, adamatch 66.7.
+Not chosen this way: FlexMatch's `threshold_warmup` and, for images, Mean Teacher's weight of 10 follow from rows on
+the test set with seed 0 (42.7 and 38.1 against 43.6 labeled only, 40 labels). Images with 250 labels and texts with 40
+came first after rows with 40 and 8 under earlier settings, with which the pool helped little or not at all (seed 0,
+test set): images labeled only 43.6, fixmatch 45.0, softmatch 45.9, adamatch 44.8, pseudo_label 42.7, with the warm-up
+42.5 to 44.7; texts labeled only 65.1, fixmatch 59.1, softmatch 25.1, adamatch 66.7.
 """
 
 import copy
@@ -63,7 +65,7 @@ ALGORITHMS = (
         "simmatch",
     ),
 )
-# Beside these, on texts: logistic regression on frozen embeddings, and SetFit (arXiv 2209.11055) with the same encoder.
+# Beside these, on texts: logistic regression on frozen embeddings, and SetFit (arXiv 2209.11055), same encoder.
 OUTSIDE = ("linear_probe", "setfit")
 # SetFit's pairs grow with the square of the labels: 200 of them would take about 40 minutes, by the time of 40.
 SETFIT_LABELS = 40

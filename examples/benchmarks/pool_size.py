@@ -1,21 +1,22 @@
-"""What a large pool costs: the start of a training, its memory, and each step's sampling and bookkeeping.
+"""What a large pool costs: the start of a training, its memory, and the sampling and bookkeeping of a step.
 
     python examples/benchmarks/pool_size.py --output results.json
 
 One table, with a row for each size of the pool (10,000 to 10 million examples):
 
-- start: seconds from the call of `SSLTrainer(...)` until the first batch is there, by the clock and in CPU time, in a process
-  of its own, with 200 labeled and 1,000 evaluation examples, FlexMatch and a tiny BERT. The pool is a memory-mapped
-  `datasets.Dataset` of short texts, written here to a temporary folder. "of it sampler": CPU time of the order of an epoch;
-- memory: by how much the peak of the process's memory is above what it was before that call, pages of the memory-mapped file
-  included;
+- start: seconds from the call of `SSLTrainer(...)` until the first batch is there, by the clock and in CPU time, in a
+  separate process, with 200 labeled and 1,000 evaluation examples, FlexMatch and a tiny BERT. The pool is a
+  memory-mapped `datasets.Dataset` of short texts, written to a temporary folder. "of it sampler": CPU time of the
+  order of an epoch;
+- memory: by how much the peak of the process's memory exceeds what it was before that call, pages of the memory-mapped
+  file included;
 - sampling: microseconds for the keys of one joint batch of 8 labeled and 56 unlabeled examples;
-- bookkeeping: microseconds that an algorithm and the sums for the log line take in one step beyond the model, whose logits
-  and features are made up here; 448 unlabeled examples, 100 classes;
-- ratio: of the two to those of the smallest pool.
+- bookkeeping: microseconds per step that an algorithm and the sums for the log line take beyond the model, whose
+  logits and features are made up here; 448 unlabeled examples, 100 classes;
+- ratio: of the last two to those of the smallest pool.
 
-Sizes take turns, so that whatever else the machine does meets all alike; medians are printed, on the CPU of CPU time in one
-thread. Ratios say more than times.
+Sizes take turns, so that other load on the machine affects all alike. Medians are printed (on the CPU, of CPU time in
+one thread). Ratios say more than times.
 """
 
 import argparse

@@ -1,22 +1,23 @@
-"""What a step through SSLTrainer costs beside the computation that it cannot do without.
+"""What a step through SSLTrainer costs beyond the computation that it cannot do without.
 
     python examples/benchmarks/step_time.py --output examples/benchmarks/results/step_time
 
 For images, texts and recordings two things are timed in one process with the same model, batch sizes and precision:
 
-- bare: a hand-written FixMatch step on the trainer's batches, which lie ready in memory now: the weak views without gradient,
-  the labeled and strong views in one pass, the loss, backward, fused AdamW. No clipping, no average, no log, no loader.
-- SSLTrainer: `train()` with its defaults, and an average of the weights with `--ema`: views of encoded files made by worker
-  processes, joint batches, clipping, checks for losses that are not finite, log lines.
+- bare: a hand-written FixMatch step on the trainer's batches, which are ready in memory: the weak views without
+  gradient, the labeled and strong views in one pass, the loss, backward, fused AdamW. No clipping, no average, no log,
+  no loader.
+- SSLTrainer: `train()` with its defaults, and an average of the weights with `--ema`: views of encoded files made by
+  worker processes, joint batches, clipping, checks for losses that are not finite, log lines.
 
-They take turns: a block of bare steps whenever the trainer has done as many, so that whatever else the machine does meets both.
-The first two steps of each block are not counted, since the loader has gone on during the other's. The ratio is the median over
-the blocks of the ratio of their median steps; "CPU" is the same for the process' CPU time instead of the clock, which other
-programs hardly change. Only ratios compare machines.
+They take turns: a block of bare steps whenever the trainer has done as many, so that other load on the machine affects
+both. The first two steps of each block are not counted, since the loader went on during the other's block. The ratio
+is the median over the blocks of the ratio of their median steps; "CPU" is the same for the CPU time of the process
+instead of the clock, which other programs hardly change. Only ratios can be compared between machines.
 
-The steps are also taken apart: waiting for data, forward, backward, optimizer (with clipping), average, and the rest, which is
-the algorithm's and Trainer's bookkeeping. On a GPU these are as many steps more, since each part is waited for, so that the
-parts add up to more than the step. Writes OUTPUT.json and OUTPUT.png.
+The steps are also taken apart: waiting for data, forward, backward, optimizer (with clipping), average, and the rest,
+which is the bookkeeping of the algorithm and of Trainer. On a GPU separate steps are used for this, since each part is
+waited for, so the parts add up to more than a step. Writes OUTPUT.json and OUTPUT.png.
 """
 
 import argparse

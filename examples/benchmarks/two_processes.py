@@ -2,15 +2,16 @@
 
     python examples/benchmarks/two_processes.py --output results.json
 
-FlexMatch on a ViT-Tiny (32 pixels, patches of 4), 8 labeled and 8 unlabeled examples in each process's batch, on the CPU with
-gloo and one thread a process: so two processes do twice the work in a step, and what the algorithm remembers is the same in
-both. Each process makes its views itself (`dataloader_num_workers=0`), for there is one core for each.
+FlexMatch on a ViT-Tiny (32 pixels, patches of 4), with 8 labeled and 8 unlabeled examples in each process's batch, on
+the CPU with gloo and one thread per process. So two processes do twice the work in a step, and what the algorithm
+remembers is the same in both. Each process makes its own views (`dataloader_num_workers=0`), since there is one core
+for each.
 
-One and two processes take turns (1, 2, 1, 2, ...), so that whatever else the machine does meets both; a run's samples a second
-follow from its median step after `--warmup` steps, and the ratio is that of the medians over the runs. On a machine with two
-cores that do nothing else it should be at least 1.6. The CPU time of a step in the first process tells what working together
-costs it, also on a machine that does other things. The collective operations in a step that are ours are counted too; those
-of DistributedDataParallel, which averages the gradients of the model, come on top.
+One and two processes take turns (1, 2, 1, 2, ...), so that other load on the machine affects both. The samples per
+second of a run follow from its median step after `--warmup` steps, and the ratio is that of the medians over the runs.
+On a machine with two idle cores it should be at least 1.6. The CPU time of a step in the first process shows what the
+communication costs, also on a busy machine. Our own collective operations in a step are counted, too; those of
+DistributedDataParallel, which averages the gradients of the model, come on top.
 """
 
 import argparse
@@ -116,7 +117,7 @@ def train(algorithm: str, layers: int, steps: int, warmup: int, output: Path) ->
 
 
 def launch(processes: int, arguments: list[str]) -> dict[str, float]:
-    """The times of a training in so many processes."""
+    """The times of a training in this many processes."""
     command = [sys.executable]
     if processes > 1:
         # `--cpu` would start a single process; `use_cpu` and `ddp_backend` make it the CPU and gloo.
@@ -168,11 +169,11 @@ def main() -> None:
         rows.append([str(processes), f"{step:.1f}", f"{cpu:.1f}", f"{speed[processes]:.1f}", each, count])
     header = [
         "processes",
-        "ms a step",
+        "ms per step",
         "CPU ms of the first",
-        "samples a second",
+        "samples per second",
         "in each run",
-        "our collectives a step",
+        "our collectives per step",
     ]
     print(table(header, rows))
     print(f"\nratio {speed[2] / speed[1]:.2f}")

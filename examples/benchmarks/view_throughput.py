@@ -4,12 +4,12 @@
 
 Three tables, on data made up here, of the sizes of USB's tasks:
 
-1. views a second of one core, by its CPU time, so that whatever else the machine does hardly matters. A view is made from the
-   encoded file: reading, resizing, changing; "stack" is the work of a view's share in stacking a batch;
+1. views per second of one core, by its CPU time, so that other load on the machine hardly matters. A view is made from
+   the encoded file: reading, resizing, changing; "stack" is a view's share of the work of stacking a batch;
 2. CPU milliseconds of a joint batch of 8 labeled and 8 or 56 unlabeled examples with a weak and a strong view, and the
    shortest step during which the default number of workers makes the next one;
-3. the share of time that steps wait for data, measured with these workers. A step is a pause of `--step-ms`, as long as a GPU
-   would compute and as idle as the CPU is meanwhile; on a machine busy with other things the share is that of such a machine.
+3. the share of time that steps wait for data, measured with these workers. A step is a pause of `--step-ms`, as long
+   as a GPU would compute, with the CPU as idle as it then is; on a busy machine the share is that of a busy machine.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def clips(seconds: float, rate: int):
 
 
 def texts(lengths: list[int]):
-    """Rows of so many random words each, and their views with a tokenizer of whole words."""
+    """Rows of this many random words each, and their views with a tokenizer of whole words."""
     rng = np.random.default_rng(0)
     vocabulary = [
         "[PAD]",
@@ -125,7 +125,7 @@ def rates(rows, views, least: float) -> dict[str, float]:
 
 
 def waiting(rows, views, ratio: int, workers: int, step: float, steps: int) -> float:
-    """Share of the time that `steps` steps of `step` seconds wait for their batch; the first, with the start, is left out."""
+    """Share of the time that `steps` steps of `step` seconds wait for their batch, without the first and its start."""
     sampler = JointBatchSampler(len(rows), LABELED * ratio * (steps + 1), LABELED, LABELED * ratio)
     dataset = ViewDataset(rows, rows * (LABELED * ratio * (steps + 1) // len(rows) + 1), views, VIEWS, "label")
     loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=SSLCollator(views), num_workers=workers)
@@ -173,7 +173,7 @@ def main() -> None:
             )
             shares = [waiting(rows, views, ratio, args.workers, ms / 1e3, args.steps) for ms in args.step_ms]
             waits.append([name, f"{LABELED} + {unlabeled}", *(f"{100 * share:.1f} %" for share in shares)])
-    print(table(["views a second of one core", "weak", "strong", "rotated", "evaluation", "stack"], speeds))
+    print(table(["views per second of one core", "weak", "strong", "rotated", "evaluation", "stack"], speeds))
     shortest = f"shortest step, ms, {args.workers} workers"
     print("\n" + table(["a joint batch", "examples", "CPU ms", shortest], costs))
     header = [f"step of {ms:g} ms" for ms in args.step_ms]

@@ -71,12 +71,17 @@ def test_the_table_says_what_helps_and_what_does_not(evidence, tmp_path, capsys)
     assert "| `fixmatch` | 86.0 ± 3.0 | **+4.0 ± 0.6** | 2.5 |" in lines
     assert "| `freematch` | 83.0 ± 2.6 | +1.0 ± 1.7 | 1.5 |" in lines
     assert "| SetFit | 85.0 (1 seed) | +5.0 | 1.5 |" in lines
-    said = next(line for line in lines if line.startswith("With 40 labels"))
+    said = next(line for line in lines if line.startswith("- With 40 labels"))
     assert said == (
-        "With 40 labels better than labeled only by more than two standard errors: `fixmatch`; worse by as much: `adamatch`; "
+        "- With 40 labels: clearly better than labeled only: `fixmatch`; clearly worse: `adamatch`; "
         "no clear difference: `freematch`."
     )
     assert lines[-1] == "Machine: Some CPU, 2 cores, 1 thread for a run (13 runs)."
+
+
+def test_the_page_shows_the_tables_of_the_kept_results(evidence, benchmark_scripts, capsys):
+    assert evidence.main(["table"]) == 0
+    assert capsys.readouterr().out.strip() in (benchmark_scripts / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_picture_is_drawn_from_the_rows(evidence, tmp_path):

@@ -1,4 +1,4 @@
-"""What a training does with its pool does not grow with the pool: its start reads next to nothing of it, and so does a step."""
+"""The work of a training does not grow with its pool: the start reads next to nothing of it, and so does a step."""
 
 import importlib.util
 from itertools import islice

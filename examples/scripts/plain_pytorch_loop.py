@@ -1,10 +1,10 @@
-"""An algorithm in a loop of your own: no Trainer, no datasets, a model that is not transformers'.
+"""An algorithm in a plain PyTorch loop: no Trainer, no datasets, a model that is not transformers'.
 
-The three pieces are `get_algorithm`, which makes a module that turns a batch into a loss; `ModelForward`, which calls the
-model on several views at once; and `ModelEma`, the moving average of the weights. The data are scikit-learn's scanned digits,
-40 of them labeled.
+The three pieces are `get_algorithm`, which makes a module that turns a batch into a loss; `ModelForward`, which calls
+the model on several views at once; and `ModelEma`, the moving average of the weights. The data are scikit-learn's
+handwritten digits, 40 of them labeled.
 
-    python examples/plain_pytorch_loop.py --algorithm fixmatch --steps 1500
+    python examples/scripts/plain_pytorch_loop.py --algorithm fixmatch --steps 1500
 """
 
 import argparse
@@ -83,7 +83,7 @@ def train(name: str, steps: int, labels_per_class: int, seed: int, batch_size: i
         unlabeled_batch_size=batch_size * ratio,
     )
     wrapped = ModelForward(model, teacher=ema if algorithm.uses_teacher else None)
-    # Algorithms with heads of their own (CoMatch, SimMatch) have parameters to train.
+    # Algorithms with heads (CoMatch, SimMatch) have parameters to train.
     optimizer = torch.optim.AdamW([*model.parameters(), *algorithm.parameters()], lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     makers = {"weak": weak, "strong": strong}

@@ -1,10 +1,11 @@
-"""An algorithm of your own, trained by SSLTrainer: no registration, no change to the package.
+"""A custom algorithm, trained by SSLTrainer: no registration, no change to the package.
 
-QuantileMatch takes part in a share of each batch, whatever the model's confidence: the threshold is a moving average of the
-quantile of confidences that lets this share pass. It has a setting (`share`), a running statistic (`threshold`, a buffer, so
-that checkpoints hold it) and a metric of its own. The data are scikit-learn's scanned digits, 40 of them labeled.
+QuantileMatch trains on a fixed share of each batch, regardless of how confident the model is: its threshold is a
+moving average of the quantile of confidences that lets this share pass. It has a setting (`share`), a running
+statistic (`threshold`, a buffer, so that checkpoints hold it) and a metric. The data are scikit-learn's handwritten
+digits, 40 of them labeled.
 
-    python examples/custom_algorithm.py --max_steps 300
+    python examples/scripts/custom_algorithm.py --max_steps 300
 """
 
 import sys
@@ -19,10 +20,10 @@ from hf_ssl.cli.digits import IMAGE_SIZE, draw_labeled, load_digits, new_model
 
 
 class QuantileMatch(SSLAlgorithm):
-    """FixMatch whose threshold follows the model, so that about a given share of the pool takes part.
+    """FixMatch whose threshold follows the model, so that about a given share of the pool is trained on.
 
     Args:
-        share: of the unlabeled examples that takes part, in (0, 1).
+        share: share of the unlabeled examples that are trained on, in (0, 1).
         momentum: of the moving average of the threshold, in [0, 1).
     """
 

@@ -1,9 +1,8 @@
-"""Fine-tune a text classifier with few labeled and many unlabeled texts.
+"""Fine-tune an audio classifier with few labeled and many unlabeled recordings.
 
-The dataset's training split is the pool; a few of its texts a class keep their labels. Strong views are the texts of the
-columns aug_0 and aug_1 (back-translations, say) where the dataset has them, and texts with words left out else.
-`examples/README.md` has the command, what it printed, and the lines that differ from the same script with transformers'
-Trainer.
+The dataset's training split is the pool; a few of its recordings per class keep their labels.
+`examples/guides/from_trainer.md` has the command, what it printed, and the lines that differ from the same script with
+transformers' Trainer.
 """
 
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, set_seed
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, HfArgumentParser, set_seed
 
 from hf_ssl import SSLConfig, SSLTrainer
 
@@ -21,7 +20,7 @@ from hf_ssl import SSLConfig, SSLTrainer
 class ModelArguments:
     """Where to start from."""
 
-    model_name_or_path: str = field(metadata={"help": "Hub id or folder of a pretrained text model."})
+    model_name_or_path: str = field(metadata={"help": "Hub id or folder of a pretrained audio model."})
 
 
 @dataclass
@@ -30,10 +29,10 @@ class DataArguments:
 
     dataset_name: str = field(metadata={"help": "Hub id or folder of a dataset with splits train and test."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
-    text_column_name: str = field(default="text", metadata={"help": "Column of the texts."})
+    audio_column_name: str = field(default="audio", metadata={"help": "Column of the recordings."})
     label_column_name: str = field(default="label", metadata={"help": "Column of the classes."})
-    labels_per_class: int = field(default=4, metadata={"help": "Training texts of each class that keep their label."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Test on the first so many texts only."})
+    labels_per_class: int = field(default=4, metadata={"help": "Training recordings per class that keep their label."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Test on this many recordings only."})
 
 
 def draw_labeled(labels: list[int], per_class: int, seed: int) -> np.ndarray:
@@ -49,21 +48,21 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     set_seed(args.seed)
 
     dataset = datasets.load_dataset(data_args.dataset_name, data_args.dataset_config_name)
-    dataset = dataset.rename_columns({data_args.text_column_name: "text", data_args.label_column_name: "label"})
+    dataset = dataset.rename_columns({data_args.audio_column_name: "audio", data_args.label_column_name: "label"})
     train, test = dataset["train"], dataset["test"]
     if data_args.max_eval_samples is not None:
         test = test.select(range(min(data_args.max_eval_samples, len(test))))
     labeled = train.select(draw_labeled(train["label"][:], data_args.labels_per_class, args.seed))
     names = train.features["label"].names
 
-    model = AutoModelForSequenceClassification.from_pretrained(
+    model = AutoModelForAudioClassification.from_pretrained(
         model_args.model_name_or_path,
         num_labels=len(names),
         id2label=dict(enumerate(names)),
         label2id={name: i for i, name in enumerate(names)},
         ignore_mismatched_sizes=True,
     )
-    tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)
+    feature_extractor = AutoFeatureExtractor.from_pretrained(model_args.model_name_or_path)
 
     trainer = SSLTrainer(
         model=model,
@@ -71,7 +70,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         train_dataset=labeled,
         unlabeled_dataset=train,
         eval_dataset=test,
-        processing_class=tokenizer,
+        processing_class=feature_extractor,
     )
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.save_model()

@@ -1,7 +1,8 @@
 """Fine-tune an image classifier with few labeled and many unlabeled images.
 
-The dataset's training split is the pool; a few of its images a class keep their labels. `examples/README.md` has the
-command, what it printed, and the lines that differ from the same script with transformers' Trainer.
+The dataset's training split is the pool; a few of its images per class keep their labels.
+`examples/guides/from_trainer.md` has the command, what it printed, and the lines that differ from the same script with
+transformers' Trainer.
 """
 
 import sys
@@ -30,8 +31,8 @@ class DataArguments:
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
     image_column_name: str = field(default="image", metadata={"help": "Column of the images."})
     label_column_name: str = field(default="label", metadata={"help": "Column of the classes."})
-    labels_per_class: int = field(default=4, metadata={"help": "Training images of each class that keep their label."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Test on the first so many images only."})
+    labels_per_class: int = field(default=4, metadata={"help": "Training images per class that keep their label."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Test on this many images only."})
 
 
 def draw_labeled(labels: list[int], per_class: int, seed: int) -> np.ndarray:
