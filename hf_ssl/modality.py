@@ -146,5 +146,3 @@ MODALITIES: dict[str, Modality] = {
 
 # Main input of a model -> its modality.
 MODEL_INPUTS = {name: row.name for row in MODALITIES.values() for name in row.main_inputs}
-PIPELINES = {name: row.pipeline for name, row in MODALITIES.items()}
-EXAMPLE_INPUTS = {name: row.example for name, row in MODALITIES.items()}

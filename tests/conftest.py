@@ -5,7 +5,8 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-# Also for the processes that tests start: sums of several threads need not be the same bit for bit, and tests run side by side.
+# Also for the processes that tests start: sums of several threads need not be equal bit for bit, and tests run in
+# parallel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import datasets
@@ -27,7 +28,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module")
 def benchmark_scripts():
-    """The folder of the benchmarks, whose scripts a test may import: they find each other there, as when they are run."""
+    """The folder of the benchmarks, whose scripts a test may import: they find each other there, as if they were run."""
     folder = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))

@@ -121,7 +121,8 @@ def input_columns(
             raise ValueError(f"{what} has no column {missing[0]!r}; its columns are {listed}")
         if len(given) > (2 if modality == "text" else 1):
             raise ValueError(
-                f"--column was given {len(given)} times; {modality} inputs have {'two' if modality == 'text' else 'one'}"
+                f"--column was given {len(given)} times; {modality} inputs have "
+                f"{'two' if modality == 'text' else 'one'}"
             )
         return list(given)
     found = find_input(dataset, [modality], label_column=label_column or usual_label(dataset))

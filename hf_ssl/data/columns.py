@@ -33,8 +33,6 @@ TEXT_PAIRS = (
     ("text1", "text2"),
     ("text_a", "text_b"),
 )
-INPUT_COLUMNS = {name: row.usual_columns for name, row in MODALITIES.items()}
-FILE_SUFFIXES = {name: row.suffixes for name, row in MODALITIES.items() if row.needs_files}
 _MEDIA = {name: row for name, row in MODALITIES.items() if row.needs_files}
 _LONGEST_PATH = 4096
 

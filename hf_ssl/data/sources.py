@@ -20,7 +20,6 @@ import datasets
 from ..modality import MODALITIES
 
 DATA_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-MEDIA_NAMES = {name: row.plural for name, row in MODALITIES.items() if row.needs_files}
 _FILE_SUFFIXES = {suffix for row in MODALITIES.values() for suffix in row.suffixes}
 # Which of several splits is meant if none is named, by what the data are for.
 USUAL_SPLITS = {

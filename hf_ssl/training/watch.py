@@ -125,7 +125,7 @@ class Watch:
     def warn_of_slow_averages(self, progress: Progress) -> None:
         """Warn of what will be near its start when training ends: averaged weights, running statistics, thresholds."""
         args, steps, settings = self.args, progress.max_steps, self.algorithm.current_settings()
-        momentum, passes = settings.get("momentum", 0.0), steps / progress.steps_per_epoch
+        momentum, passes = float(settings.get("momentum", 0.0)), steps / progress.steps_per_epoch
         early = max(round(_TEACHER_READY * steps), 1)
         if args.ema_evaluates and (left := args.ema_decay**steps) > _MOST_INITIAL:
             logger.warning(
@@ -141,7 +141,7 @@ class Watch:
             )
         if (left := momentum**steps) > _MOST_INITIAL:
             logger.warning(
-                f"momentum={momentum} with {steps:,} steps: {left:.0%} of what {self.name} averages over training "
+                f"momentum={momentum:g} with {steps:,} steps: {left:.0%} of what {self.name} averages over training "
                 f"(thresholds, class distributions) will still be its start; set momentum={_fast(steps)} in "
                 "algorithm_kwargs, or train longer"
             )

@@ -1,7 +1,7 @@
 """Runs in a process of its own against a `LoopbackHub`: the clients read HF_ENDPOINT when they are imported.
 
-run_client(hub, tmp_path / "home", "print(cli('push', ...))") runs the code with the names of this module, and returns what it
-printed last, as JSON.
+run_client(hub, tmp_path / "home", "print(cli('push', ...))") runs the code with the names of this module, and returns
+what it printed last, as JSON.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """A Hub on 127.0.0.1, as much of it as publishing and loading a repository of a model or dataset needs.
 
 with LoopbackHub() as hub:
-    run_client(hub.environment(folder))   # real clients in another process: they read HF_ENDPOINT when they are imported
+    run_client(hub.environment(folder))   # real clients in another process: they read HF_ENDPOINT when imported
     hub.repositories["someone/usb-x"].files
     hub.fail("/commit/", times=3)            # the next three commits are answered 500
     hub.fail("/upload/", times=1, die=True)  # the next upload is cut off, and the server answers nobody until `revive`
@@ -44,7 +44,8 @@ class Repository:
 class LoopbackHub:
     """Use it in a `with` block.
 
-    `repositories`: id -> `Repository`; `collections`: slug -> the API's entry; `requests`: (method, path, token or None).
+    `repositories`: id -> `Repository`; `collections`: slug -> the API's entry; `requests`: (method, path, token or
+    None).
     """
 
     def __init__(self):
@@ -68,7 +69,7 @@ class LoopbackHub:
         self._server.server_close()
 
     def fail(self, path: str, times: int, die: bool = False, after: int = 0) -> None:
-        """Answer `times` requests whose path has `path` in it with 500, or break off and stay dead; the first `after` pass."""
+        """Answer `times` requests whose path has `path` in it with 500, or stay dead; the first `after` pass."""
         self.failures[path] = {"times": times, "die": die, "after": after}
 
     def revive(self) -> None:
