@@ -23,8 +23,8 @@ from .data.prepare import prepare, prepare_evaluation
 from .data.rows import BrokenFiles
 from .distributed import average_gradients
 from .hub.card_facts import CardFacts
+from .hub.mixin import HubMixin
 from .hub.provenance import is_public_id, loaded_from
-from .hub.pushing import HubMixin
 from .metrics import compute_metrics as default_metrics
 from .model.ema import ModelEma
 from .model.forward import ModelForward

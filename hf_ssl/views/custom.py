@@ -25,8 +25,8 @@ import torch
 from ..errors import BrokenExampleError
 from ..modality import MODALITIES
 from .base import ModelKeywords, Row, Views
-from .prepared import PreparedViews, stack_inputs
 from .seeds import global_seeds
+from .tensor_rows import PreparedViews, stack_inputs
 
 
 class ModelInputs(dict):

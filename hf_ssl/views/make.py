@@ -9,7 +9,7 @@ from ..modality import MODALITIES
 from .audio import AudioViews, usual_seconds
 from .base import Views
 from .custom import CustomViews
-from .prepared import PreparedViews
+from .tensor_rows import PreparedViews
 from .text import TextViews
 
 

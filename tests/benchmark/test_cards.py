@@ -126,7 +126,8 @@ def test_the_wheel_carries_every_file_of_the_package():
         path
         for package, patterns in config["options.package_data"].items()
         for pattern in patterns.split()
-        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+        # "*" is every package.
+        for path in (ROOT / ("hf_ssl" if package == "*" else package.replace(".", "/"))).rglob(pattern)
     }
     beside = {
         p for p in (ROOT / "hf_ssl").rglob("*") if p.is_file() and p.suffix != ".py" and "__pycache__" not in p.parts

@@ -5,7 +5,7 @@ from huggingface_hub import ModelCard
 from transformers import Trainer
 
 from hf_ssl.hub.card_facts import CardFacts
-from hf_ssl.hub.pushing import HubMixin
+from hf_ssl.hub.mixin import HubMixin
 
 from tests.helpers.run_facts import make_run
 from tests.helpers.tiny_images import make_images, make_vit
