@@ -10,6 +10,7 @@ from hf_ssl import ModelForward, Progress
 from hf_ssl.algorithms.parts.mixup import Mixup
 
 from tests.helpers.algorithm_cases import (
+    CASES,
     CLASSES,
     DIM,
     LABELED,
@@ -21,6 +22,8 @@ from tests.helpers.algorithm_cases import (
     make_models,
     run_step,
 )
+
+every_algorithm = pytest.mark.parametrize("name", list(CASES))
 
 
 @pytest.mark.parametrize("modality", ["text", "audio"])
