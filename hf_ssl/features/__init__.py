@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
+    "FeatureBank": "bank",
     "Graph": "graph",
     "affinity": "graph",
     "nearest_neighbors": "neighbors",
@@ -21,6 +22,7 @@ _PUBLIC = {
 __all__ = [*_PUBLIC]
 
 if TYPE_CHECKING:
+    from .bank import FeatureBank  # noqa: F401
     from .graph import Graph, affinity, propagate  # noqa: F401
     from .neighbors import nearest_neighbors  # noqa: F401
     from .normalization import normalize, pool_mean  # noqa: F401

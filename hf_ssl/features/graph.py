@@ -230,7 +230,7 @@ def class_shares(class_balance: ClassBalance, labels: np.ndarray, num_classes: i
 
 
 def check_labels(labels: np.ndarray, size: int, num_classes: int) -> None:
-    """Raise a ValueError that shows what is wrong, unless labels are integers [N] in -1..C-1, at least one above -1."""
+    """Raise a ValueError that shows what is wrong, unless labels are integers [N] in -1..C-1, not all -1."""
     labels = np.asarray(labels)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")

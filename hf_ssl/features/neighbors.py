@@ -117,7 +117,7 @@ def _exact(rows: torch.Tensor, k: int, block_rows: int) -> tuple[np.ndarray, np.
 
 
 def _merge(indices: torch.Tensor, cosines: torch.Tensor, tile: torch.Tensor, start: int) -> None:
-    """Replace the best so far [B, k], in place, by the best of them and of a tile [B, W] that begins at column `start`.
+    """Replace the best so far [B, k], in place, by the best of them and of a tile [B, W] that begins at `start`.
 
     Tiles come in ascending order of their columns, so that a stable sort leaves the smaller index first among equals.
     """

@@ -11,7 +11,7 @@ _ROWS = 16_384
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
-    """Every row divided by its length: float32 [N, D]. Rows of zeros stay zero; those that are not finite become NaN."""
+    """Every row divided by its length: float32 [N, D]. Rows of zeros stay zero, rows not finite become NaN."""
     features = np.asarray(features, dtype=np.float32)
     # Scaled by the largest entry first: squares of numbers above 1e19 or below 1e-23 do not fit into float32.
     largest = np.abs(features).max(axis=1, keepdims=True, initial=0.0)
