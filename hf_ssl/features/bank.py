@@ -265,7 +265,7 @@ def encode_window(encoder: Encoder, window: Window) -> dict[str, np.ndarray]:
         width = encoded[0][0].shape[1] if encoded else encoder.width
         if width is None:
             raise ValueError(
-                f"one of the first {window.size} examples at least must be readable, got none; check the paths of the files"
+                f"one of the first {window.size} examples at least must be readable, got none; check the files"
             )
         rows = np.full((window.size, width), np.nan, dtype=np.float32)
         for features, places in encoded:

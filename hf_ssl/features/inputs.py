@@ -1,7 +1,7 @@
 """From any dataset, labeled or not, to rows that views are made of."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -128,7 +128,8 @@ def _summary(dataset: Any, sample: datasets.Dataset, processing_class: Any, args
     if stand_in in pair.column_names:
         # A transform may read the real one.
         stand_in = "stand-in"
-    pair = pair.add_column(stand_in, [0, 1])
+    with _no_progress_bars():
+        pair = pair.add_column(stand_in, [0, 1])
     found = inspect_data(
         pair, args.input_column, stand_in, text_pair_column=args.text_pair_column, processor=processing_class
     )
@@ -136,6 +137,18 @@ def _summary(dataset: Any, sample: datasets.Dataset, processing_class: Any, args
     column = label if label is not None and classes is not None else _NO_LABEL
     classes = classes or Classes([], {}, False)
     return replace(found, label_column=column, classes=classes, labels=np.zeros(0, dtype=np.int64))
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Without those of `datasets`, which copies the two rows."""
+    were_on = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if were_on:
+            datasets.enable_progress_bars()
 
 
 def _classes(dataset: Any, label: str | None) -> Classes | None:

@@ -27,6 +27,8 @@ from ..files import atomic_write
 _HEADER = 128
 # Seconds between two moments from which a killed pass goes on.
 _SAVE_SECONDS = 2.0
+# What a full disk, a folder without permission, and a file in the place of a folder say.
+_WRITING = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST")}
 
 
 @contextmanager
@@ -35,11 +37,11 @@ def clear_disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if error.errno not in _WRITING:
             raise
+        reason = os.strerror(error.errno)
         raise OSError(
-            error.errno,
-            f"features cannot be written to {folder}: {os.strerror(error.errno)}; set cache_dir to a folder with room",
+            f"features cannot be written to {folder}: {reason}; set cache_dir to a folder with room"
         ) from error
 
 

@@ -150,7 +150,7 @@ def iterate(
         rank, processes: of how many processes this is which.
         workers: processes that read ahead; a stream is read in this one.
     """
-    if hasattr(rows, "__getitem__"):
+    if hasattr(rows, "__len__"):
         windows = _Windows(rows, maker)
         numbers = range(rank, len(windows), processes)[skip:]
         yield from DataLoader(windows, batch_size=None, sampler=numbers, num_workers=workers)
