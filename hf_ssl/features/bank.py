@@ -6,31 +6,27 @@ dataset -- find_inputs --> rows, views -- windows --> batches -- Encoder --> fea
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-from filelock import FileLock
+from huggingface_hub import constants
 from torch import nn
-from tqdm.auto import tqdm
 
 from .._version import __version__
 from ..config import BROKEN_FILES, SSLConfig
 from ..data.columns import DataSummary, processor_for
-from ..modality import MODALITIES
 from ..model.loading import load_processor
+from ..views.make import check_views
 from . import store
 from .encoder import Encoder, load_encoder
+from .encoding import Pass, from_first_process
 from .inputs import Inputs, find_inputs, some_labels
-from .keys import digest_of, processor_key, rows_key, weights_key
+from .keys import digest_of, object_key, processor_key, rows_key, weights_key
 from .normalization import normalize
-from .windows import Window, WindowMaker, iterate
+from .windows import WindowMaker
 
 # Number that is part of every key: raised when the same inputs give other features.
 _FORMAT = 1
@@ -109,12 +105,12 @@ class FeatureBank:
                 or path.
             args: columns, settings of views, device and workers as for `SSLTrainer`; its defaults if None.
             data: what the labeled dataset contains, so that classes have its indices; found from the dataset if None.
-            view_maker: makes the views, instead of the modality's own (see `hf_ssl.views`).
+            view_maker: a custom one, instead of the modality's own (see `hf_ssl.views`).
             cache_dir: folder of all features; `HF_HOME/hf_ssl/features` if None.
             pooling: what the features are: "head", "mean" or "auto"; see `hf_ssl.features.encoder.Encoder`.
             batch_size: examples per batch, at least 1.
             views: ("weak", n): encode n random weak views of every example as well, which takes n more passes.
-                "strong" and "rotated" as the modality has them.
+                "strong" as the modality has it.
             on_broken_file: "error" stops at an example that cannot be read; "skip" leaves a row of NaN, and its
                 position in `broken`.
             disable_tqdm: no progress bar. If None there is one on a terminal, unless `args` disables it.
@@ -125,6 +121,7 @@ class FeatureBank:
             OSError: in one line, if the features cannot be written.
         """
         _check_settings(batch_size, views, on_broken_file)
+        kind, count = views
         args = SSLConfig(output_dir="trainer_output", report_to="none") if args is None else args
         if processing_class is None and isinstance(model, str):
             processing_class = load_processor(model)
@@ -133,17 +130,26 @@ class FeatureBank:
         if isinstance(model, str):
             model = load_encoder(model, inputs.data.modality, pooling)
         encoder = Encoder(model, inputs.data.modality, pooling, args.device)
-        kinds = (views[0],) * views[1]
-        maker = WindowMaker(inputs.views, inputs.data.label_column, batch_size, kinds, args.seed, skip)
-        key = _shared(_key(encoder, inputs, processing_class, maker, args))
+        check_views(inputs.views, [kind] * count)
+        maker = WindowMaker(
+            inputs.views,
+            label_column=inputs.data.label_column,
+            batch_size=batch_size,
+            by_length=inputs.data.modality == "text",
+            kinds=(kind,) * count,
+            seed=args.seed,
+            skip_broken=skip,
+        )
+        # A digest that is random, because something cannot be hashed, must not differ between processes.
+        key = from_first_process(_key(encoder, inputs, processing_class, maker, args, view_maker))
         folder = Path(cache_dir) if cache_dir is not None else default_cache()
         quiet = True if disable_tqdm or args.disable_tqdm else None
         with store.clear_disk_errors(folder):
-            _encode_once(encoder, inputs, maker, folder / key, args, quiet)
+            Pass(encoder, inputs, maker, args.dataloader_num_workers, quiet).run(folder / key)
             arrays, facts = store.load(folder / key)
-        labels = (
-            some_labels(arrays["labels"]) if isinstance(inputs.rows, datasets.IterableDataset) else inputs.labels()
-        )
+        # Labels may have changed since, and are read again; only of a stream they are known from the pass alone.
+        is_stream = isinstance(inputs.rows, datasets.IterableDataset)
+        labels = some_labels(arrays["labels"]) if is_stream else inputs.labels()
         return cls(
             features=arrays["features"],
             key=key,
@@ -158,9 +164,7 @@ class FeatureBank:
 
 def default_cache() -> Path:
     """The folder of all features, `HF_HOME/hf_ssl/features`."""
-    from huggingface_hub.constants import HF_HOME
-
-    return Path(HF_HOME) / "hf_ssl" / "features"
+    return Path(constants.HF_HOME) / "hf_ssl" / "features"
 
 
 def _check_settings(batch_size: int, views: tuple[str, int], on_broken_file: str) -> None:
@@ -168,11 +172,13 @@ def _check_settings(batch_size: int, views: tuple[str, int], on_broken_file: str
         raise ValueError(f"batch_size must be at least 1, got {batch_size}; 64 is usual")
     if on_broken_file not in BROKEN_FILES:
         raise ValueError(f"on_broken_file must be one of {', '.join(BROKEN_FILES)}, got {on_broken_file!r}")
-    if len(views) != 2 or not isinstance(views[0], str) or int(views[1]) < 0:
-        raise ValueError(f"views must be a kind and a number of at least 0, such as ('weak', 4), got {views!r}")
+    if len(views) != 2 or views[0] not in ("weak", "strong") or views[1] < 0:
+        raise ValueError(f"views must be 'weak' or 'strong' and a number, such as ('weak', 4), got {views!r}")
 
 
-def _key(encoder: Encoder, inputs: Inputs, processing_class: Any, maker: WindowMaker, args: SSLConfig) -> str:
+def _key(
+    encoder: Encoder, inputs: Inputs, processing_class: Any, maker: WindowMaker, args: SSLConfig, view_maker: Any
+) -> str:
     """The digest of all that the features depend on."""
     processor = processor_for(processing_class, inputs.data.modality)
     settings: dict[str, Any] = {
@@ -183,7 +189,7 @@ def _key(encoder: Encoder, inputs: Inputs, processing_class: Any, maker: WindowM
         "pooling": encoder.pooling,
         "precision": str(encoder.precision),
         "length": getattr(inputs.views, "max_length", None),
-        "views": type(inputs.views).__name__,
+        "views": type(inputs.views).__name__ if view_maker is None else object_key(view_maker, "the view maker"),
         "skip": maker.skip_broken,
         "batch": maker.batch_size,
     }
@@ -191,95 +197,11 @@ def _key(encoder: Encoder, inputs: Inputs, processing_class: Any, maker: WindowM
         settings |= {"kinds": maker.kinds, "seed": maker.seed}
         names = ("image_size", "crop_ratio", "horizontal_flip", "vertical_flip", "strong_operations", "strong_effects")
         settings |= {name: getattr(args, name) for name in names}
-    parts = [weights_key(encoder.weights()), "" if processor is None else processor_key(processor)]
-    return digest_of([*parts, rows_key(inputs.rows, inputs.data), json.dumps(settings, sort_keys=True)])
-
-
-def _shared(key: str) -> str:
-    """The first process's key: a digest that is random (see `keys`) must not differ between processes."""
-    return broadcast_object_list([key])[0] if PartialState().num_processes > 1 else key
-
-
-def _encode_once(
-    encoder: Encoder, inputs: Inputs, maker: WindowMaker, target: Path, args: SSLConfig, quiet: bool | None
-) -> None:
-    """Fill the folder `target`, if it is not there yet; every process of a run calls it."""
-    state = PartialState()
-    partial = target.with_name(f"{target.name}.partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Another run with the same key waits here, and then finds the work done.
-    with FileLock(target.with_name(f"{target.name}.{state.process_index}.lock")):
-        if not target.is_dir():
-            writer = store.PartWriter(partial, state.process_index, state.num_processes)
-            try:
-                _encode_part(encoder, inputs, maker, writer, args, quiet)
-            finally:
-                writer.close()
-        state.wait_for_everyone()
-        if state.is_main_process and not target.is_dir():
-            store.finish(partial, target, state.num_processes, {"modality": inputs.data.modality})
-        state.wait_for_everyone()
-
-
-def _encode_part(
-    encoder: Encoder, inputs: Inputs, maker: WindowMaker, writer: store.PartWriter, args: SSLConfig, quiet: bool | None
-) -> None:
-    """Encode the windows of this process that are not done yet."""
-    if "features" in writer.arrays:
-        (encoder.width,) = writer.arrays["features"]["shape"]
-    windows = iterate(
-        inputs.rows,
-        maker,
-        skip=len(writer.window_rows),
-        rank=writer.rank,
-        processes=writer.processes,
-        workers=args.dataloader_num_workers,
-    )
-    total = len(inputs.rows) if hasattr(inputs.rows, "__len__") else None
-    plural = MODALITIES[inputs.data.modality].plural
-    with (
-        _tokenizers_in_workers(args.dataloader_num_workers),
-        tqdm(
-            total=total,
-            initial=writer.rows * writer.processes,
-            desc="encoding",
-            unit=f" {plural}",
-            disable=quiet if writer.rank == 0 else True,
-        ) as bar,
-    ):
-        for window in windows:
-            writer.append(encode_window(encoder, window), [window.start + place for place in window.broken])
-            bar.update(window.size * writer.processes)
-    writer.save()
-
-
-def encode_window(encoder: Encoder, window: Window) -> dict[str, np.ndarray]:
-    """Arrays of a window's rows: "features" [W, D], "labels" [W] and, if there are random views, "views" [W, n, D].
-
-    Raises:
-        ValueError: if no row of the window can be read, since the width of the features is not known then.
-    """
-    made = []
-    for batches in window.views:
-        encoded = [(encoder(batch).numpy(), places) for batch, places in batches]
-        width = encoded[0][0].shape[1] if encoded else encoder.width
-        if width is None:
-            raise ValueError(
-                f"one of the first {window.size} examples at least must be readable, got none; check the files"
-            )
-        rows = np.full((window.size, width), np.nan, dtype=np.float32)
-        for features, places in encoded:
-            rows[places] = features
-        made.append(rows)
-    arrays = {"features": made[0], "labels": window.labels}
-    if len(made) > 1:
-        arrays["views"] = np.stack(made[1:], axis=1)
-    return arrays
-
-
-@contextmanager
-def _tokenizers_in_workers(workers: int) -> Iterator[None]:
-    """Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork."""
-    if workers > 0:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    yield
+    parts = [
+        encoder.architecture(),
+        weights_key(encoder.weights()),
+        "" if processor is None else processor_key(processor),
+        rows_key(inputs.rows, inputs.data),
+        json.dumps(settings, sort_keys=True),
+    ]
+    return digest_of(parts)

@@ -6,6 +6,7 @@
 Which of them is better depends on what lies between the encoder and the head; see the Note of `Encoder`.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -19,6 +20,18 @@ from ..model.head import find_head
 from ..model.wrapping import unwrap
 
 POOLINGS = ("auto", "head", "mean")
+# Settings of a configuration that say where a model comes from and what its head is for.
+_NOT_OF_THE_ENCODER = (
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "pad_token_id",
+    "problem_type",
+    "transformers_version",
+)
 
 
 class Encoder:
@@ -88,6 +101,16 @@ class Encoder:
             )
         self.width = features.shape[1]
         return features.float().cpu()
+
+    def architecture(self) -> str:
+        """What the features depend on beside the weights: the configurations of the encoder and of its adapters."""
+        config = getattr(self.backbone, "config", None)
+        settings = repr(self.model) if config is None else config.to_dict()
+        if isinstance(settings, dict):
+            settings = {name: value for name, value in settings.items() if name not in _NOT_OF_THE_ENCODER}
+        adapters = getattr(self.model, "peft_config", {})
+        adapters = {name: adapter.to_dict() for name, adapter in adapters.items()} if adapters else {}
+        return json.dumps([type(self.backbone).__name__, settings, adapters], sort_keys=True, default=str)
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors that the features depend on, in a fixed order: not the head, which is often new."""

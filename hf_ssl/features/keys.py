@@ -83,15 +83,13 @@ def rows_key(rows: Any, data: DataSummary) -> str:
     outside of the dataset count by path, size and time of change.
     """
     if isinstance(rows, datasets.IterableDataset):
-        return _or_random(lambda: Hasher.hash([rows._ex_iterable, data.input_columns]), "the stream")
+        return object_key([rows._ex_iterable, data.input_columns], "the stream")
     tensors, raw = getattr(rows, "tensors", None), getattr(rows, "raw", rows)
     if tensors is not None and is_transformed(tensors):
         return f"{tensors._fingerprint} {getattr(rows, 'inputs', ())}"
     source, columns = (raw, data.input_columns) if tensors is None else (tensors, data.model_inputs)
     if not isinstance(source, datasets.Dataset):
-        return _or_random(
-            lambda: digest_of(Hasher.hash(dict(source[index])) for index in range(len(source))), "the rows"
-        )
+        return digest_of(object_key(dict(source[index]), "a row") for index in range(len(source)))
     table = source.with_format(None).select_columns([name for name in columns if name in source.column_names])
     if table.data.nbytes > _MOST_BYTES:
         return f"{source._fingerprint} {list(columns)}"
@@ -121,10 +119,10 @@ def _file_parts(table: datasets.Dataset, data: DataSummary) -> Iterator[str]:
                 yield f"{state.st_size} {state.st_mtime_ns}"
 
 
-def _or_random(make: Any, what: str) -> str:
-    """The digest, or a random one if the objects cannot be hashed: then features are made once more each time."""
+def object_key(value: Any, what: str) -> str:
+    """Digest of any object with its code, or a random one if it cannot be hashed: then features are made each time."""
     try:
-        return make()
+        return Hasher.hash(value)
     except Exception as error:  # dill raises nearly anything, from whatever the objects hold
         logger.warning(f"{what} cannot be recognized later, so the features are encoded again next time: {error}")
         return os.urandom(16).hex()

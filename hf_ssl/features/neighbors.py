@@ -28,7 +28,7 @@ EXACT_ROWS = 100_000
 _LONG = 120.0
 # FAISS: cells per square root of the rows, rows per cell that place the cells, and cells that each row is compared
 # with.
-_CELLS, _ROWS_PER_CELL, _PROBES = 4, 64, 16
+_CELLS, _ROWS_PER_CELL, _PROBES = 2, 64, 8
 
 
 def nearest_neighbors(

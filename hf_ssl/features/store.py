@@ -37,7 +37,7 @@ def clear_disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _WRITING:
+        if error.errno is None or error.errno not in _WRITING:
             raise
         reason = os.strerror(error.errno)
         raise OSError(

@@ -55,6 +55,7 @@ class WindowMaker:
         views: the view maker.
         label_column: its name.
         batch_size: examples per batch.
+        by_length: whether rows are sorted by their length, as texts are.
         kinds: kinds of the views beside the evaluation view: ("weak", "weak") for two weak ones.
         seed: of their random numbers.
         skip_broken: leave out rows that cannot be read, instead of raising.
@@ -63,6 +64,7 @@ class WindowMaker:
     views: Any
     label_column: str
     batch_size: int
+    by_length: bool = False
     kinds: tuple[str, ...] = ()
     seed: int = 0
     skip_broken: bool = False
@@ -70,7 +72,7 @@ class WindowMaker:
     @property
     def rows(self) -> int:
         """W, rows per window."""
-        return self.batch_size * (_SORTED_BATCHES if self.views.modality == "text" else 1)
+        return self.batch_size * (_SORTED_BATCHES if self.by_length else 1)
 
     def __call__(self, start: int, rows: Sequence[Mapping[str, Any] | BrokenExampleError]) -> Window:
         """The window of these rows; an error stands for a row that could not be read."""
@@ -96,6 +98,8 @@ class WindowMaker:
         if isinstance(row, BrokenExampleError):
             raise row
         key = ExampleKey(labeled=False, index=index, epoch=0, cycle=0)
+        if self.kinds and getattr(self.views, "shares_decoding", False):
+            row = self.views.example(row)
         views = [self.views(kind, row, key.generator(self.seed, view)) for view, kind in enumerate(self.kinds)]
         return [self.views.evaluation(row), *views]
 

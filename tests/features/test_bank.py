@@ -253,6 +253,7 @@ OTHER = {
     "fewer rows": {"dataset": lambda rows: rows.select(range(29))},
     "the length of texts": {"args": {"max_length": 4}},
     "the pooling": {"pooling": "head"},
+    "the heads of attention": {"model": lambda model: setattr(model.config, "num_attention_heads", 4)},
     "the tokenizer": {"processing_class": {"unk_token": "red"}},
 }
 SAME = {
@@ -345,9 +346,10 @@ WRONG = {
     "views without a number": (
         {"views": ("weak",)},
         ValueError,
-        r"views must be a kind and a number.*got \('weak',\)",
+        r"views must be .weak. or .strong. and a number.*got \('weak',\)",
     ),
     "another policy": ({"on_broken_file": "stop"}, ValueError, "must be one of skip, error, got 'stop'"),
+    "views of another kind": ({"views": ("rotated", 1)}, ValueError, r"got \('rotated', 1\)"),
     "no text": ({"dataset": datasets.Dataset.from_dict({"n": [1]})}, ValueError, "set input_column"),
 }
 
