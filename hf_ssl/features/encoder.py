@@ -56,8 +56,8 @@ class Encoder:
         Pretrained text encoders come without a trained path to the head: BERT's pooler was trained for another task or
         is new, the dense layers of RoBERTa and DistilBERT are new, and so is the projector of wav2vec 2.0. On AG News
         with all-MiniLM-L6-v2 (4,000 texts of at most 64 tokens, 40 labels, mean and standard deviation of 5 draws) a
-        linear probe on the mean of the tokens is right for 78.2 +- 2.7 % of the texts, on the first token for 71.0 +-
-        2.2, on the pooler's output, the input of BERT's head, for 68.1 +- 3.1; label propagation for 84.4, 77.4 and
+        linear probe on the mean of the tokens is right for 78.2 ± 2.7 % of the texts, on the first token for 71.0 +-
+        2.2, on the pooler's output, the input of BERT's head, for 68.1 ± 3.1; label propagation for 84.4, 77.4 and
         76.7. Image models pool with what they were trained with: for MobileNetV1 both poolings are the same numbers.
 
     Example:

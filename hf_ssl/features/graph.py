@@ -110,21 +110,21 @@ def propagate(
         [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
 
     Note:
-        Measured with 15 neighbors on the encoders' features, mean and standard deviation of 5 draws of the labels, share
-        of the unlabeled rows in percent:
+        Measured with 15 neighbors on the encoders' features, mean and standard deviation of 5 draws of the labels,
+        share of the unlabeled rows in percent:
 
         | | AG News, 4 labels | 40 | 200 | CIFAR-10, 10 labels | 40 | 250 |
         | --- | --- | --- | --- | --- | --- | --- |
-        | as it is | 71.6 +- 7.2 | 84.4 +- 1.6 | 87.5 +- 0.7 | 43.7 +- 9.7 | 58.8 +- 2.2 | 66.5 +- 0.9 |
-        | class_balance=None | 67.8 +- 7.4 | 83.0 +- 2.9 | 87.4 +- 0.7 | 40.9 +- 9.1 | 56.0 +- 3.1 | 65.0 +- 1.2 |
-        | max(W, W^T) | 71.6 +- 6.8 | 84.3 +- 1.5 | 87.5 +- 0.5 | 43.4 +- 9.5 | 58.5 +- 2.5 | 66.5 +- 0.8 |
-        | features not normalized | 70.9 +- 7.3 | 83.5 +- 2.2 | 87.5 +- 0.7 | 42.9 +- 9.7 | 58.4 +- 2.1 | 66.3 +- 0.5 |
-        | steps=None | 71.6 +- 7.2 | 84.4 +- 1.6 | 87.5 +- 0.7 | 43.7 +- 9.7 | 58.8 +- 2.2 | 66.6 +- 0.9 |
-        | alpha=0.9 | 70.1 +- 7.0 | 83.2 +- 1.7 | 86.9 +- 0.8 | 43.5 +- 9.3 | 58.3 +- 2.3 | 66.5 +- 0.8 |
+        | as it is | 71.6 ± 7.2 | 84.4 ± 1.6 | 87.5 ± 0.7 | 43.7 ± 9.7 | 58.8 ± 2.2 | 66.5 ± 0.9 |
+        | class_balance=None | 67.8 ± 7.4 | 83.0 ± 2.9 | 87.4 ± 0.7 | 40.9 ± 9.1 | 56.0 ± 3.1 | 65.0 ± 1.2 |
+        | max(W, W^T) | 71.6 ± 6.8 | 84.3 ± 1.5 | 87.5 ± 0.5 | 43.4 ± 9.5 | 58.5 ± 2.5 | 66.5 ± 0.8 |
+        | features not normalized | 70.9 ± 7.3 | 83.5 ± 2.2 | 87.5 ± 0.7 | 42.9 ± 9.7 | 58.4 ± 2.1 | 66.3 ± 0.5 |
+        | steps=None | 71.6 ± 7.2 | 84.4 ± 1.6 | 87.5 ± 0.7 | 43.7 ± 9.7 | 58.8 ± 2.2 | 66.6 ± 0.9 |
+        | alpha=0.9 | 70.1 ± 7.0 | 83.2 ± 1.7 | 86.9 ± 0.8 | 43.5 ± 9.3 | 58.3 ± 2.3 | 66.5 ± 0.8 |
 
-        40 steps are as good as the exact solution. Conjugate gradients would need fewer, but their error is relative to
-        the largest entries, and rows far from any label, whose entries are small, are scaled up to a sum of 1. A step
-        here adds and multiplies numbers that are not negative, so that small entries are as exact as large ones.
+        40 steps are as good as the exact solution. Conjugate gradients would need fewer, but their error is relative
+        to the largest entries, and rows far from any label, whose entries are small, are scaled up to a sum of 1. A
+        step here adds and multiplies numbers that are not negative, so that small entries are as exact as large ones.
 
         Label spreading is Zhou et al. 2003, "Learning with Local and Global Consistency"; cosines to the power of 3
         on few neighbors are Iscen et al. 2019, "Label Propagation for Deep Semi-supervised Learning" (arXiv
