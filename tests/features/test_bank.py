@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModel
+from transformers import AutoModel, TimmWrapperConfig, TimmWrapperForImageClassification
 
 from hf_ssl.data.columns import inspect_data
 from hf_ssl.data.prepare import prepare_pool
@@ -129,6 +129,15 @@ def test_adapters_are_part_of_the_encoder(bank_of):
     assert np.abs(adapted.features - plain.features).max() > 1e-4
     head = bank_of(model=peft.get_peft_model(new_model("text", 1), lora), pooling="head")
     assert head.features.shape == (24, 16)
+
+
+def test_a_model_of_timm_is_encoded_through_its_wrapper(bank_of):
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    config = TimmWrapperConfig(architecture="resnet10t", num_labels=3)
+    model = TimmWrapperForImageClassification(config)
+    bank = bank_of("image", dataset=make_images(4, 0), model=model)
+    assert bank.pooling == "head" and bank.features.shape == (4, model.timm_model.get_classifier().in_features)
 
 
 def test_the_model_is_evaluated_and_left_as_it_was(bank_of):
