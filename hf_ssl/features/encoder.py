@@ -56,7 +56,7 @@ class Encoder:
         Pretrained text encoders come without a trained path to the head: BERT's pooler was trained for another task or
         is new, the dense layers of RoBERTa and DistilBERT are new, and so is the projector of wav2vec 2.0. On AG News
         with all-MiniLM-L6-v2 (4,000 texts of at most 64 tokens, 40 labels, mean and standard deviation of 5 draws) a
-        linear probe on the mean of the tokens is right for 78.2 ± 2.7 % of the texts, on the first token for 71.0 +-
+        linear probe on the mean of the tokens is right for 78.2 ± 2.7 % of the texts, on the first token for 71.0 ±
         2.2, on the pooler's output, the input of BERT's head, for 68.1 ± 3.1; label propagation for 84.4, 77.4 and
         76.7. Image models pool with what they were trained with: for MobileNetV1 both poolings are the same numbers.
 
@@ -115,13 +115,12 @@ class Encoder:
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors that the features depend on, in a fixed order: not the head, which is often new."""
         module = self.backbone if self.pooling == "mean" else self.model
-        unused = (
-            set() if self.head is None else {id(tensor) for tensor in self.head.state_dict(keep_vars=True).values()}
-        )
-        if self.pooling == "mean" and isinstance(pooler := getattr(module, "pooler", None), nn.Module):
-            unused |= {id(tensor) for tensor in pooler.state_dict(keep_vars=True).values()}
+        pooler = getattr(module, "pooler", None) if self.pooling == "mean" else None
+        unused = {id(tensor) for part in (self.head, pooler) for tensor in _tensors(part)}
         for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
-            if isinstance(tensor, torch.Tensor) and id(tensor) not in unused:
+            # PEFT keeps the head as it was before its own copy of it.
+            is_old_head = "original_module" in name.split(".")
+            if isinstance(tensor, torch.Tensor) and id(tensor) not in unused and not is_old_head:
                 yield name, tensor.detach()
 
     # ---- The two poolings ----
@@ -200,6 +199,10 @@ def _find_head(model: nn.Module) -> nn.Linear | None:
         return find_head(model)
     except ValueError:
         return None
+
+
+def _tensors(part: Any) -> list[Any]:
+    return list(part.state_dict(keep_vars=True).values()) if isinstance(part, nn.Module) else []
 
 
 def _usual_pooling(model: nn.Module, modality: str) -> str:

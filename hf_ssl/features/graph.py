@@ -9,6 +9,7 @@ training, and one setting of it serves any number of labels.
 A graph is made once (`Graph.build`), which takes most of the time; new labels are spread over it in a moment.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,8 +21,8 @@ from .optional import optional
 
 # Classes that are spread at once: memory is [N, 16] beside the result.
 _CLASSES = 16
-# Steps and change of the probabilities at which spreading until nothing changes ends.
-_MOST_STEPS, _TOLERANCE = 10_000, 1e-7
+# Of the difference to the exact solution this share is left where `steps` is None.
+_TOLERANCE = 1e-7
 
 ClassBalance = Literal["uniform", "labels"] | np.ndarray | None
 
@@ -110,21 +111,22 @@ def propagate(
         [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
 
     Note:
-        Measured with 15 neighbors on the encoders' features, mean and standard deviation of 5 draws of the labels,
-        share of the unlabeled rows in percent:
+        Accuracy on the unlabeled rows in percent, mean and standard deviation of 5 draws of the labels, measured on
+        4,000 texts of AG News (all-MiniLM-L6-v2, mean of 64 tokens) and 5,000 images of CIFAR-10 (MobileNetV1 0.25,
+        128 pixels):
 
         | | AG News, 4 labels | 40 | 200 | CIFAR-10, 10 labels | 40 | 250 |
         | --- | --- | --- | --- | --- | --- | --- |
-        | as it is | 71.6 ± 7.2 | 84.4 ± 1.6 | 87.5 ± 0.7 | 43.7 ± 9.7 | 58.8 ± 2.2 | 66.5 ± 0.9 |
+        | the defaults | 71.6 ± 7.2 | 84.4 ± 1.6 | 87.5 ± 0.7 | 43.7 ± 9.7 | 58.8 ± 2.2 | 66.5 ± 0.9 |
         | class_balance=None | 67.8 ± 7.4 | 83.0 ± 2.9 | 87.4 ± 0.7 | 40.9 ± 9.1 | 56.0 ± 3.1 | 65.0 ± 1.2 |
         | max(W, W^T) | 71.6 ± 6.8 | 84.3 ± 1.5 | 87.5 ± 0.5 | 43.4 ± 9.5 | 58.5 ± 2.5 | 66.5 ± 0.8 |
-        | features not normalized | 70.9 ± 7.3 | 83.5 ± 2.2 | 87.5 ± 0.7 | 42.9 ± 9.7 | 58.4 ± 2.1 | 66.3 ± 0.5 |
+        | mean not subtracted | 70.9 ± 7.3 | 83.5 ± 2.2 | 87.5 ± 0.7 | 42.9 ± 9.7 | 58.4 ± 2.1 | 66.3 ± 0.5 |
         | steps=None | 71.6 ± 7.2 | 84.4 ± 1.6 | 87.5 ± 0.7 | 43.7 ± 9.7 | 58.8 ± 2.2 | 66.6 ± 0.9 |
         | alpha=0.9 | 70.1 ± 7.0 | 83.2 ± 1.7 | 86.9 ± 0.8 | 43.5 ± 9.3 | 58.3 ± 2.3 | 66.5 ± 0.8 |
 
         40 steps are as good as the exact solution. Conjugate gradients would need fewer, but their error is relative
-        to the largest entries, and rows far from any label, whose entries are small, are scaled up to a sum of 1. A
-        step here adds and multiplies numbers that are not negative, so that small entries are as exact as large ones.
+        to the largest entries, and rows far from any label, whose entries are small, are scaled up to a sum of 1. The
+        steps here add and multiply numbers that are not negative, so small entries are as exact as large ones.
 
         Label spreading is Zhou et al. 2003, "Learning with Local and Global Consistency"; cosines to the power of 3
         on few neighbors are Iscen et al. 2019, "Label Propagation for Deep Semi-supervised Learning" (arXiv
@@ -180,7 +182,7 @@ class Graph:
             labels: integers [N]: the class, 0..C-1, or -1 for unlabeled.
             num_classes: C, at least 1.
             alpha: share that comes from the neighbors, in (0, 1); the rest from a row's own label.
-            steps: at least 1, and None goes on until nothing changes.
+            steps: at least 1; None takes as many as the exact solution needs, 315 if alpha is 0.95.
             class_balance: share of each class among all rows that the result is brought towards: "uniform", "labels"
                 (that of the labels), an array [C], or None for no change. Classes without a label have no part in it.
 
@@ -193,7 +195,10 @@ class Graph:
         if not 0 < alpha < 1:
             raise ValueError(f"alpha must be in (0, 1), got {alpha}; 0.95 is usual")
         if steps is not None and steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}; 40 is usual, None goes on until nothing changes")
+            raise ValueError(f"steps must be at least 1, got {steps}; 40 is usual, None finds the exact solution")
+        if steps is None:
+            # Each step leaves alpha of the difference to the exact solution.
+            steps = math.ceil(math.log(_TOLERANCE) / math.log(alpha))
         labels = np.asarray(labels)
         shares = class_shares(class_balance, labels, num_classes)
         result = np.empty((len(labels), num_classes), dtype=np.float32)
@@ -205,16 +210,12 @@ class Graph:
         _scale_rows(result, shares)
         return result
 
-    def _spread(self, targets: np.ndarray, alpha: float, steps: int | None) -> np.ndarray:
+    def _spread(self, targets: np.ndarray, alpha: float, steps: int) -> np.ndarray:
         current = targets
-        for _ in range(_MOST_STEPS if steps is None else steps):
-            following = self.weights @ current
-            following *= np.float32(alpha)
-            following += np.float32(1 - alpha) * targets
-            done = steps is None and np.abs(following - current).max() < _TOLERANCE * (1 - alpha)
-            current = following
-            if done:
-                break
+        for _ in range(steps):
+            current = self.weights @ current
+            current *= np.float32(alpha)
+            current += np.float32(1 - alpha) * targets
         return current
 
 

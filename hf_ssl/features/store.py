@@ -12,7 +12,6 @@ that goes on cuts the files to the rows that are certain, so that it cannot matt
 import errno
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -51,6 +50,18 @@ class PartWriter:
     Args:
         folder: KEY.partial.
         rank, processes: of how many processes this is which; others' parts are not touched.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as cache:
+        ...     partial, target = Path(cache, "key.partial"), Path(cache, "key")
+        ...     for row in ([1.0, 2.0], [3.0, 4.0]):
+        ...         writer = PartWriter(partial)  # finds what the one before has saved
+        ...         writer.append({"features": np.array([row], dtype=np.float32)}, broken=[])
+        ...         writer.save()
+        ...     finish(partial, target, processes=1, facts={})
+        ...     load(target)[0]["features"].tolist()
+        [[1.0, 2.0], [3.0, 4.0]]
     """
 
     def __init__(self, folder: Path, rank: int = 0, processes: int = 1):
@@ -176,8 +187,3 @@ def _header(array: Mapping[str, Any], rows: int) -> bytes:
     text = f"{{'descr': {array['dtype']!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     size = _HEADER - 10
     return b"\x93NUMPY\x01\x00" + size.to_bytes(2, "little") + text.ljust(size - 1).encode() + b"\n"
-
-
-def remove(folder: Path) -> None:
-    """Delete a folder of features, complete or not."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -127,8 +127,14 @@ def test_adapters_are_part_of_the_encoder(bank_of):
     adapted = bank_of(model=peft.get_peft_model(new_model("text", 1), lora))
     assert adapted.pooling == "mean" and adapted.key != plain.key
     assert np.abs(adapted.features - plain.features).max() > 1e-4
-    head = bank_of(model=peft.get_peft_model(new_model("text", 1), lora), pooling="head")
+    torch.manual_seed(5)
+    model = peft.get_peft_model(new_model("text", 1), lora)
+    head = bank_of(model=model, pooling="head")
     assert head.features.shape == (24, 16)
+    for name, parameter in model.named_parameters():
+        if "classifier" in name:
+            torch.nn.init.normal_(parameter)
+    assert bank_of(model=model, pooling="head").key == head.key
 
 
 def test_a_model_of_timm_is_encoded_through_its_wrapper(bank_of):

@@ -10,7 +10,8 @@ from hf_ssl.features import neighbors
 def test_the_benchmark_compares_with_scikit_learn(benchmark_scripts, tmp_path, monkeypatch, capsys):
     import features_scale as benchmark
 
-    monkeypatch.setattr(benchmark, "in_process", benchmark.measure)
+    # Peaks of memory are of a process of its own; here that of other tests may be higher.
+    monkeypatch.setattr(benchmark, "in_process", lambda *given: {**benchmark.measure(*given), "memory_mb": 5.0})
     output = tmp_path / "results.json"
     with pytest.warns(match="max_iter"):
         benchmark.main(["--sizes", "800", "--sklearn", "600", "--output", str(output)])
