@@ -14,7 +14,7 @@ overlap, 5 per class; 10 labels per class):
 - scikit-learn: the same for LabelSpreading(kernel="knn", n_neighbors=15), and the ratios to ours.
 
 Seconds are CPU time of all threads, which other programs on the machine change less than time by the clock. Each
-measurement is a process of its own, one after another.
+measurement runs in its own process, one after another.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def recall(rows: np.ndarray) -> float:
 
 
 def in_process(folder: Path, method: str) -> dict[str, float]:
-    """`measure` in a process of its own, so that its memory is its own."""
+    """`measure` in its own process, so that nothing else adds to its memory."""
     command = [sys.executable, __file__, "--measure", str(folder), method]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 

@@ -1,4 +1,4 @@
-"""FeatureBank: a dataset encoded once by a frozen model, kept on disk under a key of all that it depends on.
+"""FeatureBank: a dataset encoded once by a frozen model, kept on disk under a key of everything it depends on.
 
 dataset -- find_inputs --> rows, views -- windows --> batches -- Encoder --> features -- PartWriter --> CACHE/KEY/
                                                                                          FeatureBank <-- load --+
@@ -41,7 +41,7 @@ class FeatureBank:
             examples.
         key: 64 hexadecimal digits: the digest of weights, processor, data and settings.
         modality: "image", "text" or "audio".
-        labels: classes, int64 [N], -1 where there is none; None if the dataset has none.
+        labels: classes, int64 [N], -1 for examples without one; None if the dataset has no labels.
         label_names: names of the classes in the order of their indices.
         broken: positions of examples that could not be read.
         pooling: "head" or "mean"; see `hf_ssl.features.encoder`.
@@ -94,7 +94,7 @@ class FeatureBank:
     ) -> "FeatureBank":
         """Encode a dataset in one pass, or load the features if that was done before.
 
-        A pass that was killed goes on where it was. Several processes (`accelerate launch`) share the work; they need
+        A killed pass resumes where it stopped. Several processes (`accelerate launch`) share the work; they need
         one `cache_dir` in common.
 
         Args:
@@ -179,7 +179,7 @@ def _check_settings(batch_size: int, views: tuple[str, int], on_broken_file: str
 def _key(
     encoder: Encoder, inputs: Inputs, processing_class: Any, maker: WindowMaker, args: SSLConfig, view_maker: Any
 ) -> str:
-    """The digest of all that the features depend on."""
+    """The digest of everything that the features depend on."""
     processor = processor_for(processing_class, inputs.data.modality)
     settings: dict[str, Any] = {
         "format": _FORMAT,

@@ -21,7 +21,7 @@ from .optional import optional
 
 # Classes that are spread at once: memory is [N, 16] beside the result.
 _CLASSES = 16
-# Of the difference to the exact solution this share is left where `steps` is None.
+# The share of the difference to the exact solution that is left if `steps` is None.
 _TOLERANCE = 1e-7
 
 ClassBalance = Literal["uniform", "labels"] | np.ndarray | None
@@ -220,7 +220,7 @@ class Graph:
 
 
 def class_shares(class_balance: ClassBalance, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """The share of each class that `class_balance` of `Graph.propagate` stands for, float64 [C], summing to 1.
+    """The share of each class that `class_balance` of `Graph.propagate` means, float64 [C], summing to 1.
 
     Raises:
         ValueError: for an unknown name, or an array that is not C numbers from 0 with a sum above 0.

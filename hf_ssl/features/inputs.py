@@ -16,7 +16,7 @@ from ..data.rows import is_transformed, undecoded
 from ..errors import BrokenExampleError
 from ..views.make import make_views
 
-# Rows of the beginning from which columns, and the length of recordings, are found.
+# The first rows, from which columns and the usual length of recordings are found.
 _SAMPLE = 100
 # A name that no column has.
 _NO_LABEL = ""
@@ -37,7 +37,7 @@ class Inputs:
     views: Any
 
     def labels(self) -> np.ndarray | None:
-        """Classes of all rows, int64 [N], -1 where there is none; None if no row has one, or rows are a stream."""
+        """Classes of all rows, int64 [N], -1 for rows without one; None if no row has one, or rows are a stream."""
         raw = getattr(self.rows, "raw", self.rows)
         if not isinstance(raw, datasets.Dataset) or self.data.label_column not in raw.column_names:
             return None

@@ -1,4 +1,4 @@
-"""The name under which features are kept: a digest of all that they depend on.
+"""The name under which features are kept: a digest of everything they depend on.
 
     weights of the encoder + processor + contents of the input columns + settings --> 64 hexadecimal digits
 
@@ -123,6 +123,6 @@ def object_key(value: Any, what: str) -> str:
     """Digest of any object with its code, or a random one if it cannot be hashed: then features are made each time."""
     try:
         return Hasher.hash(value)
-    except Exception as error:  # dill raises nearly anything, from whatever the objects hold
+    except Exception as error:  # dill can raise anything that the objects do
         logger.warning(f"{what} cannot be recognized later, so the features are encoded again next time: {error}")
         return os.urandom(16).hex()

@@ -166,7 +166,7 @@ def _approximate(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _without_self(indices: np.ndarray, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns [N, k + 1] -> [N, k]: the row itself dropped, or the last one where more than k others equal it."""
+    """Columns [N, k + 1] -> [N, k]: the row itself dropped, or the last one if more than k others equal it."""
     rows = np.arange(len(indices))[:, None]
     missing = indices < 0
     indices, cosines = np.where(missing, rows, indices), np.where(missing, 0.0, cosines).astype(np.float32)

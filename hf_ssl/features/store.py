@@ -5,8 +5,8 @@
     CACHE/KEY/        features.npy, ...     complete: the folder is renamed in one step
                       bank.json             what else is known of it
 
-Rows are appended in the order of their windows, and the progress is replaced after the rows are on the disk. A pass
-that goes on cuts the files to the rows that are certain, so that it cannot matter at which moment the last one ended.
+Rows are appended in the order of their windows, and the progress is replaced after the rows are on the disk. A
+resumed pass cuts the files to the rows that are certain, so it does not matter at which moment the last one ended.
 """
 
 import errno
@@ -24,10 +24,10 @@ from ..files import atomic_write
 
 # Bytes in which a .npy header of these arrays fits; it is written last, when the number of rows is known.
 _HEADER = 128
-# Seconds between two moments from which a killed pass goes on.
+# Seconds between two saves: what a killed pass loses at most.
 _SAVE_SECONDS = 2.0
-# What a full disk, a folder without permission, and a file in the place of a folder say.
-_WRITING = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST")}
+# Errors of a full disk, a folder without permission, and a file that should be a folder.
+_WRITING = {getattr(errno, name, -1) for name in ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST")}
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """The rows of a dataset in windows: what is read, batched and encoded together.
 
     rows  ...|0 1 2 3 4 5 6 7|8 9 ...      a window, in the order of the dataset
-              3 6 1 4|0 7 5 2              texts sorted by length, batches with little padding; results go back to
-              their place
+              3 6 1 4|0 7 5 2              texts sorted by length: batches with little padding
+              0 1 2 3 4 5 6 7              every result in its place again
 
-Where windows begin and how they are batched depends on the settings alone, so that a pass that goes on after a kill
-gives the same numbers, bit for bit, as one that was never stopped.
+Where windows begin and how they are batched depends on the settings alone, so a resumed pass gives the same numbers,
+bit for bit, as one that was never stopped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ class Window:
         start: position of its first row in the dataset.
         size: W, its number of rows.
         views: per view the batches: model keywords, and the places [n] of their rows in the window.
-        labels: classes [W], int64, -1 where there is none.
+        labels: classes [W], int64, -1 without one.
         broken: places of the rows that cannot be read.
     """
 
@@ -75,7 +75,7 @@ class WindowMaker:
         return self.batch_size * (_SORTED_BATCHES if self.by_length else 1)
 
     def __call__(self, start: int, rows: Sequence[Mapping[str, Any] | BrokenExampleError]) -> Window:
-        """The window of these rows; an error stands for a row that could not be read."""
+        """The window of these rows; an error takes the place of a row that could not be read."""
         items: list[list[Any]] = [[] for _ in range(1 + len(self.kinds))]
         places: list[int] = []
         broken: list[int] = []

@@ -1,4 +1,4 @@
-"""A pass that was stopped, at any moment, goes on where it was and gives the same bits."""
+"""A pass that was stopped, at any moment, resumes where it stopped and gives the same bits."""
 
 import json
 import signal

@@ -212,7 +212,7 @@ FOUR = np.eye(4)
 WRONG = {
     "too few labels": ({"labels": [0, 1]}, "one integer per row"),
     "labels that are not integers": ({"labels": [0.0, 1.0, -1.0, -1.0]}, "must be integers, got float64"),
-    "a label that is no class": ({"labels": [0, 2, -1, -1]}, r"in -1..1, got 2 in row 1"),
+    "a label that is not a class": ({"labels": [0, 2, -1, -1]}, r"in -1..1, got 2 in row 1"),
     "a label below -1": ({"labels": [0, -2, -1, -1]}, r"got -2 in row 1; use -1"),
     "no label": ({"labels": [-1, -1, -1, -1]}, "at least one label"),
     "no class": ({"num_classes": 0}, "num_classes must be at least 1, got 0"),

@@ -1,4 +1,4 @@
-"""Nearest neighbors: the same as by comparing all pairs, whatever the blocks, with equals in a fixed order."""
+"""Nearest neighbors: the same as by comparing all pairs, for any size of blocks, with equals in a fixed order."""
 
 import importlib.util
 
