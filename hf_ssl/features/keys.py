@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import datasets
-import pyarrow as pa
 import torch
 from datasets.fingerprint import Hasher
 from transformers.utils import logging
@@ -100,23 +99,28 @@ def _table_parts(table: datasets.Dataset) -> Iterator[bytes | str]:
     yield json.dumps([table.column_names, str(table.features)])
     for part in table.with_format("arrow").iter(_ROWS):
         # Serialized, equal rows are equal bytes, however the table in memory is cut into chunks.
-        (batch,) = part.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], schema=part.schema)]
-        yield batch.serialize().to_pybytes()
+        for batch in part.combine_chunks().to_batches():
+            yield batch.serialize().to_pybytes()
 
 
 def _file_parts(table: datasets.Dataset, data: DataSummary) -> Iterator[str]:
     """Size and time of change of files that are outside of the dataset."""
-    for name in data.input_columns if MODALITIES[data.modality].needs_files and len(table) else ():
-        if name not in table.column_names:
+    if not MODALITIES[data.modality].needs_files or len(table) == 0:
+        return
+    for name in table.column_names:
+        if _path_of(table[0][name]) is None:
             continue
-        first = table[0][name]
-        if isinstance(first, Mapping) and first.get("bytes") is not None:
-            continue
-        for cell in table[name]:
-            path = cell.get("path") if isinstance(cell, Mapping) else cell
-            if isinstance(path, str) and os.path.isfile(path):
+        for path in map(_path_of, table[name]):
+            if path is not None and os.path.isfile(path):
                 state = os.stat(path)
                 yield f"{state.st_size} {state.st_mtime_ns}"
+
+
+def _path_of(cell: Any) -> str | None:
+    """The path of a cell that is a file outside of the dataset; None for anything else."""
+    if isinstance(cell, Mapping):
+        return cell.get("path") if cell.get("bytes") is None else None
+    return cell if isinstance(cell, str) else None
 
 
 def object_key(value: Any, what: str) -> str:
