@@ -1,0 +1,177 @@
+"""From any dataset, labeled or not, to rows that views are made of."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import datasets
+import numpy as np
+
+from ..config import SSLConfig
+from ..data.columns import DataSummary, find_label, inspect_data
+from ..data.labels import Classes, find_classes, read_labels
+from ..data.prepare import prepare
+from ..data.rows import is_transformed, undecoded
+from ..errors import BrokenExampleError
+from ..views.make import make_views
+
+# The first rows, from which columns and the usual length of recordings are found.
+_SAMPLE = 100
+# A name that no column has.
+_NO_LABEL = ""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is encoded.
+
+    Args:
+        data: modality, columns and classes.
+        rows: the prepared dataset.
+        views: makes model inputs of rows.
+    """
+
+    data: DataSummary
+    rows: Any
+    views: Any
+
+    def labels(self) -> np.ndarray | None:
+        """Classes of all rows, int64 [N], -1 for rows without one; None if no row has one, or rows are a stream."""
+        raw = getattr(self.rows, "raw", self.rows)
+        if not isinstance(raw, datasets.Dataset) or self.data.label_column not in raw.column_names:
+            return None
+        index = getattr(self.rows, "label_index", None)
+        cells = raw.with_format(None)[self.data.label_column][:]
+        classes = [cell if index is None else index(cell) for cell in cells]
+        return some_labels(np.asarray([-1 if label is None else label for label in classes], dtype=np.int64))
+
+
+def some_labels(labels: np.ndarray) -> np.ndarray | None:
+    """The labels, or None if all are -1."""
+    return labels if (labels >= 0).any() else None
+
+
+def find_inputs(
+    dataset: Any,
+    processing_class: Any,
+    args: SSLConfig,
+    *,
+    data: DataSummary | None = None,
+    views: Any = None,
+    skip_broken: bool = False,
+) -> Inputs:
+    """The rows of a dataset with the views that `SSLTrainer` would evaluate it with.
+
+    Args:
+        dataset: a `datasets.Dataset` or `IterableDataset` of raw columns or of model inputs; with `data`, also any
+            indexable rows, as `hf_ssl.data.prepare` makes them.
+        processing_class: the model's image processor, tokenizer or feature extractor.
+        args: names of columns and settings of views.
+        data: what the labeled dataset contains; found from the dataset itself if None.
+        views: a view maker, instead of the modality's.
+        skip_broken: whether files may be missing.
+
+    Raises:
+        TypeError: if the dataset is of another kind.
+        ValueError: if it is empty, or has no column that can be encoded; the message says what to do.
+    """
+    if not isinstance(dataset, datasets.Dataset | datasets.IterableDataset) and data is None:
+        raise TypeError(
+            f"dataset must be a datasets.Dataset or IterableDataset, got a {type(dataset).__name__}; "
+            "datasets.Dataset.from_list(rows) makes one of a list of dicts"
+        )
+    sample = _sample(dataset)
+    if data is None:
+        data = _summary(dataset, sample, processing_class, args)
+    rows = prepare(dataset, data, "given", label=False, files=not skip_broken)
+    if views is None:
+        beginning = prepare(sample, data, "given", label=False, files=False)
+        if skip_broken and data.modality == "audio":
+            beginning = _readable(beginning, data)
+        views = make_views(data, processing_class, args, labeled=beginning, unlabeled=beginning)
+    return Inputs(data, rows, views)
+
+
+def _sample(dataset: Any) -> Any:
+    """The first rows: of a stream as a dataset, with its files left as they are."""
+    if isinstance(dataset, datasets.IterableDataset):
+        files = [
+            name
+            for name, feature in (dataset.features or {}).items()
+            if isinstance(feature, datasets.Image | datasets.Audio)
+        ]
+        stream = undecoded(dataset, files)
+        rows = list(stream.take(_SAMPLE))
+        sample = datasets.Dataset.from_list(rows, features=stream.features) if rows else []
+    elif isinstance(dataset, datasets.Dataset):
+        sample = dataset.select(range(min(_SAMPLE, len(dataset))))
+    else:
+        sample = dataset
+    if len(sample) == 0:
+        raise ValueError(
+            "dataset must hold at least one example to encode, got an empty one; check its filter or split"
+        )
+    return sample
+
+
+def _summary(dataset: Any, sample: datasets.Dataset, processing_class: Any, args: SSLConfig) -> DataSummary:
+    """What a dataset contains whose labels may be missing: found from its first row, twice, with labels 0 and 1."""
+    label = args.label_column
+    if label is None:
+        with contextlib.suppress(ValueError):
+            label = find_label(sample, None)
+    pair = sample.select([0, 0])
+    stand_in = label or "label"
+    if label in pair.column_names and not is_transformed(pair):
+        pair = pair.remove_columns([label])
+    if stand_in in pair.column_names:
+        # A transform may read the real one.
+        stand_in = "stand-in"
+    with _no_progress_bars():
+        pair = pair.add_column(stand_in, [0, 1])
+    found = inspect_data(
+        pair, args.input_column, stand_in, text_pair_column=args.text_pair_column, processor=processing_class
+    )
+    classes = _classes(dataset, label)
+    column = label if label is not None and classes is not None else _NO_LABEL
+    classes = classes or Classes([], {}, False)
+    return replace(found, label_column=column, classes=classes, labels=np.zeros(0, dtype=np.int64))
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Without those of `datasets`, which copies the two rows."""
+    were_on = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if were_on:
+            datasets.enable_progress_bars()
+
+
+def _classes(dataset: Any, label: str | None) -> Classes | None:
+    """The classes of a label column; None without one, or if its cells are not classes."""
+    feature = (dataset.features or {}).get(label)
+    if label is None or feature is None:
+        return None
+    if isinstance(dataset, datasets.IterableDataset):
+        names = feature.names if isinstance(feature, datasets.ClassLabel) else []
+        return Classes(list(names), {index: index for index in range(len(names))}, bool(names))
+    with contextlib.suppress(ValueError):
+        labels: Sequence[Any] = [cell for cell in read_labels(dataset, label, "given") if cell is not None]
+        return find_classes(labels, feature) if labels else None
+    return None
+
+
+def _readable(rows: Any, data: DataSummary) -> list[Any]:
+    """Rows of recordings that can be opened: from them the usual length is found."""
+    from ..views.audio import usual_seconds
+
+    found = []
+    for row in (rows[index] for index in range(len(rows))):
+        with contextlib.suppress(BrokenExampleError, OSError):
+            usual_seconds([row], str(data.input_column))
+            found.append(row)
+    return found or [rows[0]]
