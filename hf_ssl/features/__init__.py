@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
     "FeatureBank": "bank",
+    "FeatureClassifier": "classifier",
     "Graph": "graph",
     "affinity": "graph",
     "nearest_neighbors": "neighbors",
@@ -23,6 +24,7 @@ __all__ = [*_PUBLIC]
 
 if TYPE_CHECKING:
     from .bank import FeatureBank  # noqa: F401
+    from .classifier import FeatureClassifier  # noqa: F401
     from .graph import Graph, affinity, propagate  # noqa: F401
     from .neighbors import nearest_neighbors  # noqa: F401
     from .normalization import normalize, pool_mean  # noqa: F401
