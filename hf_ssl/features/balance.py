@@ -61,7 +61,7 @@ def shrunken_shares(counts: np.ndarray) -> np.ndarray:
         >>> shrunken_shares(np.array([5, 4, 6])).round(2).tolist()
         [0.33, 0.33, 0.33]
         >>> shrunken_shares(np.array([60, 6, 3])).round(2).tolist()
-        [0.86, 0.09, 0.05]
+        [0.87, 0.09, 0.05]
     """
     total, classes = int(counts.sum()), len(counts)
     shares = counts / total
