@@ -1,23 +1,21 @@
-"""Tiny models and datasets that every test file may use. Nothing here reads the network."""
+"""Tiny models and datasets that every test file may use. Nothing here reads the network.
 
+Heavy packages are imported inside the fixtures: the process that shares the files out needs none of them, and the
+workers start only after it has read this file.
+"""
+
+import gc
 import os
 from pathlib import Path
 
+import pytest
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # Also for the processes that tests start: sums of several threads need not be equal bit for bit, and tests run in
 # parallel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import datasets
-import pytest
-import torch
-from transformers import ViTImageProcessor
-
-from tests.helpers.tiny_images import make_images, make_vit
-
-torch.set_num_threads(1)
-datasets.disable_progress_bars()
 
 
 def pytest_collection_modifyitems(items):
@@ -26,9 +24,27 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_garbage_collections():
+    """Leave out of garbage collections what exists before a file's tests.
+
+    Each training ends with a collection, which otherwise looks at every object of torch and transformers: 0.3 s, more
+    than most of the trainings here take.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module")
 def benchmark_scripts():
-    """The folder of the benchmarks, whose scripts a test may import: they find each other there, as if they were run."""
+    """The folder of the benchmarks, whose scripts a test may import: they find each other there, as when run."""
     folder = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
@@ -37,16 +53,22 @@ def benchmark_scripts():
 
 @pytest.fixture(scope="session")
 def images():
+    from tests.helpers.tiny_images import make_images
+
     return {"labeled": make_images(6, 0), "unlabeled": make_images(24, 1), "test": make_images(12, 2)}
 
 
 @pytest.fixture(scope="session")
 def image_processor():
+    from transformers import ViTImageProcessor
+
     return ViTImageProcessor(size={"height": 12, "width": 12}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 
 @pytest.fixture
 def vit():
+    from tests.helpers.tiny_images import make_vit
+
     return make_vit()
 
 
@@ -54,6 +76,8 @@ def vit():
 def make_trainer(images, image_processor, tmp_path):
     """A function that makes a small SSLTrainer; keywords go to SSLConfig, `trainer` to SSLTrainer."""
     from hf_ssl import SSLConfig, SSLTrainer
+
+    from tests.helpers.tiny_images import make_vit
 
     def make(model=None, trainer=None, **config):
         defaults = {
