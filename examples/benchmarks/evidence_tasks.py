@@ -209,7 +209,7 @@ def draw(task: Task, data: datasets.DatasetDict, labels: int, seed: int, validat
         pool, test = hold_out(pool, task.group)
     elif task.test_examples is not None and task.test_examples < len(test):
         test = test.select(np.sort(_balanced(test, task.test_examples)))
-    index, _ = draw_labels(pool["label"], num_classes=_num_classes(pool), num_labels=labels, seed=seed)
+    index, _ = draw_labels(pool["label"], num_classes=_num_classes(pool), num_labeled=labels, seed=seed)
     return Draw(pool.select(index), pool, test, index_hash(index))
 
 
@@ -231,7 +231,7 @@ def hold_out(
 def _balanced(data: datasets.Dataset, size: int) -> np.ndarray:
     classes = _num_classes(data)
     return draw_labels(
-        data["label"], num_classes=classes, num_labels=min(size, len(data)) // classes * classes, seed=0
+        data["label"], num_classes=classes, num_labeled=min(size, len(data)) // classes * classes, seed=0
     )[0]
 
 

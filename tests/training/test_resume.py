@@ -184,9 +184,7 @@ def whole(tmp_path_factory):
     return trainer
 
 
-@pytest.mark.parametrize(
-    "write", [pytest.param(n, marks=() if n in (1, 5, 9) else pytest.mark.slow) for n in range(1, 10)]
-)
+@pytest.mark.parametrize("write", range(1, 10))
 def test_a_run_killed_while_it_saves_continues_from_the_checkpoint_before(write, whole, tmp_path, monkeypatch):
     """A checkpoint has nine writes: the run dies in each of them of its second checkpoint; the tenth never comes."""
     killed = make_trainer(tmp_path / "run", save_steps=3, save_total_limit=1)
