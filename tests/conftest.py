@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.longest_files import LONGEST
+
+TESTS = Path(__file__).resolve().parent
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -19,9 +23,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests come first, so that of two processes none is left alone with them at the end."""
-    slow = {item.path for item in items for mark in ("slow", "multiprocess") if item.get_closest_marker(mark)}
-    items.sort(key=lambda item: item.path not in slow)
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,10 +45,20 @@ def small_garbage_collections():
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def verbosity():
+    """Show what a file's tests kept off the screen: `transformers` decides by its level whether a training prints."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    yield
+    logging.set_verbosity(level)
+
+
 @pytest.fixture(scope="module")
 def benchmark_scripts():
     """The folder of the benchmarks, whose scripts a test may import: they find each other there, as when run."""
-    folder = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
+    folder = TESTS.parent / "examples" / "benchmarks"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         yield folder
