@@ -20,6 +20,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # Also for the processes that tests start: sums of several threads need not be equal bit for bit, and tests run in
 # parallel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Until all tests are imported there is no garbage, and looking for it takes a fifth of the time.
+gc.disable()
 
 
 def pytest_collection_modifyitems(items):
@@ -43,6 +45,7 @@ def small_garbage_collections():
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)
