@@ -60,8 +60,8 @@ def verbosity():
 
 @pytest.fixture(scope="module")
 def benchmark_scripts():
-    """The folder of the benchmarks, whose scripts a test may import: they find each other there, as when run."""
-    folder = TESTS.parent / "examples" / "benchmarks"
+    """The folder of the benchmarks, whose scripts a test may import: they find each other as if they were run."""
+    folder = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         yield folder

@@ -122,9 +122,13 @@ def test_the_wheel_carries_every_file_of_the_package():
 
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    packages = [path.parent for path in (ROOT / "hf_ssl").rglob("__init__.py")]
-    patterns = config["options.package_data"]["*"].split(", ")
-    declared = {path for package in packages for pattern in patterns for path in package.glob(pattern)}
+    declared = {
+        path
+        for package, patterns in config["options.package_data"].items()
+        for pattern in patterns.split()
+        # "*" is every package.
+        for path in (ROOT / ("hf_ssl" if package == "*" else package.replace(".", "/"))).rglob(pattern)
+    }
     beside = {
         p for p in (ROOT / "hf_ssl").rglob("*") if p.is_file() and p.suffix != ".py" and "__pycache__" not in p.parts
     }

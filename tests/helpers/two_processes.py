@@ -79,7 +79,7 @@ def resume(folder, seed, **config):
 
 
 def stop_on_nan(folder, rank):
-    """What is said, and at which step, if only the second process sees a NaN: in step 3, with a log line every 4."""
+    """What is said, and at which step, if only the second process sees a NaN, in step 3; log lines come every 4."""
     trainer = make_trainer(folder, Spoiled, logging_steps=4, algorithm_kwargs={"at": 3 if rank == 1 else 100})
     try:
         trainer.train()

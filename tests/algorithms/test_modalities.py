@@ -1,4 +1,4 @@
-"""What algorithms compute with: rotated images, mixed features, token ids, bfloat16 and autocast."""
+"""What differs between images, texts and recordings for algorithms: rotation, mixing, token ids, precision."""
 
 import logging
 
