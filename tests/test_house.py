@@ -7,6 +7,8 @@ import pytest
 
 import hf_ssl
 
+from tests.helpers.longest_files import LONGEST as LONGEST_FILES
+
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for folder in ("hf_ssl", "examples", "tests") for path in (ROOT / folder).rglob("*.py"))
 LONGEST = 450
@@ -37,6 +39,10 @@ def test_the_version_is_written_once():
     texts = {path: path.read_text(encoding="utf-8") for path in [*FILES, ROOT / "pyproject.toml", ROOT / "setup.cfg"]}
     pattern = re.compile(rf'(?:\b|__)version(?:__)? = "{re.escape(hf_ssl.__version__)}"')
     assert [path for path, text in texts.items() if pattern.search(text)] == [VERSION]
+
+
+def test_files_that_are_started_first_exist():
+    assert [name for name in LONGEST_FILES if not (ROOT / "tests" / name).is_file()] == []
 
 
 def test_no_test_imports_another():

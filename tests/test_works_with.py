@@ -145,7 +145,7 @@ def test_activation_checkpointing_changes_nothing_but_memory(modality, tmp_path)
     assert losses_of(make(tmp_path, modality, gradient_checkpointing=True)) == pytest.approx(plain, rel=1e-4)
 
 
-@pytest.mark.parametrize("modality", ["image", "text"])
+@pytest.mark.parametrize("modality", ["image", pytest.param("text", marks=pytest.mark.slow)])
 def test_a_compiled_model_trains_the_same_and_is_not_compiled_again(modality, tmp_path):
     """Texts are padded to one length, so that shapes stay the same: no graph is added after the first steps."""
     from torch._dynamo.utils import counters

@@ -190,7 +190,7 @@ def test_bugs_and_wrong_input_that_is_looked_into_keep_their_traceback(error, va
 
 
 def test_a_reader_who_has_seen_enough_is_no_error():
-    command = [sys.executable, "-m", "hf_ssl.cli", "algorithms"]
+    command = [sys.executable, "-m", "hf_ssl.cli", "benchmark", "list"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.wait(timeout=120) == 0

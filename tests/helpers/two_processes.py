@@ -3,6 +3,7 @@
 Each process writes rank<N>.json (what it found) and <job>-rank<N>.safetensors (its weights at the end) into DIR.
 """
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -87,6 +88,8 @@ def stop_on_nan(folder, rank):
 
 
 def main(folder: Path) -> None:
+    # As in conftest.py: each training ends with a collection.
+    gc.freeze()
     report = {"resumed": {}, "logs": {}, "evaluation": {}}
     for algorithm in EQUAL:
         trainer = make_trainer(folder / algorithm, algorithm, double=True)

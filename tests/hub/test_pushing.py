@@ -34,7 +34,7 @@ def check_card(content: bytes) -> ModelCard:
 
 
 TRAIN = """
-import datasets, os, sys, torch, transformers
+import datasets, gc, os, sys, torch, transformers
 from huggingface_hub import HfApi, ModelCard
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageClassification, pipeline
@@ -42,6 +42,7 @@ from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 from hf_ssl import SSLConfig, SSLTrainer
 from tests.helpers.tiny_tasks import TASKS, make_texts, new_model, task
 transformers.logging.set_verbosity_error()
+gc.freeze()
 folder = sys.argv[1]
 
 def make(name, model=None, **config):

@@ -55,25 +55,27 @@ def assert_equal(whole, resumed):
     assert len(log_lines(whole)) == STEPS // 3
 
 
-RESUMES = {
+ALONE = {
     "mid-epoch": {},
     "at the end of an epoch": {"at": 6},
-    "in the second epoch": {"at": 8},
     "accumulation, mid-epoch": {"gradient_accumulation_steps": 2, "at": 5},
     "two workers": {"dataloader_num_workers": 2},
-    "a persistent worker": {"dataloader_num_workers": 1, "dataloader_persistent_workers": True, "at": 8},
     "dropout": {"dropout": 0.3},
     "teacher": {"algorithm": "mean_teacher", "ema_role": "both", "algorithm_kwargs": None},
     "flexmatch": {"algorithm": "flexmatch"},
+    "simmatch": {"algorithm": "simmatch", "at": 8, "algorithm_kwargs": {"threshold": 0.35, "projection_size": 4}},
+    "text": {"modality": "text", "dropout": 0.3},
+    "audio": {"modality": "audio", "dropout": 0.3},
+}
+COMBINED = {
+    "in the second epoch": {"at": 8},
+    "a persistent worker": {"dataloader_num_workers": 1, "dataloader_persistent_workers": True, "at": 8},
     "flexmatch, accumulation and workers": {
         "algorithm": "flexmatch",
         "gradient_accumulation_steps": 2,
         "dataloader_num_workers": 2,
     },
-    "simmatch": {"algorithm": "simmatch", "at": 8, "algorithm_kwargs": {"threshold": 0.35, "projection_size": 4}},
-    "text": {"modality": "text", "dropout": 0.3},
     "text, flexmatch": {"modality": "text", "algorithm": "flexmatch", "at": 8},
-    "audio": {"modality": "audio", "dropout": 0.3},
     "audio, simmatch": {
         "modality": "audio",
         "algorithm": "simmatch",
@@ -81,9 +83,11 @@ RESUMES = {
         "algorithm_kwargs": {"threshold": 0.35, "projection_size": 4},
     },
 }
+RESUMES = [pytest.param(case, id=name) for name, case in ALONE.items()]
+RESUMES += [pytest.param(case, id=name, marks=pytest.mark.slow) for name, case in COMBINED.items()]
 
 
-@pytest.mark.parametrize("case", RESUMES.values(), ids=RESUMES)
+@pytest.mark.parametrize("case", RESUMES)
 def test_resuming_is_bit_for_bit(case, tmp_path):
     case = dict(case)
     at = case.pop("at", 4)
@@ -172,11 +176,17 @@ def kill_at_write(number: int, monkeypatch):
     monkeypatch.setattr(transformers_trainer.TrainerState, "save_to_json", dying(saved, lambda args: args[1]))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing interrupted."""
+    trainer = make_trainer(tmp_path_factory.mktemp("whole"), save_steps=3, save_total_limit=1)
+    trainer.train()
+    return trainer
+
+
 @pytest.mark.parametrize("write", range(1, 10))
-def test_a_run_killed_while_it_saves_continues_from_the_checkpoint_before(write, tmp_path, monkeypatch):
+def test_a_run_killed_while_it_saves_continues_from_the_checkpoint_before(write, whole, tmp_path, monkeypatch):
     """A checkpoint has nine writes: the run dies in each of them of its second checkpoint; the tenth never comes."""
-    whole = make_trainer(tmp_path / "whole", save_steps=3, save_total_limit=1)
-    whole.train()
     killed = make_trainer(tmp_path / "run", save_steps=3, save_total_limit=1)
     with monkeypatch.context() as patch:
         kill_at_write(9 + write, patch)

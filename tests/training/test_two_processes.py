@@ -1,5 +1,6 @@
 """Two processes compute what one would, hold the same state, and resume exactly."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -48,12 +49,13 @@ def test_two_processes_train_like_one_with_the_whole_batch(algorithm, reports, t
     assert whole.evaluate()["eval_accuracy"] == pytest.approx(reports[1][0]["evaluation"][algorithm])
 
 
-def test_the_benchmark_compares_one_process_with_two(tmp_path):
-    script, output = ROOT / "examples" / "benchmarks" / "two_processes.py", tmp_path / "results.json"
-    options = ["--rounds", "1", "--steps", "2", "--warmup", "1", "--layers", "1"]
-    command = [sys.executable, str(script), *options, "--output", str(output)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True)
+def test_the_benchmark_compares_one_process_with_two(tmp_path, benchmark_scripts, monkeypatch):
+    benchmark = importlib.import_module("two_processes")
+    output = tmp_path / "results.json"
+    options = ["--rounds", "1", "--steps", "2", "--warmup", "1", "--layers", "1", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["two_processes.py", *options])
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    benchmark.main()
     found = json.loads(output.read_text())
     assert [run["processes"] for run in found["runs"]] == [1, 2]
     # FlexMatch's positions, labels and confidences make one message.
