@@ -18,5 +18,7 @@ LONGEST = (
     "cli/test_train.py",
     "test_trainer.py",
     "cli/test_push.py",
+    "features/test_bank_processes.py",
+    "features/test_bank_resume.py",
     "benchmark/test_readers.py",
 )
