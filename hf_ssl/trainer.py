@@ -273,21 +273,25 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer of the model and of the algorithm's heads; the moving average starts with it."""
-        optimizer = self._model_optimizer(model)
         heads = [parameter for parameter in self.algorithm.parameters() if parameter.requires_grad]
+        optimizer = self._model_optimizer(model, heads)
         known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if heads and id(heads[0]) not in known:
             optimizer.add_param_group({"params": heads, "weight_decay": 0.0})
         self._start_average()
         return optimizer
 
-    def _model_optimizer(self, model: nn.Module | None) -> torch.optim.Optimizer:
-        """Trainer's optimizer, with our groups of parameters: by layer, and with or without weight decay."""
+    def _model_optimizer(self, model: nn.Module | None, heads: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Trainer's optimizer, with our groups: by layer, with or without weight decay, and the heads."""
         chosen = self.optimizer_cls_and_kwargs
         if self.optimizer is None:
             base: Any = self.model if model is None else model
             optimizer_class, keywords = chosen or self.get_optimizer_cls_and_kwargs(self.args, base)
-            self.optimizer_cls_and_kwargs = optimization.grouped(optimizer_class, keywords, base, self.args)
+            optimizer_class, keywords = optimization.grouped(optimizer_class, keywords, base, self.args)
+            if heads and "params" in keywords:
+                # From the start: with torch 2.11, Adagrad has no state for parameters that are added later.
+                keywords["params"] = [*keywords["params"], {"params": heads, "weight_decay": 0.0}]
+            self.optimizer_cls_and_kwargs = optimizer_class, keywords
         optimizer = super().create_optimizer(model)
         self.optimizer_cls_and_kwargs = chosen
         return optimizer
