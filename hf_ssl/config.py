@@ -12,6 +12,7 @@ from transformers import SchedulerType, TrainingArguments
 
 LR_SCHEDULES = ("trainer", "cosine_7_16")
 BROKEN_FILES = ("skip", "error")
+STARTS = ("random", "head", "features")
 SAMPLING = ("random", "group_by_length")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
 BATCH_NORM_VIEWS = ("published", "labeled", "all")
@@ -83,6 +84,7 @@ _RANGES = {
     "zero_mask_warning_steps": _at_least(0),
     "duplicate_check_seconds": _at_least(0),
     "on_broken_file": _one_of(BROKEN_FILES),
+    "start": _one_of(STARTS),
     "token_delete_ratio": _SHARE,
     "token_swap_ratio": _SHARE,
     "token_mask_ratio": _SHARE,
@@ -105,6 +107,8 @@ class SSLConfig(TrainingArguments):
     **What is optimized**
 
     - `algorithm`, `algorithm_kwargs`: its name (`hf-ssl algorithms` lists them) and its own settings.
+    - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
+      pool ("features").
     - `unsupervised_weight`: factor of the unsupervised term, which rises from 0 over `unsupervised_warmup_steps`.
 
     **How fast each weight learns**
@@ -180,6 +184,14 @@ class SSLConfig(TrainingArguments):
     algorithm_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": "The algorithm's own settings, as a dict or JSON, e.g. '{\"threshold\": 0.9}'."},
+    )
+    start: str = field(
+        default="random",
+        metadata={
+            "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
+            "'features', fitted to labels and pool together (needs scikit-learn).",
+            "choices": list(STARTS),
+        },
     )
     unlabeled_batch_ratio: int = field(
         default=1, metadata={"help": "Unlabeled examples for each labeled one in a batch (mu), at least 1."}

@@ -174,7 +174,20 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         self.watch = Watch(args, self.algorithm, self.algorithm_name)
         self._sums = LogSums()
         self._forward: ModelForward | None = None
+        self._custom_views = self.views if views is not None or weak_view is not None else None
+        self._head_is_fitted = False
         self.add_callback(_StepCallback(self))
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Trainer and `CheckpointMixin`; the first training begins with the head that `args.start` asks for."""
+        if not resume_from_checkpoint and not self._head_is_fitted and self.args.start != "random":
+            # Not at the top: only this needs scikit-learn.
+            from .features.start import fit_head
+
+            given = self.train_dataset, self.unlabeled_dataset, self.data, self.processing_class, self.args
+            fit_head(self.model, *given, view_maker=self._custom_views)
+            self._head_is_fitted = True
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     # ---- What is trained on ----
 

@@ -1,40 +1,51 @@
 """Learning on the features of a frozen encoder: the short way from few labels to a classifier.
 
-    dataset -- FeatureBank.encode --> features [N, D] -- Graph, propagate --> class probabilities [N, C]
-               one pass, cached       memory-mapped
+    dataset -- FeatureBank.encode --> features [N, D] --+-- Graph, propagate --> class probabilities [N, C]
+               one pass, cached       memory-mapped     |
+                                                        +-- FeatureClassifier --> classes, and a model's head
+
+    inputs.py, windows.py, encoder.py, encoding.py    one pass over a dataset
+    keys.py, store.py, bank.py                        the features kept on disk
+    normalization.py, neighbors.py, graph.py          labels spread over the graph of nearest neighbors
+    probe.py, balance.py, self_training.py            linear models, and how often each class is expected
+    classifier.py                                     graph and linear models together
+    start.py                                          the head of a training that begins so
 
 The public names are imported on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-_PUBLIC = {
-    "FeatureBank": "bank",
-    "FeatureClassifier": "classifier",
-    "Graph": "graph",
-    "affinity": "graph",
-    "nearest_neighbors": "neighbors",
-    "normalize": "normalization",
-    "pool_mean": "normalization",
-    "propagate": "graph",
-}
-
-__all__ = [*_PUBLIC]
+from ..lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from .bank import FeatureBank  # noqa: F401
-    from .classifier import FeatureClassifier  # noqa: F401
-    from .graph import Graph, affinity, propagate  # noqa: F401
-    from .neighbors import nearest_neighbors  # noqa: F401
-    from .normalization import normalize, pool_mean  # noqa: F401
+    from .bank import FeatureBank
+    from .classifier import FeatureClassifier
+    from .graph import Graph, affinity, propagate
+    from .neighbors import nearest_neighbors
+    from .normalization import normalize, pool_mean
 
+__all__ = [
+    "FeatureBank",
+    "FeatureClassifier",
+    "Graph",
+    "affinity",
+    "nearest_neighbors",
+    "normalize",
+    "pool_mean",
+    "propagate",
+]
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "FeatureBank": "bank",
+        "FeatureClassifier": "classifier",
+        "Graph": "graph",
+        "affinity": "graph",
+        "nearest_neighbors": "neighbors",
+        "normalize": "normalization",
+        "pool_mean": "normalization",
+        "propagate": "graph",
+    },
+)

@@ -75,23 +75,3 @@ def _matrix(features: np.ndarray) -> np.ndarray:
     if features.ndim != 2:
         raise ValueError(f"features must be a matrix [N, D], got shape {features.shape}; stack one vector per example")
     return features
-
-
-def mean_lengths(features: np.ndarray, mean: np.ndarray) -> tuple[float, float]:
-    """The mean length of the rows of features [N, D], and of their directions once `mean` [D] is subtracted.
-
-    Rows that are not finite are left out.
-
-    Example:
-        >>> mean_lengths(np.array([[3.0, 4.0], [0.0, 5.0]]), np.zeros(2, dtype=np.float32))
-        (5.0, 1.0)
-    """
-    features = _matrix(features)
-    sums, count = np.zeros(2), 0
-    for start in range(0, len(features), _ROWS):
-        rows = np.asarray(features[start : start + _ROWS], dtype=np.float64)
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        sums += np.linalg.norm(rows, axis=1).sum(), np.linalg.norm(unit_rows(rows) - mean, axis=1).sum()
-        count += len(rows)
-    first, second = (sums / count).tolist()
-    return first, second

@@ -1,0 +1,101 @@
+"""Training from a fitted head: the model predicts well before the first step, and resumes as any other."""
+
+import pytest
+import torch
+
+from hf_ssl import SSLConfig, SSLTrainer
+from hf_ssl.model.head import find_head
+
+from tests.helpers.resuming import everything
+from tests.helpers.tiny_tasks import new_model, task
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_ssl.features.bank.default_cache", lambda: tmp_path / "features")
+    return tmp_path / "features"
+
+
+def make_trainer(folder, modality="image", seed=0, trainer=None, **config):
+    settings = {
+        "max_steps": 4,
+        "per_device_train_batch_size": 2,
+        "learning_rate": 1e-6,
+        "save_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "dataloader_num_workers": 0,
+        **config,
+    }
+    return SSLTrainer(
+        new_model(modality, seed), SSLConfig(str(folder), **settings), **{**task(modality), **(trainer or {})}
+    )
+
+
+@pytest.mark.parametrize("modality", ["image", "audio"])
+@pytest.mark.parametrize("start", ["head", "features"])
+def test_the_head_is_right_before_the_first_step(modality, start, tmp_path):
+    before = make_trainer(tmp_path, modality).evaluate()["eval_accuracy"]
+    trainer = make_trainer(tmp_path, modality, start=start)
+    trainer.train()
+    assert trainer.evaluate()["eval_accuracy"] > max(before, 0.5)
+
+
+@pytest.mark.parametrize("start", ["head", "features"])
+def test_texts_start_from_a_fitted_head(start, tmp_path):
+    # The tiny encoder's weights are random, and its features of texts nearly alike: the labels' loss must fall.
+    labeled = task("text")["train_dataset"]
+    before = make_trainer(tmp_path, "text").evaluate(labeled)["eval_loss"]
+    trainer = make_trainer(tmp_path, "text", start=start)
+    trainer.train()
+    assert trainer.evaluate(labeled)["eval_loss"] < before
+
+
+@pytest.mark.parametrize("algorithm", ["supervised", "adamatch", "freematch", "simmatch", "mean_teacher"])
+def test_every_kind_of_algorithm_starts_so(algorithm, tmp_path):
+    trainer = make_trainer(tmp_path, start="features", algorithm=algorithm)
+    trainer.train()
+    assert trainer.evaluate()["eval_accuracy"] > 0.5
+
+
+def test_random_starts_leave_the_head_alone(tmp_path, cache):
+    trainer = make_trainer(tmp_path, learning_rate=0.0, lr_scheduler_type="constant")
+    first = find_head(trainer.model).weight.detach().clone()
+    trainer.train()
+    assert torch.equal(find_head(trainer.model).weight, first)
+    assert not cache.exists()
+
+
+def test_only_the_first_training_fits_the_head(tmp_path, monkeypatch):
+    fitted = []
+    trainer = make_trainer(tmp_path, start="head")
+    monkeypatch.setattr("hf_ssl.features.start.fit_head", lambda model, *given, **more: fitted.append(model))
+    for _ in range(2):
+        trainer.train()
+    assert fitted == [trainer.model]
+
+
+def test_resuming_does_not_fit_again(tmp_path):
+    settings = {"start": "features", "learning_rate": 1e-2, "save_strategy": "steps", "save_steps": 2}
+    whole = make_trainer(tmp_path / "run", **settings, ema_role="evaluation")
+    whole.train()
+    resumed = make_trainer(tmp_path / "run", seed=5, **settings, ema_role="evaluation")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-2"))
+    expected, found = everything(whole), everything(resumed)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def test_a_custom_view_maker_reads_the_examples(tmp_path):
+    def strong_view(row, rng):
+        return row["image"]
+
+    trainer = make_trainer(tmp_path, start="features", trainer={"strong_view": strong_view})
+    trainer.train()
+    assert trainer.evaluate()["eval_accuracy"] > 0.5
+
+
+def test_an_unknown_start_is_named():
+    with pytest.raises(ValueError, match="start must be one of random, head, features, got 'pool'"):
+        SSLConfig("run", start="pool")
