@@ -308,7 +308,7 @@ class SSLConfig(TrainingArguments):
         default=0.1, metadata={"help": "Share of words that a strong text view deletes, in [0, 1)."}
     )
     token_swap_ratio: float = field(
-        default=0.1, metadata={"help": "Exchanges of neighbouring words, per word, in a strong text view, in [0, 1)."}
+        default=0.1, metadata={"help": "Exchanges of neighboring words, per word, in a strong text view, in [0, 1)."}
     )
     token_mask_ratio: float = field(
         default=0.15, metadata={"help": "Share of tokens that a strong text view masks, in [0, 1)."}

@@ -84,7 +84,7 @@ def _add_build(actions: Subparsers) -> None:
     parser.add_argument(
         "--source",
         required=True,
-        metavar="DIR",
+        metavar="PLACE",
         help="the raw data: a folder, an archive, or the id of a copy on the Hub",
     )
     parser.add_argument("--output", metavar="DIR", help="folder to create (default: usb-TASK)")
@@ -92,7 +92,7 @@ def _add_build(actions: Subparsers) -> None:
 
 
 def run_build(args: argparse.Namespace) -> None:
-    """`hf-ssl benchmark build TASK --source DIR`."""
+    """`hf-ssl benchmark build TASK --source PLACE`."""
     from ..benchmark.build import build_task
 
     with warnings_shown("hf_ssl.benchmark"):
