@@ -226,7 +226,7 @@ def test_the_block_at_the_start_names_sizes_batches_and_passes(make_trainer, cap
         "fixmatch (threshold=0.2, hard_labels=True",
         "6 examples, 3 classes, 2 per class",
         "24 examples, with hidden labels (used for the accuracy of pseudo-labels only)",
-        "2 labeled + 4 unlabeled per device and pass; x 2 accumulated x 1 processes = 4 + 8 per step",
+        "4 labeled + 8 unlabeled per step (1 device, 2 passes)",
         "4, 1.3 passes over the pool",
         "12 x 12 pixels",
     ):
