@@ -218,6 +218,28 @@ def test_a_model_by_path_gets_the_dataset_s_classes(make_trainer, tmp_path):
     trainer.train()
 
 
+def test_the_block_is_the_same_before_the_training(make_trainer):
+    trainer = make_trainer()
+    before = trainer.describe().splitlines()
+    trainer.train()
+    after = trainer.describe().splitlines()
+    assert before == [line for line in after if not line.startswith("  duplicates")]
+
+
+def test_the_old_name_of_the_processor_is_refused_with_the_new_one(make_trainer, image_processor):
+    with pytest.raises(TypeError, match=r"^tokenizer was renamed processing_class; give the same object"):
+        make_trainer(trainer={"processing_class": None, "tokenizer": image_processor})
+
+
+def test_a_model_that_is_neither_here_nor_on_a_hub_in_reach_is_refused_at_once(make_trainer, monkeypatch):
+    monkeypatch.setattr("hf_ssl.trainer.load_processor", None)
+    with pytest.raises(
+        ValueError, match=r"^a model must be a folder or a Hub id, got nosuchmodel, but the Hub cannot"
+    ) as error:
+        make_trainer("nosuchmodel", trainer={"processing_class": None})
+    assert "\n" not in str(error.value)
+
+
 def test_the_block_at_the_start_names_sizes_batches_and_passes(make_trainer, capsys):
     trainer = make_trainer(disable_tqdm=False, gradient_accumulation_steps=2)
     trainer.train()
