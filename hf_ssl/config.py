@@ -282,8 +282,8 @@ class SSLConfig(TrainingArguments):
     zero_mask_warning_steps: int = field(
         default=500,
         metadata={
-            "help": "Warn once if the mask ratio has been 0 for this many steps (checked at every log line). 0 "
-            "disables the warning."
+            "help": "Warn once if the mask ratio has been 0 for this many steps (checked at every log line), or in "
+            "the whole of a shorter training. 0 disables the warning."
         },
     )
     duplicate_check_seconds: float = field(

@@ -62,7 +62,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         eval_dataset: what `evaluate()` uses, or a dict of such datasets.
         processing_class: the model's image processor, feature extractor or tokenizer; if `model` is an id or a path,
             it is loaded from there by default.
-        unlabeled_dataset: the pool; without one the labeled examples serve as the pool.
+        unlabeled_dataset: the pool; without one the labeled examples serve as the pool, with a warning.
         algorithm: an `SSLAlgorithm` class or object instead of the name in `args.algorithm`.
         views: a view maker (see `hf_ssl.views`) instead of the modality's.
         weak_view, strong_view: callables on a row that make only these views (see `hf_ssl.views.custom`).
