@@ -1,6 +1,28 @@
 """Semi-supervised classification for transformers, after the USB benchmark (arXiv 2208.07204).
 
-The public names are imported on first use, so that ``import hf_ssl`` and ``hf-ssl --help`` stay instant.
+A few examples have labels and many do not. `SSLTrainer`, which is a `transformers.Trainer`, takes both: in each step
+it draws B labeled and `mu*B` unlabeled examples, makes the views of them that an algorithm asks for, and minimizes the
+loss that the algorithm computes from the model's answers. `SSLConfig` holds the settings, and `get_algorithm` makes an
+`SSLAlgorithm` without a trainer, for a training loop of your own with `SSLBatch`, `ModelForward` and `ModelEma`.
+
+The packages follow an example from dataset to loss, and each imports only from those before it:
+
+- `hf_ssl.data`: what the datasets are: columns, labels, rows, sources, duplicates.
+- `hf_ssl.views`: weak and strong views of one example.
+- `hf_ssl.batches`: which examples a step takes, and how their views are stacked.
+- `hf_ssl.model`: loading a model, calling it on several views at once, the moving average of its weights.
+- `hf_ssl.algorithms`: what is learned, one file per algorithm; they are built from `hf_ssl.losses`.
+- `hf_ssl.training`: the parts of the trainer: checkpoints, optimization, checks.
+- `hf_ssl.report` and `hf_ssl.hub`: what is printed, drawn and pushed.
+- `hf_ssl.trainer`: the training step that puts them together.
+- `hf_ssl.cli`: the commands of `hf-ssl`.
+
+Beside this path are `hf_ssl.benchmark`, which makes USB's datasets, and `hf_ssl.features`, which keeps the features of
+a whole dataset and the graph of its nearest neighbors. `hf_ssl.modality` has all that differs between images, texts
+and recordings.
+
+Note:
+    The public names are imported on first use, so that `import hf_ssl` and `hf-ssl --help` stay instant.
 """
 
 from typing import TYPE_CHECKING

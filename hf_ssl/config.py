@@ -294,8 +294,8 @@ class SSLConfig(TrainingArguments):
     zero_mask_warning_steps: int = field(
         default=500,
         metadata={
-            "help": "Warn once if the mask ratio has been 0 for this many steps (checked at every log line). 0 "
-            "disables the warning."
+            "help": "Warn once if the mask ratio has been 0 for this many steps (checked at every log line), or in "
+            "the whole of a shorter training. 0 disables the warning."
         },
     )
     duplicate_check_seconds: float = field(
@@ -320,7 +320,7 @@ class SSLConfig(TrainingArguments):
         default=0.1, metadata={"help": "Share of words that a strong text view deletes, in [0, 1)."}
     )
     token_swap_ratio: float = field(
-        default=0.1, metadata={"help": "Exchanges of neighbouring words, per word, in a strong text view, in [0, 1)."}
+        default=0.1, metadata={"help": "Exchanges of neighboring words, per word, in a strong text view, in [0, 1)."}
     )
     token_mask_ratio: float = field(
         default=0.15, metadata={"help": "Share of tokens that a strong text view masks, in [0, 1)."}

@@ -29,7 +29,7 @@ from .metrics import compute_metrics as default_metrics
 from .model.ema import ModelEma
 from .model.forward import ModelForward
 from .model.head import find_head
-from .model.loading import class_frequencies, class_names, load_classifier, load_processor
+from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
 from .report.run import RunFacts, describe_run, sizes_of
 from .training import optimization
 from .training.checkpointing import CheckpointMixin
@@ -62,7 +62,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         eval_dataset: what `evaluate()` uses, or a dict of such datasets.
         processing_class: the model's image processor, feature extractor or tokenizer; if `model` is an id or a path,
             it is loaded from there by default.
-        unlabeled_dataset: the pool; without one the labeled examples serve as the pool.
+        unlabeled_dataset: the pool; without one the labeled examples serve as the pool, with a warning.
         algorithm: an `SSLAlgorithm` class or object instead of the name in `args.algorithm`.
         views: a view maker (see `hf_ssl.views`) instead of the modality's.
         weak_view, strong_view: callables on a row that make only these views (see `hf_ssl.views.custom`).
@@ -130,8 +130,9 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         chosen = algorithm if algorithm is not None else args.algorithm
         if not isinstance(chosen, SSLAlgorithm):
             resolve_algorithm(chosen)  # An unknown name is an error before anything is loaded.
-        if processing_class is None and isinstance(model, str):
-            processing_class = load_processor(model)
+        if isinstance(model, str):
+            load_config(model)  # A wrong name is an error at once, not after a search for each kind of processor.
+            processing_class = load_processor(model) if processing_class is None else processing_class
         data = prepare_datasets(
             args,
             train_dataset,
@@ -145,7 +146,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
             strong_view=strong_view,
         )
         self.data, self.views, self._keeps_rows = data.summary, data.views, data.keeps_rows
-        self.unlabeled_dataset = data.unlabeled
+        self.unlabeled_dataset, self._has_pool = data.unlabeled, unlabeled_dataset is not None
         self._collator = SSLCollator(self.views)
         self.card = CardFacts()
         if model is not None:
@@ -397,6 +398,9 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
             self._sums.clear()
             self.watch.warn_if_nothing_takes_part(logs.get("mask_ratio"), self.state.global_step)
             self.watch.warn_if_guesses_teach(logs, self.progress)
+        elif "train_loss" in logs:
+            unlogged = self._sums.means(self.accelerator)
+            self.watch.warn_if_nothing_took_part(unlogged.get("mask_ratio"), self.state.global_step)
         super().log(logs, start_time)
 
     def run_facts(self) -> RunFacts:
@@ -414,6 +418,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
             evaluation_sizes=sizes_of(self.eval_dataset),
             views=self.views.describe(),
             duplicates=self.duplicates,
+            has_pool=self._has_pool,
         )
 
     def describe(self) -> str:
@@ -437,6 +442,8 @@ class _StepCallback(TrainerCallback):
         seconds = trainer.args.duplicate_check_seconds
         trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
         trainer.watch.warn_of_slow_averages(trainer.progress)
+        if not trainer._has_pool:
+            trainer.watch.warn_without_pool()
         if not args.disable_tqdm:
             print(trainer.describe(), flush=True)
 

@@ -218,6 +218,28 @@ def test_a_model_by_path_gets_the_dataset_s_classes(make_trainer, tmp_path):
     trainer.train()
 
 
+def test_the_block_is_the_same_before_the_training(make_trainer):
+    trainer = make_trainer()
+    before = trainer.describe().splitlines()
+    trainer.train()
+    after = trainer.describe().splitlines()
+    assert before == [line for line in after if not line.startswith("  duplicates")]
+
+
+def test_the_old_name_of_the_processor_is_refused_with_the_new_one(make_trainer, image_processor):
+    with pytest.raises(TypeError, match=r"^tokenizer was renamed processing_class; give the same object"):
+        make_trainer(trainer={"processing_class": None, "tokenizer": image_processor})
+
+
+def test_a_model_that_is_neither_here_nor_on_a_hub_in_reach_is_refused_at_once(make_trainer, monkeypatch):
+    monkeypatch.setattr("hf_ssl.trainer.load_processor", None)
+    with pytest.raises(
+        ValueError, match=r"^a model must be a folder or a Hub id, got nosuchmodel, but the Hub cannot"
+    ) as error:
+        make_trainer("nosuchmodel", trainer={"processing_class": None})
+    assert "\n" not in str(error.value)
+
+
 def test_the_block_at_the_start_names_sizes_batches_and_passes(make_trainer, capsys):
     trainer = make_trainer(disable_tqdm=False, gradient_accumulation_steps=2)
     trainer.train()
@@ -226,7 +248,7 @@ def test_the_block_at_the_start_names_sizes_batches_and_passes(make_trainer, cap
         "fixmatch (threshold=0.2, hard_labels=True",
         "6 examples, 3 classes, 2 per class",
         "24 examples, with hidden labels (used for the accuracy of pseudo-labels only)",
-        "2 labeled + 4 unlabeled per device and pass; x 2 accumulated x 1 processes = 4 + 8 per step",
+        "4 labeled + 8 unlabeled per step (1 device, 2 passes)",
         "4, 1.3 passes over the pool",
         "12 x 12 pixels",
     ):

@@ -44,7 +44,10 @@ def draw_labeled(labels: list[int], per_class: int, seed: int) -> np.ndarray:
 
 def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = HfArgumentParser((ModelArguments, DataArguments, SSLConfig))
-    model_args, data_args, args = parser.parse_args_into_dataclasses(arguments)
+    if arguments and len(arguments) == 1 and arguments[0].endswith(".json"):
+        model_args, data_args, args = parser.parse_json_file(arguments[0])
+    else:
+        model_args, data_args, args = parser.parse_args_into_dataclasses(arguments)
     set_seed(args.seed)
 
     dataset = datasets.load_dataset(data_args.dataset_name, data_args.dataset_config_name)

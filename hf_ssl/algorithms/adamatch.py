@@ -19,7 +19,7 @@ class AdaMatch(WeakStrongAlgorithm):
         q = align(softmax(f(weak(u)))),  mask = [max q >= threshold * mean_b max softmax(f(x_b))]
         target = argmax q
 
-    Shapes: labeled [B], unlabeled [mu*B], running distributions [C].
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, running distributions `[C]`.
 
     Args:
         threshold: relative to the mean confidence on the labeled batch, in (0, 1]; default 0.95.

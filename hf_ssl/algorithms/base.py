@@ -124,8 +124,8 @@ class AlgorithmOutput:
         loss: scalar to differentiate.
         terms: the named parts of the loss, before their weights, detached.
         metrics: detached scalars to log, such as `mask_ratio`.
-        mask: weight [mu*B] given to each unlabeled example, or None if the algorithm does not weight them.
-        pseudo_labels: class [mu*B] (or distribution [mu*B, C]) that each unlabeled example was trained towards, or
+        mask: weight `[mu*B]` given to each unlabeled example, or None if the algorithm does not weight them.
+        pseudo_labels: class `[mu*B]` (or distribution `[mu*B, C]`) that each unlabeled example was trained towards, or
             None. The trainer compares it with hidden labels if the pool has them; the algorithm never sees those.
         labeled_mask: weight [B] given to each labeled example by algorithms that pseudo-label those too (DeFixMatch).
 
@@ -211,6 +211,11 @@ class SSLAlgorithm(nn.Module):
         # The one number of the problem that may be changed while training.
         self.unsupervised_weight = problem.unsupervised_weight
         self.problem = problem
+
+    @property
+    def reads_pool(self) -> bool:
+        """Whether it asks for a view of the unlabeled examples."""
+        return any(name != "labeled_strong" for name in self.views)
 
     def __call__(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         """Compute the loss of one batch and update the statistics.

@@ -26,8 +26,8 @@ class CoMatch(WeakStrongAlgorithm):
 
     where S is the softmax similarity, with `temperature`, of the embeddings of two strong views.
 
-    Shapes: labeled [B], unlabeled [mu*B], embeddings [mu*B, P], memory [queue_batches * (mu + 1) * B, P]. Needs two
-    strong views.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, embeddings `[mu*B, P]`, memory `[queue_batches * (mu + 1) * B, P]`.
+    Needs two strong views.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.

@@ -23,8 +23,8 @@ class CRMatch(RotationTerm, FixMatch):
 
     with z the features, g = `distance` (linear) and r = `rotation` (two layers).
 
-    Shapes: labeled [B], unlabeled [mu*B], features [mu*B, D]. Needs a rotated view and `SSLBatch.rotation_labels` for
-    images.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, features `[mu*B, D]`. Needs a rotated view and
+    `SSLBatch.rotation_labels` for images.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.

@@ -16,7 +16,7 @@ class Dash(WeakStrongAlgorithm):
         mask = [CE(q, target) <= loss_threshold],  target = softmax(logits / temperature)
         loss_threshold = max(c * gamma^(-floor(epoch / 10)) * initial, min_loss_threshold)
 
-    Shapes: labeled [B], unlabeled [mu*B], loss_threshold scalar.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, loss_threshold scalar.
 
     Args:
         temperature: of the soft targets softmax(logits / temperature), above 0; default 0.5.

@@ -20,8 +20,8 @@ class DeFixMatch(FixMatch):
         H(z) = [max softmax(f(weak(z))) >= threshold] * CE(f(strong(z)), target)
         loss = (CE(f(weak(x)), y) + CE(f(strong(x)), y)) / 2 + unsupervised_weight * (mean_u H(u) - mean_x H(x))
 
-    Shapes: labeled [B], unlabeled [mu*B], mask [mu*B] for the unlabeled, labeled_mask [B] for the labeled examples.
-    Needs a strong view of the labeled examples.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]` for the unlabeled, labeled_mask `[B]` for the labeled
+    examples. Needs a strong view of the labeled examples.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.

@@ -13,7 +13,7 @@ class FixMatch(WeakStrongAlgorithm):
         q = softmax(f(weak(u))),  mask = [max q >= threshold]
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), target(q)))
 
-    Shapes: labeled [B], unlabeled [mu*B], mask [mu*B].
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]`.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.

@@ -12,7 +12,7 @@ class FlexMatch(WeakStrongAlgorithm):
 
         mask = [max q >= threshold * s / (2 - s)],  s = class_learning_status[argmax q]
 
-    Shapes: labeled [B], unlabeled [mu*B], state [num_unlabeled] and [C]. Needs `SSLBatch.unlabeled_index`.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, state `[num_unlabeled]` and `[C]`. Needs `SSLBatch.unlabeled_index`.
 
     Args:
         threshold: of a class that is learned fully, in (0, 1]; default 0.95.

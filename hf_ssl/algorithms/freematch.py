@@ -21,7 +21,7 @@ class FreeMatch(WeakStrongAlgorithm):
 
     where mean_s and histogram_s are taken over the strong predictions with mask 1.
 
-    Shapes: labeled [B], unlabeled [mu*B], p and label_histogram [C].
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, p and label_histogram `[C]`.
 
     Args:
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).

@@ -12,7 +12,7 @@ class MeanTeacher(PiModel):
         q = softmax(teacher(u_1))
         loss = CE(f(x), y) + unsupervised_weight * warmup * |softmax(f(u_2)) - q|^2 / C
 
-    Shapes: labeled [B], unlabeled [mu*B], q [mu*B, C]. Needs a teacher.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, q `[mu*B, C]`. Needs a teacher.
 
     Args:
         warmup_fraction: part of training over which the unsupervised weight rises, at least 0; default 0.4.

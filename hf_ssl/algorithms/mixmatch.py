@@ -20,7 +20,7 @@ class MixMatch(SSLAlgorithm):
         x' = lambda * x + (1 - lambda) * x[permutation], likewise its target, over [labeled, u_1, u_2]
         loss = CE(f(x'), y') + unsupervised_weight * warmup * |softmax(f(u')) - g'|^2 / C
 
-    Shapes: labeled [B], unlabeled [mu*B], mixed [B + 2*mu*B], guesses [mu*B, C]. Needs two weak views.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, mixed `[B + 2*mu*B]`, guesses `[mu*B, C]`. Needs two weak views.
 
     Args:
         temperature: of sharpening, above 0; default 0.5.
@@ -90,7 +90,7 @@ class MixMatch(SSLAlgorithm):
             model: classifies the mixtures.
             batch: the labeled examples, and the draw of mixup if it is fixed.
             unlabeled: the views to mix, by name, in their order.
-            guess: distributions [mu*B, C], the target of each of these views.
+            guess: distributions `[mu*B, C]`, the target of each of these views.
             clean: the model's outputs on them and on "labeled", for mixing features; unused if inputs are mixed.
             views: further views by name for the same call of the model, if inputs are mixed.
 

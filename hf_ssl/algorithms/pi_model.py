@@ -15,7 +15,7 @@ class PiModel(SSLAlgorithm):
         q = softmax(f(u_1)), a constant
         loss = CE(f(x), y) + unsupervised_weight * warmup * |softmax(f(u_2)) - q|^2 / C
 
-    Shapes: labeled [B], unlabeled [mu*B], q [mu*B, C].
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, q `[mu*B, C]`.
 
     Args:
         warmup_fraction: part of training over which the unsupervised weight rises, at least 0; default 0.4.

@@ -16,7 +16,7 @@ class PseudoLabel(SSLAlgorithm):
         q = softmax(f(weak(u))),  mask = [max q >= threshold]
         loss = CE(f(x), y) + unsupervised_weight * warmup * mean(mask * CE(f(weak(u)), argmax q))
 
-    Shapes: labeled [B], unlabeled [mu*B], mask [mu*B].
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]`.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95. It is USB's; the paper

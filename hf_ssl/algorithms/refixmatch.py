@@ -17,7 +17,7 @@ class ReFixMatch(FixMatch):
 
         loss = FixMatch + mean((1 - mask) * KL(softmax(q / T) || softmax(f(strong(u)) / T))),  q = softmax(f(weak(u)))
 
-    Shapes: labeled [B], unlabeled [mu*B], mask [mu*B].
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]`.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.

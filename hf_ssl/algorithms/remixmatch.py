@@ -22,8 +22,8 @@ class ReMixMatch(RotationTerm, MixMatch):
         loss = CE(f(x'), y') + warmup * (unsupervised_weight * CE(f(u'), g') + kl_weight * CE(f(strong(u)), g))
                + rotation_weight * CE(rotation(z_rotated), turn)
 
-    Shapes: labeled [B], unlabeled [mu*B], mixed [B + 3*mu*B], guesses [mu*B, C]. Needs two strong views; for images
-    also a rotated view and `SSLBatch.rotation_labels`.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, mixed `[B + 3*mu*B]`, guesses `[mu*B, C]`. Needs two strong views; for
+    images also a rotated view and `SSLBatch.rotation_labels`.
 
     Args:
         temperature: of sharpening, above 0; default 0.5.

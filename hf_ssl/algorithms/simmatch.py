@@ -30,9 +30,9 @@ class SimMatch(WeakStrongAlgorithm):
 
     The memory's terms start after the first epoch, when it has been filled once.
 
-    Shapes: labeled [B], unlabeled [mu*B], embeddings e [mu*B, P], memory_bank [P, num_labeled], memory_labels
-    [num_labeled]. Needs `SSLBatch.labeled_index`, and a teacher, whose embeddings are remembered; without one those of
-    the model are.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, embeddings e `[mu*B, P]`, memory_bank `[P, num_labeled]`, memory_labels
+    `[num_labeled]`. Needs `SSLBatch.labeled_index`, and a teacher, whose embeddings are remembered; without one those
+    of the model are.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.

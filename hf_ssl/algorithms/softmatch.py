@@ -18,7 +18,7 @@ class SoftMatch(WeakStrongAlgorithm):
 
         q = align(softmax(f(weak(u)))),  mask = exp(-min(max q - mean, 0)^2 / (2 variance / n_sigma^2))
 
-    Shapes: labeled [B], unlabeled [mu*B], mask [mu*B] in (0, 1].
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]` in (0, 1].
 
     Args:
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).

@@ -13,7 +13,7 @@ class Supervised(SSLAlgorithm):
 
         loss = CE(f(weak(x)), y)
 
-    Shapes: labeled [B]. It has no settings.
+    Shapes: labeled `[B]`. It has no settings.
     """
 
     views = {}

@@ -29,7 +29,7 @@ class UDA(FixMatch):
                + unsupervised_weight * mean(mask * CE(f(strong(u)), softmax(f(weak(u)) / T)))
         limit = schedule(step / max_steps) * (1 - 1 / C) + 1 / C
 
-    Shapes: labeled [B], unlabeled [mu*B], mask [mu*B].
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]`.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.8.

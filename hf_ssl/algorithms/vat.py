@@ -21,7 +21,7 @@ class VAT(SSLAlgorithm):
         d = unit(gradient of KL(p(u) || p(u + xi * unit(noise))) at the perturbation)
         loss = CE(f(x), y) + unsupervised_weight * warmup * KL(p(u) || p(u + epsilon * d)) + entropy_weight * H(p(u))
 
-    Shapes: labeled [B], unlabeled [mu*B], perturbation like the input.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, perturbation like the input.
 
     Args:
         entropy_weight: factor of the entropy term, at least 0; default 0.06.

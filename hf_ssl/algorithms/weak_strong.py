@@ -30,7 +30,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         q = refine(softmax(f(weak(u)))),  mask = threshold(q)
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), targets)) + additions
 
-    Shapes: labeled [B], unlabeled [mu*B], q [mu*B, C], mask [mu*B].
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, q `[mu*B, C]`, mask `[mu*B]`.
 
     Args:
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
@@ -80,11 +80,11 @@ class WeakStrongAlgorithm(SSLAlgorithm):
     def refine(
         self, probs: torch.Tensor, labeled_probs: torch.Tensor, out: Outputs, batch: SSLBatch, progress: Progress
     ) -> torch.Tensor:
-        """The distributions [mu*B, C] to judge, from those on the weak view [mu*B, C] and the labeled batch [B, C]."""
+        """The distributions `[mu*B, C]` to judge, from those of the weak view and of the labeled batch `[B, C]`."""
         return probs
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
-        """Pseudo-labels, classes [mu*B] or distributions [mu*B, C], from weak logits or refined distributions."""
+        """Pseudo-labels, classes `[mu*B]` or distributions `[mu*B, C]`, from weak logits or refined distributions."""
         return make_targets(weak, self.hard_labels, self.temperature)
 
     def additions(

@@ -15,11 +15,11 @@ class SSLBatch:
     Args:
         labeled: model keywords of the labeled examples' weak view, each tensor [B, ...].
         labels: their classes, int64 [B].
-        unlabeled: view name ("weak", "strong", "strong_2", "rotated") -> model keywords, each tensor [mu*B, ...].
+        unlabeled: view name ("weak", "strong", "strong_2", "rotated") -> model keywords, each tensor `[mu*B, ...]`.
         labeled_index: positions [B] in the labeled set.
-        unlabeled_index: positions [mu*B] in the pool.
+        unlabeled_index: positions `[mu*B]` in the pool.
         labeled_strong: model keywords of a strong view of the labeled examples.
-        rotation_labels: quarter turns [mu*B] of the "rotated" view, 0 to 3.
+        rotation_labels: quarter turns `[mu*B]` of the "rotated" view, 0 to 3.
         mix_lambda: fixed randomness (see Note): the scalar weight of mixup.
         mix_permutation: fixed randomness: the partners [N] of mixup, over all N examples that are mixed.
         perturbation: fixed randomness: VAT's random direction, shaped like the values of the weak view.

@@ -55,9 +55,9 @@ class SSLCollator:
         """Stack B labeled and mu*B unlabeled items.
 
         Returns:
-            "labels" [B], "labeled_index" [B], "unlabeled_index" [mu*B]; "labeled" and "unlabeled", from the names of
-            views to keywords of the model; and, if there are any, "hidden_labels" [mu*B] of the pool,
-            "rotation_labels" [mu*B], and "broken_index", the positions of examples that could not be read.
+            "labels" [B], "labeled_index" [B], "unlabeled_index" `[mu*B]`; "labeled" and "unlabeled", from the names of
+            views to keywords of the model; and, if there are any, "hidden_labels" `[mu*B]` of the pool,
+            "rotation_labels" `[mu*B]`, and "broken_index", the positions of examples that could not be read.
         """
         labeled = [item for item in items if item["key"].labeled]
         unlabeled = [item for item in items if not item["key"].labeled]
@@ -101,7 +101,8 @@ class SSLCollator:
         if len(set(sizes.values())) > 1:
             shown = ", ".join(f"{name} {' x '.join(map(str, size))}" for name, size in sizes.items())
             raise ValueError(
-                f"the views of one batch must be images of one size, got {shown}; make them equal (image_size)"
+                f"the views of one batch must be images of one size, got {shown}; make them equal: give the "
+                "processor the size of image_size, too"
             )
 
     def to_batch(self, inputs: Mapping[str, Any]) -> SSLBatch:

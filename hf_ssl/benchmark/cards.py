@@ -3,6 +3,7 @@
 `python -m hf_ssl.benchmark.cards` writes the cards that `hub_cards/` holds for people to read.
 """
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -121,12 +122,21 @@ def describe_task(task: Task) -> str:
     """The task for `hf-ssl benchmark describe`: facts, settings, notes and published numbers as plain text."""
     facts = _facts(task)
     width = max(map(len, facts))
-    lines = [f"{task.name}: {task.title}", "", *(f"  {key:<{width}}  {value}" for key, value in facts.items())]
-    lines += ["", *(f"- {note}" for note in task.notes)] if task.notes else []
+    lines = [f"{task.name}: {task.title}", ""]
+    lines += [_wrapped(f"  {key:<{width}}  ", value) for key, value in facts.items()]
+    lines += ["", *(_wrapped("- ", note) for note in task.notes)] if task.notes else []
     header, rows = _baseline_table(task)
     if rows:
-        lines += ["", _baselines_note(task), "", table(header, rows)]
+        lines += ["", _wrapped("", _baselines_note(task)), "", table(header, rows)]
     return "\n".join(lines)
+
+
+def _wrapped(start: str, text: str) -> str:
+    """`start` and the text in lines of at most 100 columns, if its words allow it, aligned after `start`."""
+    indent = " " * len(start)
+    return textwrap.fill(
+        text, 100, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _facts(task: Task) -> dict[str, str]:

@@ -57,8 +57,8 @@ def publish_task(
         folder: that was built; `usb-<name>` by default.
         private: make a private repository.
         collection: put one of USB's 15 datasets into the namespace's collection `COLLECTION`, which is created if it
-            does not exist, private like its first dataset. If that fails, the dataset is still published, with a
-            warning.
+            does not exist, and is private if the first dataset published was. If that fails, the dataset is still
+            published, with a warning.
 
     Raises:
         ValueError: if the build is damaged, the folder holds another task, or data that may not be redistributed would

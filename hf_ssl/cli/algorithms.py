@@ -11,8 +11,8 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "algorithms",
         help="list the algorithms, describe one, or recommend some",
-        description="Without a name: every algorithm with its paper, views and settings. With a name: what it does, "
-        "its defaults, and how to cite it.",
+        description="Without a name: every algorithm with its paper and views. With a name: what it does, "
+        "its settings with their defaults, and how to cite it.",
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="describe this algorithm")
     parser.add_argument(
@@ -42,15 +42,15 @@ def run(args: argparse.Namespace) -> None:
 def list_algorithms() -> str:
     """A table of all algorithms, in the order in which people should read them."""
     from ..algorithms import ALGORITHMS
-    from ..report.tables import table
+    from ..report.tables import wrapped_table
 
     rows = []
     for name, algorithm in ALGORITHMS.items():
         paper = f"arXiv {algorithm.arxiv}" if algorithm.arxiv else "-"
         views = " ".join(algorithm.views) or "-"
-        settings = " ".join(algorithm.settings()) or "-"
-        rows.append([name, str(algorithm.year or "-"), paper, algorithm.summary, views, settings])
-    return table(["name", "year", "paper", "what it does", "unlabeled views", "settings"], rows, left=True)
+        rows.append([name, str(algorithm.year or "-"), paper, algorithm.summary, views])
+    header = ["name", "year", "paper", "what it does", "unlabeled views"]
+    return wrapped_table(header, rows, {"what it does": 40, "unlabeled views": 16})
 
 
 def describe_algorithm(name: str) -> str:

@@ -41,12 +41,16 @@ def run_list(args: argparse.Namespace) -> None:
     from ..benchmark.tasks import TASKS
     from ..report.tables import table
 
-    rows = []
+    rows, notes = [], []
     for task in TASKS.values():
         sizes = ", ".join(f"{split} {count:,}" for split, count in task.sizes.items())
         settings = ", ".join(f"{number:,}" for number in task.label_settings)
+        if max(task.label_settings) > task.sizes["train"]:
+            settings += "*"
+            notes.append(f"* USB's name of the setting; {task.name} has {task.sizes['train']:,} labeled examples")
         rows.append([task.name, task.modality, str(len(task.class_names)), settings, sizes, task.license])
     print(table(["task", "modality", "classes", "labels", "examples", "license"], rows, left=True))
+    print("".join(f"\n{note}" for note in notes))
 
 
 def _add_describe(actions: Subparsers) -> None:
@@ -84,7 +88,7 @@ def _add_build(actions: Subparsers) -> None:
     parser.add_argument(
         "--source",
         required=True,
-        metavar="DIR",
+        metavar="PLACE",
         help="the raw data: a folder, an archive, or the id of a copy on the Hub",
     )
     parser.add_argument("--output", metavar="DIR", help="folder to create (default: usb-TASK)")
@@ -92,7 +96,7 @@ def _add_build(actions: Subparsers) -> None:
 
 
 def run_build(args: argparse.Namespace) -> None:
-    """`hf-ssl benchmark build TASK --source DIR`."""
+    """`hf-ssl benchmark build TASK --source PLACE`."""
     from ..benchmark.build import build_task
 
     with warnings_shown("hf_ssl.benchmark"):

@@ -19,8 +19,8 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "predict",
         help="classify files, folders and tables with a trained model",
-        description="Classify images, recordings or texts with a model, through transformers.pipeline. An input that "
-        "cannot be read keeps its row in the table, with the error.",
+        description="Classify images, recordings or texts with a model, through transformers.pipeline. A file that "
+        "exists but cannot be read keeps its row in the table, with the error.",
     )
     parser.add_argument(
         "model", metavar="MODEL", help="folder or Hub id of a classifier, such as the output of `hf-ssl train`"

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard
-from transformers import AutoConfig, PreTrainedConfig
 
 from ..modality import MODALITIES, Modality
+from ..model.loading import load_config
 
 
 def classified_by(model: str) -> list[str]:
@@ -18,6 +18,7 @@ def classified_by(model: str) -> list[str]:
     Raises:
         ValueError: if there is no such model, or transformers has no classifier of its type.
     """
+    _check_folder(model)
     config = load_config(model)
     able = [kind.name for kind in MODALITIES.values() if type(config) in kind.configurations()]
     if not able:
@@ -47,19 +48,6 @@ def check_modality(model: str, able: list[str], modality: str) -> None:
     )
 
 
-def load_config(model: str) -> PreTrainedConfig:
-    """The model's configuration.
-
-    Raises:
-        ValueError: in one line, if there is none under that name.
-    """
-    _check_folder(model)
-    try:
-        return AutoConfig.from_pretrained(model)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"no model {model} was found: {error}") from None
-
-
 def trained_modality(model: str) -> Modality:
     """What a classifier was trained on, from its architecture or, failing that, from its card.
 
@@ -72,6 +60,7 @@ def trained_modality(model: str) -> Modality:
     if Path(model).is_dir() and not Path(model, "config.json").is_file() and (kind := _from_card(model)):
         # An adapter: its folder has a card, but no configuration.
         return kind
+    _check_folder(model)
     config = load_config(model)
     architecture = (getattr(config, "architectures", None) or [""])[0]
     able = [kind for kind in MODALITIES.values() if architecture in _architectures(kind)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.columns import DataSummary, inspect_data, usual_label
 from ..data.sources import count, drop_unlabeled, load_source
+from ..modality import MODALITIES
 from .places import is_hub_id, public_name
 from .train_options import TrainArguments
 
@@ -55,7 +56,8 @@ def load_train_data(
     if arguments.task is not None:
         labeled, pool, test = _load_task(arguments, settings["seed"])
     else:
-        labeled = _load(str(arguments.labeled), "labeled", modality, settings["input_column"], notes)
+        because = f"{arguments.model} is {MODALITIES[modality].model}" if modality else ""
+        labeled = _load(str(arguments.labeled), "labeled", modality, settings["input_column"], notes, because)
     labeled, rest, found = _inspect(labeled, arguments, settings, processor)
     if arguments.unlabeled is not None:
         pool = _load(arguments.unlabeled, "unlabeled", found.modality, found.input_column, notes)
@@ -86,9 +88,11 @@ def _load_task(
     return task["labeled"], task["unlabeled"], task["test"]
 
 
-def _load(source: str, role: str, modality: str | None, column: str | None, notes: list[str]) -> datasets.Dataset:
+def _load(
+    source: str, role: str, modality: str | None, column: str | None, notes: list[str], because: str = ""
+) -> datasets.Dataset:
     """The dataset that a source names; what a person should know about how it was read joins `notes`."""
-    found = load_source(source, role, modality=modality, input_column=column)
+    found = load_source(source, role, modality=modality, input_column=column, because=because)
     notes += found.notes
     return found.dataset
 

@@ -212,6 +212,9 @@ def read_recipe(path: str, known: Iterable[str]) -> dict[str, Any]:
         key = str(name).replace("-", "_")
         if key not in known:
             raise ValueError(f"{path}: {near_names(str(name), known, 'option')}")
+        if value is False and key.endswith("_strategy"):
+            # YAML 1.1 reads a bare `no` as False, and none of these options is a switch.
+            value = "no"
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         # As text, the parser checks it like an option; YAML reads 1e-4 as text anyway.

@@ -45,7 +45,9 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
 
-def load_source(name: str, role: str, *, modality: str | None = None, input_column: str | None = None) -> Source:
+def load_source(
+    name: str, role: str, *, modality: str | None = None, input_column: str | None = None, because: str = ""
+) -> Source:
     """Load what `name` names; the module's docstring lists what that may be.
 
     Args:
@@ -55,6 +57,7 @@ def load_source(name: str, role: str, *, modality: str | None = None, input_colu
         modality: "image", "audio" or "text" if it is known, for a folder that holds files of several kinds.
         input_column: name of the column for a folder's files or the lines of a .txt; "image", "audio" or "text" if
             None.
+        because: why it must be this modality, for the error about a folder of another one.
 
     Raises:
         ValueError: in one line, if there is nothing usable under that name.
@@ -76,7 +79,7 @@ def load_source(name: str, role: str, *, modality: str | None = None, input_colu
             raise ValueError(f"{path} is one file and has no split {split!r}; leave @{split} out")
         return _load_file(path, role, input_column)
     if path.is_dir():
-        return _load_folder(path, split, role, modality, input_column)
+        return _load_folder(path, split, role, modality, input_column, because)
     if path.suffix.lower() in {*DATA_FILES, ".txt", *_FILE_SUFFIXES} or name.startswith((".", "/", "~")):
         raise FileNotFoundError(f"there is no file or folder {name}")
     identifier, _, configuration = name.partition(":")
@@ -196,7 +199,9 @@ def _choose_split(
     return found[split]
 
 
-def _load_folder(path: Path, split: str | None, role: str, modality: str | None, input_column: str | None) -> Source:
+def _load_folder(
+    path: Path, split: str | None, role: str, modality: str | None, input_column: str | None, because: str
+) -> Source:
     """A folder that `datasets` saved, or one of tables, or one of images or recordings."""
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return Source(_load_saved(path, split, role))
@@ -216,7 +221,7 @@ def _load_folder(path: Path, split: str | None, role: str, modality: str | None,
         raise ValueError(
             f"the folder {path} has no subfolder {split!r}; it has {', '.join(subfolders(path)) or 'none'}"
         )
-    kind = _choose_media(path, list(media), modality)
+    kind = _choose_media(path, list(media), modality, because)
     dataset = _media_dataset(path, media[kind], kind, role, input_column or kind)
     return Source(dataset, other_files(path, len(files) - len(media[kind]), kind))
 
@@ -242,7 +247,7 @@ def _load_tables(path: Path, files: list[Path], split: str | None, role: str) ->
     raise ValueError(f"the folder {path} holds no images, recordings or tables, only {endings}")
 
 
-def _choose_media(path: Path, present: list[str], modality: str | None) -> str:
+def _choose_media(path: Path, present: list[str], modality: str | None, because: str) -> str:
     """Whether a folder's images or its recordings are meant, if it holds such files."""
     if modality in present:
         return modality
@@ -250,9 +255,11 @@ def _choose_media(path: Path, present: list[str], modality: str | None) -> str:
         raise ValueError(f"the folder {path} holds images and recordings; give a folder with one of them")
     (kind,) = present
     if modality is not None:
+        wanted, found = MODALITIES[modality], MODALITIES[kind]
+        why, ways = f", because {because}" * bool(because), f"{wanted.plural}, or {found.model}"
         raise ValueError(
-            f"the folder {path} must hold {MODALITIES[modality].plural}, got {MODALITIES[kind].plural}; give another "
-            "folder"
+            f"the folder {path} must hold {wanted.plural}{why}, got {found.plural}; "
+            f"give {ways if because else 'another folder'}"
         )
     return kind
 

@@ -6,15 +6,36 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..data.columns import DataSummary
 from ..modality import MODALITIES, MODEL_INPUTS
 
 logger = logging.get_logger(__name__)
+
+
+def load_config(model: str) -> PreTrainedConfig:
+    """The configuration of a model, from its folder, the cache or the Hub.
+
+    Args:
+        model: Hub id or local path.
+
+    Raises:
+        ValueError: in one line, if there is none under that name, or the Hub cannot be reached.
+    """
+    try:
+        return AutoConfig.from_pretrained(model)
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error.__cause__, LocalEntryNotFoundError):
+            raise ValueError(
+                f"a model must be a folder or a Hub id, got {model}, but the Hub cannot be reached and {model} is "
+                "neither a folder nor in the cache; check the name and the connection"
+            ) from None
+        raise ValueError(f"no model {model} was found: {' '.join(str(error).split())}") from None
 
 
 def load_processor(model: str, modality: str | None = None) -> Any:

@@ -30,6 +30,7 @@ class RunFacts:
             has the name "".
         views: kind of view -> a sentence about it.
         duplicates: what the search for examples in several datasets found; None without a search, or a finding.
+        has_pool: whether there is an unlabeled dataset; without one the labeled examples serve as the pool.
     """
 
     args: SSLConfig
@@ -43,6 +44,12 @@ class RunFacts:
     evaluation_sizes: Mapping[str, int | None]
     views: Mapping[str, str]
     duplicates: Duplicates | None = None
+    has_pool: bool = True
+
+    @property
+    def max_steps(self) -> int:
+        """Optimizer steps of the training; before it starts, what the settings say (0 if they count epochs)."""
+        return self.state.max_steps or max(self.args.max_steps, 0)
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -88,15 +95,14 @@ def run_rows(run: RunFacts) -> dict[str, str]:
     """A run in words, by topic: algorithm, datasets, batch, steps, learning rate, moving average, views."""
     settings = ", ".join(f"{name}={value}" for name, value in run.settings.items())
     inputs = ", ".join(map(repr, run.data.model_inputs or run.data.input_columns))
-    hidden = ", with hidden labels (used for the accuracy of pseudo-labels only)" if run.hidden_labels else ""
     rows = {
         "algorithm": run.algorithm_name + (f" ({settings})" if settings else ""),
         "columns": f"{run.data.modality} in {inputs}, classes in {run.data.label_column!r}",
         "labeled": _labeled(run),
-        "unlabeled": f"{run.num_unlabeled:,} examples{hidden}",
+        "unlabeled": _unlabeled(run),
         "evaluation": _evaluation(run.evaluation_sizes),
         **_batch_and_steps(run),
-        "learning rate": describe_learning_rate(run.args, run.state.max_steps),
+        "learning rate": describe_learning_rate(run.args, run.max_steps),
         "moving average": _moving_average(run),
     }
     if run.duplicates is not None:
@@ -112,6 +118,13 @@ def _labeled(run: RunFacts) -> str:
     return f"{run.num_labeled:,} examples, {len(names)} classes, {per_class} per class"
 
 
+def _unlabeled(run: RunFacts) -> str:
+    if not run.has_pool:
+        return "none" + ("; the labeled examples serve as the pool" if run.algorithm.reads_pool else "")
+    hidden = ", with hidden labels (used for the accuracy of pseudo-labels only)" if run.hidden_labels else ""
+    return f"{run.num_unlabeled:,} examples{hidden}"
+
+
 def _evaluation(sizes: Mapping[str, int | None]) -> str:
     if not sizes:
         return "none"
@@ -121,15 +134,18 @@ def _evaluation(sizes: Mapping[str, int | None]) -> str:
 
 
 def _batch_and_steps(run: RunFacts) -> dict[str, str]:
-    args, steps = run.args, run.state.max_steps
-    accumulated, processes = args.gradient_accumulation_steps, args.world_size
-    labeled = args.per_device_train_batch_size
+    args, steps = run.args, run.max_steps
+    passes, devices = args.gradient_accumulation_steps, args.world_size
+    labeled = args.per_device_train_batch_size * passes * devices
     unlabeled = labeled * args.unlabeled_batch_ratio
-    together = accumulated * processes
+    examples = f"{labeled} labeled" + (f" + {unlabeled} unlabeled" if run.algorithm.reads_pool else "")
+    split = f"{devices} device{'s' * (devices > 1)}, {passes} pass{'es' * (passes > 1)}"
+    rounds = steps * unlabeled / run.num_unlabeled
     return {
-        "batch": f"{labeled} labeled + {unlabeled} unlabeled per device and pass; x {accumulated} accumulated "
-        f"x {processes} processes = {labeled * together} + {unlabeled * together} per step",
-        "steps": f"{steps:,}, {steps * unlabeled * together / run.num_unlabeled:.1f} passes over the pool",
+        "batch": f"{examples} per step ({split})",
+        "steps": f"{steps:,}, {rounds:.1f} passes over the pool"
+        if steps
+        else f"{args.num_train_epochs:g} passes over the pool",
     }
 
 

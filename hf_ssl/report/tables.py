@@ -1,6 +1,8 @@
 """Tables of text."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from statistics import mean, stdev
 from typing import Any
 
@@ -24,6 +26,34 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], left: bool = Fal
         return "  ".join(f"{c:{s}{w}}" for c, s, w in zip(cells, sides, widths, strict=True)).rstrip()
 
     return "\n".join([line(header), "  ".join("-" * w for w in widths), *map(line, rows)])
+
+
+def wrapped_table(header: Sequence[str], rows: Sequence[Sequence[str]], widest: Mapping[str, int]) -> str:
+    """A table, all columns to the left, in which long cells go on in the next line.
+
+    Args:
+        header: names of the columns.
+        rows: their cells.
+        widest: name of a column -> characters after which its cells are wrapped; the other columns are not.
+
+    Example:
+        >>> rows = [["vat", "predictions withstand noise"]]
+        >>> print(wrapped_table(["name", "what it does"], rows, {"what it does": 21}))
+        name  what it does
+        ----  ---------------------
+        vat   predictions withstand
+              noise
+    """
+    lines: list[tuple[str, ...]] = []
+    for row in rows:
+        cells = [
+            textwrap.wrap(cell, widest[name], break_long_words=False, break_on_hyphens=False)
+            if name in widest
+            else [cell]
+            for name, cell in zip(header, row, strict=True)
+        ]
+        lines += zip_longest(*cells, fillvalue="")
+    return table(header, lines, left=True)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -52,6 +52,8 @@ def check_arguments(args: SSLConfig, train_dataset: datasets.Dataset | None, kwa
         raise TypeError(
             f"args must be an SSLConfig, got {type(args).__name__}; SSLConfig takes the same arguments and more"
         )
+    if "tokenizer" in kwargs:
+        raise TypeError("tokenizer was renamed processing_class; give the same object as processing_class")
     if train_dataset is None:
         raise ValueError("train_dataset must be the labeled examples, a datasets.Dataset, got None")
     if kwargs.get("compute_loss_func") is not None:

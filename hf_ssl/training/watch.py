@@ -63,7 +63,8 @@ class Watch:
         """Forget everything that was seen; `step` optimizer steps are done."""
         self._first: torch.Tensor | None = None
         self._values: dict[str, torch.Tensor] = {}
-        self._last_nonzero_step = step
+        self._first_step = self._last_nonzero_step = step
+        self._last_mask_ratio: float | None = None
         self._warned = False
         self._first_line = step == 0
 
@@ -182,18 +183,42 @@ class Watch:
             mask_ratio: mean since the last line; None for algorithms without a mask.
             step: optimizer steps done.
         """
-        limit = self.args.zero_mask_warning_steps
+        self._last_mask_ratio = mask_ratio
         if mask_ratio is None or mask_ratio > 0:
             self._last_nonzero_step = step
-        elif 0 < limit <= step - self._last_nonzero_step and not self._warned:
-            self._warned = True
-            settings = self.algorithm.current_settings()
-            lower = f"lower its threshold ({settings['threshold']} now), " if "threshold" in settings else ""
+        elif 0 < self.args.zero_mask_warning_steps <= step - self._last_nonzero_step:
+            self._warn_of_no_part(step)
+
+    def warn_if_nothing_took_part(self, mask_ratio: float | None, step: int) -> None:
+        """Warn at the end, however short the training was, if the mask ratio was 0 in all of it.
+
+        Args:
+            mask_ratio: mean since the last log line; None if no step was done since, or the algorithm has no mask.
+            step: optimizer steps done.
+        """
+        mask_ratio = self._last_mask_ratio if mask_ratio is None else mask_ratio
+        if mask_ratio == 0 and self._last_nonzero_step == self._first_step and self.args.zero_mask_warning_steps > 0:
+            self._warn_of_no_part(step)
+
+    def _warn_of_no_part(self, step: int) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        settings = self.algorithm.current_settings()
+        lower = f"lower its threshold ({settings['threshold']} now), " if "threshold" in settings else ""
+        logger.warning(
+            f"no unlabeled example took part in the last {step - self._last_nonzero_step:,} steps (mask_ratio 0): "
+            f"no prediction is confident enough for {self.name}; {lower}raise learning_rate or max_steps, start "
+            "from a pretrained model, label more examples, or use an algorithm without a fixed threshold "
+            "(freematch, softmatch)"
+        )
+
+    def warn_without_pool(self) -> None:
+        """Warn that the labeled examples serve as the pool, if the algorithm reads one."""
+        if self.algorithm.reads_pool:
             logger.warning(
-                f"no unlabeled example took part in the last {step - self._last_nonzero_step:,} steps (mask_ratio 0): "
-                f"no prediction is confident enough for {self.name}; {lower}raise learning_rate or max_steps, start "
-                "from a pretrained model, label more examples, or use an algorithm without a fixed threshold "
-                "(freematch, softmatch)"
+                f"{self.name} learns from unlabeled examples, and unlabeled_dataset is missing: the labeled examples "
+                "serve as the pool; give unlabeled_dataset, or take algorithm='supervised'"
             )
 
 

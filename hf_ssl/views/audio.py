@@ -236,8 +236,8 @@ class AudioViews(Views):
         names = ", ".join(amounts[name] for name in dict.fromkeys(self.effects))
         strong = f"{self.num_effects} effects drawn with replacement from {names}, then {crop}."
         return {
-            "weak": f"Weak is {crop} at {self.sampling_rate} Hz.",
-            "strong": strong if self.num_effects else f"Strong is {crop} without effects.",
+            "weak": f"{crop} at {self.sampling_rate} Hz",
+            "strong": strong if self.num_effects else f"{crop} without effects",
         }
 
     def _wave(self, row: Row) -> np.ndarray:

@@ -152,9 +152,9 @@ class PreparedViews(Views):
 
     def describe(self) -> dict[str, str]:
         """View kind -> one sentence on what it does."""
-        weak = f"Weak is what the rows hold: {', '.join(self.inputs)}."
+        weak = f"what the rows hold: {', '.join(self.inputs)}"
         if self.suffixes:
-            strong = f"Strong is {' or '.join(self.main + suffix for suffix in self.suffixes)} of the rows."
+            strong = f"{' or '.join(self.main + suffix for suffix in self.suffixes)} of the rows"
         elif self.raw is not None:
             strong = f"From the raw column: {self.raw.describe()['strong']}"
         elif self.tokens is not None:

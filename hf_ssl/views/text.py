@@ -227,7 +227,7 @@ class TextViews(Views):
             strong = f"One of the columns {names} at random, in rows that have them; in other rows {fallback}."
         else:
             strong = f"In every row {fallback}."
-        return {"weak": f"Weak is {text}, cut to {self.max_length} tokens.", "strong": strong}
+        return {"weak": f"{text}, cut to {self.max_length} tokens", "strong": strong}
 
     def _texts(self, row: Row) -> list[str]:
         texts = []

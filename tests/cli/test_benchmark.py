@@ -40,7 +40,10 @@ def small_table(raw, monkeypatch):
 def test_list_has_a_line_for_each_task(capsys):
     assert main(["benchmark", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:]] == list(TASKS)
+    *table, blank, footnote = lines
+    assert [line.split()[0] for line in table[2:]] == list(TASKS)
+    assert (blank, footnote) == ("", "* USB's name of the setting; fsdnoisy has 1,772 labeled examples")
+    assert [line.split()[3] for line in table if "*" in line] == ["1,773*"]
 
 
 @pytest.mark.parametrize("name", TASKS)

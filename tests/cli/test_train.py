@@ -220,7 +220,7 @@ def wrong_arguments(tmp_path):
         "an image model with text": (["--model", image_model, "--labeled", rows, *pool], "texts"),
         "a text model with images": (
             ["--model", text_model, "--labeled", str(tmp_path / "used"), *pool],
-            "must hold texts, got images",
+            f"must hold texts, because {text_model} is a text model, got images; give texts, or an image model",
         ),
         "labels training never saw": (["--model", text_model, "--labeled", rows, *pool, "--test", other], "'purple'"),
         "an empty folder": (["--model", image_model, "--labeled", str(tmp_path / "empty"), *pool], "is empty"),

@@ -62,6 +62,15 @@ def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):
     assert settings["learning_rate"] == 1e-4 and settings["max_steps"] == 100
 
 
+@pytest.mark.parametrize("written", ["no", "false", "'no'"])
+def test_a_strategy_of_no_is_not_the_false_that_yaml_reads(tmp_path, written):
+    lines = ["model: m", *(f"{name}_strategy: {written}" for name in ("eval", "save", "logging")), "bf16: no"]
+    (tmp_path / "r.yaml").write_text("\n".join(lines))
+    _, settings = parse(["--config", str(tmp_path / "r.yaml")])
+    assert [settings[f"{name}_strategy"] for name in ("eval", "save", "logging")] == ["no"] * 3
+    assert settings["bf16"] is False
+
+
 def test_every_setting_is_an_option_with_help_and_ours_come_first():
     parser = make_parser()
     known = {option for action in parser._actions for option in action.option_strings}

@@ -57,6 +57,24 @@ def test_the_script_trains_evaluates_and_saves(modality, arguments, tmp_path):
     assert "softmatch" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_script_reads_its_options_from_a_json_file(modality, arguments, tmp_path, monkeypatch):
+    script = load(SCRIPTS / f"run_{modality}_classification.py")
+    model, data, config = script.HfArgumentParser(
+        (script.ModelArguments, script.DataArguments, script.SSLConfig)
+    ).parse_args_into_dataclasses(arguments(modality))
+    recipe = {**vars(model), **vars(data), "output_dir": config.output_dir, "max_steps": 2, "use_cpu": True}
+    recipe |= {"per_device_train_batch_size": 2, "report_to": "none", "save_strategy": "no", "algorithm": "adamatch"}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
+
+    def stop(trainer, **_):
+        raise InterruptedError(f"{trainer.algorithm_name} for {trainer.args.max_steps} steps")
+
+    monkeypatch.setattr(SSLTrainer, "train", stop)
+    with pytest.raises(InterruptedError, match="adamatch for 2 steps"):
+        script.main([str(tmp_path / "recipe.json")])
+
+
 def differences(modality: str) -> str:
     """The diff block of a script in guides/from_trainer.md."""
     section = PAGE.split(f"## run_{modality}_classification.py")[1].split("\n## ")[0]

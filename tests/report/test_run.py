@@ -28,6 +28,8 @@ ROWS = {
         "unlabeled",
         "24 examples, with hidden labels (used for the accuracy of pseudo-labels only)",
     ),
+    "no pool": ({"has_pool": False}, "unlabeled", "none; the labeled examples serve as the pool"),
+    "neither pool nor use for one": ({"has_pool": False, "algorithm": "supervised"}, "unlabeled", "none"),
     "one evaluation dataset": ({}, "evaluation", "12 examples"),
     "a stream": ({"evaluation_sizes": {"": None}}, "evaluation", "a stream"),
     "several": ({"evaluation_sizes": {"easy": 3, "hard": None}}, "evaluation", "several: easy, hard"),
@@ -35,7 +37,14 @@ ROWS = {
     "batch": (
         {"args": {"gradient_accumulation_steps": 3}},
         "batch",
-        "2 labeled + 4 unlabeled per device and pass; x 3 accumulated x 1 processes = 6 + 12 per step",
+        "6 labeled + 12 unlabeled per step (1 device, 3 passes)",
+    ),
+    "batch without a pool": ({"algorithm": "supervised"}, "batch", "2 labeled per step (1 device, 1 pass)"),
+    "steps before the training": ({"state": {"max_steps": 0}}, "steps", "10, 1.7 passes over the pool"),
+    "epochs before the training": (
+        {"state": {"max_steps": 0}, "args": {"max_steps": -1}},
+        "steps",
+        "3 passes over the pool",
     ),
     "steps": ({}, "steps", "10, 1.7 passes over the pool"),
     "steps of accumulated passes": (

@@ -145,7 +145,13 @@ GUESSES = {
     "a warm-up": ({"learning_rate": 0.0, "unsupervised_warmup_steps": 2}, False),
     "a line of too few steps": ({"learning_rate": 0.0, "logging_steps": 5}, False),
     "a threshold that nothing passes": (
-        {"learning_rate": 0.0, "algorithm": "fixmatch", "algorithm_kwargs": {"threshold": 0.95}},
+        # Without the warning that nothing took part, which is another test's.
+        {
+            "learning_rate": 0.0,
+            "algorithm": "fixmatch",
+            "algorithm_kwargs": {"threshold": 0.95},
+            "zero_mask_warning_steps": 0,
+        },
         False,
     ),
     "no pseudo-labels": ({"learning_rate": 0.0, "algorithm": "supervised", "algorithm_kwargs": None}, False),
@@ -215,6 +221,42 @@ def test_a_pool_that_takes_no_part_is_warned_of_once(warnings, ratios, expected)
         found += [100 * line] * (len(warnings) - before)
     assert found == expected
     assert all("lower its threshold (0.95 now)" in warning for warning in warnings)
+
+
+# Mask ratios of the log lines, that of the steps after the last one, and whether the end of the training warns.
+ENDS = {
+    "never above 0": ([0.0, 0.0], 0.0, True),
+    "the last line at the end": ([0.0], None, True),
+    "no line": ([], 0.0, True),
+    "above 0 in a line": ([0.0, 0.1, 0.0], 0.0, False),
+    "above 0 after the last line": ([0.0], 0.1, False),
+    "no mask": ([None], None, False),
+}
+
+
+@pytest.mark.parametrize("limit", [500, 0])
+@pytest.mark.parametrize(("ratios", "last", "warns"), ENDS.values(), ids=ENDS)
+def test_a_short_training_without_the_pool_is_warned_of_at_its_end(warnings, ratios, last, warns, limit):
+    watch = make_watch(zero_mask_warning_steps=limit)
+    for line, ratio in enumerate(ratios, start=1):
+        watch.warn_if_nothing_takes_part(ratio, 10 * line)
+    watch.warn_if_nothing_took_part(last, 40)
+    assert len(warnings) == (warns and limit > 0)
+    assert all("no unlabeled example took part in the last 40 steps" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("logging_steps", [1, 100])
+def test_the_trainer_warns_of_it(make_trainer, warnings, logging_steps):
+    make_trainer(algorithm_kwargs={"threshold": 0.999}, logging_steps=logging_steps).train()
+    assert [warning for warning in warnings if "took part in the last 4 steps" in warning]
+
+
+@pytest.mark.parametrize(("algorithm", "warns"), [("fixmatch", True), ("supervised", False)])
+def test_a_training_without_a_pool_is_warned_of(make_trainer, warnings, algorithm, warns):
+    trainer = make_trainer(algorithm=algorithm, max_steps=1, trainer={"unlabeled_dataset": None})
+    trainer.train()
+    assert any("unlabeled_dataset is missing" in warning for warning in warnings) is warns
+    assert ("serve as the pool" in trainer.describe()) is warns
 
 
 @pytest.mark.parametrize(("step", "warns"), [(9, False), (10, True)])
