@@ -47,6 +47,7 @@ def namespace(images, image_processor, vit):
 def test_its_python_blocks_run_in_order(page, folder, models, namespace, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr("hf_ssl.config.usual_workers", lambda: 0)
+    monkeypatch.setattr("hf_ssl.features.bank.default_cache", lambda: folder / "features")
     replaced = prepare_benchmark(folder, monkeypatch) if page.endswith("benchmark.md") else {}
     for block in pages.blocks(page, "python"):
         source = pages.smaller(block.source, models)
