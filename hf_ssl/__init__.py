@@ -17,9 +17,9 @@ The packages follow an example from dataset to loss, and each imports only from 
 - `hf_ssl.trainer`: the training step that puts them together.
 - `hf_ssl.cli`: the commands of `hf-ssl`.
 
-Beside this path are `hf_ssl.benchmark`, which makes USB's datasets, and `hf_ssl.features`, which keeps the features of
-a whole dataset and the graph of its nearest neighbors. `hf_ssl.modality` has all that differs between images, texts
-and recordings.
+Beside this path are `hf_ssl.benchmark`, which makes USB's datasets, and `hf_ssl.features`, which learns from the
+features of a frozen encoder, without training it. `hf_ssl.modality` has all that differs between images, texts and
+recordings.
 
 Note:
     The public names are imported on first use, so that `import hf_ssl` and `hf-ssl --help` stay instant.

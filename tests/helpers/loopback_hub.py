@@ -198,8 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [
                 {"rfilename": path, **self._entry(path, data)} for path, data in sorted(repository.files.items())
             ]
-            licence = re.search(r"^license: (\S+)$", repository.files.get("README.md", b"").decode(), re.MULTILINE)
-            tags = [f"license:{licence[1]}"] if licence else []
+            licensed = re.search(r"^license: (\S+)$", repository.files.get("README.md", b"").decode(), re.MULTILINE)
+            tags = [f"license:{licensed[1]}"] if licensed else []
             self._json(
                 {"id": name, "sha": repository.sha, "private": repository.private, "siblings": siblings, "tags": tags}
             )
@@ -400,8 +400,8 @@ def _card_errors(content: str) -> list[str]:
         f"{key} must be text" for key in ("license", "pipeline_tag") if not isinstance(metadata.get(key, ""), str)
     ]
     errors += [f"{tag} must be text" for tag in metadata.get("tags", []) if not isinstance(tag, str)]
-    if metadata.get("license", "unknown") not in _LICENCES:
-        errors.append(f"license must be one of {', '.join(_LICENCES)}")
+    if metadata.get("license", "unknown") not in _LICENSES:
+        errors.append(f"license must be one of {', '.join(_LICENSES)}")
     for result in (result for index in metadata.get("model-index", []) for result in index["results"]):
         needed = [*(result["dataset"].get(key) for key in ("name", "type")), result["task"].get("type")]
         needed += [metric.get(key) for metric in result["metrics"] for key in ("type", "value")]
@@ -411,7 +411,7 @@ def _card_errors(content: str) -> list[str]:
 
 
 # Of the Hub's list those that are used here.
-_LICENCES = (
+_LICENSES = (
     "apache-2.0",
     "mit",
     "cc",

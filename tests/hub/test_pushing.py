@@ -107,9 +107,9 @@ TASKS["text"][1]().push_to_hub("someone/tiny-text")
 card = b"---\\nlicense: cc-by-4.0\\n---\\n"
 HfApi().upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id="someone/tiny-text")
 parts = {"labeled": make_texts(12, 0), "test": make_texts(60, 2)}
-datasets.DatasetDict(parts).push_to_hub("someone/colours", "labels12_seed0")
+datasets.DatasetDict(parts).push_to_hub("someone/colors", "labels12_seed0")
 make_texts(48, 1).remove_columns("label").push_to_hub("someone/pool", split="train")
-data = "someone/colours:labels12_seed0"
+data = "someone/colors:labels12_seed0"
 open("recipe.yaml", "w").write("algorithm: flexmatch\\nalgorithm_kwargs: {threshold: 0.34}\\nema_decay: 0.5\\n")
 done = cli("train", "--model", "someone/tiny-text", "--labeled", f"{data}@labeled", "--unlabeled", "someone/pool",
     "--test", f"{data}@test", "--config", os.path.abspath("recipe.yaml"), "--ema_role", "evaluation",
@@ -149,7 +149,7 @@ told["repeated"] = cli(*shlex.split(sys.argv[1])[1:])
 tell(told)
 """
 # Not models that this package has trained.
-BESIDE = {"backbone", "tiny-text", "colours", "pool"}
+BESIDE = {"backbone", "tiny-text", "colors", "pool"}
 
 
 @pytest.fixture(scope="module")
@@ -242,10 +242,10 @@ def test_the_command_on_the_card_repeats_the_run(pushed, loaded):
         "someone/tiny-text",
         "finetune",
     )
-    assert metadata["datasets"] == ["someone/colours"]
+    assert metadata["datasets"] == ["someone/colors"]
     accuracy = card.data.eval_results[0]
-    revision = hub.repositories["someone/colours"].sha
-    assert (accuracy.dataset_type, accuracy.dataset_config) == ("someone/colours", "labels12_seed0")
+    revision = hub.repositories["someone/colors"].sha
+    assert (accuracy.dataset_type, accuracy.dataset_config) == ("someone/colors", "labels12_seed0")
     assert (accuracy.dataset_split, accuracy.dataset_revision) == ("test", revision)
     supervised, flexmatch = json.loads(result.files["results.json"])["runs"]
     assert accuracy.metric_value == round(flexmatch["test_accuracy"], 6) > 0.4
