@@ -133,12 +133,9 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         if isinstance(model, str):
             load_config(model)  # A wrong name is an error at once, not after a search for each kind of processor.
             processing_class = load_processor(model) if processing_class is None else processing_class
+        given = args, train_dataset, unlabeled_dataset, eval_dataset, processing_class
         data = prepare_datasets(
-            args,
-            train_dataset,
-            unlabeled_dataset,
-            eval_dataset,
-            processing_class,
+            *given,
             model_names=class_names(model),
             data_collator=data_collator,
             views=views,
@@ -196,15 +193,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         """Joint batches of B labeled and mu*B unlabeled examples, each with the views that the algorithm names."""
         self._fit_algorithm_to_batch()
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        dataset = ViewDataset(
-            self.train_dataset,
-            self.unlabeled_dataset,
-            self.views,
-            self.algorithm.views,
-            self.data.label_column,
-            seed,
-            self.args.on_broken_file == "skip",
-        )
+        given = self.train_dataset, self.unlabeled_dataset, self.views, self.algorithm.views
+        dataset = ViewDataset(*given, self.data.label_column, seed, self.args.on_broken_file == "skip")
         self.batch_sampler = JointBatchSampler(
             num_labeled=len(self.train_dataset),
             num_unlabeled=len(self.unlabeled_dataset),
@@ -456,6 +446,3 @@ class _StepCallback(TrainerCallback):
         self.trainer.algorithm.zero_grad()
         if self.trainer.ema is not None and not self.trainer.accelerator.optimizer_step_was_skipped:
             self.trainer.ema.update()
-
-
-__all__ = ["SSLTrainer"]
