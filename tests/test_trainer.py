@@ -198,6 +198,7 @@ def test_the_best_model_is_the_one_that_was_evaluated(make_trainer):
     trainer = make_trainer(
         max_steps=6,
         learning_rate=0.5,
+        lr_scheduler_type="constant",
         eval_strategy="steps",
         eval_steps=1,
         save_strategy="steps",

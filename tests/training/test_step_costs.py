@@ -139,6 +139,8 @@ OTHERS = {
     # transformers looks whether a batch of texts has any padding, or can do without a mask; compiled models skip it.
     "text": {"_local_scalar_dense in transformers/masking_utils.py": 1},
 }
+# What only older versions of transformers read (5.17: whether a mask of recordings has any padding).
+OLDER = {"_local_scalar_dense in wav2vec2/modeling_wav2vec2.py"}
 CASES = [(algorithm, "image") for algorithm in ALGORITHMS]
 CASES += [
     (algorithm, modality) for modality in ("text", "audio") for algorithm in ("flexmatch", "simmatch", "mixmatch")
@@ -168,7 +170,7 @@ def test_no_step_reads_a_value_back(monkeypatch, tmp_path, algorithm, modality):
     expected = {name: each * sum(calls) for name, each in OTHERS.get(modality, {}).items()}
     # Mixup's weight is drawn and stays on the host: it enters the device's operations as a number.
     expected |= {"tensor in parts/mixup.py": STEPS} if algorithm in ("mixmatch", "remixmatch") else {}
-    assert trainer.readings.found == expected
+    assert {name: count for name, count in trainer.readings.found.items() if name not in OLDER} == expected
 
 
 def test_what_is_counted(tmp_path):
