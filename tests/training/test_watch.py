@@ -141,7 +141,7 @@ def test_averages_that_stay_at_their_start_are_warned_of(make_trainer, monkeypat
 UNTRAINED = {"algorithm": "adamatch", "algorithm_kwargs": {"momentum": 0.5}, "max_steps": 12, "logging_steps": 10}
 GUESSES = {
     "a model at chance": ({"learning_rate": 0.0}, True),
-    "a model that learns": ({"learning_rate": 0.05}, False),
+    "a model that learns": ({"learning_rate": 0.05, "logging_steps": 40, "max_steps": 40}, False),
     "a warm-up": ({"learning_rate": 0.0, "unsupervised_warmup_steps": 2}, False),
     "a line of too few steps": ({"learning_rate": 0.0, "logging_steps": 5}, False),
     "a threshold that nothing passes": (
