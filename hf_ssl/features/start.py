@@ -3,8 +3,8 @@
     start="head"      labels ── probe ─────────────────────────────────────────> head
     start="features"  labels + pool ── FeatureClassifier ── classes of the pool ── probe ──> head
 
-A new head guesses, and algorithms that count guesses as pseudo-labels can learn them for good. From a fitted head the
-pseudo-labels are right from the first step.
+A new head guesses, and algorithms that count guesses as pseudo-labels can learn them for good. A fitted head does not
+guess, but is sure of its mistakes, too: settings that suit a random head may be too coarse for it.
 """
 
 from typing import Any
