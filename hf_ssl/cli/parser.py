@@ -3,10 +3,14 @@
 import argparse
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 # What `register` of a command is given: it adds its own parser there.
-Subparsers: TypeAlias = "argparse._SubParsersAction[CommandParser]"
+if TYPE_CHECKING:
+    Subparsers: TypeAlias = argparse._SubParsersAction["CommandParser"]
+else:
+    # Generic for type checkers only.
+    Subparsers = argparse._SubParsersAction
 # What the help calls a value, by the name of its type, if the option does not say.
 _METAVARS = {"int": "N", "float": "X", "str": "VALUE", "dict": "JSON", "string_to_bool": "true|false"}
 # Choices that take more columns than this are listed after the help of the option instead of beside its name.
