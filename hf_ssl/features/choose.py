@@ -1,9 +1,14 @@
-"""What the labels say about the pool: is the classifier with the pool better than the one without?
+"""Which of two models to keep, when there are too few labels to tell.
+
+Is the classifier with the pool better than the one without? (`compare`)
 
 A few labels say little: a difference measured on 40 examples that are held out in turn has a standard error of five
 points or more. What is known before any label is seen weighs more then: on all data that were looked at, the pool
 brought a frozen encoder `PRIOR` points. Both are joined as normal distributions, each by its precision, so that the
 labels overrule the expectation as they grow.
+
+Did fine-tuning improve on the classifier that it started from, or run away from it? (`Agreement`) It has seen all
+labels, so none can be held out. But where it is right more often, it must mostly agree with what it started from.
 """
 
 from collections.abc import Callable
@@ -15,6 +20,9 @@ import numpy as np
 PRIOR = (0.05, 0.05)
 # Parts that are held out in turn, and rows of the pool that take part: more change no estimate.
 _FOLDS, _POOL = 5, 5_000
+
+# By how much the agreement may be below the accuracy that the labels make likely.
+_SLACK = 0.1
 
 Fit = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -135,3 +143,39 @@ def _with_prior(difference: float, error: float) -> tuple[float, float]:
     weights = 1 / deviation**2, 1 / error**2
     total = sum(weights)
     return (mean * weights[0] + difference * weights[1]) / total, float(np.sqrt(1 / total))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a fine-tuned model agrees with the classifier that it started from, on the pool.
+
+    Args:
+        share: of the pool on which both answer alike, in [0, 1].
+        lowest: the share below which it has run away: two models that are right for p of the pool agree on at least
+            2p - 1 of it, and on about p if the better one corrects mistakes of the other.
+
+    Example:
+        >>> Agreement.of(np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1]), accuracy=0.8).holds
+        True
+        >>> Agreement.of(np.array([0, 1, 2, 3]), np.array([0, 0, 0, 0]), accuracy=0.8).holds
+        False
+    """
+
+    share: float
+    lowest: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the fine-tuned model is to be kept."""
+        return self.share >= self.lowest
+
+    @classmethod
+    def of(cls, start: np.ndarray, tuned: np.ndarray, accuracy: float | None) -> "Agreement":
+        """Compare classes [M] with classes [M].
+
+        Args:
+            start, tuned: of the same examples.
+            accuracy: of the first, as far as it is known, in [0, 1].
+        """
+        lowest = 0.5 if accuracy is None else accuracy - _SLACK
+        return cls(float((start == tuned).mean()), min(max(lowest, 0.3), 0.8))

@@ -33,7 +33,8 @@ class Reading:
         head_features: [N, H], what the model's head reads.
         labels: classes, int64 [N], -1 in the pool.
         num_classes: C.
-        broken: how many examples could not be read; they are left out.
+        pool_rows: positions int64 [U] in the pool of the rows without a label here; broken examples are left out.
+        hidden_labels: classes [U] of the pool, -1 if unknown, only to say how often they were found; None without any.
         tests: by name, features and head features of evaluation examples, and their classes.
     """
 
@@ -41,7 +42,8 @@ class Reading:
     head_features: np.ndarray
     labels: np.ndarray
     num_classes: int
-    broken: int = 0
+    pool_rows: np.ndarray
+    hidden_labels: np.ndarray | None = None
     tests: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
@@ -114,6 +116,8 @@ def read(
     features = np.concatenate([bank.features for bank in banks])
     head_features = features if banks[0].head_features is banks[0].features else _joined(banks)
     readable = np.isfinite(features).all(axis=1)
+    pool_rows = np.flatnonzero(readable[len(banks[0]) :])
+    hidden = None if banks[1].labels is None else banks[1].labels[pool_rows]
     if not readable.all():
         features, head_features, labels = features[readable], head_features[readable], labels[readable]
     tests = {}
@@ -121,7 +125,7 @@ def read(
         bank = encode(rows, "error")
         assert bank.head_features is not None and bank.labels is not None, "evaluation rows have labels"
         tests[name] = bank.features, bank.head_features, bank.labels
-    return Reading(features, head_features, labels, len(data.label_names), int((~readable).sum()), tests)
+    return Reading(features, head_features, labels, len(data.label_names), pool_rows, hidden, tests)
 
 
 def _joined(banks: list[FeatureBank]) -> np.ndarray:

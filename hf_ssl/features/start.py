@@ -46,7 +46,6 @@ def fit_head(
 
     Raises:
         ValueError: if an example cannot be encoded, or the head does not fit.
-        ImportError: in one line that names the extra, if scikit-learn is not installed.
     """
     if args.start == "random":
         return
