@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    large, small, names = (whole // 60, whole % 60, ("min", "s")) if whole < 3600 else (
-        whole // 3600, whole % 3600 // 60, ("h", "min")
+    large, small, names = (
+        (whole // 60, whole % 60, ("min", "s")) if whole < 3600 else (whole // 3600, whole % 3600 // 60, ("h", "min"))
     )
     return f"{large} {names[0]}" + (f" {small} {names[1]}" if small else "")

@@ -107,6 +107,9 @@ class _Stages:
     def read(self) -> None:
         """Encode all datasets."""
         trainer = self.trainer
+        parts = trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset
+        total = sum(len(part) for part in parts if part is not None)
+        self._say(f"Encoding {total:,} examples with the frozen model, once; what was encoded before is kept.")
         tests = {} if trainer.eval_dataset is None else {"": trainer.eval_dataset}
         given = trainer.model, trainer.train_dataset, trainer.unlabeled_dataset, trainer.data
         self.reading: Reading = read(*given, trainer.processing_class, trainer.args, evaluation=tests)
@@ -200,7 +203,9 @@ class _Stages:
         assert start.probabilities is not None, "a stage of features has probabilities"
         size = self.settings["per_device_train_batch_size"] * self.trainer.args.world_size
         # Broken examples have no probabilities, and are replaced by others when batches are made.
-        targets = np.full((len(self.trainer.unlabeled_dataset), self.reading.num_classes), 1 / self.reading.num_classes)
+        targets = np.full(
+            (len(self.trainer.unlabeled_dataset), self.reading.num_classes), 1 / self.reading.num_classes
+        )
         targets[self.reading.pool_rows] = start.probabilities[self.reading.labels < 0]
         algorithm = FeatureDistillation(
             targets=targets,
@@ -262,7 +267,9 @@ class _Stages:
         readable = self.reading.pool_rows
         chosen = np.random.default_rng(0).permutation(len(readable))[:_COMPARED]
         rows = [int(index) for index in np.sort(readable[chosen])]
-        predictions = self.tuning.predict(_without_labels(pool, self.request.data.summary.label_column, rows)).predictions
+        predictions = self.tuning.predict(
+            _without_labels(pool, self.request.data.summary.label_column, rows)
+        ).predictions
         logits = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
         estimate = found.second if found.second_is_better else found.first
         return Agreement.of(classes[np.sort(chosen)], logits.argmax(axis=1), estimate.value)

@@ -107,7 +107,9 @@ class Output:
         row = next((row for row in self.runs if row.get("kept")), self.runs[-1])
         title = f"{self.request.data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled"
         trained = any(history for histories in self._histories.values() for history in histories)
-        self._has_curves = trained and drawn(self.folder / "curves.png", lambda path: draw_curves(path, self._histories, title))
+        self._has_curves = trained and drawn(
+            self.folder / "curves.png", lambda path: draw_curves(path, self._histories, title)
+        )
         trainer.create_model_card()
         self.write_results()
         if self.request.config.push_to_hub:

@@ -113,13 +113,11 @@ def compare(features: np.ndarray, labels: np.ndarray, num_classes: int, first: F
     # One success and one failure are added, so that a few examples that all agree do not look certain.
     error = float(np.sqrt((np.square(gain - gain.mean()).sum() + 2 * (1 - abs(gain.mean())) ** 2) / len(gain) ** 2))
     expected, expected_error = _with_prior(float(gain.mean()), max(error, 1e-6))
-    return Comparison(
-        _estimate(hits[0]), _estimate(hits[1]), float(gain.mean()), error, expected, expected_error
-    )
+    return Comparison(_estimate(hits[0]), _estimate(hits[1]), float(gain.mean()), error, expected, expected_error)
 
 
 def _parts(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The part [L] in which each labeled example is held out, spread over the classes; -1 for classes with one label."""
+    """The part [L] in which each labeled example is held out; -1 if it is the only one of its class."""
     part = np.full(len(labels), -1)
     start = 0
     for number in np.unique(labels):

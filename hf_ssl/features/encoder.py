@@ -89,8 +89,8 @@ class Encoder:
         self.with_head = with_head and self.pooling == "mean"
         if self.with_head and self.head is None:
             raise ValueError(
-                f"the model must have a classification head to read its input, got a {type(self.model).__name__}; load "
-                "it with a class such as AutoModelForSequenceClassification"
+                f"the model must have a classification head to read its input, got a {type(self.model).__name__}; "
+                "load it with a class such as AutoModelForSequenceClassification"
             )
         self.widths: dict[str, int] = {}
         # Half the memory and twice the speed or more on GPUs; CPUs are slower with it unless they have matrix units

@@ -22,7 +22,8 @@ def train_upper(model: nn.Module, share: float) -> int:
         >>> model = BertForSequenceClassification(BertConfig(vocab_size=20, **sizes))
         >>> train_upper(model, 1 / 3)
         2
-        >>> sorted({name.split(".")[3] for name, p in model.named_parameters() if p.requires_grad and "layer." in name})
+        >>> learn = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        >>> sorted({name.split(".")[3] for name in learn if ".layer." in name})
         ['4', '5']
     """
     if not 0 < share <= 1:

@@ -96,9 +96,9 @@ def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
     names = [name for name, _ in model.named_parameters()]
     if layer_decay == 1:
         return dict.fromkeys(names, 1.0)
-    depths = depths(model, names)
-    top = max(depths.values())
-    return {name: layer_decay ** (top - depth) for name, depth in depths.items()}
+    found = depths(model, names)
+    top = max(found.values())
+    return {name: layer_decay ** (top - depth) for name, depth in found.items()}
 
 
 def cosine_7_16(

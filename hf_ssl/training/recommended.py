@@ -39,7 +39,11 @@ _COMMON = {
 
 RECOMMENDED: dict[str, Recommendation] = {
     "text": Recommendation(
-        "distillation", {}, {**_COMMON, "learning_rate": 2e-4, "unlabeled_batch_ratio": 7, "max_length": 64}, 1 / 3, 150
+        "distillation",
+        {},
+        {**_COMMON, "learning_rate": 2e-4, "unlabeled_batch_ratio": 7, "max_length": 64},
+        1 / 3,
+        150,
     ),
     "image": Recommendation(
         "distillation", {}, {**_COMMON, "learning_rate": 2e-4, "unlabeled_batch_ratio": 3}, 1 / 3, 300

@@ -79,10 +79,14 @@ def test_fine_tuning_that_ran_away_is_given_up_and_nothing_of_it_is_left(images,
     # A rate at which the model is ruined.
     assert main([*arguments, "--max-steps", "4", "--learning_rate", "10"]) == 0
     before = results_of(run)
-    assert before[-1]["algorithm"] == "distillation" and not before[-1]["kept"] and kept_in(run) in ("probe", "features")
+    assert (
+        before[-1]["algorithm"] == "distillation" and not before[-1]["kept"] and kept_in(run) in ("probe", "features")
+    )
     stage = next(row for row in before if row["kept"])
     classify = pipeline("image-classification", str(run))
-    pictures = sorted((tmp_path / "data" / "test").rglob("*.png")) + sorted((tmp_path / "data" / "test").rglob("*.jpg"))
+    pictures = sorted((tmp_path / "data" / "test").rglob("*.png")) + sorted(
+        (tmp_path / "data" / "test").rglob("*.jpg")
+    )
     right = [classify(str(path))[0]["label"] == path.parent.name for path in pictures]
     assert np.mean(right) == pytest.approx(stage["test_accuracy"])
 

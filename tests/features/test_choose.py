@@ -35,7 +35,7 @@ def test_estimates_are_shares_of_hits_and_both_ways_see_the_same_labels():
 
 
 def test_no_fit_sees_the_label_that_it_predicts():
-    features, labels, truth = labeled(3, pool=2)
+    features, labels, _ = labeled(3, pool=2)
     seen = []
 
     def record(features, fewer, count):

@@ -91,7 +91,9 @@ def test_distillation_is_cross_entropy_with_targets_that_the_model_joins_slowly(
     torch.manual_seed(0)
     targets = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0.0, 0.0, 1.0]], dtype=np.float32)
     sizes = {"num_labeled": 2, "num_unlabeled": 4, "labeled_batch_size": 2, "unlabeled_batch_size": 2}
-    algorithm = FeatureDistillation(targets=targets, num_classes=3, own_share=0.4, feature_size=5, unsupervised_weight=0.5, **sizes)
+    algorithm = FeatureDistillation(
+        targets=targets, num_classes=3, own_share=0.4, feature_size=5, unsupervised_weight=0.5, **sizes
+    )
     model = torch.nn.Linear(5, 3)
     labeled, strong, weak, index = *torch.randn(3, 2, 5), torch.tensor([3, 1])
     views = {"strong": {"input": strong}, "weak": {"input": weak}}
