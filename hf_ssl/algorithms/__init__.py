@@ -6,6 +6,8 @@ parts/       what several algorithms are built from
 fixmatch ... one file for each algorithm
 """
 
+import math
+from numbers import Integral, Real
 from typing import Any
 
 from .adamatch import AdaMatch
@@ -91,7 +93,7 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
 
     Raises:
         ValueError: for an unknown name or a setting outside its range.
-        TypeError: for an unknown setting; the message lists the valid ones.
+        TypeError: for an unknown setting (the message lists the valid ones), or a value of another type than it has.
 
     Example:
         Three steps of a plain PyTorch loop, on random numbers:
@@ -108,7 +110,7 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
         ...         labels=torch.tensor([0, 2]),
         ...         unlabeled={view: {"input": torch.randn(4, 5)} for view in algorithm.views},
         ...     )
-        ...     output = algorithm(ModelForward(model), batch, Progress(step, max_steps=3, steps_per_epoch=6))
+        ...     output = algorithm(ModelForward(model), batch, Progress.in_run(step, max_steps=3))
         ...     optimizer.zero_grad()
         ...     output.loss.backward()
         ...     optimizer.step()
@@ -121,4 +123,25 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
     if unknown:
         title, known = cls.title or cls.__name__, ", ".join(settings) or "none"
         raise TypeError(f"{title} has no setting {', '.join(unknown)}; its settings are {known}")
+    for keyword in keywords.keys() & settings.keys():
+        _check_type(keyword, keywords[keyword], settings[keyword].annotation)
     return cls(**keywords)
+
+
+# Type of a setting -> what its values are called, and which ones there are. Numbers of NumPy are numbers.
+_TYPES: dict[Any, tuple[str, Any]] = {
+    bool: ("True or False", bool),
+    int: ("a whole number", Integral),
+    float: ("a number", Real),
+    float | None: ("a number or None", Real | None),
+    str: ("a string", str),
+}
+
+
+def _check_type(name: str, value: object, annotation: Any) -> None:
+    """Refuse the value of a setting that is not of its annotated type; the ranges are checked by the algorithms."""
+    wanted, types = _TYPES.get(annotation, ("", object))
+    if not isinstance(value, types) or (isinstance(value, bool) and types not in (bool, object)):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    if types in (Real, Real | None) and isinstance(value, Real) and math.isinf(value):
+        raise ValueError(f"{name} must be finite, got {value}")

@@ -1,5 +1,6 @@
 """What several algorithms are built from.
 
+steps       statistics of whole steps, regardless of how many passes a step takes
 thresholds  which pseudo-labels count, and how much
 alignment   predictions rescaled towards a wanted class distribution
 memory      embeddings of past batches
