@@ -266,13 +266,25 @@ class LossThreshold(StepStatistics):
         self.register_buffer("initial_loss", torch.tensor(0.0 if initial is None else float(initial)))
         self.register_buffer("loss_threshold", torch.tensor(0.0))
 
-    def forward(self, probs: torch.Tensor, *, progress: Progress, supervised: torch.Tensor, **_: Any) -> torch.Tensor:
-        """Distributions [N, C] -> weights [N], each 0 or 1; all 0 while the threshold is being measured."""
+    def forward(
+        self,
+        probs: torch.Tensor,
+        *,
+        progress: Progress,
+        supervised: torch.Tensor,
+        labeled_probs: torch.Tensor | None = None,
+        **_: Any,
+    ) -> torch.Tensor:
+        """Distributions [N, C] -> weights [N], each 0 or 1; all 0 while the threshold is being measured.
+
+        A pass counts in the measured loss by its labeled examples, of which `labeled_probs` tells the number.
+        """
         warmup = self.warmup_steps(progress.max_steps)
         if progress.step < warmup:
             measured = min(self.steps_per_pass, warmup)
             if (place := progress.step - (warmup - measured)) >= 0:
-                self.measure(supervised, place, measured)
+                count = 1 if labeled_probs is None else len(labeled_probs)
+                self.measure(supervised.expand(count), place, measured)
             return torch.zeros_like(probs[:, 0])
         factor = self.c * self.gamma ** -(progress.epoch // self.EPOCHS_PER_STAGE)
         self.loss_threshold = (factor * self.initial_loss).clamp_min(self.minimum)
@@ -283,9 +295,9 @@ class LossThreshold(StepStatistics):
         """Steps of the supervised warm-up: at least one if there is something to measure, and else none."""
         return max(round(self.warmup_fraction * max_steps), 1) if self.measures else 0
 
-    def measure(self, supervised: torch.Tensor, place: int, steps: int) -> None:
-        """Add the loss of step `place` of `steps` to their mean, which the first of them begins from 0."""
-        (losses,) = self.joined(gather(supervised.reshape(1)))
+    def measure(self, losses: torch.Tensor, place: int, steps: int) -> None:
+        """Add the losses [B] of step `place` of `steps` to their mean, which the first of them begins from 0."""
+        (losses,) = self.joined(gather(losses))
         part = (losses.mean() / steps).to(self.initial_loss.dtype)
         self.initial_loss = self.initial_loss + part if place > 0 else part
 
