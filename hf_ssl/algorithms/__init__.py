@@ -1,12 +1,12 @@
 """The algorithms: `ALGORITHMS` is the table, in the order in which to read them; `get_algorithm` makes one.
 
 base         the contract: `SSLAlgorithm`, and what it is given and returns
+steps        statistics of whole steps, regardless of how many passes a step takes
 weak_strong  the step that FixMatch and its descendants share
 parts/       what several algorithms are built from
 fixmatch ... one file for each algorithm
 """
 
-import math
 from numbers import Integral, Real
 from typing import Any
 
@@ -143,5 +143,3 @@ def _check_type(name: str, value: object, annotation: Any) -> None:
     wanted, types = _TYPES.get(annotation, ("", object))
     if not isinstance(value, types) or (isinstance(value, bool) and types not in (bool, object)):
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
-    if types in (Real, Real | None) and isinstance(value, Real) and math.isinf(value):
-        raise ValueError(f"{name} must be finite, got {value}")

@@ -18,19 +18,24 @@ from torch import nn
 from ..batches.batch import SSLBatch
 from ..modality import MODALITIES
 from ..model.forward import ModelForward
-from .parts.steps import StepStatistics
+from .steps import StepStatistics
 
 
 def check(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raise a ValueError that names a setting, what it must be and what it is, unless `condition` holds.
+
+    No setting may be infinite, so a condition need not say so.
 
     Example:
         >>> check(False, "temperature", -1.0, "above 0")
         Traceback (most recent call last):
         ValueError: temperature must be above 0, got -1.0
     """
-    if not condition:
-        raise ValueError(f"{name} must be {allowed}, got {value}")
+    if isinstance(value, float) and math.isinf(value):
+        allowed = "finite"
+    elif condition:
+        return
+    raise ValueError(f"{name} must be {allowed}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,9 +80,7 @@ class ProblemSpec:
         check(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
         for name in ("num_labeled", "num_unlabeled", "feature_size", "labeled_batch_size", "unlabeled_batch_size"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        weight = self.unsupervised_weight
-        check(weight >= 0, "unsupervised_weight", weight, "at least 0")
-        check(weight < math.inf, "unsupervised_weight", weight, "finite")
+        check(self.unsupervised_weight >= 0, "unsupervised_weight", self.unsupervised_weight, "at least 0")
         if self.class_distribution is not None:
             self._check_frequencies()
         check(self.modality in MODALITIES, "modality", repr(self.modality), f"one of {', '.join(MODALITIES)}")

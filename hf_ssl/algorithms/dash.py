@@ -11,8 +11,8 @@ from .weak_strong import WeakStrongAlgorithm
 
 class Dash(WeakStrongAlgorithm):
     """FixMatch with a limit on the pseudo-label's own loss instead of a threshold on confidence. The limit starts from
-    the labeled loss after a supervised warm-up and falls in stages of ten epochs (`Progress.steps_per_epoch`, a share of
-    the run); at its minimum the labels become hard.
+    the labeled loss after a supervised warm-up and falls in stages of ten epochs (`Progress.steps_per_epoch`, a share
+    of the run); at its minimum the labels become hard.
 
         mask = [CE(q, target) <= loss_threshold],  target = softmax(logits / temperature)
         loss_threshold = max(c * gamma^(-floor(epoch / 10)) * initial, min_loss_threshold)

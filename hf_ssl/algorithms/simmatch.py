@@ -1,5 +1,6 @@
 """SimMatch: similarity to the labeled examples is matched across views, like class predictions are."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -12,10 +13,10 @@ from ..distributed import gather
 from ..model.forward import ModelForward
 from .base import Progress, check
 from .parts.alignment import QueueAlignment
-from .parts.memory import last_occurrence, smoothed, without_unwritten
+from .parts.memory import last_occurrence, slot_logits, smoothed
 from .parts.projection import embed, projection_head
-from .parts.steps import StepStatistics
 from .parts.thresholds import FixedThreshold
+from .steps import StepStatistics
 from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
@@ -29,12 +30,12 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), q))
                + instance_weight * CE(softmax(e_strong . memory / temperature), t)
 
-    The memory's terms start after the first epoch (`Progress.steps_per_epoch`, a share of the run). Labeled examples that
-    have not been seen by then are not in it: they have no vote and no part in s and t.
+    The memory's terms start after the first epoch (`Progress.steps_per_epoch`, a share of the run). Labeled examples
+    that have not been seen by then are not in it: they have no vote and no part in s and t.
 
-    Shapes: labeled `[B]`, unlabeled `[mu*B]`, embeddings e `[mu*B, P]`, memory_bank `[P, num_labeled]`, memory_labels and
-    memory_written (bool) `[num_labeled]`. Needs `SSLBatch.labeled_index`, and a teacher, whose embeddings are remembered; without one those
-    of the model are.
+    Shapes: labeled `[B]`, unlabeled `[mu*B]`, embeddings e `[mu*B, P]`, memory_bank `[P, num_labeled]`, memory_labels
+    and memory_written (bool) `[num_labeled]`. Needs `SSLBatch.labeled_index`, and a teacher, whose embeddings are
+    remembered; without one those of the model are.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
@@ -107,8 +108,7 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
 
     def similarity(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Logits [N, num_labeled] of how near embeddings [N, P] are to each labeled example that is remembered."""
-        logits = embeddings @ self.memory_bank.to(embeddings.dtype) / self.temperature
-        return without_unwritten(logits, self.memory_written)
+        return slot_logits(embeddings, self.memory_bank, self.memory_written, self.temperature)
 
     def refine(
         self, probs: torch.Tensor, labeled_probs: torch.Tensor, out: Outputs, batch: SSLBatch, progress: Progress
@@ -155,15 +155,18 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
         """From when on the memory votes."""
         return {"memory votes": progress.steps_per_epoch}
 
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local: Any, strict: bool, missing: Any, unexpected: Any, errors: Any
-    ) -> None:
-        super()._load_from_state_dict(state_dict, prefix, local, strict, missing, unexpected, errors)
-        if f"{prefix}memory_bank" in state_dict and f"{prefix}memory_written" not in state_dict:
-            errors.append(
-                "memory_written is missing: this state is of a version in which the memory began after a pass over the "
-                "pool and slots without an example voted; start from scratch, or go on with that version"
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As in PyTorch.
+
+        Raises:
+            RuntimeError: also for a state of a version that did not mark which slots are written.
+        """
+        if "memory_bank" in state_dict and "memory_written" not in state_dict:
+            raise RuntimeError(
+                "memory_written is missing: this state is of a version whose memory began after a pass over the pool, "
+                "and whose empty slots voted; start from scratch, or finish the run with that version"
             )
+        return super().load_state_dict(state_dict, strict, assign)
 
 
 class TeacherProjection(nn.Module):

@@ -39,7 +39,7 @@ def choose_algorithm(given: Choice | None, args: SSLConfig) -> Choice:
     cls = type(given) if isinstance(given, SSLAlgorithm) else resolve_algorithm(given)
     if args.algorithm != _DEFAULTS["algorithm"] and named is not cls:
         raise ValueError(
-            f"algorithm must be left out of the settings, got {args.algorithm!r} beside {cls.__name__}; name one of them"
+            f"algorithm must be left out of the settings, got {args.algorithm!r} beside {cls.__name__}; give one"
         )
     if isinstance(given, SSLAlgorithm):
         _refuse_ignored_settings(given, args)
@@ -49,8 +49,8 @@ def choose_algorithm(given: Choice | None, args: SSLConfig) -> Choice:
 def _refuse_ignored_settings(algorithm: SSLAlgorithm, args: SSLConfig) -> None:
     if args.algorithm_kwargs:
         raise ValueError(
-            f"algorithm_kwargs must be left out beside an algorithm object, got {args.algorithm_kwargs}; make the object "
-            "with these settings, or give its class"
+            f"algorithm_kwargs must be left out beside an algorithm object, got {args.algorithm_kwargs}; make the "
+            "object with these settings, or give its class"
         )
     weight, wanted = args.unsupervised_weight, algorithm.unsupervised_weight
     if weight not in (_DEFAULTS["unsupervised_weight"], wanted):
@@ -92,8 +92,14 @@ def make_algorithm(choice: Choice, args: SSLConfig, problem: Mapping[str, Any]) 
                 )
         return choice
     hyperparameters: Any = args.algorithm_kwargs or {}  # A string was parsed by the configuration.
+    if not isinstance(hyperparameters, Mapping):
+        raise TypeError(f"algorithm_kwargs must be a dict of settings, got {hyperparameters!r}")
+    if taken := sorted(problem.keys() & hyperparameters.keys()):
+        raise TypeError(
+            f"algorithm_kwargs must hold the algorithm's own settings, got {', '.join(taken)}, which comes from data "
+            "and model or is a setting of SSLConfig; leave it out"
+        )
     with torch.random.fork_rng(devices=[]):
         # Heads start from the seed alone, regardless of what drew random numbers before.
         torch.manual_seed(args.seed)
         return get_algorithm(choice, **problem, **hyperparameters)
-

@@ -8,8 +8,8 @@ from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from hf_ssl.algorithms import ALGORITHMS
 from hf_ssl.algorithms.parts.alignment import MovingAverageAlignment, QueueAlignment
 from hf_ssl.algorithms.parts.memory import FeatureQueue
-from hf_ssl.algorithms.parts.steps import StepStatistics
 from hf_ssl.algorithms.parts.thresholds import GaussianWeight, RelativeThreshold, SelfAdaptiveThreshold
+from hf_ssl.algorithms.steps import StepStatistics
 
 from tests.helpers.algorithm_cases import (
     CASES,
@@ -45,10 +45,9 @@ EXACT = {"rtol": 1e-11, "atol": 1e-13}
 
 def passes_of(batch, division):
     """The passes of one step: the parts of a batch, each with the labeled and the unlabeled examples that follow."""
-    labeled, unlabeled = division
     parts = []
-    for i in range(len(labeled)):
-        first, second = slice(sum(labeled[:i]), sum(labeled[: i + 1])), slice(sum(unlabeled[:i]), sum(unlabeled[: i + 1]))
+    for i in range(len(division[0])):
+        first, second = (slice(sum(sizes[:i]), sum(sizes[: i + 1])) for sizes in division)
 
         def take(view, rows):
             return {key: values[rows] for key, values in view.items()}
@@ -170,7 +169,8 @@ def test_a_queue_of_means_has_one_row_per_step():
 def test_a_relative_threshold_is_relative_to_all_labeled_examples():
     rule, labeled = RelativeThreshold(1.0), torch.tensor([[0.9, 0.1]])
     probs = torch.tensor([[0.74, 0.26], [0.76, 0.24]])
-    assert two_passes(rule, (FIRST, {"labeled_probs": labeled}), (probs, {"labeled_probs": FIRST[1:]})).tolist() == [0, 1]
+    mask = two_passes(rule, (FIRST, {"labeled_probs": labeled}), (probs, {"labeled_probs": FIRST[1:]}))
+    assert mask.tolist() == [0, 1]
 
 
 def test_a_queue_gives_back_what_a_further_pass_must_not_have_seen():

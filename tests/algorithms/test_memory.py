@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
-from hf_ssl.algorithms.parts.memory import FeatureQueue
+from hf_ssl.algorithms.parts.memory import FeatureQueue, slot_logits
 
 from tests.helpers.algorithm_cases import make_models
 from tests.helpers.algorithm_references import ce, normalize, softmax, unit
@@ -89,8 +90,6 @@ def test_slots_that_are_marked_as_written_vote_as_they_are():
     expected = SETTINGS["smoothing"] * np.array(aligned) + (1 - SETTINGS["smoothing"]) * np.array([1.0, 0.0, 0.0])
     torch.testing.assert_close(output.pseudo_labels, torch.tensor(expected), rtol=1e-6, atol=1e-8)
     t, instance = SETTINGS["temperature"], 0.0
-    for name in ("weak", "strong"):
-        assert embedded(algorithm, batch.unlabeled[name]).shape == (5, WIDTH)
     weak, strong = (embedded(algorithm, batch.unlabeled[name]) for name in ("weak", "strong"))
     for e, s in zip(weak, strong, strict=True):
         instance += ce(s @ bank / t, softmax(e @ bank, t)) / len(weak)
@@ -141,6 +140,17 @@ def test_comatch_hears_only_the_part_of_its_queue_that_is_filled():
     torch.testing.assert_close(output.pseudo_labels.sum(dim=-1), torch.ones(5).double(), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_an_empty_slot_has_no_weight_in_any_precision(dtype):
+    written = torch.tensor([True, False, True, False])
+    logits = slot_logits(torch.eye(2, dtype=dtype), -torch.ones(2, 4), written, temperature=0.01)
+    assert logits.dtype == dtype and logits.isfinite().all()
+    assert torch.softmax(logits.float(), dim=-1).tolist() == [[0.5, 0.0, 0.5, 0.0]] * 2
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = slot_logits(torch.eye(2), -torch.ones(2, 4), written, temperature=0.01)
+        assert torch.softmax(logits, dim=-1).tolist() == [[0.5, 0.0, 0.5, 0.0]] * 2
+
+
 def test_a_queue_votes_with_its_filled_slots_alone():
     queue, probs = FeatureQueue(50, 2, 2), torch.tensor([[0.9, 0.1], [0.3, 0.7]])
     queue.push(torch.eye(2), probs)
@@ -174,9 +184,7 @@ def test_simmatch_uses_its_memory_in_a_run_shorter_than_a_pass(make_trainer):
 def test_comatch_uses_its_memory_in_a_run_shorter_than_a_pass(make_trainer, monkeypatch):
     steps, vote = [], FeatureQueue.vote
     trainer = make_trainer(algorithm="comatch", max_steps=5, algorithm_kwargs={"queue_batches": 2})
-    monkeypatch.setattr(
-        FeatureQueue, "vote", lambda *given: steps.append(trainer.state.global_step) or vote(*given)
-    )
+    monkeypatch.setattr(FeatureQueue, "vote", lambda *given: steps.append(trainer.state.global_step) or vote(*given))
     trainer.train()
     assert steps == [3, 4]
 
@@ -197,11 +205,11 @@ def test_a_checkpoint_from_before_slots_were_marked_is_refused_with_the_reason(m
     trainer = make_trainer(algorithm="simmatch", max_steps=2, save_strategy="steps", save_steps=1)
     trainer.train()
     path = f"{trainer.args.output_dir}/checkpoint-1/ssl_algorithm.safetensors"
-    with __import__("safetensors").safe_open(path, "pt") as file:
+    with safe_open(path, "pt") as file:
         metadata = file.metadata()
     state = load_file(path)
     del state["memory_written"]
     save_file(state, path, metadata=metadata)
-    with pytest.raises(ValueError, match="does not fit.*memory_written is missing: .*start from scratch") as error:
+    with pytest.raises(ValueError, match=r"does not fit.*memory_written is missing: .*start from scratch") as error:
         trainer.train(resume_from_checkpoint=f"{trainer.args.output_dir}/checkpoint-1")
     assert "\n" not in str(error.value)

@@ -1,6 +1,6 @@
 """What begins when: by steps and shares of the run, said at its start; and which algorithms and settings fit a run."""
 
-import datasets
+import numpy as np
 import pytest
 import torch
 
@@ -225,6 +225,20 @@ def test_settings_that_an_algorithm_object_would_ignore_are_refused(make_trainer
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"num_classes": 7}, "^algorithm_kwargs must hold the algorithm's own settings, got num_classes, which"),
+        ({"unsupervised_weight": 2.0}, "^algorithm_kwargs must hold .* got unsupervised_weight, which"),
+        ("[0.9]", r"^algorithm_kwargs must be a dict of settings, got \[0\.9\]$"),
+    ],
+)
+def test_what_is_not_a_setting_of_the_algorithm_is_refused(make_trainer, given, message):
+    with pytest.raises(TypeError, match=message) as error:
+        make_trainer(algorithm_kwargs=given)
+    assert "\n" not in str(error.value)
+
+
 class Mine(SSLAlgorithm):
     """A user's class."""
 
@@ -234,7 +248,7 @@ class Mine(SSLAlgorithm):
 
 
 def test_a_class_beside_the_name_of_another_algorithm_is_refused(make_trainer):
-    with pytest.raises(ValueError, match="^algorithm must be left out of the settings, got 'freematch' beside Mine"):
+    with pytest.raises(ValueError, match=r"^algorithm must be left out of the settings, got 'freematch' beside Mine"):
         make_trainer(trainer={"algorithm": Mine}, algorithm="freematch", algorithm_kwargs=None)
 
 
@@ -307,8 +321,6 @@ def test_a_value_of_another_type_is_refused_in_one_line(name, setting, value, wa
 
 
 def test_numbers_of_numpy_and_whole_ones_for_fractions_are_taken():
-    import numpy as np
-
     assert get_algorithm("softmatch", n_sigma=3, momentum=np.float32(0.5), **SIZES).current_settings()["n_sigma"] == 3
     assert get_algorithm("comatch", queue_batches=np.int64(2), **SIZES).queue_batches == 2
 
@@ -353,4 +365,3 @@ def test_a_problem_that_cannot_be_is_refused(changes, message):
 def test_the_trainer_names_a_setting_outside_its_range(make_trainer):
     with pytest.raises(ValueError, match=r"^threshold must be in \(0, 1\], got 1\.5$"):
         make_trainer(algorithm_kwargs={"threshold": 1.5})
-    assert datasets.__version__

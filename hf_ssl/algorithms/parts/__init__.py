@@ -1,6 +1,5 @@
 """What several algorithms are built from.
 
-steps       statistics of whole steps, regardless of how many passes a step takes
 thresholds  which pseudo-labels count, and how much
 alignment   predictions rescaled towards a wanted class distribution
 memory      embeddings of past batches

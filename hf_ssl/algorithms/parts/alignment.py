@@ -11,7 +11,7 @@ import torch
 
 from ...distributed import gather
 from ..base import check
-from .steps import StepStatistics
+from ..steps import StepStatistics
 
 EPSILON = 1e-6
 
@@ -70,7 +70,9 @@ class MovingAverageAlignment(StepStatistics):
             raise ValueError("labeled_probs must be distributions [B, C], got None; pass them, or give a target")
         else:
             pool, labeled = self.joined(*gather(probs, labeled_probs))
-            self.alignment_target = self.alignment_target.lerp(_mean(labeled, self.alignment_target), 1 - self.momentum)
+            self.alignment_target = self.alignment_target.lerp(
+                _mean(labeled, self.alignment_target), 1 - self.momentum
+            )
         # A factor instead of a branch: whether the average has started is known on the device only.
         rate = 1 - self.momentum * self.alignment_started
         self.alignment_model = self.alignment_model.lerp(_mean(pool, self.alignment_model), rate)

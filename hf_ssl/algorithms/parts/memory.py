@@ -2,7 +2,7 @@
 
 import torch
 
-from .steps import StepStatistics
+from ..steps import StepStatistics
 
 
 def last_occurrence(index: torch.Tensor, selected: torch.Tensor | None = None) -> torch.Tensor:
@@ -30,22 +30,30 @@ def last_occurrence(index: torch.Tensor, selected: torch.Tensor | None = None) -
     return order[place].masked_fill(keys[place] != index, -1)
 
 
-def without_unwritten(similarity: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
-    """Logits [N, size] of the slots of a memory, with which a softmax gives slots that were never written no weight.
+# Added to the logit of a slot that was never written. Every floating-point type has this number. Minus infinity would
+# turn a target of 0 into a cross-entropy of 0 * inf, and a memory without any entry into NaN.
+_UNWRITTEN = -3e4
+
+
+def slot_logits(
+    embeddings: torch.Tensor, slots: torch.Tensor, written: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """embeddings @ slots / temperature, with which a softmax gives slots that were never written no weight: [N, size].
 
     Args:
-        similarity: logits [N, size].
+        embeddings: [N, P], of unit length.
+        slots: [P, size], of unit length.
         written: bool [size].
-
-    Note:
-        The value is the lowest finite one: with -inf a target of 0 would make a cross-entropy of 0 * inf, and a memory
-        without any entry a softmax of NaN.
+        temperature: above 0.
 
     Example:
-        >>> torch.softmax(without_unwritten(torch.zeros(1, 3), torch.tensor([True, False, True])), dim=-1)
-        tensor([[0.5000, 0.0000, 0.5000]])
+        >>> logits = slot_logits(torch.eye(2), torch.ones(2, 3), torch.tensor([True, False, True]), temperature=1.0)
+        >>> torch.softmax(logits, dim=-1)[0]
+        tensor([0.5000, 0.0000, 0.5000])
     """
-    return similarity.masked_fill(~written, torch.finfo(similarity.dtype).min)
+    # One operation for large memories: the product is not copied to change it.
+    absent = (~written).to(embeddings.dtype) * _UNWRITTEN
+    return torch.addmm(absent, embeddings, slots.to(embeddings.dtype), alpha=1 / temperature)
 
 
 def smoothed(probs: torch.Tensor, votes: torch.Tensor, written: torch.Tensor, smoothing: float) -> torch.Tensor:
@@ -90,7 +98,7 @@ class FeatureQueue(StepStatistics):
         self.register_buffer("queue_position", torch.zeros((), dtype=torch.int64))
 
     def begin_pass(self, further: bool) -> None:
-        """A further pass finds the queue of the step's start: it gets back what the earlier passes have overwritten."""
+        """As in `StepStatistics`; a further pass also gets back what the earlier ones have overwritten."""
         if further and self._overwritten is not None:
             self._write(*self._overwritten)
         self._overwritten = None
@@ -117,6 +125,5 @@ class FeatureQueue(StepStatistics):
 
     def vote(self, features: torch.Tensor, temperature: float) -> torch.Tensor:
         """Class distributions [N, C] of embeddings [N, P]: those of the remembered ones, weighted by similarity."""
-        similarity = features @ self.queue_features.to(features.dtype).T / temperature
-        weights = torch.softmax(without_unwritten(similarity, self.written), dim=-1)
+        weights = torch.softmax(slot_logits(features, self.queue_features.T, self.written, temperature), dim=-1)
         return weights @ self.queue_probabilities.to(weights.dtype)

@@ -24,8 +24,8 @@ from ...batches.batch import required
 from ...distributed import gather
 from ...losses import one_hot, probabilities, sharpen
 from ..base import Progress, check
+from ..steps import StepStatistics
 from .memory import last_occurrence
-from .steps import StepStatistics
 
 
 def make_targets(logits: torch.Tensor, hard_labels: bool, temperature: float) -> torch.Tensor:

@@ -9,9 +9,9 @@ from torch import nn
 class StepStatistics(nn.Module):
     """A module whose buffers follow the batches, and count the passes of a step (gradient accumulation) as one batch.
 
-    After the k-th pass of a step the buffers are what a single pass over the examples of passes 1 to k would have left.
-    So after the last one they do not depend on how the batch was divided, whatever the statistic: a mean, a variance,
-    a quantile, an average that the first batch initializes, a queue.
+    After the k-th pass of a step the buffers are what one pass over the examples of passes 1 to k would have left. So
+    after the last one they do not depend on how the batch was divided, and that holds for any statistic: a mean, a
+    variance, a quantile, an average that the first batch initializes, a queue.
 
     To that end a further pass begins where the step began, and counts the examples of the earlier passes again:
     `SSLAlgorithm` calls `begin_pass` on each of its parts, which sets the buffers back, and a part that updates calls
