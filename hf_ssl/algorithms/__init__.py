@@ -123,9 +123,8 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
     if unknown:
         title, known = cls.title or cls.__name__, ", ".join(settings) or "none"
         raise TypeError(f"{title} has no setting {', '.join(unknown)}; its settings are {known}")
-    for keyword in keywords.keys() & settings.keys():
-        _check_type(keyword, keywords[keyword], settings[keyword].annotation)
-    return cls(**keywords)
+    typed = {name: _typed(name, keywords[name], settings[name].annotation) for name in keywords if name in settings}
+    return cls(**{**keywords, **typed})
 
 
 # Type of a setting -> what its values are called, and which ones there are. Numbers of NumPy are numbers.
@@ -138,8 +137,15 @@ _TYPES: dict[Any, tuple[str, Any]] = {
 }
 
 
-def _check_type(name: str, value: object, annotation: Any) -> None:
-    """Refuse the value of a setting that is not of its annotated type; the ranges are checked by the algorithms."""
-    wanted, types = _TYPES.get(annotation, ("", object))
-    if not isinstance(value, types) or (isinstance(value, bool) and types not in (bool, object)):
+def _typed(name: str, value: Any, annotation: Any) -> Any:
+    """The value of a setting, as one of Python's own numbers if it is a number of another library.
+
+    Raises:
+        TypeError: if it is not of the annotated type. Ranges are checked by the algorithms.
+    """
+    if annotation not in _TYPES:
+        return value
+    wanted, types = _TYPES[annotation]
+    if not isinstance(value, types) or (isinstance(value, bool) and annotation is not bool):
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    return value.item() if hasattr(value, "item") else value

@@ -48,7 +48,7 @@ class ProblemSpec:
     Args:
         num_classes: C, at least 2.
         num_labeled: size of the labeled set.
-        num_unlabeled: size of the unlabeled pool.
+        num_unlabeled: size of the unlabeled pool; at least 1 if the algorithm reads it.
         feature_size: D, width of the features that the classification head reads.
         labeled_batch_size: B of a whole step, over all processes and accumulated passes.
         unlabeled_batch_size: mu*B of a whole step.
@@ -78,8 +78,10 @@ class ProblemSpec:
 
     def __post_init__(self) -> None:
         check(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
-        for name in ("num_labeled", "num_unlabeled", "feature_size", "labeled_batch_size", "unlabeled_batch_size"):
+        for name in ("num_labeled", "feature_size", "labeled_batch_size"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("num_unlabeled", "unlabeled_batch_size"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         check(self.unsupervised_weight >= 0, "unsupervised_weight", self.unsupervised_weight, "at least 0")
         if self.class_distribution is not None:
             self._check_frequencies()
@@ -241,6 +243,8 @@ class SSLAlgorithm(nn.Module):
     def __init__(self, **task: Any):
         super().__init__()
         problem = ProblemSpec(**task)
+        for name in ("num_unlabeled", "unlabeled_batch_size") if self.reads_pool else ():
+            check(getattr(problem, name) >= 1, name, getattr(problem, name), "at least 1")
         # It follows from the labeled set at every start, so it is not part of the saved state.
         self.register_buffer("class_distribution", problem.frequencies(), persistent=False)
         # The one number of the problem that may be changed while training.

@@ -244,7 +244,7 @@ def describe_milestones(algorithm: SSLAlgorithm, progress: Progress) -> list[tup
     title, steps, found = algorithm.title or type(algorithm).__name__, progress.max_steps, []
     for what, begins in algorithm.milestones(progress).items():
         when = f" of {steps:,} ({100 * begins / steps:.2g} %)"
-        never = f", after the end of this run of {steps:,} steps: never"
+        never = f", after the end of this run of {steps:,} step{'s' * (steps != 1)}: never"
         found.append((begins, f"{title}'s {what} from step {begins:,}{when if begins < steps else never}"))
     return found
 

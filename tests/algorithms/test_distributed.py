@@ -20,6 +20,7 @@ from tests.helpers.algorithm_cases import (
 pytestmark = pytest.mark.multiprocess
 WORLD, STEPS, LR = 2, 5, 0.1
 MIXING = ("mixmatch", "remixmatch")
+MEASURED = {"initial_loss_threshold": None, "warmup_fraction": 0.3}
 
 
 def part_of(batch, rank):
@@ -96,9 +97,9 @@ def train(name, rank=None, wrapped=False, **settings):
     return {"losses": torch.stack(losses), "parameters": parameters, "buffers": algorithm.state_dict()}
 
 
-def statistics(name, rank=None):
+def statistics(name, rank=None, **settings):
     """Buffers after some steps at weights that stay; a rank takes each step in two passes, a quarter each."""
-    algorithm, models = make_algorithm(name), make_models()
+    algorithm, models = make_algorithm(name, **settings), make_models()
     for step in range(STEPS):
         batch = make_batch(step)
         passes = [batch] if rank is None else [part_of(part_of(batch, half), rank) for half in range(2)]
@@ -122,6 +123,7 @@ def work(rank, folder):
     runs |= {f"{name}, wrapped": train(name, rank, wrapped=True) for name in CASES}
     runs |= {f"{name}, features": train(name, rank, wrapped=True, modality="audio") for name in MIXING}
     runs |= {f"{name}, passes": statistics(name, rank) for name in CASES}
+    runs["dash, measured"] = statistics("dash", rank, **MEASURED)
     runs["messages"] = {name: count_messages(name, rank) for name in CASES}
     torch.save(runs, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
@@ -164,6 +166,12 @@ def test_two_halves_train_like_one_whole(name, runs):
 def test_two_passes_of_two_processes_leave_the_statistics_of_one_whole(name, runs):
     torch.testing.assert_close(runs[1][f"{name}, passes"], statistics(name), rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(runs[0][f"{name}, passes"], runs[1][f"{name}, passes"], rtol=0, atol=0)
+
+
+def test_two_passes_of_two_processes_measure_the_loss_of_one_whole(runs):
+    expected = statistics("dash", **MEASURED)
+    assert expected["threshold.initial_loss"] > 0
+    torch.testing.assert_close(runs[1]["dash, measured"], expected, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", [name for name, row in CASES.items() if not row.splits])

@@ -137,7 +137,7 @@ def test_the_memory_votes_from_the_step_that_is_said(name):
     [
         ("comatch", 3, {}, "CoMatch's memory votes from step 33, after the end of this run of 3 steps: never; "
          "set queue_batches=1 or lower in algorithm_kwargs, or train longer"),
-        ("simmatch", 1, {}, "SimMatch's memory votes from step 1, after the end of this run of 1 steps: never; "
+        ("simmatch", 1, {}, "SimMatch's memory votes from step 1, after the end of this run of 1 step: never; "
          "train longer"),
         ("simmatch", 2, {}, None),
         ("comatch", 3, {"queue_batches": 1}, None),
@@ -321,7 +321,8 @@ def test_a_value_of_another_type_is_refused_in_one_line(name, setting, value, wa
 
 
 def test_numbers_of_numpy_and_whole_ones_for_fractions_are_taken():
-    assert get_algorithm("softmatch", n_sigma=3, momentum=np.float32(0.5), **SIZES).current_settings()["n_sigma"] == 3
+    given = get_algorithm("softmatch", n_sigma=3, momentum=np.float32(0.5), **SIZES).current_settings()
+    assert (given["n_sigma"], given["momentum"]) == (3, 0.5)
     assert get_algorithm("comatch", queue_batches=np.int64(2), **SIZES).queue_batches == 2
 
 
@@ -340,10 +341,10 @@ def test_settings_of_a_custom_class_may_have_any_type():
     ("changes", "message"),
     [
         ({"num_labeled": 0}, "num_labeled must be at least 1, got 0"),
-        ({"num_unlabeled": 0}, "num_unlabeled must be at least 1, got 0"),
+        ({"num_unlabeled": -1}, "num_unlabeled must be at least 0, got -1"),
         ({"feature_size": 0}, "feature_size must be at least 1, got 0"),
         ({"labeled_batch_size": 0}, "labeled_batch_size must be at least 1, got 0"),
-        ({"unlabeled_batch_size": -2}, "unlabeled_batch_size must be at least 1, got -2"),
+        ({"unlabeled_batch_size": -2}, "unlabeled_batch_size must be at least 0, got -2"),
         ({"unsupervised_weight": float("inf")}, "unsupervised_weight must be finite, got inf"),
         ({"class_distribution": torch.ones(7)}, "class_distribution must be frequencies [3], got a tensor [7]"),
         (
@@ -360,6 +361,13 @@ def test_a_problem_that_cannot_be_is_refused(changes, message):
     with pytest.raises(ValueError) as error:
         ProblemSpec(**{**SIZES, **changes})
     assert str(error.value) == message
+
+
+def test_an_algorithm_that_reads_the_pool_needs_one():
+    without = {**SIZES, "num_unlabeled": 0, "unlabeled_batch_size": 0}
+    assert get_algorithm("supervised", **without).num_unlabeled == 0
+    with pytest.raises(ValueError, match=r"^num_unlabeled must be at least 1, got 0$"):
+        get_algorithm("fixmatch", **without)
 
 
 def test_the_trainer_names_a_setting_outside_its_range(make_trainer):

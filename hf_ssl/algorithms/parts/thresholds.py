@@ -343,8 +343,8 @@ class GaussianWeight(StepStatistics):
     def forward(self, probs: torch.Tensor, *, counted: torch.Tensor | None = None, **_: Any) -> torch.Tensor:
         """Update with distributions [N, C]; their weights [N] in (0, 1].
 
-        `counted` are the distributions of the whole step to fit to, if they are known better than by the weights of
-        each pass: alignment changes those of earlier passes, too.
+        The Gaussian is fitted to those of all processes and passes of the step. `counted` replaces them if they have
+        changed since their pass: alignment moves the earlier ones, too.
         """
         self.update(*(self.joined(gather(probs)) if counted is None else (counted,)))
         confidence, labels = probs.max(dim=-1)
