@@ -284,7 +284,7 @@ class LossThreshold(StepStatistics):
             measured = min(self.steps_per_pass, warmup)
             if (place := progress.step - (warmup - measured)) >= 0:
                 count = 1 if labeled_probs is None else len(labeled_probs)
-                self.measure(supervised.expand(count), place, measured)
+                self.measure(supervised.repeat(count), place, measured)
             return torch.zeros_like(probs[:, 0])
         factor = self.c * self.gamma ** -(progress.epoch // self.EPOCHS_PER_STAGE)
         self.loss_threshold = (factor * self.initial_loss).clamp_min(self.minimum)
