@@ -112,9 +112,9 @@ class Progress:
         step: optimizer steps done so far, 0 in the first step. Calls with the same number one after the other are
             passes of the same step (gradient accumulation): statistics count their examples as one batch.
         max_steps: optimizer steps of the whole training.
-        steps_per_epoch: optimizer steps in the unit in which the papers count, at which memories begin to vote and
-            Dash lowers its limit. It is a share of the run (see `in_run`), and not a pass over the pool: a short run
-            over a large pool gets the whole algorithm as well.
+        steps_per_epoch: optimizer steps in the unit in which published schedules count: memories begin to vote after
+            one of them, and Dash lowers its limit every ten. It is a share of the run (see `in_run`) and not a pass
+            over the pool, so that a short run over a large pool gets the whole algorithm as well.
         unsupervised_ramp: in [0, 1], a further factor of `unsupervised_weight`, which the trainer raises over
             `unsupervised_warmup_steps`. It applies to every algorithm, beside the warm-up that some papers prescribe.
 
