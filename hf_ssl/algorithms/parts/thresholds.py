@@ -221,7 +221,8 @@ class LossThreshold(StepStatistics):
     Args:
         temperature: of the targets, above 0.
         initial: the loss to start from, above 0; None measures it as the mean supervised loss over the last pass over
-            the labeled set in a supervised warm-up, during which no pseudo-label counts. Each training measures its own.
+            the labeled set in a supervised warm-up, during which no pseudo-label counts. Each training measures
+            it again.
         gamma: divisor of the threshold at each stage, above 1.
         c: factor of the threshold, above 0.
         minimum: the threshold never falls below it, at least 0.
