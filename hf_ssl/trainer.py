@@ -1,6 +1,5 @@
 """SSLTrainer: transformers' Trainer with a second stream of unlabeled batches and a semi-supervised loss."""
 
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
+from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm
 from .batches.collators import EvaluationCollator, SSLCollator
 from .batches.dataset import ViewDataset
 from .batches.lengths import TextLengths
@@ -32,6 +31,7 @@ from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
 from .report.run import RunFacts, describe_run, sizes_of
 from .training import optimization
+from .training.algorithm import choose_algorithm, make_algorithm
 from .training.checkpointing import CheckpointMixin
 from .training.log_sums import LogSums
 from .training.start import check_arguments, prepare_datasets, search_duplicates
@@ -127,9 +127,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     ):
         args = SSLConfig() if args is None else args
         check_arguments(args, train_dataset, kwargs)
-        chosen = algorithm if algorithm is not None else args.algorithm
-        if not isinstance(chosen, SSLAlgorithm):
-            resolve_algorithm(chosen)  # An unknown name is an error before anything is loaded.
+        chosen = choose_algorithm(algorithm, args)  # An unknown name is an error before anything is loaded.
         if isinstance(model, str):
             load_config(model)  # A wrong name is an error at once, not after a search for each kind of processor.
             processing_class = load_processor(model) if processing_class is None else processing_class
@@ -243,33 +241,30 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     # ---- What is trained ----
 
     def _make_algorithm(self) -> SSLAlgorithm:
-        if isinstance(self._algorithm_choice, SSLAlgorithm):
-            return self._algorithm_choice
-        batch = self._train_batch_size * self.args.world_size
-        hyperparameters: Any = self.args.algorithm_kwargs or {}  # A string was parsed by the configuration.
-        with torch.random.fork_rng(devices=[]):
-            # Heads start from the seed alone, regardless of what drew random numbers before.
-            torch.manual_seed(self.args.seed)
-            return get_algorithm(
-                self._algorithm_choice,
-                num_classes=len(self.data.label_names),
-                num_labeled=len(self.train_dataset),
-                num_unlabeled=len(self.unlabeled_dataset),
-                feature_size=find_head(self.model).in_features,
-                labeled_batch_size=batch,
-                unlabeled_batch_size=batch * self.args.unlabeled_batch_ratio,
-                class_distribution=class_frequencies(self.data.labels, len(self.data.label_names)),
-                unsupervised_weight=self.args.unsupervised_weight,
-                modality=self.data.modality,
-                **hyperparameters,
-            )
+        problem = {
+            "num_classes": len(self.data.label_names),
+            "num_labeled": len(self.train_dataset),
+            "num_unlabeled": len(self.unlabeled_dataset),
+            "feature_size": find_head(self.model).in_features,
+            "labeled_batch_size": self._step_batch_size,
+            "unlabeled_batch_size": self._step_batch_size * self.args.unlabeled_batch_ratio,
+            "class_distribution": class_frequencies(self.data.labels, len(self.data.label_names)),
+            "unsupervised_weight": self.args.unsupervised_weight,
+            "modality": self.data.modality,
+        }
+        return make_algorithm(self._algorithm_choice, self.args, problem)
+
+    @property
+    def _step_batch_size(self) -> int:
+        """Labeled examples of one optimizer step, over all processes and accumulated passes."""
+        return self._train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
 
     def _fit_algorithm_to_batch(self) -> None:
         """Make the algorithm again if `auto_find_batch_size` has found that only a smaller batch fits into memory.
 
         The algorithm's memories have the size of the batch, so they start from scratch, and so does the optimizer.
         """
-        fits = self.algorithm.labeled_batch_size == self._train_batch_size * self.args.world_size
+        fits = self.algorithm.labeled_batch_size == self._step_batch_size
         if fits or isinstance(self._algorithm_choice, SSLAlgorithm):
             return
         self.algorithm = self.watch.algorithm = self._make_algorithm().to(self.args.device)
@@ -369,13 +364,12 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         """Where training is, in optimizer steps."""
         step, warmup = self.state.global_step, self.args.unsupervised_warmup_steps
         ramp = min(step / warmup, 1.0) if warmup else 1.0
-        return Progress(step, self.state.max_steps, self.steps_per_epoch, ramp)
+        return Progress.in_run(step, self.state.max_steps, self.data.modality, ramp)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the unlabeled pool."""
-        batches = len(self.batch_sampler) // self.args.world_size if self.batch_sampler is not None else 1
-        return max(math.ceil(batches / self.args.gradient_accumulation_steps), 1)
+        """Optimizer steps in the unit of published schedules, a share of the run: `Progress.steps_per_epoch`."""
+        return self.progress.steps_per_epoch
 
     # ---- What people read ----
 
@@ -425,6 +419,7 @@ class _StepCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         trainer = self.trainer
         trainer._begin_log()
+        trainer.algorithm.begin_step()
         trainer.watch.start(state.global_step)
         if not state.is_world_process_zero:
             return
@@ -432,6 +427,7 @@ class _StepCallback(TrainerCallback):
         seconds = trainer.args.duplicate_check_seconds
         trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
         trainer.watch.warn_of_slow_averages(trainer.progress)
+        trainer.watch.warn_of_late_starts(trainer.progress)
         if not trainer._has_pool:
             trainer.watch.warn_without_pool()
         if not args.disable_tqdm:

@@ -71,3 +71,14 @@ class SoftMatch(WeakStrongAlgorithm):
     ) -> torch.Tensor:
         """Aligned, for the weights only: the targets stay those of the model."""
         return self.alignment(probs, labeled_probs)
+
+    def weigh(
+        self,
+        probs: torch.Tensor,
+        labeled_probs: torch.Tensor,
+        supervised: torch.Tensor,
+        batch: SSLBatch,
+        progress: Progress,
+    ) -> torch.Tensor:
+        """By a Gaussian that is fitted to the aligned predictions of the whole step."""
+        return self.threshold(probs, counted=self.alignment.all_aligned())

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from transformers import TrainerState
 
-from ..algorithms import SSLAlgorithm
+from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.duplicates import Duplicates
 from ..training.optimization import describe_learning_rate
+from ..training.watch import describe_milestones
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def run_rows(run: RunFacts) -> dict[str, str]:
         "unlabeled": _unlabeled(run),
         "evaluation": _evaluation(run.evaluation_sizes),
         **_batch_and_steps(run),
+        **_schedule(run),
         "learning rate": describe_learning_rate(run.args, run.max_steps),
         "moving average": _moving_average(run),
     }
@@ -147,6 +149,13 @@ def _batch_and_steps(run: RunFacts) -> dict[str, str]:
         if steps
         else f"{args.num_train_epochs:g} passes over the pool",
     }
+
+
+def _schedule(run: RunFacts) -> dict[str, str]:
+    """What begins during the run; nothing as long as the number of steps is not known."""
+    steps = run.max_steps
+    found = describe_milestones(run.algorithm, Progress.in_run(0, steps, run.data.modality)) if steps else []
+    return {"schedule": ", ".join(sentence for _, sentence in found)} if found else {}
 
 
 def _moving_average(run: RunFacts) -> str:

@@ -126,7 +126,8 @@ class Watch:
     def warn_of_slow_averages(self, progress: Progress) -> None:
         """Warn of what will be near its start when training ends: averaged weights, running statistics, thresholds."""
         args, steps, settings = self.args, progress.max_steps, self.algorithm.current_settings()
-        momentum, passes = float(settings.get("momentum", 0.0)), steps / progress.steps_per_epoch
+        momentum = float(settings.get("momentum", 0.0))
+        passes = steps * self.algorithm.unlabeled_batch_size / self.algorithm.num_unlabeled
         early = max(round(_TEACHER_READY * steps), 1)
         if args.ema_evaluates and (left := args.ema_decay**steps) > _MOST_INITIAL:
             logger.warning(
@@ -152,6 +153,14 @@ class Watch:
                 "it has predicted most of the pool with confidence: every pseudo-label will count; set "
                 "threshold_warmup=False in algorithm_kwargs, or train longer"
             )
+
+    def warn_of_late_starts(self, progress: Progress) -> None:
+        """Warn of parts of the algorithm that would only begin after the end of this run."""
+        has_queue, fits = "queue_batches" in self.algorithm.current_settings(), progress.max_steps - 2
+        shorter = f"set queue_batches={fits} or lower in algorithm_kwargs, or " if has_queue and fits > 0 else ""
+        for begins, sentence in describe_milestones(self.algorithm, progress):
+            if begins >= progress.max_steps:
+                logger.warning(f"{sentence}; {shorter}train longer")
 
     # ---- The pool's part ----
 
@@ -220,6 +229,24 @@ class Watch:
                 f"{self.name} learns from unlabeled examples, and unlabeled_dataset is missing: the labeled examples "
                 "serve as the pool; give unlabeled_dataset, or take algorithm='supervised'"
             )
+
+
+def describe_milestones(algorithm: SSLAlgorithm, progress: Progress) -> list[tuple[int, str]]:
+    """When each part of an algorithm begins that does not work from the first step on: the step, and a sentence.
+
+    Example:
+        >>> from hf_ssl.algorithms import get_algorithm
+        >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
+        >>> simmatch = get_algorithm("simmatch", num_classes=3, feature_size=5, **sizes)
+        >>> describe_milestones(simmatch, Progress.in_run(0, 1_000))
+        [(5, "SimMatch's memory votes from step 5 of 1,000 (0.5 %)")]
+    """
+    title, steps, found = algorithm.title or type(algorithm).__name__, progress.max_steps, []
+    for what, begins in algorithm.milestones(progress).items():
+        when = f" of {steps:,} ({100 * begins / steps:.2g} %)"
+        never = f", after the end of this run of {steps:,} step{'s' * (steps != 1)}: never"
+        found.append((begins, f"{title}'s {what} from step {begins:,}{when if begins < steps else never}"))
+    return found
 
 
 def _check_weights(model: nn.Module, step: int) -> None:

@@ -289,19 +289,24 @@ def simmatch(case):
     t, alpha = settings["temperature"], settings["smoothing"]
     bank = state.setdefault("memory_bank", case.memory_bank.copy())
     owners = state.setdefault("memory_labels", np.zeros(bank.shape[1], dtype=int))
+    written = state.setdefault("memory_written", np.zeros(bank.shape[1], dtype=bool))
     aligned = queue_alignment(case)
     weak, strong, labeled = (
         [unit(v) for v in case.head("projection", case.x[name])] for name in ("weak", "strong", "labeled")
     )
     q, instance = [], 0.0
     for p, e, s in zip(aligned, weak, strong, strict=True):
-        near = softmax(e @ bank, t)
-        votes = np.array([sum(near[i] for i in range(len(owners)) if owners[i] == c) for c in range(size)])
-        q.append(alpha * p + (1 - alpha) * votes if case.epoch > 0 else p)
-        target = normalize(np.array([near[i] * p[owners[i]] for i in range(len(owners))]))
-        instance += ce(s @ bank / t, target) / len(aligned)
+        q.append(p)
+        if not written.any():
+            continue
+        known, classes = bank[:, written], owners[written]
+        near = softmax(e @ known, t)
+        votes = np.array([sum(near[i] for i in range(len(classes)) if classes[i] == c) for c in range(size)])
+        q[-1] = alpha * p + (1 - alpha) * votes if case.epoch > 0 else p
+        target = normalize(np.array([near[i] * p[classes[i]] for i in range(len(classes))]))
+        instance += ce(s @ known / t, target) / len(aligned)
     for i, e, label in zip(case.labeled_index, labeled, case.y, strict=True):
-        bank[:, i], owners[i] = e, label
+        bank[:, i], owners[i], written[i] = e, label, True
     mask = [1.0 if max(p) >= settings["threshold"] else 0.0 for p in q]
     weight = settings["instance_weight"] if case.epoch > 0 else 0.0
     return sup(case) + mean_ce(case.strong, q, mask) + weight * instance, mask
