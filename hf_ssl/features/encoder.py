@@ -17,7 +17,7 @@ from transformers import AutoModel
 
 from ..modality import MODALITIES
 from ..model.head import find_head
-from ..model.wrapping import unwrap
+from ..model.wrapping import unwrap, without_adapters
 
 POOLINGS = ("auto", "head", "mean")
 # Settings of a configuration that say where a model comes from and what its head is for.
@@ -173,15 +173,9 @@ def load_encoder(name: str, modality: str, pooling: str) -> nn.Module:
     return (MODALITIES[modality].model_class() if classifier else AutoModel).from_pretrained(name)
 
 
-def _inner(model: nn.Module) -> nn.Module:
-    """The model inside adapters of PEFT."""
-    get_base_model: Any = getattr(model, "get_base_model", None)
-    return model if get_base_model is None else get_base_model()
-
-
 def _backbone(model: nn.Module) -> nn.Module:
     """The base model inside a classifier of transformers (with PEFT's adapters in it), or the model itself."""
-    inner = _inner(model)
+    inner = without_adapters(model)
     base = getattr(inner, "base_model", inner)
     # Whisper's classifier has an encoder and no base model.
     return base if base is not inner or _is_base(inner) else getattr(inner, "encoder", inner)
@@ -192,8 +186,8 @@ def _is_base(inner: nn.Module) -> bool:
     return getattr(inner, "base_model", None) is inner and type(inner).__name__.endswith("Model")
 
 
-def _find_head(model: nn.Module) -> nn.Linear | None:
-    if _is_base(_inner(model)):
+def _find_head(model: nn.Module) -> nn.Module | None:
+    if _is_base(without_adapters(model)):
         return None
     try:
         return find_head(model)
@@ -206,7 +200,7 @@ def _tensors(part: Any) -> list[Any]:
 
 
 def _usual_pooling(model: nn.Module, modality: str) -> str:
-    inner = _inner(model)
+    inner = without_adapters(model)
     speech = modality == "audio" and (hasattr(inner, "projector") or _is_base(inner))
     return "mean" if hasattr(inner, "config") and (modality == "text" or speech) else "head"
 

@@ -31,6 +31,7 @@ from transformers.utils import logging
 
 from ..config import is_private
 from ..files import atomic_write
+from ..model.adapters import is_adapted, kept_weights
 from ..model.ema import ModelEma
 
 logger = logging.get_logger(__name__)
@@ -101,9 +102,10 @@ def save_settings(folder: str, args: TrainingArguments) -> None:
 def student_state(student: nn.Module) -> dict[str, torch.Tensor]:
     """The weights of the trained model to save: all of them; of a PEFT model those in training, and the buffers."""
     state = student.state_dict()
-    if not hasattr(student, "peft_config"):
+    if not is_adapted(student):
         return state
     frozen = {name for name, parameter in student.named_parameters() if not parameter.requires_grad}
+    frozen -= kept_weights(student).keys()
     return {name: tensor for name, tensor in state.items() if name not in frozen}
 
 

@@ -12,6 +12,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
+from ..model.adapters import save_kept_weights
 from ..model.ema import ModelEma
 from . import checkpoint_files
 from .log_sums import LogSums
@@ -115,6 +116,7 @@ class CheckpointMixin(Trainer):
             # A pickle, which holds the paths and tokens of the person who trained.
             Path(folder, TRAINING_ARGS_NAME).unlink(missing_ok=True)
             checkpoint_files.save_settings(folder, self.args)
+            save_kept_weights(folder, self.accelerator.unwrap_model(self.model))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
