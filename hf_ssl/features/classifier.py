@@ -192,7 +192,8 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
         width, size = feature_size(head), linear_of(head).out_features
         if width != self.n_features_in_:
             raise ValueError(
-                f"the head must read {self.n_features_in_} features, got one that reads {width}; encode with this model"
+                f"the head must read {self.n_features_in_} features, got one that reads {width}; encode with this "
+                "model"
             )
         rows = self._rows_of(model, size)
         weight, bias = torch.as_tensor(self.head_coef_), torch.as_tensor(self.head_intercept_)

@@ -198,8 +198,8 @@ def write_head(head: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> Non
         return
     if not isinstance(head, nn.Linear):
         raise ValueError(
-            f"the head must be a linear layer, got one under an adapter ({type(head).__module__}), which a fitted head "
-            "would not fit into; name it in modules_to_save instead of target_modules"
+            f"the head must be a linear layer, got one under an adapter ({type(head).__module__}), into which a "
+            "fitted head would not fit; name it in modules_to_save instead of target_modules"
         )
     if head.bias is None:
         raise ValueError("the head must have a bias, got one without; load the model with a fresh head")

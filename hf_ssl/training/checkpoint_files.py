@@ -146,6 +146,22 @@ def load_student(folder: str, student: nn.Module, name: str) -> None:
     _load(path, student, {**student.state_dict(), **state})
 
 
+def load_evaluated(folder: str, model: nn.Module, name: str, averaged: bool) -> bool:
+    """Read the weights that were evaluated at a checkpoint into a PEFT model, whatever its adapters are called.
+
+    Args:
+        averaged: whether these were the moving average.
+
+    Returns:
+        False if the checkpoint does not hold them, since `save_only_model` was set.
+    """
+    path = Path(folder, EMA if averaged else STUDENT)
+    if not path.is_file():
+        return False
+    _load(path, model, {**model.state_dict(), **_read(path, name)[0]})
+    return True
+
+
 def load_state(folder: str, algorithm: nn.Module, name: str, ema: ModelEma | None = None) -> None:
     """Read the algorithm's state and the moving average back; errors as in `load_student`."""
     path = Path(folder, ALGORITHM)
@@ -267,7 +283,9 @@ def find_problem(folder: str | Path) -> str | None:
         return f"{folder} is not a folder"
     weights = [name for name in WEIGHTS if (folder / name).is_file()]
     needed = [STUDENT, ALGORITHM, LOG, "optimizer.pt", "scheduler.pt", "trainer_state.json"]
-    needed += weights[:1] or WEIGHTS[:1]
+    # An adapter that is not called "default" is in a folder of its name.
+    adapters = [str(path.relative_to(folder)) for path in folder.glob(f"*/{WEIGHTS[-1]}")]
+    needed += weights[:1] or adapters or WEIGHTS[:1]
     info = _info(folder / ALGORITHM)
     needed += [EMA] if info.get("ema") else []
     processes = info.get("processes", 1)

@@ -164,7 +164,7 @@ def test_an_encoder_s_layer_that_was_read_is_not_new(tmp_path):
 def test_a_layer_trained_by_hand_must_be_saved_as_well():
     model = lora(make_vit(), modules_to_save=["classifier"])
     model.base_model.model.vit.layernorm.requires_grad_(True)
-    with pytest.raises(ValueError, match="got vit.layernorm, which is trained and not saved; set modules_to_save="):
+    with pytest.raises(ValueError, match=r"got vit\.layernorm, which is trained and not saved; set modules_to_save="):
         check_adapters(model)
 
 

@@ -298,7 +298,7 @@ def test_the_weight_of_a_head_is_what_its_logits_depend_on(kind):
 
 def test_a_head_under_an_adapter_cannot_be_written():
     head = find_head(get_peft_model(make_vit(), LoraConfig(r=2, target_modules=WITH_HEAD)))
-    with pytest.raises(ValueError, match="got one under an adapter .*name it in modules_to_save"):
+    with pytest.raises(ValueError, match=r"got one under an adapter .*name it in modules_to_save"):
         write_head(head, torch.zeros(3, 16), torch.zeros(3))
 
 
