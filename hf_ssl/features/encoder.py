@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoModel
 
 from ..modality import MODALITIES
+from ..model.adapters import adapters_in_use, unused_copies
 from ..model.head import find_head
 from ..model.wrapping import unwrap, without_adapters
 
@@ -110,17 +111,17 @@ class Encoder:
             settings = {name: value for name, value in settings.items() if name not in _NOT_OF_THE_ENCODER}
         adapters = getattr(self.model, "peft_config", {})
         adapters = {name: adapter.to_dict() for name, adapter in adapters.items()} if adapters else {}
-        return json.dumps([type(self.backbone).__name__, settings, adapters], sort_keys=True, default=str)
+        in_use = adapters_in_use(self.model) if adapters else []
+        return json.dumps([type(self.backbone).__name__, settings, adapters, in_use], sort_keys=True, default=str)
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors that the features depend on, in a fixed order: not the head, which is often new."""
         module = self.backbone if self.pooling == "mean" else self.model
         pooler = getattr(module, "pooler", None) if self.pooling == "mean" else None
-        unused = {id(tensor) for part in (self.head, pooler) for tensor in _tensors(part)}
+        # PEFT keeps the head as it was before, and the copies of other adapters, beside the one that is used.
+        unused = {id(tensor) for part in (self.head, pooler, *unused_copies(module)) for tensor in _tensors(part)}
         for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
-            # PEFT keeps the head as it was before its own copy of it.
-            is_old_head = "original_module" in name.split(".")
-            if isinstance(tensor, torch.Tensor) and id(tensor) not in unused and not is_old_head:
+            if isinstance(tensor, torch.Tensor) and id(tensor) not in unused:
                 yield name, tensor.detach()
 
     # ---- The two poolings ----

@@ -115,6 +115,30 @@ def save_kept_weights(folder: str | Path, model: Any) -> None:
                 save_file(state, temporary, metadata={"format": "pt"})
 
 
+def adapters_in_use(model: nn.Module) -> list[tuple[Any, ...]]:
+    """For each layer with adapters, what its answer depends on beside weights: name, active ones, switches, scales.
+
+    Example:
+        >>> adapters_in_use(nn.Sequential(nn.Linear(2, 2)))
+        []
+    """
+    found = []
+    for name, module in unwrap(model).named_modules():
+        if "base_layer" in module._modules or "modules_to_save" in module._modules:
+            scales = getattr(module, "scaling", None) if "base_layer" in module._modules else None
+            found.append((name, module.active_adapters, module.disable_adapters, scales))
+    return found
+
+
+def unused_copies(model: nn.Module) -> Iterator[nn.Module]:
+    """The copies that PEFT's `modules_to_save` keeps and does not use now."""
+    for module in model.modules():
+        if "modules_to_save" in module._modules:
+            wrapper: Any = module
+            copies = [wrapper.original_module, *wrapper.modules_to_save.values()]
+            yield from (copy for copy in copies if copy is not used_copy(wrapper))
+
+
 # ---- What PEFT saves ----
 
 

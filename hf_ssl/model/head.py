@@ -174,6 +174,22 @@ def head_weight(head: nn.Module) -> torch.Tensor:
     return (logits[1:] - logits[0]).T
 
 
+def check_writable(head: nn.Module) -> None:
+    """Refuse a head that `write_head` cannot write.
+
+    Raises:
+        ValueError: if the head has no bias or is under an adapter.
+    """
+    for part in head.heads if isinstance(head, TwoHeads) else [head]:
+        if not isinstance(part, nn.Linear):
+            raise ValueError(
+                f"the head must be a linear layer, got one under an adapter ({type(part).__module__}), into which a "
+                "fitted head would not fit; name it in modules_to_save instead of target_modules"
+            )
+        if part.bias is None:
+            raise ValueError("the head must have a bias, got one without; load the model with a fresh head")
+
+
 @torch.no_grad()
 def write_head(head: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
     """Let a head give the logits W features + b.
@@ -184,7 +200,7 @@ def write_head(head: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> Non
         bias: b [C].
 
     Raises:
-        ValueError: if the head has no bias or is under an adapter.
+        ValueError: as `check_writable`.
 
     Example:
         >>> heads = TwoHeads(nn.Linear(1, 2), nn.Linear(1, 2))
@@ -192,19 +208,13 @@ def write_head(head: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> Non
         >>> heads(torch.tensor([[1.0, 1.0]])).tolist()
         [[8.0, 13.0]]
     """
-    if isinstance(head, TwoHeads):
-        for part, columns in zip(head.heads, weight.split(head.widths, dim=1), strict=True):
-            write_head(part, 2 * columns, bias)
-        return
-    if not isinstance(head, nn.Linear):
-        raise ValueError(
-            f"the head must be a linear layer, got one under an adapter ({type(head).__module__}), into which a "
-            "fitted head would not fit; name it in modules_to_save instead of target_modules"
-        )
-    if head.bias is None:
-        raise ValueError("the head must have a bias, got one without; load the model with a fresh head")
-    head.weight.copy_(weight)
-    head.bias.copy_(bias)
+    check_writable(head)
+    parts = list(head.heads) if isinstance(head, TwoHeads) else [head]
+    columns = weight.split(head.widths, dim=1) if isinstance(head, TwoHeads) else [weight]
+    for part, mine in zip(parts, columns, strict=True):
+        # The logits are the mean of the parts.
+        part.weight.copy_(len(parts) * mine)
+        part.bias.copy_(bias)
 
 
 def _linear_layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
