@@ -187,7 +187,7 @@ def _is_base(inner: nn.Module) -> bool:
     return getattr(inner, "base_model", None) is inner and type(inner).__name__.endswith("Model")
 
 
-def _find_head(model: nn.Module) -> nn.Module | None:
+def _find_head(model: nn.Module) -> nn.Linear | None:
     if _is_base(without_adapters(model)):
         return None
     try:

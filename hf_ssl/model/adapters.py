@@ -35,10 +35,14 @@ def is_adapted(model: Any) -> bool:
     return bool(getattr(unwrap(model), "peft_config", None))
 
 
-def check_adapters(model: Any) -> None:
+def check_adapters(model: Any, processor: Any = None) -> None:
     """Refuse a PEFT model of which a part that matters would be lost when it is saved, or that cannot classify.
 
     Models without adapters, and those in which nothing is trained, are left alone.
+
+    Args:
+        model: any model.
+        processor: of a text model the tokenizer, which knows the side on which it pads.
 
     Raises:
         ValueError: if the head is not saved with the adapter; if another layer is trained or new, and not saved; or
@@ -79,6 +83,8 @@ def check_adapters(model: Any) -> None:
                 f"{'is' if len(layers) == 1 else 'are'} {what} and not saved; set modules_to_save="
                 f"{_as_setting(_layers_of(base, names, [*_head_names(base)]))} in {config}"
             )
+    if _active_config(model).is_prompt_learning:
+        _refuse_read_padding(model, getattr(processor, "padding_side", "right"))
 
 
 def kept_weights(model: Any) -> dict[str, torch.Tensor]:
@@ -239,3 +245,29 @@ def _takes_cache(base: nn.Module) -> bool:
     """Whether the model, or the backbone in it, takes past_key_values."""
     modules = [base, *base.children()]
     return any("past_key_values" in inspect.signature(module.forward).parameters for module in modules)
+
+
+@torch.no_grad()
+def _refuse_read_padding(model: Any, side: str) -> None:
+    """Refuse prompts before a model that finds the last token by its id: PEFT gives it embeddings instead of ids."""
+    pad = getattr(model.config, "pad_token_id", None) or 0
+    device = next(model.parameters()).device
+    ids = torch.tensor([[token for token in range(4) if token != pad][:3]], device=device)
+    padding = torch.full_like(ids, pad)
+    masks = [torch.ones_like(ids), torch.zeros_like(ids)]
+    order = 1 if side == "right" else -1
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        alone = model(input_ids=ids, attention_mask=masks[0]).logits
+        given = torch.cat([ids, padding][::order], dim=1), torch.cat(masks[::order], dim=1)
+        padded = model(input_ids=given[0], attention_mask=given[1]).logits
+    finally:
+        for module in training:
+            module.training = True
+    if (alone - padded).abs().max() > 0.01 * alone.abs().max():
+        raise ValueError(
+            f"prompts must leave the answer to a text as it is when it is padded on the {side}, but "
+            f"{type(without_adapters(model)).__name__} reads the padding behind them; use LoRA, or "
+            "padding_side='left' if the model's positions are relative"
+        )

@@ -50,6 +50,22 @@ class TwoHeads(nn.Module):
         return sum(self.widths)
 
     @property
+    def out_features(self) -> int:
+        """Number of classes."""
+        return linear_of(self).out_features
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The matrix [C, D] of both heads side by side, as the mean takes them; a copy without gradient."""
+        return head_weight(self)
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The mean of both biases [C]; a copy without gradient."""
+        biases = [linear_of(head).bias for head in self.heads]
+        return None if None in biases else torch.stack(biases).mean(dim=0).detach()
+
+    @property
     def widths(self) -> list[int]:
         """Width of what each head reads."""
         return [feature_size(head) for head in self.heads]
@@ -96,8 +112,10 @@ class _Handles:
             handle.remove()
 
 
-def find_head(model: nn.Module) -> nn.Module:
+def find_head(model: nn.Module) -> nn.Linear:
     """The layer that makes the logits, as the model calls it: its input are the features, its output the logits.
+
+    It is a `torch.nn.Linear`, or has its attributes.
 
     It is the last linear layer with `config.num_labels` outputs, or simply the last one if the model has no config; a
     `TwoHeads` if the model averages two of them. DistributedDataParallel and torch.compile are looked through. Of a
@@ -129,7 +147,7 @@ def find_head(model: nn.Module) -> nn.Module:
     first = next((name for name in alike if _are_pair(name, last)), None)
     if num_labels is not None and first is None:
         first = _in_list_with(inner, last, alike)
-    return layers[last] if first is None else TwoHeads(layers[first], layers[last])
+    return cast(nn.Linear, layers[last] if first is None else TwoHeads(layers[first], layers[last]))
 
 
 def feature_size(head: nn.Module) -> int:

@@ -134,7 +134,7 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
     if data.modality == "text" and config is not None and getattr(config, "pad_token_id", 0) is None:
         config.pad_token_id = getattr(processor, "pad_token_id", None)
     mend_batch_norm_momentum(loaded)
-    check_adapters(loaded)
+    check_adapters(loaded, processor)
     return loaded
 
 

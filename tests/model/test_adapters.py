@@ -1,5 +1,7 @@
 """What PEFT saves of a classifier: everything that is new or trained, or the reason why the model is refused."""
 
+from types import SimpleNamespace
+
 import peft
 import pytest
 import torch
@@ -8,6 +10,8 @@ from torch import nn
 from transformers import (
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
     RobertaConfig,
     RobertaForSequenceClassification,
     RobertaModel,
@@ -230,6 +234,32 @@ def test_the_frozen_layer_under_an_adapter_of_the_head_is_saved_with_it(adapters
 def test_a_method_that_cannot_work_is_refused(make, method, reason):
     with pytest.raises(ValueError, match=f"got {method}: .*{reason}.*; use LoRA"):
         check_adapters(make())
+
+
+def llama():
+    sizes = {key: SMALL[key] for key in SMALL if key != "num_hidden_layers"}
+    torch.manual_seed(0)
+    return LlamaForSequenceClassification(LlamaConfig(**sizes, num_hidden_layers=1, num_labels=3, pad_token_id=0))
+
+
+@pytest.mark.parametrize("kind", [peft.PromptTuningConfig, peft.PromptEncoderConfig])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_prompts_before_a_model_that_reads_the_padding_behind_them_are_refused(kind, side):
+    model = get_peft_model(llama(), kind(task_type="SEQ_CLS", num_virtual_tokens=2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter))
+    model.train()
+    tokenizer = SimpleNamespace(padding_side=side)
+    if side == "right":
+        with pytest.raises(
+            ValueError, match=r"LlamaForSequenceClassification reads the padding .*padding_side='left'"
+        ):
+            check_adapters(model, tokenizer)
+    else:
+        check_adapters(model, tokenizer)
+    assert model.training
 
 
 def test_several_kinds_of_adapters_at_once_are_refused():

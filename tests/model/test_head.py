@@ -293,6 +293,7 @@ def test_the_weight_of_a_head_is_what_its_logits_depend_on(kind):
         expected = head.base_layer.weight + 3 * head.lora_B["default"].weight @ head.lora_A["default"].weight
     modes = [module.training for module in head.modules()]
     assert torch.allclose(head_weight(head), expected, atol=1e-5)
+    assert (head.in_features, head.out_features) == tuple(head.weight.shape)[::-1] and head.bias.shape == (3,)
     assert [module.training for module in head.modules()] == modes
 
 
