@@ -52,37 +52,11 @@ def check_adapters(model: Any, processor: Any = None) -> None:
     if not is_adapted(model) or not any(p.requires_grad for p in model.parameters()):
         return
     _refuse_method(model)
-    base = without_adapters(model)
     saved = _saved_addresses(model)
-    lost = {name: weight for name, weight in _base_weights(base) if weight.data_ptr() not in saved}
-    config = type(_active_config(model)).__name__
-    heads = {id(tensor) for part in _parts(find_head(model)) for tensor in part.parameters(recurse=False)}
-    head = [name for name, weight in lost.items() if id(weight) in heads]
-    if head:
-        layers = _layers_of(base, head)
-        trained = "trained but not" if lost[head[0]].requires_grad else "neither trained nor"
-        raise ValueError(
-            f"the classification head must be trained and saved with the adapter, got {layers[0]!r}, which is "
-            f"{trained} saved; set modules_to_save={_as_setting(layers)} in {config}"
-        )
-    # transformers marks the weights that it has read; a model without any mark was not loaded, and says nothing.
-    was_loaded = any(_was_read(weight) for weight in base.parameters())
-    under_adapters = {id(tensor) for tensor in kept_weights(model).values()}
-    for what, names in {
-        "trained": [name for name, weight in lost.items() if weight.requires_grad],
-        "new (not in the base model's checkpoint)": [
-            name
-            for name, weight in lost.items()
-            if was_loaded and not _was_read(weight) and weight.is_floating_point() and id(weight) not in under_adapters
-        ],
-    }.items():
-        if names:
-            layers = _layers_of(base, names)
-            raise ValueError(
-                f"layers that are trained or new must be saved with the adapter, got {', '.join(layers[:4])}, which "
-                f"{'is' if len(layers) == 1 else 'are'} {what} and not saved; set modules_to_save="
-                f"{_as_setting(_layers_of(base, names, [*_head_names(base)]))} in {config}"
-            )
+    weights = _base_weights(without_adapters(model))
+    lost = {name: weight for name, weight in weights if weight.data_ptr() not in saved}
+    _refuse_lost_head(model, lost)
+    _refuse_lost_layers(model, lost)
     if _active_config(model).is_prompt_learning:
         _refuse_read_padding(model, getattr(processor, "padding_side", "right"))
 
@@ -101,7 +75,12 @@ def kept_weights(model: Any) -> dict[str, torch.Tensor]:
         return {}
     layers = [linear_of(part) for part in _parts(find_head(model)) if not isinstance(part, nn.Linear)]
     names = {id(module): name for name, module in model.named_modules()}
-    return {f"{names[id(layer)]}.{name}": tensor for layer in layers for name, tensor in layer.named_parameters()}
+    return {
+        f"{names[id(layer)]}.{name}": tensor
+        for layer in layers
+        for name, tensor in layer.named_parameters()
+        if not tensor.requires_grad
+    }
 
 
 def save_kept_weights(folder: str | Path, model: Any) -> None:
@@ -112,7 +91,8 @@ def save_kept_weights(folder: str | Path, model: Any) -> None:
     kept = kept_weights(model)
     if not kept:
         return
-    for name in unwrap(model).peft_config:
+    inner: Any = unwrap(model)
+    for name in inner.peft_config:
         path = Path(folder, "" if name == "default" else name, _FILE)
         if path.is_file():
             state = load_file(path)
@@ -143,6 +123,44 @@ def unused_copies(model: nn.Module) -> Iterator[nn.Module]:
             wrapper: Any = module
             copies = [wrapper.original_module, *wrapper.modules_to_save.values()]
             yield from (copy for copy in copies if copy is not used_copy(wrapper))
+
+
+# ---- What would be lost ----
+
+
+def _refuse_lost_head(model: Any, lost: dict[str, nn.Parameter]) -> None:
+    """Refuse a head that is among the base model's weights that PEFT does not save."""
+    heads = {id(tensor) for part in _parts(find_head(model)) for tensor in part.parameters(recurse=False)}
+    names = [name for name, weight in lost.items() if id(weight) in heads]
+    if names:
+        layers = _layers_of(without_adapters(model), names)
+        trained = "trained but not" if lost[names[0]].requires_grad else "neither trained nor"
+        raise ValueError(
+            f"the classification head must be trained and saved with the adapter, got {layers[0]!r}, which is "
+            f"{trained} saved; set {_setting(model, layers)}"
+        )
+
+
+def _refuse_lost_layers(model: Any, lost: dict[str, nn.Parameter]) -> None:
+    """Refuse other layers that PEFT does not save, and that the base model's checkpoint does not hold as they are."""
+    base = without_adapters(model)
+    trained = [name for name, weight in lost.items() if weight.requires_grad]
+    # transformers marks the weights that it has read; a model without any mark was not loaded, and says nothing.
+    was_loaded = any(_was_read(weight) for weight in base.parameters())
+    kept = {id(tensor) for tensor in kept_weights(model).values()}
+    new = [
+        name
+        for name, weight in lost.items()
+        if was_loaded and not _was_read(weight) and weight.is_floating_point() and id(weight) not in kept
+    ]
+    if trained or new:
+        layers = _layers_of(base, trained or new)
+        what = "trained" if trained else "new (not in the base model's checkpoint)"
+        raise ValueError(
+            f"layers that are trained or new must be saved with the adapter, got {', '.join(layers[:4])}, which "
+            f"{'is' if len(layers) == 1 else 'are'} {what} and not saved; set "
+            f"{_setting(model, _layers_of(base, [*_head_names(base), *(trained or new)]))}"
+        )
 
 
 # ---- What PEFT saves ----
@@ -190,10 +208,10 @@ def _head_names(base: nn.Module) -> Iterator[str]:
             yield f"{name}.weight"
 
 
-def _layers_of(base: nn.Module, weights: list[str], more: list[str] | None = None) -> list[str]:
+def _layers_of(base: nn.Module, weights: list[str]) -> list[str]:
     """The modules to name in `modules_to_save` for these weights: as large as they can be without adapters inside."""
     found = []
-    for weight in [*(more or []), *weights]:
+    for weight in weights:
         path = weight.split(".")[:-1] or [weight]
         prefixes = [".".join(path[: i + 1]) for i in range(len(path))]
         fitting = (p for p in prefixes if p != getattr(base, "base_model_prefix", "") and not _holds_adapters(base, p))
@@ -209,8 +227,10 @@ def _holds_adapters(base: nn.Module, name: str) -> bool:
     return any("base_layer" in part._modules for part in module.modules())
 
 
-def _as_setting(layers: list[str]) -> str:
-    return "[" + ", ".join(f'"{layer}"' for layer in layers) + "]"
+def _setting(model: Any, layers: list[str]) -> str:
+    """What to write, and in which configuration."""
+    names = ", ".join(f'"{layer}"' for layer in layers)
+    return f"modules_to_save=[{names}] in {type(_active_config(model)).__name__}"
 
 
 # ---- What PEFT's methods can do ----

@@ -62,8 +62,8 @@ class TwoHeads(nn.Module):
     @property
     def bias(self) -> torch.Tensor | None:
         """The mean of both biases [C]; a copy without gradient."""
-        biases = [linear_of(head).bias for head in self.heads]
-        return None if None in biases else torch.stack(biases).mean(dim=0).detach()
+        first, second = (linear_of(head).bias for head in self.heads)
+        return None if first is None or second is None else ((first + second) / 2).detach()
 
     @property
     def widths(self) -> list[int]:
@@ -231,8 +231,9 @@ def write_head(head: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> Non
     columns = weight.split(head.widths, dim=1) if isinstance(head, TwoHeads) else [weight]
     for part, mine in zip(parts, columns, strict=True):
         # The logits are the mean of the parts.
-        part.weight.copy_(len(parts) * mine)
-        part.bias.copy_(bias)
+        layer = cast(nn.Linear, part)
+        layer.weight.copy_(len(parts) * mine)
+        layer.bias.copy_(bias)
 
 
 def _linear_layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -180,7 +180,7 @@ class CheckpointMixin(Trainer):
 
     def _load_best_model(self) -> None:
         model = self.accelerator.unwrap_model(self.model)
-        folder = self.state.best_model_checkpoint
+        folder = str(self.state.best_model_checkpoint)
         averaged = self.ema is not None and self.args.ema_evaluates
         if is_adapted(model) and checkpoint_files.load_evaluated(folder, model, self.algorithm_name, averaged):
             pass  # Trainer would look for an adapter called "default", and cannot load prompts.

@@ -6,7 +6,7 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -64,7 +64,7 @@ class EvaluationMixin(Trainer):
             self.label_names = ["labels"]
         if "inputs" in self.args.include_for_metrics and not hasattr(self.model, "main_input_name"):
             # Models of transformers say which; Trainer takes the others for language models.
-            self.model.main_input_name = next(name for name in inputs if name != "labels")
+            cast(Any, self.model).main_input_name = next(name for name in inputs if name != "labels")
         if self.label_names and all(inputs.get(name) is not None for name in self.label_names):
             loss, scores, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         else:
@@ -101,8 +101,8 @@ class EvaluationMixin(Trainer):
         output = super().evaluation_loop(*args, **kwargs)
         if not self._scores_are_finite() and isinstance(self.compute_metrics, RunningMetrics):
             # Also of classes that were chosen by `preprocess_logits_for_metrics`.
-            measured = [name for name in output.metrics or {} if name.endswith(METRICS)]
-            output.metrics.update(dict.fromkeys(measured, float("nan")))
+            metrics = output.metrics or {}
+            metrics.update({name: float("nan") for name in metrics if name.endswith(METRICS)})
         return output
 
     def _note(self, scores: Any) -> None:
