@@ -21,10 +21,11 @@ from .wrapping import unwrap, without_adapters
 
 # PEFT's methods that a classifier in this package cannot use.
 _REFUSED = {
+    "ADALORA": "its ranks and its penalty need a training loop of its own",
     "MULTITASK_PROMPT_TUNING": "it needs task_ids in every batch",
     "POLY": "it needs task_ids in every batch",
-    "SHADOW": "it is for language models that generate",
-    "XLORA": "it is for language models that generate",
+    "SHADOW": "its second network beside the layers of a decoder is not supported",
+    "XLORA": "a mixture of adapters that were trained before is not supported",
 }
 _CACHE_PROMPTS = ("PREFIX_TUNING", "CARTRIDGE")
 _FILE = "adapter_model.safetensors"
@@ -250,6 +251,8 @@ def _refuse_method(model: Any) -> None:
     method = str(getattr(config.peft_type, "value", config.peft_type))
     reason = _REFUSED.get(method)
     base = without_adapters(model)
+    if getattr(config, "use_asa", False):
+        reason = "its use_asa needs a training loop of its own"
     if method in _CACHE_PROMPTS and not _takes_cache(base):
         reason = f"it puts its prompt into past_key_values, which {type(base).__name__} does not take"
     if isinstance(model, PeftMixedModel):

@@ -224,6 +224,14 @@ def test_the_frozen_layer_under_an_adapter_of_the_head_is_saved_with_it(adapters
         ),
         (
             lambda: get_peft_model(
+                make_vit(),
+                peft.AdaLoraConfig(target_modules=ATTENTION, modules_to_save=["classifier"], total_step=9),
+            ),
+            "ADALORA",
+            "its ranks and its penalty",
+        ),
+        (
+            lambda: get_peft_model(
                 make_vit(), peft.PolyConfig(target_modules=ATTENTION, modules_to_save=["classifier"])
             ),
             "POLY",
