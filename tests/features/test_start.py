@@ -1,9 +1,11 @@
 """Training from a fitted head: the model predicts well before the first step, and resumes as any other."""
 
+import numpy as np
 import pytest
 import torch
 
 from hf_ssl import SSLConfig, SSLTrainer
+from hf_ssl.features import FeatureBank, FeatureClassifier
 from hf_ssl.model.head import find_head
 
 from tests.helpers.resuming import everything
@@ -83,6 +85,23 @@ def test_the_copy_of_the_head_that_peft_trains_and_saves_is_fitted(start, tmp_pa
     loaded = PeftModel.from_pretrained(new_model("image"), tmp_path / "saved", is_trainable=True)
     again = make_trainer(tmp_path, model=loaded)
     assert again.evaluate()["eval_loss"] == pytest.approx(expected["eval_loss"], rel=1e-5)
+
+
+def test_both_of_two_heads_are_fitted(tmp_path):
+    from transformers import DeiTConfig, DeiTForImageClassificationWithTeacher
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    model = DeiTForImageClassificationWithTeacher(DeiTConfig(image_size=12, patch_size=4, **sizes, num_labels=3))
+    trainer = make_trainer(tmp_path, start="head", model=model, learning_rate=0.0)
+    trainer.train()
+    labeled = task("image")["train_dataset"]
+    found = trainer.predict(labeled).predictions[0]
+    bank = FeatureBank.encode(model, labeled, task("image")["processing_class"], pooling="head")
+    assert bank.features.shape == (6, 32)
+    fitted = FeatureClassifier().fit(bank.features, np.array(labeled["label"]))
+    expected = bank.features @ fitted.head_coef_.T + fitted.head_intercept_
+    assert found == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_head_under_an_adapter_cannot_be_fitted(tmp_path, cache):

@@ -244,6 +244,14 @@ def test_a_method_that_cannot_work_is_refused(make, method, reason):
         check_adapters(make())
 
 
+@pytest.mark.skipif(not hasattr(peft, "AdamssConfig"), reason="this version of peft has no AdaMSS")
+def test_a_setting_that_needs_a_training_loop_of_its_own_is_refused():
+    settings = {"target_modules": ATTENTION, "modules_to_save": ["classifier"]}
+    check_adapters(get_peft_model(make_vit(), peft.AdamssConfig(**settings)))
+    with pytest.raises(ValueError, match="got ADAMSS: its use_asa needs a training loop"):
+        check_adapters(get_peft_model(make_vit(), peft.AdamssConfig(**settings, use_asa=True)))
+
+
 def llama():
     sizes = {key: SMALL[key] for key in SMALL if key != "num_hidden_layers"}
     torch.manual_seed(0)

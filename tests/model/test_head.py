@@ -21,7 +21,7 @@ from transformers import (
     TimmWrapperForImageClassification,
 )
 
-from hf_ssl import ModelForward
+from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from hf_ssl.model.ema import ModelEma
 from hf_ssl.model.head import TwoHeads, feature_size, find_head, head_weight, write_head
 
@@ -309,6 +309,40 @@ def test_a_written_head_gives_the_logits_of_the_given_matrix():
     write_head(find_head(model), weight, bias)
     out = ModelForward(model)(view=inputs)["view"]
     assert torch.allclose(out.logits, out.features @ weight.T + bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["two heads", "adapter on the head"])
+def test_simmatch_measures_how_fast_such_a_teacher_follows(kind):
+    """Its projection's average moves by the same share as the head: a tenth at each step."""
+    torch.manual_seed(0)
+    student = deit() if kind == "two heads" else get_peft_model(make_vit(), LoraConfig(r=2, target_modules=WITH_HEAD))
+    student = student.double()
+    perturbed(student)
+    if kind != "two heads":
+        # With A fixed, the head is linear in what is averaged.
+        student.requires_grad_(False)
+        find_head(student).lora_B["default"].requires_grad_(True)
+    teacher = copy.deepcopy(student)
+    size = {"labeled_batch_size": 3, "unlabeled_batch_size": 3, "num_labeled": 3, "num_unlabeled": 3}
+    width = feature_size(find_head(student))
+    given = {"num_classes": 3, "feature_size": width, "class_distribution": torch.ones(3) / 3, **size}
+    algorithm = get_algorithm("simmatch", projection_size=4, **given).double()
+    average = [p.detach().clone() for p in algorithm.projection.parameters()]
+    pixels = {key: values.double() for key, values in images().items()}
+    index = torch.arange(3)
+    batch = SSLBatch(pixels, index, {"weak": pixels, "strong": pixels}, labeled_index=index, unlabeled_index=index)
+    for step in range(4):
+        algorithm(ModelForward(student, teacher=teacher), batch, Progress(step, 10, 2))
+        for mine, expected in zip(algorithm.teacher_projection.buffers(), average, strict=False):
+            torch.testing.assert_close(mine, expected)
+        with torch.no_grad():
+            trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
+            for parameter in [*trained, *algorithm.projection.parameters()]:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            for mine, theirs in zip(teacher.parameters(), student.parameters(), strict=True):
+                mine.lerp_(theirs, 0.1)
+            for mine, theirs in zip(average, algorithm.projection.parameters(), strict=True):
+                mine.lerp_(theirs, 0.1)
 
 
 def test_bert_is_as_before():
