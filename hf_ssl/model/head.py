@@ -136,11 +136,7 @@ def find_head(model: nn.Module) -> nn.Linear:
         if num_labels is None or linear_of(layer).out_features == num_labels
     }
     if not layers:
-        wanted = "a linear layer" if num_labels is None else f"a linear layer with {num_labels} outputs (num_labels)"
-        raise ValueError(
-            f"{type(inner).__name__} has no classification head, which must be {wanted}; load the model with a class "
-            "such as AutoModelForImageClassification, or pass head= to ModelForward"
-        )
+        raise ValueError(_no_head(inner, num_labels))
     last = list(layers)[-1]
     size = linear_of(layers[last]).out_features
     alike = [name for name, layer in layers.items() if linear_of(layer).out_features == size]
@@ -254,6 +250,16 @@ def used_copy(wrapper: Any) -> nn.Module:
     """Of a module in PEFT's `modules_to_save`, the copy that is used: the active adapter's, or the original."""
     active = [name for name in wrapper.active_adapters if name in wrapper.modules_to_save]
     return wrapper.original_module if wrapper.disable_adapters or not active else wrapper.modules_to_save[active[0]]
+
+
+def _no_head(model: nn.Module, num_labels: int | None) -> str:
+    wanted = "a linear layer" if num_labels is None else f"a linear layer with {num_labels} outputs (num_labels)"
+    message = f"{type(model).__name__} has no classification head, which must be {wanted}"
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.out_channels == num_labels:
+            return f"{message}, got the convolution {name}; use another model"
+    way_out = "load the model with a class such as AutoModelForImageClassification, or pass head= to ModelForward"
+    return f"{message}; {way_out}"
 
 
 def _are_pair(first: str, second: str) -> bool:

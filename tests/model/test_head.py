@@ -1,6 +1,7 @@
 """The head of a model: what it reads, and that it gives the model's logits, in wrappers and with two heads."""
 
 import copy
+from types import SimpleNamespace
 
 import peft
 import pytest
@@ -272,6 +273,35 @@ def test_layers_that_only_look_like_two_heads_are_not():
 
     listed = Listed()
     assert find_head(listed) is listed.layers[1]
+
+
+class Listed(nn.Module):
+    """A model with a list of heads, whose logits it averages, as CrossViT has them."""
+
+    def __init__(self, count):
+        super().__init__()
+        torch.manual_seed(0)
+        self.config = SimpleNamespace(num_labels=3)
+        self.head = nn.ModuleList([nn.Linear(4, 3) for _ in range(count)])
+
+    def forward(self, x):
+        return torch.stack([head(part) for head, part in zip(self.head, x.split(4, dim=1), strict=True)]).mean(dim=0)
+
+
+def test_heads_in_a_list():
+    model, x = Listed(2), torch.randn(5, 8)
+    out = ModelForward(model)(view={"x": x})["view"]
+    assert torch.equal(out.features, x) and torch.equal(out.logits, model(x))
+    assert torch.allclose(find_head(model)(x), model(x), atol=1e-6)
+    with pytest.raises(ValueError, match="got 3 in 'head'; use another model"):
+        find_head(Listed(3))
+
+
+def test_a_convolution_as_head_is_named():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Conv2d(4, 3, kernel_size=1))
+    model.config = SimpleNamespace(num_labels=3)
+    with pytest.raises(ValueError, match=r"no classification head, .*got the convolution 1; use another model"):
+        find_head(model)
 
 
 # ---- Reading and writing the head ----
