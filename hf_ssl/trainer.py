@@ -28,7 +28,7 @@ from .hub.provenance import is_public_id, loaded_from
 from .metrics import RunningMetrics
 from .model.ema import ModelEma
 from .model.forward import ModelForward
-from .model.head import feature_size, find_head
+from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
 from .report.run import RunFacts, describe_run, sizes_of
 from .training import optimization
@@ -256,7 +256,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
                 num_classes=len(self.data.label_names),
                 num_labeled=len(self.train_dataset),
                 num_unlabeled=len(self.unlabeled_dataset),
-                feature_size=feature_size(find_head(self.model)),
+                feature_size=find_head(self.model).in_features,
                 labeled_batch_size=batch,
                 unlabeled_batch_size=batch * self.args.unlabeled_batch_ratio,
                 class_distribution=class_frequencies(self.data.labels, len(self.data.label_names)),

@@ -24,7 +24,7 @@ from transformers import (
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from hf_ssl.model.ema import ModelEma
-from hf_ssl.model.head import TwoHeads, feature_size, find_head, head_weight, write_head
+from hf_ssl.model.head import TwoHeads, find_head, head_weight, write_head
 
 from tests.helpers.tiny_images import make_vit
 from tests.helpers.tiny_tasks import NO_DROPOUT, new_model
@@ -58,7 +58,7 @@ def check(model, inputs, width):
     forward = ModelForward(model)
     with torch.no_grad():
         out, own = forward(view=inputs)["view"], model(**inputs)
-        assert out.features.shape == (len(own.logits), width) and feature_size(forward.head) == width
+        assert out.features.shape == (len(own.logits), width) == (len(own.logits), forward.head.in_features)
         assert torch.equal(out.logits, own.logits)
         assert torch.allclose(forward.classify(out.features), own.logits, atol=1e-5)
     return out
@@ -354,7 +354,7 @@ def test_simmatch_measures_how_fast_such_a_teacher_follows(kind):
         find_head(student).lora_B["default"].requires_grad_(True)
     teacher = copy.deepcopy(student)
     size = {"labeled_batch_size": 3, "unlabeled_batch_size": 3, "num_labeled": 3, "num_unlabeled": 3}
-    width = feature_size(find_head(student))
+    width = find_head(student).in_features
     given = {"num_classes": 3, "feature_size": width, "class_distribution": torch.ones(3) / 3, **size}
     algorithm = get_algorithm("simmatch", projection_size=4, **given).double()
     average = [p.detach().clone() for p in algorithm.projection.parameters()]
