@@ -289,7 +289,7 @@ class SSLConfig(TrainingArguments):
     )
     stop_on_nan: bool = field(
         default=True,
-        metadata={"help": "Stop with an error if the loss, or a weight about to be saved, is NaN or infinite."},
+        metadata={"help": "Stop with an error if a loss, a score or a weight to be saved is NaN or infinite."},
     )
     zero_mask_warning_steps: int = field(
         default=500,

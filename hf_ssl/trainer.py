@@ -24,7 +24,7 @@ from .distributed import average_gradients
 from .hub.card_facts import CardFacts
 from .hub.mixin import HubMixin
 from .hub.provenance import is_public_id, loaded_from
-from .metrics import compute_metrics as default_metrics
+from .metrics import RunningMetrics
 from .model.ema import ModelEma
 from .model.forward import ModelForward
 from .model.head import find_head
@@ -33,6 +33,7 @@ from .report.run import RunFacts, describe_run, sizes_of
 from .training import optimization
 from .training.algorithm import choose_algorithm, make_algorithm
 from .training.checkpointing import CheckpointMixin
+from .training.evaluation import EvaluationMixin
 from .training.log_sums import LogSums
 from .training.start import check_arguments, prepare_datasets, search_duplicates
 from .training.watch import Watch
@@ -40,7 +41,7 @@ from .views import Views
 from .views.make import check_views
 
 
-class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
+class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
     """Trains a classifier on few labeled and many unlabeled examples.
 
     It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step
@@ -49,8 +50,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Two parts can be read by themselves: `CheckpointMixin` evaluates, saves and resumes, and `HubMixin` writes model
-    cards and pushes.
+    Three parts can be read by themselves: `EvaluationMixin` reads the model's answers, `CheckpointMixin` saves and
+    resumes, and `HubMixin` writes model cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -66,7 +67,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         algorithm: an `SSLAlgorithm` class or object instead of the name in `args.algorithm`.
         views: a view maker (see `hf_ssl.views`) instead of the modality's.
         weak_view, strong_view: callables on a row that make only these views (see `hf_ssl.views.custom`).
-        compute_metrics: as in Trainer; default `hf_ssl.metrics.compute_metrics`.
+        compute_metrics: as in Trainer; default `hf_ssl.metrics.RunningMetrics`.
         kwargs: further arguments of Trainer.
 
     Raises:
@@ -155,7 +156,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
             train_dataset=data.labeled,
             eval_dataset=data.evaluation,
             processing_class=processing_class,
-            compute_metrics=compute_metrics or default_metrics,
+            compute_metrics=compute_metrics or RunningMetrics(),
             **kwargs,
         )
         # The algorithm computes its own loss: models must not be handed `num_items_in_batch`.

@@ -1,7 +1,7 @@
 """SimMatch: similarity to the labeled examples is matched across views, like class predictions are."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from .. import losses
 from ..batches.batch import SSLBatch, required
 from ..distributed import gather
 from ..model.forward import ModelForward
+from ..model.head import head_weight
 from .base import Progress, check
 from .parts.alignment import QueueAlignment
 from .parts.memory import last_occurrence, slot_logits, smoothed
@@ -100,8 +101,7 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
                 out["memory"] = embed(self.projection, out["labeled"].features)
             else:
                 teacher = model.teacher(labeled=batch.labeled)["labeled"]
-                student_head, teacher_head = cast(nn.Linear, model.head), cast(nn.Linear, model.teacher_head)
-                self.teacher_projection.follow(self.projection, student_head, teacher_head)
+                self.teacher_projection.follow(self.projection, model.head, model.teacher_head)
                 out["memory"] = embed(self.teacher_projection, teacher.features)
             out["similarity"] = self.similarity(embed(self.projection, out["weak"].features))
         return out
@@ -196,16 +196,16 @@ class TeacherProjection(nn.Module):
         self._head = (head,)
 
     @torch.no_grad()
-    def follow(self, head: nn.Module, student: nn.Linear, teacher: nn.Linear) -> None:
+    def follow(self, head: nn.Module, student: nn.Module, teacher: nn.Module) -> None:
         """Move the average towards `head` by as much as the teacher's classifier has moved towards the student's."""
-        moved = teacher.weight.to(self.classifier_before) - self.classifier_before
-        way = student.weight.to(self.classifier_before) - self.classifier_before
+        now = head_weight(teacher).to(self.classifier_before)
+        moved, way = now - self.classifier_before, head_weight(student).to(now) - self.classifier_before
         tiny = torch.finfo(way.dtype).tiny
         rate = ((moved * way).sum() / way.square().sum().clamp_min(tiny)).clamp(0, 1)
         rate = rate.masked_fill(self.started == 0, 1.0)
         for name, parameter in head.named_parameters():
             getattr(self, self.names[name]).lerp_(parameter.to(rate.dtype), rate)
-        self.classifier_before.copy_(teacher.weight)
+        self.classifier_before.copy_(now)
         self.started.fill_(1.0)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

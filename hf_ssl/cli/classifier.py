@@ -1,5 +1,6 @@
 """A trained classifier as `hf-ssl predict` and `hf-ssl evaluate` use it: some of its inputs may be broken."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -64,7 +65,7 @@ class Classifier:
             if index not in errors and not ready:
                 answer = next(answers, None)
                 if answer is not None:
-                    ready.append(Answer({row["label"]: float(row["score"]) for row in answer}))
+                    ready.append(_answer_of(answer))
             yield Answer({}, errors[index]) if index in errors else ready.pop()
 
     def _options(self) -> dict[str, Any]:
@@ -97,6 +98,13 @@ class Classifier:
             rate = self.pipeline.feature_extractor.sampling_rate
             return lambda value: decode(value, rate)
         return _as_text
+
+
+def _answer_of(rows: Sequence[dict[str, Any]]) -> Answer:
+    """What the pipeline says about one input; no class follows from scores that are not finite."""
+    if any(math.isnan(row["score"]) for row in rows):
+        return Answer({}, "the model's scores are NaN; its weights are damaged, or the input has extreme values")
+    return Answer({row["label"]: float(row["score"]) for row in rows})
 
 
 def _as_text(value: Any) -> Any:

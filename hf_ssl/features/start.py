@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
+from ..model.head import check_writable, find_head
 from .bank import FeatureBank
 from .classifier import FeatureClassifier
 
@@ -42,11 +43,13 @@ def fit_head(
         view_maker: a custom one, if the training has one.
 
     Raises:
-        ValueError: if an example cannot be encoded, or the head does not fit.
+        ValueError: if an example cannot be encoded, or the head does not fit or is under an adapter.
         ImportError: in one line that names the extra, if scikit-learn is not installed.
     """
     if args.start == "random":
         return
+    # Before all examples are encoded.
+    check_writable(find_head(model))
 
     def encode(rows: Any, pooling: str) -> FeatureBank:
         return FeatureBank.encode(

@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from ..data.columns import DataSummary
 from ..modality import MODALITIES, MODEL_INPUTS
+from .adapters import check_adapters
 
 logger = logging.get_logger(__name__)
 
@@ -115,7 +116,7 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
 
     Raises:
         ValueError: if the model is of another modality or transformers has no classifier of its kind, or if the head
-            of a given model has another number of classes.
+            of a given model has another number of classes, or is lost when its adapters are saved.
     """
     names = dict(enumerate(data.label_names))
     ids = {name: index for index, name in names.items()}
@@ -133,6 +134,7 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
     if data.modality == "text" and config is not None and getattr(config, "pad_token_id", 0) is None:
         config.pad_token_id = getattr(processor, "pad_token_id", None)
     mend_batch_norm_momentum(loaded)
+    check_adapters(loaded, processor)
     return loaded
 
 

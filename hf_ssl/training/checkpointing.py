@@ -12,6 +12,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
+from ..model.adapters import is_adapted, save_kept_weights
 from ..model.ema import ModelEma
 from . import checkpoint_files
 from .log_sums import LogSums
@@ -115,6 +116,7 @@ class CheckpointMixin(Trainer):
             # A pickle, which holds the paths and tokens of the person who trained.
             Path(folder, TRAINING_ARGS_NAME).unlink(missing_ok=True)
             checkpoint_files.save_settings(folder, self.args)
+            save_kept_weights(folder, self.accelerator.unwrap_model(self.model))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
@@ -178,11 +180,15 @@ class CheckpointMixin(Trainer):
 
     def _load_best_model(self) -> None:
         model = self.accelerator.unwrap_model(self.model)
-        if not hasattr(type(model), "from_pretrained") or hasattr(model, "peft_config"):
+        folder = str(self.state.best_model_checkpoint)
+        averaged = self.ema is not None and self.args.ema_evaluates
+        if is_adapted(model) and checkpoint_files.load_evaluated(folder, model, self.algorithm_name, averaged):
+            pass  # Trainer would look for an adapter called "default", and cannot load prompts.
+        elif not hasattr(type(model), "from_pretrained") or is_adapted(model):
             super()._load_best_model()
         else:
             # from_pretrained knows the names that save_pretrained wrote; load_state_dict does not (ViT).
-            best = type(model).from_pretrained(self.state.best_model_checkpoint)
+            best = type(model).from_pretrained(folder)
             model.load_state_dict(best.state_dict(), strict=True)
         if self.ema is not None:
             self.ema.reset()
