@@ -95,8 +95,7 @@ def mean_teacher(case):
 
 
 def vat(case):
-    # The limit of small steps: the gradient at xi * d of the divergence is xi * H d, H its second derivative in the
-    # input.
+    # The Hessian of the divergence at the input itself.
     divergence, entropy = [], []
     for x, logits, noise in zip(case.x["weak"], case.weak, case.noise, strict=True):
         p = softmax(logits)
