@@ -107,14 +107,18 @@ def kl_divergence(targets: torch.Tensor, logits: torch.Tensor, mask: torch.Tenso
     return masked_mean(divergence.sum(dim=-1), mask)
 
 
-def cosine(first: torch.Tensor, second: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Cosine of the angles between the rows of two tensors [N, D], averaged over the examples.
+def positive_cosine(first: torch.Tensor, second: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """max(cos, 0) of the angles between the rows of two tensors [N, D], averaged over the examples.
+
+    As a loss it drives vectors apart until they are orthogonal, and no further (CRMatch, arXiv 2112.05825).
 
     Example:
-        >>> cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
+        >>> positive_cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
         tensor(0.7071)
+        >>> positive_cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 1.0]]))
+        tensor(0.)
     """
-    return masked_mean(F.cosine_similarity(float_logits(first), float_logits(second), dim=-1), mask)
+    return masked_mean(F.cosine_similarity(float_logits(first), float_logits(second), dim=-1).clamp_min(0), mask)
 
 
 def unit_length(vectors: torch.Tensor) -> torch.Tensor:

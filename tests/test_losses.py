@@ -52,8 +52,9 @@ def test_entropy_and_divergence():
 
 def test_cosine_and_unit_length():
     first, second = torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[6.0, 8.0], [0.0, 2.0]])
-    assert losses.cosine(first, second).item() == pytest.approx(0.5)
-    assert losses.cosine(first, second, torch.tensor([0.0, 1.0])).item() == pytest.approx(0)
+    assert losses.positive_cosine(first, second).item() == pytest.approx(0.5)
+    assert losses.positive_cosine(first, second, torch.tensor([0.0, 1.0])).item() == pytest.approx(0)
+    assert losses.positive_cosine(first, -second).item() == 0
     torch.testing.assert_close(losses.unit_length(first), torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
 
 
