@@ -126,7 +126,7 @@ def _translate_y(image: Image.Image, share: float) -> Image.Image:
 
 
 def _affine(image: Image.Image, a: float, b: float, c: float, d: float, e: float, f: float) -> Image.Image:
-    """The pixel at (x, y) is the old one at (a x + b y + c, d x + e y + f), from the top left corner; black outside."""
+    """Takes the pixel at (x, y) from (a x + b y + c, d x + e y + f), both from the top left corner; black outside."""
     return image.transform(image.size, Image.Transform.AFFINE, (a, b, c, d, e, f))
 
 
