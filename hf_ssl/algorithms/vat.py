@@ -1,9 +1,11 @@
 """VAT: the prediction should not change in the direction in which it changes most."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from .. import losses
 from ..batches.batch import SSLBatch
@@ -64,6 +66,8 @@ class VAT(SSLAlgorithm):
         self.entropy_weight = entropy_weight
         self.epsilon = epsilon
         self.warmup_fraction = warmup_fraction
+        # Whether the model's second derivative is known to be complete.
+        self._verified = False
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         view = batch.unlabeled["weak"]
@@ -87,9 +91,12 @@ class VAT(SSLAlgorithm):
         # Batch normalization must treat the clean view like the perturbed one, which has a call of its own.
         return {**model(labeled=batch.labeled), **model(frozen=weak)}
 
-    @staticmethod
     def search(
-        model: ModelForward, values: torch.Tensor, start: torch.Tensor, view_of: Callable[[torch.Tensor], View]
+        self,
+        model: ModelForward,
+        values: torch.Tensor,
+        start: torch.Tensor,
+        view_of: Callable[[torch.Tensor], View],
     ) -> torch.Tensor:
         """The direction, of length 1 for each example, in which a prediction changes most: one power iteration.
 
@@ -99,14 +106,15 @@ class VAT(SSLAlgorithm):
             start: the direction to start from, shaped like the values.
             view_of: the model's keywords with other values.
         """
-        # A compiled model has a first derivative only.
         eager = ModelForward(model.unwrapped, head=model.head, batch_norm_views=model.batch_norm_views)
 
         def classify(moved: torch.Tensor) -> torch.Tensor:
             return eager(frozen={"searched": view_of(moved)})["searched"].logits
 
-        with differentiable_inputs(model.unwrapped):
-            return unit(fisher_product(classify, values, start, joint_batch=model.batch_norm))
+        with differentiable_inputs(model.unwrapped), uncompiled(model.unwrapped):
+            product = fisher_product(classify, values, start, joint_batch=model.batch_norm, verify=not self._verified)
+        self._verified = True
+        return unit(product)
 
     @staticmethod
     def continuous(model: ModelForward, view: View) -> tuple[str, torch.Tensor, dict[str, torch.Tensor]]:
@@ -117,6 +125,19 @@ class VAT(SSLAlgorithm):
             return "inputs_embeds", language_model.get_input_embeddings()(others.pop("input_ids")), others
         key = next(key for key, values in view.items() if values.is_floating_point())
         return key, others.pop(key), others
+
+
+@contextmanager
+def uncompiled(model: nn.Module) -> Iterator[None]:
+    """Run layers that were compiled in place as they were written: compiled code has a first derivative only."""
+    compiled = {module: module._compiled_call_impl for module in model.modules() if module._compiled_call_impl}
+    for module in compiled:
+        module._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for module, call in compiled.items():
+            module._compiled_call_impl = call
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from transformers import (
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from hf_ssl.algorithms.parts.fisher import fisher_product
-from hf_ssl.algorithms.vat import VAT, unit
+from hf_ssl.algorithms.vat import unit
 
 EXACT = Path(__file__).resolve().parents[1] / "known_answers" / "vat-exact.safetensors"
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "num_labels": 3}
@@ -108,6 +108,11 @@ def prepare(name, dtype=torch.float64):
     return model, key, torch.randn(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64), others
 
 
+def searcher():
+    sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 3, "unlabeled_batch_size": 3}
+    return get_algorithm("vat", num_classes=3, feature_size=8, modality="text", **sizes)
+
+
 def viewer(key, others):
     return lambda values: {**others, key: values}
 
@@ -120,7 +125,7 @@ def test_the_search_is_the_fisher_matrix_times_the_noise(name):
     def classify(values):
         return forward(frozen={"view": {**others, key: values}})["view"].logits
 
-    found = VAT.search(forward, inputs, unit(noise), viewer(key, others))
+    found = searcher().search(forward, inputs, unit(noise), viewer(key, others))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "_requires_grad", False, raising=False)
         for module in model.modules():
@@ -140,7 +145,7 @@ def test_the_direction_holds_in_every_precision(name, dtype, least):
     for kind in (torch.float64, dtype):
         model, key, inputs, noise, others = prepare(name, kind)
         inputs, noise = inputs.to(kind), unit(noise).to(kind)
-        found[kind] = VAT.search(ModelForward(model), inputs, noise, viewer(key, others))
+        found[kind] = searcher().search(ModelForward(model), inputs, noise, viewer(key, others))
     assert cosines(found[torch.float64], found[dtype]).min() > least
 
 
@@ -150,7 +155,9 @@ def test_the_direction_holds_under_autocast(dtype):
     found = []
     for enabled in (False, True):
         with torch.autocast("cpu", dtype, enabled=enabled):
-            found.append(VAT.search(ModelForward(model), inputs.float(), unit(noise).float(), viewer(key, others)))
+            found.append(
+                searcher().search(ModelForward(model), inputs.float(), unit(noise).float(), viewer(key, others))
+            )
     assert cosines(*found).min() > 0.98
 
 
@@ -208,11 +215,9 @@ def test_the_known_answer_in_float64():
             parameter.data.sub_(meta["lr"] * parameter.grad)
 
 
-def step_of(model, view, **settings):
-    sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 3, "unlabeled_batch_size": 3}
-    algorithm = get_algorithm("vat", num_classes=3, feature_size=8, modality="text", **sizes, **settings)
+def step_of(model, view):
     batch = SSLBatch(dict(view), torch.tensor([0, 1, 2]), {"weak": dict(view)})
-    return algorithm(ModelForward(model), batch, Progress(5, 10, 2))
+    return searcher()(ModelForward(model), batch, Progress(5, 10, 2))
 
 
 def test_gradient_checkpointing_changes_nothing():
@@ -239,3 +244,62 @@ def test_texts_of_a_model_with_frozen_embeddings_are_searched_too():
     model.get_input_embeddings().requires_grad_(False)
     view = {"input_ids": torch.randint(1, 11, (3, 5)), "attention_mask": MASK}
     assert step_of(model, view).terms["unsupervised"] > 1e-4
+
+
+class Cubed(torch.autograd.Function):
+    """x^3, with a backward pass that autograd can differentiate."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 3 * gradient * ctx.saved_tensors[0] ** 2
+
+
+class Opaque(Cubed):
+    """With one that it cannot, as in a kernel of its own."""
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return (3 * gradient * ctx.saved_tensors[0] ** 2).detach()
+
+
+class Once(Cubed):
+    """With one that says so."""
+
+    backward = staticmethod(torch.autograd.function.once_differentiable(Cubed.backward))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_custom_operations_are_taken_if_their_derivatives_are_complete(dtype):
+    torch.manual_seed(0)
+    head, inputs, noise = nn.Linear(4, 3).to(dtype), torch.randn(2, 4).to(dtype), torch.randn(2, 4).to(dtype)
+    found = fisher_product(lambda x: head(x + Cubed.apply(x)), inputs, noise)
+    expected = by_matrices(lambda x: head(x + x**3), inputs, noise)
+    assert cosines(found, expected).min() > (1 - 1e-12 if dtype == torch.float64 else 0.99)
+
+
+@pytest.mark.parametrize("operation", [Opaque, Once])
+@pytest.mark.parametrize("residual", [0.0, 1.0])
+def test_custom_operations_without_second_derivatives_are_refused(operation, residual):
+    torch.manual_seed(0)
+    head = nn.Linear(4, 3)
+    with pytest.raises(NotImplementedError, match=r"second derivatives for VAT, got: .*another algorithm"):
+        fisher_product(
+            lambda x: head(operation.apply(x) + (residual * x if residual else 0)),
+            torch.randn(2, 4),
+            torch.randn(2, 4),
+        )
+
+
+@pytest.mark.parametrize("compile", [torch.compile, lambda model, **how: model.compile(**how) or model])
+def test_the_search_bypasses_compilation(compile):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    compiled, inputs, noise = compile(deepcopy(model), backend="aot_eager"), torch.randn(3, 4), torch.randn(3, 4)
+    found = searcher().search(ModelForward(compiled), inputs, noise, lambda values: {"input": values})
+    torch.testing.assert_close(found, unit(by_matrices(model, inputs, noise)))
+    assert (compiled._compiled_call_impl is None) == hasattr(compiled, "_orig_mod")

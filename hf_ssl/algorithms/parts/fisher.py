@@ -7,8 +7,10 @@ rounding, in any precision.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch.autograd.function import BackwardCFunction
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ... import losses
@@ -20,7 +22,7 @@ Classify = Callable[[torch.Tensor], torch.Tensor]
 
 
 def fisher_product(
-    classify: Classify, inputs: torch.Tensor, vector: torch.Tensor, *, joint_batch: bool = False
+    classify: Classify, inputs: torch.Tensor, vector: torch.Tensor, *, joint_batch: bool = False, verify: bool = True
 ) -> torch.Tensor:
     """The Fisher information of p = softmax(classify(inputs)) with respect to the inputs, times a vector.
 
@@ -34,12 +36,14 @@ def fisher_product(
         vector: v, shaped like the inputs.
         joint_batch: whether an example's logits depend on the other examples too, as with batch normalization. All
             examples then share one scale, which leaves the direction of the whole batch as it is.
+        verify: whether to look for custom operations that break the second derivative without an error, and to compare
+            it with the first derivative if there are any. Once for a model is enough.
 
     Returns:
         A tensor like the inputs, without a graph.
 
     Raises:
-        NotImplementedError: if an operation of the model has no second derivative.
+        NotImplementedError: if an operation of the model has no second derivative, or a wrong one.
 
     Source: Miyato et al., arXiv 1704.03976, section 3.3, which approximates the product by a finite difference.
 
@@ -55,7 +59,10 @@ def fisher_product(
     # Fused attention kernels have a first derivative only.
     with sdpa_kernel(SDPBackend.MATH):
         logits = classify(inputs)
-        change = _jacobian_times(logits, inputs, vector.to(inputs.dtype))
+        vector = vector.to(inputs.dtype)
+        change = _jacobian_times(logits, inputs, vector)
+        if verify:
+            _verify(logits, inputs, vector, change)
         pulled = _scaled(_softmax_change(logits.detach(), change), joint_batch)
         (product,) = torch.autograd.grad(logits, inputs, pulled.to(logits.dtype))
     return product
@@ -68,15 +75,45 @@ def _jacobian_times(logits: torch.Tensor, inputs: torch.Tensor, vector: torch.Te
     torch computes the same in twice the time.
     """
     u = torch.zeros_like(logits, requires_grad=True)
-    (pulled,) = torch.autograd.grad(logits, inputs, u, create_graph=True)
     try:
+        (pulled,) = torch.autograd.grad(logits, inputs, u, create_graph=True)
         (change,) = torch.autograd.grad(pulled, u, vector, retain_graph=True)
-    except NotImplementedError as error:
-        raise NotImplementedError(
-            f"VAT's model must have second derivatives, got {str(error).partition('. ')[0]!r}; "
-            "load it with attn_implementation='sdpa', or choose another algorithm"
-        ) from error
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise _refusal(str(error).partition("\n")[0]) from error
     return change
+
+
+def _verify(logits: torch.Tensor, inputs: torch.Tensor, vector: torch.Tensor, change: torch.Tensor) -> None:
+    """Refuse custom operations whose backward pass has no derivative, which autograd takes for a constant."""
+    custom = sorted({type(node).__name__ for node in _nodes(logits) if isinstance(node, BackwardCFunction)})
+    if not custom:
+        return
+    # With J v = c, v . J^T c is |c|^2; the left side needs the first derivative only.
+    (pulled,) = torch.autograd.grad(logits, inputs, change.to(logits.dtype), retain_graph=True)
+    found, expected = (pulled.double() * vector.double()).sum(), change.double().square().sum()
+    if not abs(found - expected) <= 0.05 * max(found, expected):
+        raise _refusal(f"a first one only of {', '.join(custom)}")
+
+
+def _nodes(logits: torch.Tensor) -> set[Any]:
+    """The operations that made the logits."""
+    seen: set[Any] = set()
+    waiting: list[Any] = [logits.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [previous for previous, _ in node.next_functions]
+    return seen
+
+
+def _refusal(reason: str) -> NotImplementedError:
+    return NotImplementedError(
+        f"the model must have second derivatives for VAT, got: {reason}; load it with attn_implementation='sdpa' and "
+        "without custom kernels, or choose another algorithm"
+    )
 
 
 def _softmax_change(logits: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
