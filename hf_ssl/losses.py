@@ -4,6 +4,8 @@ Shapes: N examples, C classes. Probabilities are computed in float32 (or in floa
 autocast, since confidences near 1 decide over masks.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -77,7 +79,7 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tenso
         >>> cross_entropy(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
         tensor(0.8133)
     """
-    options = {} if targets.is_floating_point() else {"ignore_index": NO_LABEL}
+    options: dict[str, Any] = {} if targets.is_floating_point() else {"ignore_index": NO_LABEL}
     return masked_mean(F.cross_entropy(float_logits(logits), targets, reduction="none", **options), mask)
 
 
