@@ -15,6 +15,7 @@ class Dash(WeakStrongAlgorithm):
     of the run); at its minimum the labels become hard.
 
         mask = [CE(q, target) <= loss_threshold],  target = softmax(logits / temperature)
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), target))
         loss_threshold = max(c * gamma^(-floor(epoch / 10)) * initial, min_loss_threshold)
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, loss_threshold scalar.

@@ -17,6 +17,7 @@ class SoftMatch(WeakStrongAlgorithm):
     the targets.
 
         q = align(softmax(f(weak(u)))),  mask = exp(-min(max q - mean, 0)^2 / (2 variance / n_sigma^2))
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), target(softmax(f(weak(u))))))
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]` in (0, 1].
 

@@ -145,8 +145,7 @@ def test_every_process_holds_the_same_state(name, runs):
 @pytest.mark.parametrize("name", list(CASES))
 def test_inside_of_ddp_every_parameter_gets_the_same_gradient(name, runs):
     """Views that by-pass the wrapper, and heads and perturbations outside of it, must not lose their part."""
-    tolerance = {"rtol": 1e-4, "atol": 1e-6} if name == "vat" else {"rtol": 1e-7, "atol": 1e-9}
-    torch.testing.assert_close(runs[0][f"{name}, wrapped"], runs[0][name], **tolerance)
+    torch.testing.assert_close(runs[0][f"{name}, wrapped"], runs[0][name], rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", MIXING)
@@ -157,9 +156,7 @@ def test_mixing_features_in_two_processes_agrees(name, runs):
 
 @pytest.mark.parametrize("name", [name for name, row in CASES.items() if row.splits])
 def test_two_halves_train_like_one_whole(name, runs):
-    # VAT differentiates by steps of 1e-6, which magnifies the rounding of sums over other batch sizes.
-    tolerance = {"rtol": 1e-4, "atol": 1e-6} if name == "vat" else {"rtol": 1e-7, "atol": 1e-9}
-    torch.testing.assert_close(runs[0][name], train(name), **tolerance)
+    torch.testing.assert_close(runs[0][name], train(name), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", list(CASES))
