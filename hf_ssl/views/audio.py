@@ -6,6 +6,7 @@ Decoding needs soundfile, and torchaudio for other rates than the extractor's; n
 effects are in `audio_effects.py`, what the feature extractor does to a crop in `extractor.py`.
 """
 
+import copy
 import io
 import math
 import os
@@ -206,6 +207,13 @@ class AudioViews(Views):
                 raise ValueError(f"{name} must be (low, high) within {least:g}..{most:g}, got {(low, high)}")
         self.calls = OwnCalls(self.feature_extractor, self.sampling_rate, self.max_length)
 
+    def cut_at(self, samples: int) -> "AudioViews":
+        """A copy with another `max_length`."""
+        views = copy.copy(self)
+        views.max_length = samples
+        views.calls = OwnCalls(self.feature_extractor, self.sampling_rate, samples)
+        return views
+
     def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> np.ndarray:
         """One view of a row, float32 [n <= max_length]. `kind` is "weak" or "strong"."""
         if kind not in ("weak", "strong"):
@@ -238,6 +246,26 @@ class AudioViews(Views):
             ValueError: if the extractor cannot be followed; `problem` says so before.
         """
         return self.calls(items)
+
+    def check(self, row: Row) -> None:
+        """Compare one example with the extractor's own call on it, which is what `transformers.pipeline` makes.
+
+        Raises:
+            ValueError: if they differ, or the extractor cannot be followed.
+        """
+        if problem := self.calls.problem():
+            raise ValueError(problem)
+        wave = self.evaluation(row)
+        own, made = self.calls.alone(wave), self.collate([wave])
+        for name, value in own.items():
+            part = tuple(slice(size) for size in value.shape)
+            if self.calls.pads_left:
+                part = (slice(None), *(slice(-size, None) for size in value.shape[1:]))
+            if not torch.equal(made[name][part], value):
+                raise ValueError(
+                    f"{name} must be what the feature extractor makes of a recording, got other values from "
+                    f"{type(self).__name__}; its collate must call the extractor on each recording by itself"
+                )
 
     def problem(self, kind: str) -> str | None:
         """Why the feature extractor cannot be followed, in one line; None if it can."""

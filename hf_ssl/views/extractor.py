@@ -1,4 +1,4 @@
-"""A feature extractor, called on one recording at a time as `transformers.pipeline` calls it, and batches of its answers.
+"""A feature extractor called on one recording at a time, as `transformers.pipeline` calls it, and stacked answers.
 
     wave [n] --extractor's own call--> {"input_values": [1, n], ...} --pad to a full clip's shape, stack--> [N, ...]
 
@@ -64,6 +64,11 @@ class OwnCalls:
         """What the extractor returns for one recording: the pipeline's own tensors."""
         return dict(self.feature_extractor(wave, sampling_rate=self.sampling_rate, return_tensors="pt"))
 
+    @property
+    def pads_left(self) -> bool:
+        """Whether padding comes before the recording."""
+        return getattr(self.feature_extractor, "padding_side", "right") == "left"
+
     def problem(self) -> str | None:
         """Why the extractor cannot be followed, in one line with the way out; None if it can."""
         if self._full is not None:
@@ -110,7 +115,7 @@ class OwnCalls:
         if all(tuple(value.shape[1:]) == shape for value in values):
             return torch.cat(list(values))
         padding = 0 if "mask" in name else getattr(self.feature_extractor, "padding_value", 0)
-        left = getattr(self.feature_extractor, "padding_side", "right") == "left"
+        left = self.pads_left
         stacked = torch.full((len(values), *shape), padding, dtype=values[0].dtype)
         for place, value in enumerate(values):
             part = tuple(slice(-size, None) if left else slice(size) for size in value.shape[1:])

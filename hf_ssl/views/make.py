@@ -6,7 +6,7 @@ from typing import Any
 from ..config import SSLConfig
 from ..data.columns import DataSummary, processor_for, processor_modalities
 from ..modality import MODALITIES
-from .audio import AudioViews, usual_seconds
+from .audio import AudioViews, saved_seconds, usual_seconds
 from .base import Views
 from .custom import CustomViews
 from .tensor_rows import PreparedViews
@@ -93,7 +93,7 @@ def _raw_views(data: DataSummary, processor: Any, args: SSLConfig, labeled: Any,
             # A compiled model is compiled again for each new shape.
             pad_to_max_length=bool(args.torch_compile),
         )
-    seconds = args.max_length_seconds or usual_seconds(labeled, column)
+    seconds = args.max_length_seconds or saved_seconds(processor) or usual_seconds(labeled, column)
     return AudioViews(processor, data.input_columns, max_length_seconds=seconds, num_effects=args.strong_effects)
 
 

@@ -21,17 +21,21 @@ from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.rows import STRONG_SUFFIXES, may_be_random, tensor_part
 from ..modality import MODEL_INPUTS
+from .audio import AudioViews
 from .base import ModelKeywords, Row, Views
 from .seeds import global_seeds
 from .text import TextViews
 
 
-def stack_inputs(items: Sequence[Mapping[str, Any]], processor: Any = None) -> ModelKeywords:
+def stack_inputs(
+    items: Sequence[Mapping[str, Any]], processor: Any = None, length: int | None = None
+) -> ModelKeywords:
     """Model inputs of single examples -> of a batch, with sequences padded by the tokenizer or feature extractor.
 
     Args:
         items: name -> tensor, array or list, without the axis of the batch.
         processor: the tokenizer or feature extractor; without its `pad` all items must have one shape.
+        length: what a feature extractor pads to at least; None for the longest item.
 
     Raises:
         ValueError: if shapes differ and nothing pads them.
@@ -46,7 +50,9 @@ def stack_inputs(items: Sequence[Mapping[str, Any]], processor: Any = None) -> M
             rows = [{name: value.tolist() for name, value in item.items()} for item in items]
             return dict(pad_without_fast_tokenizer_warning(processor, rows, padding=True, return_tensors="pt"))
         columns = {name: [item[name] for item in items] for name in items[0]}
-        return dict(processor.pad(columns, padding=True, return_tensors="pt"))
+        longest = max(len(value) for value in columns[processor.model_input_names[0]])
+        padded = max(longest, length or 0)
+        return dict(processor.pad(columns, padding="max_length", max_length=padded, return_tensors="pt"))
     batch = {}
     for name in items[0]:
         values = [_tensor(item[name]) for item in items]
@@ -86,6 +92,7 @@ class PreparedViews(Views):
         self.modality, self.inputs, self.label_column = data.modality, data.model_inputs, data.label_column
         self.main = next(name for name in self.inputs if name in MODEL_INPUTS)
         self.processor, self.raw, self.collator = processor, raw, collator
+        self.length: int | None = None
         self.suffixes = tuple(suffix for suffix in STRONG_SUFFIXES if self.main + suffix in _names(unlabeled))
         self.tokens: TextViews | None = None
         if self.modality == "text" and getattr(processor, "pad_token", None) is not None:
@@ -100,6 +107,26 @@ class PreparedViews(Views):
                 token_swap_ratio=args.token_swap_ratio,
                 token_mask_ratio=args.token_mask_ratio,
             )
+        if self.main == "input_values" and isinstance(raw, AudioViews):
+            self._fit_waves(raw, args, labeled)
+        self.names = self._names_in_a_batch(labeled)
+
+    def _fit_waves(self, raw: AudioViews, args: SSLConfig, labeled: Any) -> None:
+        """Strong views of the raw column as long as what the rows hold, unless the settings say how long."""
+        if args.max_length_seconds is not None:
+            # The same padding in all batches: without a mask, a model reads it.
+            self.length = raw.max_length
+        elif np.ndim(_first(labeled)[self.main]) == 1:
+            self.raw = raw.cut_at(_longest(labeled, self.main))
+
+    def _names_in_a_batch(self, labeled: Any) -> tuple[str, ...]:
+        """Names of the tensors in a batch of rows: padding may add a mask, and a custom collator anything."""
+        if self.collator is not None:
+            return tuple(self.collate([self._item(_first(labeled))])) if self.raw is not None else self.inputs
+        listed = getattr(self.processor, "model_input_names", ())
+        gives = getattr(self.processor, "return_attention_mask", "attention_mask" in listed)
+        adds = gives and hasattr(self.processor, "pad") and self.modality != "image"
+        return tuple(dict.fromkeys([*self.inputs, *(["attention_mask"] if adds else [])]))
 
     def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> Any:
         """One view of a row; for "rotated" the item and its quarter turns, 0 to 3."""
@@ -120,7 +147,13 @@ class PreparedViews(Views):
             assert self.raw is not None, "`problem` has looked"
             return self.raw("strong", row, rng)
         item = self._item(row)
-        made = self.tokens.perturb_tokens(item, rng) if self.raw is None else self.raw("strong", row, rng)
+        if self.raw is not None:
+            made = {name: value for name, value in self.raw("strong", row, rng).items() if name in self.names}
+        else:
+            if "attention_mask" in self.names:
+                # Masked tokens are hidden by it.
+                item.setdefault("attention_mask", [1] * len(item[self.main]))
+            made = self.tokens.perturb_tokens(item, rng)
         return self._as_long(made, len(item[self.main]))
 
     def evaluation(self, row: Row) -> dict[str, Any]:
@@ -139,13 +172,21 @@ class PreparedViews(Views):
             raise TypeError(f"expected a dict with {self.main}")
         return self.raw.accept(value)
 
+    def check(self, row: Row) -> None:
+        """The check of the raw column's view maker; rows that hold tensors are taken as they are."""
+        if self.raw is not None:
+            self.raw.check(row)
+
     def collate(self, items: Sequence[Any]) -> ModelKeywords:
         """Stack items, padded as the processor or the user's collator does it: model keywords."""
         if not isinstance(items[0], Mapping) and self.raw is not None:
             batch = self.raw.collate(items)
-            return {name: tensor for name, tensor in batch.items() if name in self.inputs}
+            if "attention_mask" in self.names and self.main == "input_values":
+                # The rows' extractor was asked for a mask that it does not give by itself.
+                batch.setdefault("attention_mask", _mask_of(items, batch[self.main]))
+            return {name: tensor for name, tensor in batch.items() if name in self.names}
         if self.collator is None:
-            return stack_inputs(items, self.processor)
+            return stack_inputs(items, self.processor, self.length)
         labels = {self.label_column: 0, "labels": 0}
         batch = self.collator([{**item, **labels} for item in items])
         return {name: value for name, value in batch.items() if name not in (*labels, "label", "label_ids")}
@@ -196,13 +237,24 @@ def _longest(dataset: Any, main: str) -> int:
     return max(len(dataset[i][main]) for i in range(min(len(dataset), 100)))
 
 
+def _first(dataset: Any) -> Row:
+    """The first row; a transform may draw random numbers, of which training must not notice."""
+    with global_seeds(np.random.default_rng(0)):
+        return dataset[0]
+
+
 def _names(dataset: Any) -> Sequence[str]:
     """Names of what the rows hold; if a transform makes them, only a row tells."""
     tensors = tensor_part(dataset)
     if tensors is not None and not may_be_random(dataset):
         return tensors.column_names
-    with global_seeds(np.random.default_rng(0)):
-        return list(dataset[0])
+    return list(_first(dataset))
+
+
+def _mask_of(waves: Sequence[np.ndarray], values: torch.Tensor) -> torch.Tensor:
+    """1 for the samples [N, n] of each wave, 0 for the padding behind it."""
+    lengths = torch.tensor([len(wave) for wave in waves])
+    return (torch.arange(values.shape[-1]) < lengths[:, None]).to(torch.int32)
 
 
 def _tensor(value: Any) -> torch.Tensor:
