@@ -133,17 +133,21 @@ def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def architecture(model: Any, modality: str) -> Any:
-    """The model itself; for a Hub id or path the same model without weights, which takes no time to make.
+def text_architecture(model: Any) -> Any:
+    """The text classifier itself; for a Hub id or path the same without weights, which takes no time to make.
 
     Returns:
-        None without a model, or if transformers has no classifier of this modality for its configuration.
+        None without a model, if transformers has no text classifier for its configuration, or if it cannot be made
+        without weights: then nothing is known of its limits.
     """
     if not isinstance(model, str):
         return model
-    row = MODALITIES[modality]
+    row = MODALITIES["text"]
     config = AutoConfig.from_pretrained(model)
     if type(config) not in row.configurations():
         return None
-    with torch.device("meta"):
-        return row.model_class().from_config(config)
+    try:
+        with torch.device("meta"):
+            return row.model_class().from_config(config)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, ImportError):
+        return None

@@ -24,7 +24,7 @@ from ..config import SSLConfig
 from ..data.columns import DataSummary, processor_for, processor_modalities
 from ..data.rows import may_be_random
 from ..modality import MODALITIES
-from ..model.limits import architecture, check_vocabulary, embedded_tokens, text_limit, usable_positions
+from ..model.limits import check_vocabulary, embedded_tokens, text_architecture, text_limit, usable_positions
 from ..views.audio import LENGTH_SETTING, AudioViews, saved_seconds, usual_seconds
 from ..views.text import TextViews
 
@@ -63,8 +63,8 @@ def fitted_processor(
         ValueError: if texts, or rows of token ids, are longer than the model has positions for, or hold tokens that
             it has no embedding for.
     """
-    known = architecture(model, data.modality)
-    if data.modality == "text" and known is not None:
+    known = text_architecture(model) if data.modality == "text" else None
+    if known is not None:
         _check_lengths(known, data, labeled, views)
     if processing_class is None or data.modality not in processor_modalities(processing_class):
         return processing_class

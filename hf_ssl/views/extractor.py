@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import BrokenExampleError
 from .base import ModelKeywords
 
 # One recording's answer: name -> tensor [1, ...].
@@ -47,22 +48,33 @@ class OwnCalls:
         self.feature_extractor, self.sampling_rate, self.length = feature_extractor, sampling_rate, length
         # Shape of a full clip's answer, per name; found when it is first needed.
         self._full: dict[str, tuple[int, ...]] | None = None
+        self._varying: set[str] = set()
 
     def __call__(self, waves: Sequence[np.ndarray]) -> ModelKeywords:
         """Waves of at most `length` samples each -> model keywords, tensors [N, ...] of shapes that never change.
 
         Raises:
             ValueError: if the extractor cannot be followed; see `problem`.
+            BrokenExampleError: if one of the waves cannot be read, most likely because it is too short.
         """
         if problem := self.problem():
             raise ValueError(problem)
         assert self._full is not None, "`problem` has measured"
-        answers = [self.alone(wave) for wave in waves]
+        answers = [self._alone(wave) for wave in waves]
         return {name: self._stacked(name, [answer[name] for answer in answers]) for name in self._full}
 
     def alone(self, wave: np.ndarray) -> _Answer:
         """What the extractor returns for one recording: the pipeline's own tensors."""
         return dict(self.feature_extractor(wave, sampling_rate=self.sampling_rate, return_tensors="pt"))
+
+    def _alone(self, wave: np.ndarray) -> _Answer:
+        try:
+            return self.alone(wave)
+        except Exception as error:  # As above; a full clip can be read, so it is this recording.
+            reason = " ".join(str(error).split())
+            raise BrokenExampleError(
+                f"the feature extractor cannot read a recording of {len(wave):,} samples: {reason}"
+            ) from error
 
     @property
     def pads_left(self) -> bool:
@@ -100,12 +112,13 @@ class OwnCalls:
             if name not in short or short[name].ndim != full[name].ndim or _exceeds(short[name], full[name]):
                 return f"the shape of {name} does not grow with the recording"
         masks = [name for name in varying if "mask" in name]
-        if any(full[name].float().mean() < 0.5 for name in masks):
+        if any(full[name].sum() <= short[name].sum() for name in masks):
             return f"{masks[0]} does not mark the recording with 1 and the padding with 0"
         waves = [name for name in varying if short[name].numel() == len(half) and full[name].numel() == len(noise)]
         unmasked = [name for name in varying if name not in masks and name not in waves]
         if unmasked and not masks:
             return f"{unmasked[0]} is of different lengths, and no mask tells the model where a recording ends"
+        self._varying = set(varying)
         self._full = {name: tuple(value.shape[1:]) for name, value in full.items()}
         return None
 
@@ -114,6 +127,9 @@ class OwnCalls:
         shape = self._full[name]
         if all(tuple(value.shape[1:]) == shape for value in values):
             return torch.cat(list(values))
+        if name not in self._varying:
+            # Half a clip has the shape of a whole one, and this recording, which is shorter still, has not.
+            raise BrokenExampleError(f"a recording is too short for the feature extractor: {name} has another shape")
         padding = 0 if "mask" in name else getattr(self.feature_extractor, "padding_value", 0)
         left = self.pads_left
         stacked = torch.full((len(values), *shape), padding, dtype=values[0].dtype)
