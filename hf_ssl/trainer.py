@@ -226,7 +226,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         if self.args.train_sampling_strategy != "group_by_length":
             return None
         tokenizer = processor_for(self.processing_class, "text")
-        given = self.data, self.args.length_column_name, tokenizer, self.args.max_length
+        given = self.data, self.args.length_column_name, tokenizer
         return TextLengths(self.train_dataset, *given), TextLengths(self.unlabeled_dataset, *given)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:

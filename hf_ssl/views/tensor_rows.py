@@ -50,9 +50,12 @@ def stack_inputs(
             rows = [{name: value.tolist() for name, value in item.items()} for item in items]
             return dict(pad_without_fast_tokenizer_warning(processor, rows, padding=True, return_tensors="pt"))
         columns = {name: [item[name] for item in items] for name in items[0]}
-        longest = max(len(value) for value in columns[processor.model_input_names[0]])
-        padded = max(longest, length or 0)
-        return dict(processor.pad(columns, padding="max_length", max_length=padded, return_tensors="pt"))
+        longest = max(len(value) for value in columns.get(processor.model_input_names[0], ()))
+        options: dict[str, Any] = {"padding": "max_length", "max_length": max(longest, length or 0)}
+        if "attention_mask" in columns:
+            # An extractor that gives none by itself would leave those of the rows unpadded.
+            options["return_attention_mask"] = True
+        return dict(processor.pad(columns, return_tensors="pt", **options))
     batch = {}
     for name in items[0]:
         values = [_tensor(item[name]) for item in items]
@@ -97,7 +100,7 @@ class PreparedViews(Views):
         self.tokens: TextViews | None = None
         if self.modality == "text" and getattr(processor, "pad_token", None) is not None:
             if isinstance(raw, TextViews) and raw.augmentation_columns:
-                raw.max_length = args.max_length or _longest(labeled, self.main)
+                raw.max_length = raw.max_length if args.max_length else _longest(labeled, self.main)
             else:
                 self.raw = None
             self.tokens = TextViews(
