@@ -125,11 +125,11 @@ def check_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     # A vocabulary may have gaps; only ids count.
     beyond = sorted((index, token) for token, index in tokenizer.get_vocab().items() if index >= rows)
     if beyond:
+        more = f" and {len(beyond) - 1:,} more" if len(beyond) > 1 else ""
         raise ValueError(
-            f"every token of the tokenizer must have an embedding in the model, got {rows:,} embeddings and "
-            f"{len(beyond):,} tokens beyond them (the first: {beyond[0][1]!r}, id {beyond[0][0]:,}); call "
-            "model.resize_token_embeddings(len(tokenizer)) and give the model as an object, or use the model's own "
-            "tokenizer"
+            f"every token of the tokenizer must have an embedding in the model, got {rows:,} embeddings and the token "
+            f"{beyond[0][1]!r} with id {beyond[0][0]:,}{more}; call model.resize_token_embeddings(len(tokenizer)) and "
+            "give the model as an object, or use the model's own tokenizer"
         )
 
 
