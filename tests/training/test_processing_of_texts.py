@@ -208,8 +208,8 @@ def test_tokens_without_embeddings_are_refused_at_construction(tmp_path, by):
         text_trainer(tmp_path, tokenizer, model)
     assert str(error.value) == (
         "every token of the tokenizer must have an embedding in the model, got 45 embeddings and the token '<one>' "
-        "with id 45 and 1 more; call model.resize_token_embeddings(len(tokenizer)) and give the model as an object, or "
-        "use the model's own tokenizer"
+        "with id 45 and 1 more; call model.resize_token_embeddings(len(tokenizer)) and give the model as an object, "
+        "or use the model's own tokenizer"
     )
 
 
