@@ -52,7 +52,7 @@ def usable_positions(model: Any) -> int | None:
         32
     """
     found = list(_table_sizes(model))
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     stated = getattr(text, "max_position_embeddings", None)
     if found and isinstance(stated, int) and stated > 0:

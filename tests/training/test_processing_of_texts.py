@@ -57,6 +57,7 @@ def text_trainer(folder, tokenizer, model=None, pair=False, **more):
     )
 
 
+CUT = {"truncation": True}
 TOKENIZERS = {
     "as it is": {},
     "padding left": {"padding_side": "left"},
@@ -110,13 +111,13 @@ def test_texts_are_the_same_tensors_in_every_way(tmp_path, attributes, max_lengt
         assert_same([without_padding(e) for e in seen], [example])
 
 
-def test_pipelines_cut_texts_only_when_asked(tmp_path):
-    """Why the model card's line has `truncation=True`: a plain call gives all tokens to the model."""
+@pytest.mark.parametrize(("made", "called", "tokens"), [({}, {}, 22), (CUT, {}, 9), ({}, CUT, 9)])
+def test_pipelines_cut_texts_only_when_asked(tmp_path, made, called, tokens):
+    """Why the model card's line has `truncation=True`: a plain pipeline gives all tokens to the model."""
     text_trainer(tmp_path / "run", make_tokenizer(), max_length=9).save_model(tmp_path / "model")
-    use = pipeline("text-classification", str(tmp_path / "model"), device="cpu")
-    text = " ".join(WORDS[:20])
-    (plain,), (cut,) = (inputs_of(use.model, lambda o=o: use(text, **o)) for o in ({}, {"truncation": True}))
-    assert (len(plain["input_ids"]), len(cut["input_ids"])) == (22, 9)
+    use = pipeline("text-classification", str(tmp_path / "model"), device="cpu", **made)
+    (example,) = inputs_of(use.model, lambda: use(" ".join(WORDS[:20]), **called))
+    assert len(example["input_ids"]) == tokens
 
 
 def test_without_a_mask_texts_are_padded_to_one_length_everywhere(tmp_path):
