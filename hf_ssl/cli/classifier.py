@@ -110,10 +110,11 @@ class Classifier:
 class _AudioPipeline(AudioClassificationPipeline):
     """transformers' pipeline, which also takes the model's inputs instead of a recording."""
 
-    def preprocess(self, input_: Any, **preprocess_parameters: Any) -> Any:
-        if not isinstance(input_, BatchFeature):
-            return super().preprocess(input_, **preprocess_parameters)
-        return input_ if self.dtype is None else input_.to(dtype=self.dtype)
+    def preprocess(self, *args: Any, **options: Any) -> Any:
+        (inputs,) = args
+        if not isinstance(inputs, BatchFeature):
+            return super().preprocess(inputs, **options)
+        return inputs if self.dtype is None else inputs.to(dtype=self.dtype)
 
 
 def _clips(feature_extractor: Any) -> Any:
