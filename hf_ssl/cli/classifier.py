@@ -107,24 +107,6 @@ class Classifier:
         return _as_text
 
 
-class _AudioPipeline(AudioClassificationPipeline):
-    """transformers' pipeline, which also takes the model's inputs instead of a recording."""
-
-    def preprocess(self, *args: Any, **options: Any) -> Any:
-        (inputs,) = args
-        if not isinstance(inputs, BatchFeature):
-            return super().preprocess(inputs, **options)
-        return inputs if self.dtype is None else inputs.to(dtype=self.dtype)
-
-
-def _clips(feature_extractor: Any) -> Any:
-    """Cuts and pads recordings as training did, if it has left its length in the feature extractor; else None."""
-    # Not at the top: recordings need packages that images and texts must not ask for.
-    from ..views.audio import AudioViews, saved_seconds
-
-    return None if saved_seconds(feature_extractor) is None else AudioViews(feature_extractor)
-
-
 def _as_text(value: Any) -> Any:
     texts = list(value) if isinstance(value, list | tuple) else [value]
     if any(not isinstance(text, str) or not text.strip() for text in texts):
@@ -149,3 +131,21 @@ def as_rows(items: Sequence[Item], answers: Sequence[Answer], top: int) -> tuple
         best += [""] * (2 * top - len(best))
         rows.append([item.name, "" if item.row is None else str(item.row), *best, answer.error])
     return header, rows
+
+
+class _AudioPipeline(AudioClassificationPipeline):
+    """transformers' pipeline, which also takes the model's inputs instead of a recording."""
+
+    def preprocess(self, *args: Any, **options: Any) -> Any:
+        (inputs,) = args
+        if not isinstance(inputs, BatchFeature):
+            return super().preprocess(inputs, **options)
+        return inputs if self.dtype is None else inputs.to(dtype=self.dtype)
+
+
+def _clips(feature_extractor: Any) -> Any:
+    """Cuts and pads recordings as training did, if it has left its length in the feature extractor; else None."""
+    # Not at the top: recordings need packages that images and texts must not ask for.
+    from ..views.audio import AudioViews, saved_seconds
+
+    return None if saved_seconds(feature_extractor) is None else AudioViews(feature_extractor)

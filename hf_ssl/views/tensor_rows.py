@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
+from transformers.utils import logging
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
@@ -25,6 +26,8 @@ from .audio import AudioViews
 from .base import ModelKeywords, Row, Views
 from .seeds import global_seeds
 from .text import TextViews
+
+logger = logging.get_logger(__name__)
 
 
 def stack_inputs(
@@ -95,12 +98,12 @@ class PreparedViews(Views):
         self.modality, self.inputs, self.label_column = data.modality, data.model_inputs, data.label_column
         self.main = next(name for name in self.inputs if name in MODEL_INPUTS)
         self.processor, self.raw, self.collator = processor, raw, collator
-        self.length: int | None = None
+        self.length = self._least_length(args)
         self.suffixes = tuple(suffix for suffix in STRONG_SUFFIXES if self.main + suffix in _names(unlabeled))
         self.tokens: TextViews | None = None
         if self.modality == "text" and getattr(processor, "pad_token", None) is not None:
             if isinstance(raw, TextViews) and raw.augmentation_columns:
-                raw.max_length = raw.max_length if args.max_length else _longest(labeled, self.main)
+                raw.max_length = raw.max_length if args.max_length else max(_lengths(labeled, self.main))
             else:
                 self.raw = None
             self.tokens = TextViews(
@@ -110,17 +113,27 @@ class PreparedViews(Views):
                 token_swap_ratio=args.token_swap_ratio,
                 token_mask_ratio=args.token_mask_ratio,
             )
-        if self.main == "input_values" and isinstance(raw, AudioViews):
-            self._fit_waves(raw, args, labeled)
         self.names = self._names_in_a_batch(labeled)
+        if self.main == "input_values" and self.length is None and np.ndim(_first(labeled)[self.main]) == 1:
+            self._fit_waves(labeled)
 
-    def _fit_waves(self, raw: AudioViews, args: SSLConfig, labeled: Any) -> None:
-        """Strong views of the raw column as long as what the rows hold, unless the settings say how long."""
-        if args.max_length_seconds is not None:
-            # The same padding in all batches: without a mask, a model reads it.
-            self.length = raw.max_length
-        elif np.ndim(_first(labeled)[self.main]) == 1:
-            self.raw = raw.cut_at(_longest(labeled, self.main))
+    def _least_length(self, args: SSLConfig) -> int | None:
+        """Samples to which waves are padded in all batches, if the settings say so: a model may read padding."""
+        rate = getattr(self.processor, "sampling_rate", None)
+        if self.main != "input_values" or args.max_length_seconds is None or rate is None:
+            return None
+        return round(args.max_length_seconds * rate)
+
+    def _fit_waves(self, labeled: Any) -> None:
+        """Without a length in the settings, strong views of the raw column are as long as what the rows hold."""
+        lengths = _lengths(labeled, self.main)
+        if isinstance(self.raw, AudioViews):
+            self.raw = self.raw.cut_at(max(lengths))
+        if self.collator is None and "attention_mask" not in self.names and min(lengths) < max(lengths):
+            logger.warning(
+                "rows hold input_values of different lengths and no attention_mask: the model reads the padding, and "
+                "an answer depends on its batch; set max_length_seconds, to which all are padded then"
+            )
 
     def _names_in_a_batch(self, labeled: Any) -> tuple[str, ...]:
         """Names of the tensors in a batch of rows: padding may add a mask, and a custom collator anything."""
@@ -235,9 +248,10 @@ class PreparedViews(Views):
         return {name: row[name + suffix] for name in self.inputs if name + suffix in row}
 
 
-def _longest(dataset: Any, main: str) -> int:
-    """Tokens of the longest of the first hundred rows."""
-    return max(len(dataset[i][main]) for i in range(min(len(dataset), 100)))
+def _lengths(dataset: Any, main: str) -> list[int]:
+    """Tokens or samples of the first hundred rows."""
+    with global_seeds(np.random.default_rng(0)):
+        return [len(dataset[i][main]) for i in range(min(len(dataset), 100))]
 
 
 def _first(dataset: Any) -> Row:

@@ -137,6 +137,12 @@ class TextViews(Views):
         max_length = usual_max_length(tokenizer) if max_length is None else max_length
         if max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {max_length}")
+        special = tokenizer.num_special_tokens_to_add(pair=len(self.columns) == 2)
+        if max_length <= special:
+            raise ValueError(
+                f"max_length must be above {special}, the special tokens around a text, got {max_length}; set a "
+                "larger one"
+            )
         if len(tokenizer) <= len(tokenizer.all_special_ids):
             raise ValueError(
                 f"the {type(tokenizer).__name__} knows no word: its files are missing; load that of the model"

@@ -198,3 +198,20 @@ def test_an_example_that_is_made_otherwise_is_found_before_the_first_step(tmp_pa
     monkeypatch.setattr(AudioViews, "collate", lambda s, i: {n: 2 * v for n, v in original(s, i).items()})
     with pytest.raises(ValueError, match="input_values must be what the feature extractor makes of a recording, got"):
         SSLTrainer(new_model("audio"), short_settings(tmp_path), **task("audio"))
+
+
+def test_unmasked_rows_of_different_lengths_are_warned_of_and_padded_to_the_length_that_is_set(tmp_path, caplog):
+    """Without the raw column: the second half of the model's own padding rule."""
+    labeled, _ = clips(SHORT)
+    extractor = Wav2Vec2FeatureExtractor(return_attention_mask=False)
+    rows = prepared(labeled, extractor).remove_columns("audio")
+    given = {"train_dataset": rows, "unlabeled_dataset": rows, "eval_dataset": rows, "processing_class": extractor}
+    run = SSLTrainer(new_model("audio"), short_settings(tmp_path, algorithm="supervised"), **given)
+    assert "no attention_mask: the model reads the padding" in caplog.text
+    alone = run.predict(rows.select([0])).predictions
+    assert np.abs(run.predict(rows).predictions[:1] - alone).max() > 1e-4
+    caplog.clear()
+    asked = short_settings(tmp_path, algorithm="supervised", max_length_seconds=LENGTH / RATE)
+    run = SSLTrainer(new_model("audio"), asked, **given)
+    assert "padding" not in caplog.text
+    np.testing.assert_allclose(run.predict(rows).predictions[:1], run.predict(rows.select([0])).predictions, atol=1e-6)
