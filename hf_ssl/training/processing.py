@@ -5,7 +5,7 @@
     recordings   max_length_seconds ------------------------> feature_extractor.max_length_seconds
 
 Evaluation, `hf-ssl predict`, `hf-ssl evaluate` and a `FeatureBank` take the lengths from there. Of
-`transformers.pipeline`, text classification follows the tokenizer when it is called with `truncation=True`; audio
+`transformers.pipeline`, text classification follows the tokenizer if it is made with `truncation=True`; audio
 classification gives whole recordings to the model, whatever is saved.
 
 The user's object is left as it is: what differs is set in a copy.
