@@ -329,7 +329,7 @@ class SSLConfig(TrainingArguments):
         default=None,
         metadata={
             "help": "Length of an audio view in seconds, above 0, cropped at random from longer recordings; when not "
-            "given, that of the longest labeled recording, but at most 10."
+            "given, the one saved with the feature extractor, or that of the longest labeled recording, at most 10."
         },
     )
     strong_effects: int = field(

@@ -135,6 +135,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         given = args, train_dataset, unlabeled_dataset, eval_dataset, processing_class
         data = prepare_datasets(
             *given,
+            model=model,
             model_names=class_names(model),
             data_collator=data_collator,
             views=views,
@@ -143,6 +144,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         )
         self.data, self.views, self._keeps_rows = data.summary, data.views, data.keeps_rows
         self.unlabeled_dataset, self._has_pool = data.unlabeled, unlabeled_dataset is not None
+        processing_class = data.processing_class
         self._collator = SSLCollator(self.views)
         self.card = CardFacts()
         if model is not None:
@@ -223,7 +225,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         if self.args.train_sampling_strategy != "group_by_length":
             return None
         tokenizer = processor_for(self.processing_class, "text")
-        given = self.data, self.args.length_column_name, tokenizer, self.args.max_length
+        given = self.data, self.args.length_column_name, tokenizer
         return TextLengths(self.train_dataset, *given), TextLengths(self.unlabeled_dataset, *given)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
