@@ -5,15 +5,20 @@
 A dataset that does not fit the labeled one is an error here, before training, that names the dataset and the column.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
+import pyarrow.compute as pc
 
 from ..modality import MODALITIES
-from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, is_string, usual_label
-from .labels import LabelIndex, different_labels, index_labels, read_labels
+from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, is_string, usual_label, without_label
+from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels
 from .rows import Rows, missing_file, model_inputs, undecoded
+
+# Rows whose texts are looked at together.
+_ROWS = 100_000
 
 
 def prepare(
@@ -30,11 +35,12 @@ def prepare(
         data: what was found in the labeled dataset.
         what: "labeled", "unlabeled", or another name for it in errors.
         label: whether there must be labels, all of which must be classes of the labeled dataset.
-        files: whether all files must exist (whether they can be read shows when they are).
+        files: whether all files must exist, and no text be empty (whether files can be read shows when they are).
         as_given: leave rows as the user formats them, for a custom collator; labels are still matched.
 
     Raises:
-        ValueError: if a column or a file is missing, or a label is not one of the classes; the message names it.
+        ValueError: if a column, a file or a text is missing, or a label is not one of the classes; the message names
+            it.
 
     Example:
         >>> from hf_ssl.data.columns import inspect_data
@@ -61,6 +67,8 @@ def prepare(
     raw = undecoded(raw, data.input_columns)
     if files:
         _check_files(raw, data, what)
+        if tensors is None:
+            _check_texts(raw, data, what)
     if tensors is None and label_index is None:
         return raw
     return Rows(raw, tensors, data.model_inputs, data.label_column, label_index)
@@ -81,15 +89,46 @@ def _check_files(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
             raise ValueError(f"the {what} dataset names {path}, and there is no such file")
 
 
+def _check_texts(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
+    row = empty_text(raw, data.input_columns) if data.modality == "text" and data.input_columns else None
+    if row is not None:
+        raise ValueError(
+            f"row {row} of the {what} dataset has no text (column {data.input_column!r}); write one, or leave the "
+            "row out"
+        )
+
+
+def empty_text(dataset: datasets.Dataset, columns: Sequence[str]) -> int | None:
+    """The first row with nothing to classify: of its texts one is missing, or all are blank; None if there is none.
+
+    Example:
+        >>> empty_text(datasets.Dataset.from_dict({"text": ["a", " ", None]}), ["text"])
+        1
+    """
+    if not all(is_string(dataset.features[name]) for name in columns):
+        return None  # Not texts, which the views say when they read a row.
+    texts = dataset.with_format(None).select_columns(list(columns)).with_format("arrow")
+    start = 0
+    for table in texts.iter(_ROWS):
+        missing = functools.reduce(pc.or_, (pc.is_null(table[name]) for name in columns))
+        lengths = (pc.utf8_length(pc.utf8_trim_whitespace(table[name])) for name in columns)
+        blank = functools.reduce(pc.and_kleene, (pc.equal(length, 0) for length in lengths))
+        found = pc.index(pc.or_kleene(missing, blank), True).as_py()
+        if found >= 0:
+            return start + found
+        start += len(table)
+    return None
+
+
 def _label_index(raw: datasets.Dataset, data: DataSummary, what: str, required: bool) -> LabelIndex | None:
     """From the cells of the label column to classes; None without such a column, or if cells are indices already."""
     column = data.label_column
     if column not in raw.column_names:
         return None
     if required:
-        labels = read_labels(raw, column, what)
+        labels = read_labels(raw, column, what, data.label_names)
         if None in labels:
-            raise ValueError(f"the {what} dataset has no label in row {labels.index(None)} (column {column!r})")
+            raise ValueError(without_label(raw, column, what, labels.index(None)))
     else:
         labels = different_labels(raw, column, what, data.label_names)
     index_of = index_labels(labels, raw.features[column], data.classes, what, known=required)
@@ -119,23 +158,16 @@ def prepare_evaluation(dataset: Any, data: DataSummary, as_given: bool) -> Any:
 
 def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: str) -> datasets.IterableDataset:
     feature = (stream.features or {}).get(data.label_column)
-    stream = undecoded(stream, data.input_columns)
-    if isinstance(feature, datasets.ClassLabel):
-        index_of = index_labels(range(len(feature.names)), feature, data.classes, what, known=False)
-    elif is_string(feature):
-        index_of = {name: index for index, name in enumerate(data.label_names)}
-    else:
-        # Nothing is known of the labels but their type, and numbers are taken as indices.
-        index_of = None
-    return stream if index_of is None else stream.map(_RelabelRow(data.label_column, LabelIndex(index_of)))
+    index = StreamIndex(feature, data.classes, what)
+    return undecoded(stream, data.input_columns).map(_RelabelRow(data.label_column, index))
 
 
 class _RelabelRow:
-    def __init__(self, column: str, index: LabelIndex):
+    def __init__(self, column: str, index: StreamIndex):
         self.column, self.index = column, index
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {self.column: self.index(row[self.column])}
+        return {self.column: self.index(row[self.column])} if self.column in row else {}
 
 
 def check_columns(dataset: Any, what: str, required: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ import datasets
 import pytest
 
 from hf_ssl.data.columns import inspect_data
-from hf_ssl.data.sources import drop_unlabeled, load_source
+from hf_ssl.data.labels import missing_labels
+from hf_ssl.data.sources import load_source
 
 from tests.helpers.command_data import audio_folders, image_folders, write_csv, write_image
 from tests.helpers.tiny_tasks import make_sounds
@@ -176,9 +177,10 @@ def test_what_cannot_be_used_is_one_line_that_names_it(unusable, name, role, mod
 
 
 @pytest.mark.parametrize(
-    "values", [["x", None, "y"], ["x", "", "y"], [1.0, float("nan"), 2.0]], ids=["none", "empty", "nan"]
+    "values",
+    [["x", None, "y"], ["x", "", "y"], ["x", " ", "y"], [1.0, float("nan"), 2.0]],
+    ids=["none", "empty", "blank", "nan"],
 )
-def test_rows_without_a_label_are_set_apart(values):
-    kept, rest = drop_unlabeled(datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": values}), "label")
-    assert (kept["text"][:], rest["text"][:]) == (["a", "c"], ["b"])
-    assert drop_unlabeled(kept, "label") == (kept, None)
+def test_rows_without_a_label_are_found(values):
+    rows = datasets.Dataset.from_dict({"label": values})
+    assert missing_labels(rows, "label").tolist() == [False, True, False]
