@@ -51,7 +51,12 @@ class Classifier:
         except RuntimeError as error:
             raise ValueError(f"{model} cannot be used on {device or 'this device'}: {error}") from None
         config = self.pipeline.model.config
-        self.names: list[str] = [config.id2label[index] for index in range(config.num_labels)]
+        self.names: list[str] = [config.id2label.get(index) for index in range(config.num_labels)]
+        if len(set(self.names) - {None}) < config.num_labels:
+            raise ValueError(
+                f"{model} must name each of its {config.num_labels} classes, and each differently, got id2label "
+                f"{str(config.id2label):.80}; correct its config.json"
+            )
         self.batch_size = 1 if self.modality == "audio" else batch_size
 
     def __call__(self, values: Sequence[Any]) -> Iterator[Answer]:

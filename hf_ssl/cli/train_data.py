@@ -105,8 +105,7 @@ def _load(
     because: str = "",
 ) -> datasets.Dataset:
     """The dataset that a source names; what a person should know about how it was read joins `notes`."""
-    given = {"modality": modality, "input_column": column, "label_column": label, "because": because}
-    found = load_source(source, role, **given)
+    found = load_source(source, role, modality=modality, input_column=column, label_column=label, because=because)
     notes += found.notes
     return found.dataset
 
