@@ -55,7 +55,7 @@ class Classifier:
         if len(set(self.names) - {None}) < config.num_labels:
             raise ValueError(
                 f"{model} must name each of its {config.num_labels} classes, and each differently, got id2label "
-                f"{str(config.id2label):.80}; correct its config.json"
+                f"{config.id2label!s:.80}; correct its config.json"
             )
         self.batch_size = 1 if self.modality == "audio" else batch_size
 

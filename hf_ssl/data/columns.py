@@ -18,7 +18,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ..modality import MODALITIES, MODEL_INPUTS
-from .labels import Classes, alike, find_classes, read_labels, shortened
+from .labels import Classes, find_classes, read_labels, shortened, without_label
 from .rows import model_inputs
 
 logger = logging.get_logger(__name__)
@@ -114,9 +114,6 @@ def inspect_data(
     else:
         modality, inputs = _require_input(labeled, input_column, text_pair_column, label_column, processor)
     classes, labels = _read_classes(labeled, label_column, model_names)
-    _warn_of_alike(classes, labels)
-    if modality == "text" and inputs:
-        _warn_of_contradictions(labeled, inputs, [classes.names[label] for label in labels])
     return DataSummary(modality, inputs, label_column, classes, labels, tensors)
 
 
@@ -188,43 +185,6 @@ def _read_classes(
         )
     _warn_of_unseen(classes, set(index.tolist()))
     return classes, index
-
-
-def without_label(dataset: datasets.Dataset, column: str, what: str, row: int) -> str:
-    """The error about a row that must have a label: which one it is, what is in its place, and what to do."""
-    cell = dataset.with_format(None)[row][column]
-    ways = "leave such rows out" + ", or move them to the unlabeled dataset" * (what == "labeled")
-    if cell == -1:
-        ways += "; if -1 is one of your classes, write the classes as texts"
-    return f"the {what} dataset has no label in row {row} (column {column!r}), got {cell!r}; {ways}"
-
-
-def _warn_of_alike(classes: Classes, labels: np.ndarray) -> None:
-    """Warn of classes that a person may have meant as one."""
-    counts = dict(zip(classes.names, np.bincount(labels, minlength=len(classes.names)).tolist(), strict=True))
-    groups = [" and ".join(f"{name!r} ({counts[name]:,})" for name in group) for group in alike(classes.names)]
-    if groups:
-        logger.warning_once(
-            "classes that differ only in case or spaces, with their numbers of labeled examples: "
-            f"{shortened(groups, 5)}; they are trained as different classes: spell them alike if they are one"
-        )
-
-
-def _warn_of_contradictions(labeled: datasets.Dataset, columns: Sequence[str], classes: Sequence[str]) -> None:
-    """Warn of texts that are labeled more than once, as different classes."""
-    cells = labeled.with_format(None).select_columns(list(columns))
-    first: dict[tuple, int] = {}
-    found: dict[tuple, int] = {}
-    for row, texts in enumerate(zip(*(cells[column][:] for column in columns), strict=True)):
-        if classes[first.setdefault(texts, row)] != classes[row]:
-            found.setdefault(texts, row)
-    if found:
-        texts, row = next(iter(found.items()))
-        logger.warning_once(
-            f"{len(found):,} {'text has' if len(found) == 1 else 'texts have'} more than one class in the labeled "
-            f"dataset, the first in row {first[texts]} ({classes[first[texts]]!r}) and row {row} ({classes[row]!r}): "
-            f"{texts[0]!r:.80}; keep the right label of each"
-        )
 
 
 def _warn_of_unseen(classes: Classes, seen: set[int]) -> None:

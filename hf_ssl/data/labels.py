@@ -147,6 +147,15 @@ def _without_hidden(labels: list[Label | None], feature: Any, known: Collection[
     return [None if label == -1 and not isinstance(label, str) else label for label in labels]
 
 
+def without_label(dataset: datasets.Dataset, column: str, what: str, row: int) -> str:
+    """The error about a row that must have a label: which one it is, what is in its place, and what to do."""
+    cell = dataset.with_format(None)[row][column]
+    ways = "leave such rows out" + ", or move them to the unlabeled dataset" * (what == "labeled")
+    if cell == -1:
+        ways += "; if -1 is one of your classes, write the classes as texts"
+    return f"the {what} dataset has no label in row {row} (column {column!r}), got {cell!r}; {ways}"
+
+
 def as_number(label: Any) -> int | None:
     """The whole number that a label is, or that its text writes in the usual way; None for other labels.
 

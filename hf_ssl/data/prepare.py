@@ -13,8 +13,8 @@ import datasets
 import pyarrow.compute as pc
 
 from ..modality import MODALITIES
-from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, is_string, usual_label, without_label
-from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels
+from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, is_string, usual_label
+from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, without_label
 from .rows import Rows, missing_file, model_inputs, undecoded
 
 # Rows whose texts are looked at together.
@@ -158,8 +158,10 @@ def prepare_evaluation(dataset: Any, data: DataSummary, as_given: bool) -> Any:
 
 def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: str) -> datasets.IterableDataset:
     feature = (stream.features or {}).get(data.label_column)
-    index = StreamIndex(feature, data.classes, what)
-    return undecoded(stream, data.input_columns).map(_RelabelRow(data.label_column, index))
+    stream = undecoded(stream, data.input_columns)
+    if not data.label_names:
+        return stream
+    return stream.map(_RelabelRow(data.label_column, StreamIndex(feature, data.classes, what)))
 
 
 class _RelabelRow:

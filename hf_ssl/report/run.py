@@ -90,7 +90,7 @@ def describe_run(run: RunFacts) -> str:
 
     Beside these it has the classes, each with its number of labeled examples.
     """
-    rows = {}
+    rows: dict[str, str] = {}
     for name, text in run_rows(run).items():
         rows |= {name: text} | ({"classes": _classes(run)} if name == "labeled" else {})
     width = max(map(len, rows))
