@@ -194,12 +194,13 @@ def _shapes(model: PreTrainedModel, count: int) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in twin.state_dict().items()}
 
 
-def _holders(module: nn.Module) -> list[nn.Module]:
-    """The module itself or, if PEFT trains and saves copies of it (`modules_to_save`), all of them."""
-    copies = getattr(module, "modules_to_save", None)
-    if copies is None:
-        return [module]
-    return [module.original_module, *copies.values()]
+def _holders(module: Any) -> list[nn.Module]:
+    """The module itself or, if PEFT trains and saves copies of it (`modules_to_save`), it and all of them."""
+    return [module.original_module, *module.modules_to_save.values()] if _is_copied(module) else [module]
+
+
+def _is_copied(module: nn.Module) -> bool:
+    return hasattr(module, "original_module") and hasattr(module, "modules_to_save")
 
 
 def _names_in(model: nn.Module, tensors: Sequence[ClassTensor]) -> list[str]:
@@ -211,8 +212,7 @@ def _check_changeable(model: nn.Module, tensors: Sequence[ClassTensor], what: st
     """Raise a ValueError if rows cannot be changed, or if the change would be lost when an adapter is saved."""
     fits = bool(tensors) and all(hasattr(module, name) for module, name, _ in tensors)
     if hasattr(unwrap(model), "peft_config"):
-        wrappers = [module for module in unwrap(model).modules() if hasattr(module, "modules_to_save")]
-        saved = {part for wrapper in wrappers for part in _holders(wrapper)}
+        saved = {part for module in unwrap(model).modules() if _is_copied(module) for part in _holders(module)}
         fits = fits and all(module in saved for module, _, _ in tensors)
     if not fits:
         raise ValueError(
