@@ -1,7 +1,6 @@
 """A head is kept by the names of its classes, put in order, or renewed; nothing else of the base model leaks."""
 
 import copy
-from functools import lru_cache
 
 import datasets
 import numpy as np
@@ -21,6 +20,7 @@ from hf_ssl.data.columns import inspect_data
 from hf_ssl.model.classes import check_same_classes, config_names
 from hf_ssl.model.loading import class_names, load_classifier
 
+from tests.helpers.expert import expert
 from tests.helpers.tiny_tasks import NAMES, TASKS, make_texts, new_model, tokenizer
 
 NEW = [0.0, 0.0, 0.0]
@@ -216,24 +216,6 @@ def test_names_in_a_configuration(id2label, names):
 # ---- Through the trainer ----
 
 
-@lru_cache
-def expert():
-    """A model that knows the classes of `make_texts`, in the order red, green, blue."""
-    torch.manual_seed(0)
-    model, rows = new_model("text"), make_texts(96, 0)
-    batch = dict(tokenizer()(rows["text"][:], padding=True, return_tensors="pt"))
-    batch.pop("token_type_ids", None)
-    labels = torch.tensor(rows["label"][:])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(50):
-        loss = torch.nn.functional.cross_entropy(model(**batch).logits, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    model.config.id2label, model.config.label2id = dict(enumerate(NAMES)), {n: i for i, n in enumerate(NAMES)}
-    return model
-
-
 def reordered(rows, names):
     """The same rows with strings, or with a ClassLabel that numbers the classes in another order."""
     strings = [NAMES[label] for label in rows["label"]]
@@ -262,7 +244,7 @@ def trainer(model, folder, train, test, **settings):
 @pytest.mark.parametrize("way", ["path", "object"])
 @pytest.mark.parametrize("order", [None, ["blue", "red", "green"]], ids=["strings", "ClassLabel"])
 def test_a_checkpoint_that_is_right_stays_right(way, order, tmp_path):
-    model = copy.deepcopy(expert())
+    model = expert()
     model.config.problem_type = "multi_label_classification"
     model.save_pretrained(tmp_path / "expert")
     train, test = reordered(make_texts(6, 1), order), reordered(make_texts(9, 2), ["green", "blue", "red"])
@@ -306,7 +288,7 @@ def test_the_head_of_a_model_for_several_classes_at_once_trains_for_one(tmp_path
 
 
 def test_names_with_numbers_as_texts_are_those_of_a_script(tmp_path):
-    model = copy.deepcopy(expert())
+    model = expert()
     model.config.id2label = {str(index): name for index, name in enumerate(NAMES)}
     model.config.label2id = {name: str(index) for index, name in enumerate(NAMES)}
     run = trainer(model, tmp_path, reordered(make_texts(6, 1), None), make_texts(6, 2))
@@ -316,11 +298,11 @@ def test_names_with_numbers_as_texts_are_those_of_a_script(tmp_path):
 
 def test_a_checkpoint_with_its_classes_in_another_order_is_not_resumed(tmp_path):
     train, test = reordered(make_texts(6, 1), None), make_texts(6, 2)
-    run = trainer(copy.deepcopy(expert()), tmp_path / "run", train, test, save_steps=1)
+    run = trainer(expert(), tmp_path / "run", train, test, save_steps=1)
     run.train()
     checkpoint = str(tmp_path / "run" / "checkpoint-1")
     check_same_classes(checkpoint, run.model)
-    copy.deepcopy(expert()).save_pretrained(tmp_path / "expert")
+    expert().save_pretrained(tmp_path / "expert")
     other = trainer(str(tmp_path / "expert"), tmp_path / "run", train, test)
     with pytest.raises(
         ValueError, match=r"must be blue, green, red, in this order, got red, green, blue; resume with"
