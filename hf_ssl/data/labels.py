@@ -255,9 +255,20 @@ def find_classes(labels: Sequence[Any], feature: Any, model_names: Sequence[str]
         different = {False, True}
     elif all(_is_index(label) for label in different):
         return _numbered(different, model_names)
-    names = _in_model_order(sorted({str(label) for label in different}), model_names)
+    names = _in_model_order(sorted_names(str(label) for label in different), model_names)
     position = {name: index for index, name in enumerate(names)}
     return Classes(names, {label: position[str(label)] for label in different}, True)
+
+
+def sorted_names(names: Iterable[str]) -> list[str]:
+    """The different names in ascending order: as numbers if all are whole numbers, else as texts.
+
+    Example:
+        >>> sorted_names(["10", "9", "9"]), sorted_names(["010", "9"])
+        (['9', '10'], ['010', '9'])
+    """
+    different = set(names)
+    return sorted(different, key=int) if all(_is_index(name) for name in different) else sorted(different)
 
 
 def _is_index(label: Label) -> bool:
@@ -281,7 +292,7 @@ def _numbered(different: Collection[Any], model_names: Sequence[str] | None) -> 
     elif model_names is not None and highest < len(model_names):
         names, index_of = list(model_names), {index: index for index in range(len(model_names))} | number
     else:
-        names = [str(value) for value in sorted(set(number.values()))]
+        names = sorted_names(map(str, number.values()))
         position = {name: index for index, name in enumerate(names)}
         index_of = {label: position[str(value)] for label, value in number.items()}
     return Classes(names, index_of, names != [str(index) for index in range(len(names))])

@@ -21,6 +21,7 @@ import datasets
 
 from ..modality import MODALITIES
 from .columns import LABEL_COLUMNS
+from .labels import sorted_names
 
 DATA_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 _FILE_SUFFIXES = {suffix for row in MODALITIES.values() for suffix in row.suffixes}
@@ -337,7 +338,7 @@ def _class_folders(path: Path, files: list[Path], kind: str, role: str) -> list[
     loose = [file for file in files if file.parent == path]
     if loose:
         raise ValueError(f"{loose[0]} must be in a class folder; {role} {plural} are expected in one folder per class")
-    names = sorted({file.relative_to(path).parts[0] for file in files})
+    names = sorted_names(file.relative_to(path).parts[0] for file in files)
     empty = [name for name in subfolders(path) if name not in names] if role == "labeled" else []
     if empty:
         raise ValueError(f"the class folder {path / empty[0]} holds no {plural}; fill it or remove it")

@@ -61,6 +61,9 @@ def name_classes(config: Any, names: Sequence[str]) -> None:
     """
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
+    if hasattr(config, "label_names"):
+        # timm's wrapper saves these in place of id2label, and would save those of the base model.
+        config.label_names = list(names)
     if hasattr(config, "problem_type"):
         config.problem_type = "single_label_classification"
 

@@ -176,6 +176,7 @@ POOLS = {
     "integers": ([0, -1, 2, -1], [0, None, 2, None]),
     "floats of a table with gaps": ([0.0, None, float("nan"), -1.0], [0, None, None, None]),
     "texts": (["0", "", "-1", None, " "], [0, None, None, None, None]),
+    "nothing but gaps": ([None, None], [None, None]),
     "other classes": ([0, 7, -1], [0, UNKNOWN, None]),
 }
 

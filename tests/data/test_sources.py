@@ -64,6 +64,25 @@ def test_class_folders_give_names_and_other_files_are_counted(tmp_path):
     assert source.notes == [f"{folders['labeled']}: 1 file, no images, ignored"]
 
 
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["010", "001", "1e3", "true"], ["001", "010", "1e3", "true"]),
+        (["10", "9", "1"], ["1", "9", "10"]),
+        (["NA", "null", "-1"], ["-1", "NA", "null"]),
+    ],
+    ids=["texts", "numbers", "words for nothing"],
+)
+def test_names_of_class_folders_are_texts(tmp_path, folders, names):
+    for folder in folders:
+        write_image(tmp_path / folder / "1.png", "red")
+    dataset = load_source(str(tmp_path), "labeled").dataset
+    found = inspect_data(dataset)
+    assert found.label_names == names
+    for cell, label in zip(dataset["image"], found.labels, strict=True):
+        assert cell["path"].split("/")[-2] == names[label]
+
+
 def test_a_pool_of_any_nesting_has_no_labels_and_no_hidden_files(tmp_path):
     source = load_source(image_folders(tmp_path)["pool"], "unlabeled", input_column="img")
     assert source.dataset.column_names == ["img"]

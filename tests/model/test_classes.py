@@ -165,6 +165,18 @@ def test_heads_of_all_kinds_are_put_in_order_and_renewed(make, layers, warned):
             assert not torch.equal(tensor, before[name][[1, 0, 2]]), layer
 
 
+def test_a_timm_checkpoint_keeps_its_head_by_path(tmp_path, warned):
+    model = of_timm()
+    model.config.id2label = dict(enumerate(NAMES))
+    model.save_pretrained(tmp_path)
+    data = inspect_data(CLASSES)
+    object.__setattr__(data, "modality", "image")
+    found = load_classifier(str(tmp_path), data)
+    assert torch.equal(found.timm_model.fc.weight, model.timm_model.fc.weight[[1, 0, 2]])
+    found.save_pretrained(tmp_path)
+    assert config_names(AutoConfig.from_pretrained(tmp_path)) == ["green", "red", "blue"] and warned == []
+
+
 def adapted(**settings):
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(r=2, target_modules=["query"], **settings)
