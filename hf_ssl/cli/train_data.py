@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.columns import DataSummary, inspect_data, usual_label
 from ..data.labels import missing_labels
-from ..data.prepare import empty_text
+from ..data.prepare import empty_row
 from ..data.sources import count, load_source
 from ..modality import MODALITIES
 from .places import is_hub_id, public_name
@@ -128,19 +128,18 @@ def _inspect(
         )
     pair = settings["text_pair_column"]
     found = inspect_data(labeled, settings["input_column"], label_column, text_pair_column=pair, processor=processor)
-    if found.modality == "text" and not found.model_inputs:
-        _check_texts(whole, list(found.input_columns), missing, arguments)
+    if not found.model_inputs:
+        _check_inputs(whole, found, np.flatnonzero(~missing), arguments)
     return labeled, rest, found
 
 
-def _check_texts(whole: datasets.Dataset, columns: list[str], missing: np.ndarray, arguments: TrainArguments) -> None:
-    """Raise a ValueError that names the row of the file if a labeled row has no text."""
-    kept = np.flatnonzero(~missing)
-    row = empty_text(whole.select(kept), columns)
+def _check_inputs(whole: datasets.Dataset, found: DataSummary, kept: np.ndarray, arguments: TrainArguments) -> None:
+    """Raise a ValueError that names the row of the file if a row that is kept has a label and nothing else."""
+    row = empty_row(whole.select(kept), found.input_columns)
     if row is not None:
         raise ValueError(
-            f"row {kept[row]} of {arguments.labeled} has a label and no text (column {columns[0]!r}); write one, or "
-            "leave the row out"
+            f"row {kept[row]} of {arguments.labeled} has a label and no {found.modality} (column "
+            f"{found.input_column!r}); give it one, or leave the row out"
         )
 
 

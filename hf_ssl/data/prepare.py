@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..modality import MODALITIES
-from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, is_string, usual_label
+from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, usual_label
 from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, without_label
 from .rows import Rows, missing_file, model_inputs, undecoded
 
-# Rows whose texts are looked at together.
+# Rows whose inputs are looked at together.
 _ROWS = 100_000
 
 
@@ -35,7 +36,8 @@ def prepare(
         data: what was found in the labeled dataset.
         what: "labeled", "unlabeled", or another name for it in errors.
         label: whether there must be labels, all of which must be classes of the labeled dataset.
-        files: whether all files must exist, and no text be empty (whether files can be read shows when they are).
+        files: whether all files must exist, and no row be without an input (whether files can be read shows when they
+            are).
         as_given: leave rows as the user formats them, for a custom collator; labels are still matched.
 
     Raises:
@@ -66,9 +68,9 @@ def prepare(
         return Rows(dataset, label_column=data.label_column, label_index=label_index)
     raw = undecoded(raw, data.input_columns)
     if files:
-        _check_files(raw, data, what)
         if tensors is None:
-            _check_texts(raw, data, what)
+            _check_inputs(raw, data, what)
+        _check_files(raw, data, what)
     if tensors is None and label_index is None:
         return raw
     return Rows(raw, tensors, data.model_inputs, data.label_column, label_index)
@@ -89,35 +91,54 @@ def _check_files(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
             raise ValueError(f"the {what} dataset names {path}, and there is no such file")
 
 
-def _check_texts(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
-    row = empty_text(raw, data.input_columns) if data.modality == "text" and data.input_columns else None
+def _check_inputs(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
+    row = empty_row(raw, data.input_columns) if data.input_columns else None
     if row is not None:
         raise ValueError(
-            f"row {row} of the {what} dataset has no text (column {data.input_column!r}); write one, or leave the "
-            "row out"
+            f"row {row} of the {what} dataset has no {data.modality} (column {data.input_column!r}); give it one, or "
+            "leave the row out"
         )
 
 
-def empty_text(dataset: datasets.Dataset, columns: Sequence[str]) -> int | None:
-    """The first row with nothing to classify: of its texts one is missing, or all are blank; None if there is none.
+def empty_row(dataset: datasets.Dataset, columns: Sequence[str]) -> int | None:
+    """The first row with nothing to classify: of its inputs one is missing, or all are blank; None if there is none.
+
+    Inputs are texts, or files by their paths. Nothing is read of files that are stored in their rows.
 
     Example:
-        >>> empty_text(datasets.Dataset.from_dict({"text": ["a", " ", None]}), ["text"])
+        >>> empty_row(datasets.Dataset.from_dict({"text": ["a", " ", None]}), ["text"])
         1
     """
-    if not all(is_string(dataset.features[name]) for name in columns):
-        return None  # Not texts, which the views say when they read a row.
-    texts = dataset.with_format(None).select_columns(list(columns)).with_format("arrow")
+    cells = dataset.with_format(None).select_columns(list(columns)).with_format("arrow")
+    if not all(map(_is_text_or_path, cells[:1].columns)):
+        return None
     start = 0
-    for table in texts.iter(_ROWS):
-        missing = functools.reduce(pc.or_, (pc.is_null(table[name]) for name in columns))
-        lengths = (pc.utf8_length(pc.utf8_trim_whitespace(table[name])) for name in columns)
+    for table in cells.iter(_ROWS):
+        paths = [_path_or_text(table[name]) for name in columns]
+        missing = functools.reduce(pc.or_, map(pc.is_null, paths))
+        lengths = (pc.utf8_length(pc.utf8_trim_whitespace(path)) for path in paths)
         blank = functools.reduce(pc.and_kleene, (pc.equal(length, 0) for length in lengths))
         found = pc.index(pc.or_kleene(missing, blank), True).as_py()
         if found >= 0:
             return start + found
         start += len(table)
     return None
+
+
+def _path_or_text(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The paths of files, with a word for those whose bytes are stored; texts as they are."""
+    if not pa.types.is_struct(cells.type):
+        return cells
+    stored = pc.is_valid(pc.struct_field(cells, "bytes"))
+    return pc.if_else(stored, "stored", pc.struct_field(cells, "path"))
+
+
+def _is_text_or_path(first: pa.ChunkedArray) -> bool:
+    """Whether a column, of which this is the first cell, has texts, or files by their path and not their bytes."""
+    if pa.types.is_struct(first.type):
+        cell = first[0].as_py() or {}
+        return {field.name for field in first.type} == {"bytes", "path"} and cell.get("bytes") is None
+    return pa.types.is_string(first.type) or pa.types.is_large_string(first.type)
 
 
 def _label_index(raw: datasets.Dataset, data: DataSummary, what: str, required: bool) -> LabelIndex | None:

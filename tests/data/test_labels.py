@@ -8,7 +8,7 @@ import pytest
 from hf_ssl.data.columns import inspect_data
 from hf_ssl.data.doubts import warn_of_doubtful_labels
 from hf_ssl.data.labels import UNKNOWN, as_number
-from hf_ssl.data.prepare import prepare, prepare_evaluation, prepare_pool
+from hf_ssl.data.prepare import empty_row, prepare, prepare_evaluation, prepare_pool
 
 WORDS = [f"text {i}" for i in range(12)]
 
@@ -258,3 +258,24 @@ def test_of_a_pair_one_text_may_be_blank_but_not_missing():
     assert len(prepare(pairs(""), data, "labeled")) == 3
     with pytest.raises(ValueError, match=r"row 1 of the labeled dataset has no text"):
         prepare(pairs(None), data, "labeled")
+
+
+@pytest.mark.parametrize("gap", [None, "", " "], ids=["missing", "empty", "blank"])
+def test_a_row_that_names_no_file_is_named_before_training(gap, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"not looked at")
+    paths = [str(tmp_path / "a.png")] * 3
+    columns = {"image": [*paths, gap, *paths], "label": [0, 1, 0, 1, 0, 1, 0]}
+    data = inspect_data(datasets.Dataset.from_dict({"image": paths, "label": [0, 1, 0]}))
+    of_paths = datasets.Dataset.from_dict(columns)
+    for dataset in (of_paths, of_paths.cast_column("image", datasets.Image())):
+        with pytest.raises(ValueError, match=r"row 3 of the labeled dataset has no image \(column 'image'\)"):
+            prepare(dataset, data, "labeled")
+        assert len(prepare_pool(dataset, data, files=False)) == 7
+
+
+def test_a_file_may_be_stored_in_its_row_beside_others_that_are_not(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"not looked at")
+    cells = [{"path": str(tmp_path / "a.png"), "bytes": None}, {"path": None, "bytes": b"x"}, None]
+    features = datasets.Features({"image": datasets.Image(decode=False), "label": datasets.Value("int64")})
+    dataset = datasets.Dataset.from_dict({"image": cells, "label": [0, 1, 0]}, features=features)
+    assert empty_row(dataset, ["image"]) == 2 and empty_row(dataset.select([0, 1]), ["image"]) is None
