@@ -1,6 +1,7 @@
 """From a name to logits.
 
 loading   a Hub id, a path or an object -> a classifier with a head for the data's classes, and its processor
+classes   which output is which class: heads kept, put in order or renewed by names
 head      the layer of a classifier that makes the logits
 forward   views -> logits and features, in as few calls of the model as possible
 ema       the moving average of the weights: the teacher, and what is evaluated

@@ -125,11 +125,11 @@ def say_new_head(known: Sequence[str] | None, names: Sequence[str], what: str) -
 def check_same_classes(folder: str, model: Any) -> None:
     """Raise a ValueError if a checkpoint has other classes than the model, or has them in another order.
 
-    Its weights would be loaded as they are, and its outputs taken for other classes.
+    Its weights fit as they are, and its outputs would be taken for other classes.
 
     Args:
         folder: of the checkpoint; one without a configuration, as that of an adapter, is not checked.
-        model: what the weights are to be loaded into.
+        model: what its weights are loaded into.
     """
     try:
         known = config_names(AutoConfig.from_pretrained(folder))

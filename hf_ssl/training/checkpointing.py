@@ -167,8 +167,8 @@ class CheckpointMixin(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         student = self.accelerator.unwrap_model(self.model if model is None else model)
-        check_same_classes(resume_from_checkpoint, student)
         checkpoint_files.load_student(resume_from_checkpoint, student, self.algorithm_name)
+        check_same_classes(resume_from_checkpoint, student)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
