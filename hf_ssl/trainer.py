@@ -96,7 +96,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
           algorithm       freematch (...)
           columns         image in 'image', classes in 'label'
           labeled         4 examples, 2 classes, 2 per class
-          unlabeled       12 examples
+          classes         bright 2, dark 2
           ...
         >>> output.global_step
         3

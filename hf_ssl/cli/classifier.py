@@ -54,7 +54,12 @@ class Classifier:
         except RuntimeError as error:
             raise ValueError(f"{model} cannot be used on {device or 'this device'}: {error}") from None
         config = self.pipeline.model.config
-        self.names: list[str] = [config.id2label[index] for index in range(config.num_labels)]
+        self.names: list[str] = [config.id2label.get(index) for index in range(config.num_labels)]
+        if len(set(self.names) - {None}) < config.num_labels:
+            raise ValueError(
+                f"{model} must name each of its {config.num_labels} classes, and each differently, got id2label "
+                f"{config.id2label!s:.80}; correct its config.json"
+            )
         self.clips = _clips(self.pipeline.feature_extractor) if self.modality == "audio" else None
         self.batch_size = 1 if self.modality == "audio" and self.clips is None else batch_size
 

@@ -11,6 +11,7 @@ from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.duplicates import Duplicates
+from ..data.labels import shortened
 from ..training.optimization import describe_learning_rate
 from ..training.watch import describe_milestones
 
@@ -86,8 +87,13 @@ def sizes_of(evaluation: Any) -> dict[str, int | None]:
 
 
 def describe_run(run: RunFacts) -> str:
-    """The block that is printed when training starts: a title, and one indented line per row of `run_rows`."""
-    rows = run_rows(run)
+    """The block that is printed when training starts: a title, and one indented line per row of `run_rows`.
+
+    Beside these it has the classes, each with its number of labeled examples.
+    """
+    rows: dict[str, str] = {}
+    for name, text in run_rows(run).items():
+        rows |= {name: text} | ({"classes": _classes(run)} if name == "labeled" else {})
     width = max(map(len, rows))
     return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
 
@@ -118,6 +124,14 @@ def _labeled(run: RunFacts) -> str:
     counts = np.bincount(run.data.labels, minlength=len(names))
     per_class = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     return f"{run.num_labeled:,} examples, {len(names)} classes, {per_class} per class"
+
+
+def _classes(run: RunFacts) -> str:
+    names = run.data.label_names
+    counts = np.bincount(run.data.labels, minlength=len(names)).tolist()
+    # In quotes where letters would be overlooked: spaces around a name, or a line break in it.
+    shown = [name if name == name.strip() and name.isprintable() else repr(name) for name in names]
+    return shortened([f"{name} {count:,}" for name, count in zip(shown, counts, strict=True)])
 
 
 def _unlabeled(run: RunFacts) -> str:

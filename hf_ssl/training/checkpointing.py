@@ -13,6 +13,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
 from ..model.adapters import is_adapted, save_kept_weights
+from ..model.classes import check_same_classes
 from ..model.ema import ModelEma
 from . import checkpoint_files
 from .log_sums import LogSums
@@ -169,6 +170,7 @@ class CheckpointMixin(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         student = self.accelerator.unwrap_model(self.model if model is None else model)
         checkpoint_files.load_student(resume_from_checkpoint, student, self.algorithm_name)
+        check_same_classes(resume_from_checkpoint, student)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data
+from ..data.doubts import warn_of_doubtful_labels
 from ..data.duplicates import Duplicates, find_duplicates, warn_of_duplicates
 from ..data.prepare import prepare, prepare_evaluation, prepare_pool
 from ..data.rows import is_transformed, may_be_random
@@ -107,6 +108,7 @@ def prepare_datasets(
         processor=processing_class,
         model_names=model_names,
     )
+    warn_of_doubtful_labels(train_dataset, summary)
     # A collator of the user gets the rows of raw data, and of transforms, as the user formats them.
     keeps_rows = data_collator is not None and (not summary.model_inputs or is_transformed(train_dataset))
     pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
