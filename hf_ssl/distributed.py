@@ -1,10 +1,13 @@
 """What the processes of one run tell each other. In a single process they change nothing."""
 
 from collections.abc import Iterable
-from typing import Any, overload
+from itertools import chain
+from typing import Any, TypeVar, overload
 
 import torch
 import torch.distributed as dist
+
+Value = TypeVar("Value")
 
 
 def world_size() -> int:
@@ -66,6 +69,32 @@ def _from_bytes(message: torch.Tensor, like: tuple[torch.Tensor, ...]) -> list[t
         found.append(message[start : start + size].view(tensor.dtype).view(tensor.shape))
         start += size + -size % _ALIGNMENT
     return found
+
+
+def gather_objects(value: Value) -> list[Value]:
+    """What each process gave, in the order of the ranks. Any value that can be pickled; slower than `gather`.
+
+    Example:
+        >>> gather_objects({"rank": 0})
+        [{'rank': 0}]
+    """
+    found = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(found, value)
+    return found
+
+
+def names_of_all(names: Iterable[str]) -> list[str]:
+    """The names that any process has, in the same order on every process.
+
+    Processes that add up named numbers must agree on this first: what only some of them have seen (a broken file, a
+    hidden label) would otherwise be added to something else, or wait forever for the others.
+
+    Example:
+        >>> names_of_all(["loss", "mask_ratio"])
+        ['loss', 'mask_ratio']
+    """
+    return list(dict.fromkeys(chain.from_iterable(gather_objects(list(names)))))
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:

@@ -276,13 +276,12 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         self.optimizer = None
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimizer of the model and of the algorithm's heads; the moving average starts with it."""
+        """The optimizer of the model and of the algorithm's heads."""
         heads = [parameter for parameter in self.algorithm.parameters() if parameter.requires_grad]
         optimizer = self._model_optimizer(model, heads)
         known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if heads and id(heads[0]) not in known:
             optimizer.add_param_group({"params": heads, "weight_decay": 0.0})
-        self._start_average()
         return optimizer
 
     def _model_optimizer(self, model: nn.Module | None, heads: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -301,13 +300,17 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         return optimizer
 
     def _start_average(self) -> None:
-        """Start the moving average from the weights that the model has now; training and resuming come after this."""
+        """Start the moving average with the model as it is now: under autocast, with the weights of the first process.
+
+        Resuming and training come after this.
+        """
         if self.args.ema_role != "none" or self.algorithm.uses_teacher:
             self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
         self._forward = None
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
-        """As in Trainer, and USB's schedule if `args.lr_schedule` says so."""
+        """As in Trainer, and USB's schedule if `args.lr_schedule` says so; the moving average starts with it."""
+        self._start_average()
         if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
             scheduled: Any = optimizer or self.optimizer
             warmup = self.args.get_warmup_steps(num_training_steps)
@@ -331,10 +334,9 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         output: AlgorithmOutput = self.algorithm(self._forward_of(model), batch, self.progress)
         self.watch.see(output.loss, output.terms, self.state.global_step)
         self._sums.add(output, inputs.get("hidden_labels"))
-        if self.args.on_broken_file == "skip":
-            # Every process must report a count, even 0, because the sums are reduced over all processes.
-            broken = inputs["broken_index"].tolist() if "broken_index" in inputs else []
-            self._sums.count("broken_files", self.broken_files.note(broken), device=output.loss.device)
+        if "broken_index" in inputs:
+            broken = self.broken_files.note(inputs["broken_index"].tolist())
+            self._sums.count("broken_files", broken, device=output.loss.device)
         return (output.loss, output) if return_outputs else output.loss
 
     def _forward_of(self, model: nn.Module) -> ModelForward:

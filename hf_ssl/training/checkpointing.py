@@ -120,7 +120,7 @@ class CheckpointMixin(Trainer):
         super()._save_optimizer_and_scheduler(output_dir)
         # Every process has its own sums: all of them take part, one writes.
         loss = self.accelerator.gather(self._tr_loss.detach().reshape(1))
-        sums = {name: self.accelerator.gather(value.unsqueeze(0)) for name, value in self._sums.values.items()}
+        sums = self._sums.gathered(self.accelerator)
         if self.args.should_save:
             student = self.accelerator.unwrap_model(self.model)
             name, processes = self.algorithm_name, self.args.world_size

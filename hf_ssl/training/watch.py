@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
-from ..distributed import gather
+from ..distributed import gather, gather_objects
 from ..errors import NotFiniteError
 
 logger = logging.get_logger(__name__)
@@ -110,15 +110,15 @@ class Watch:
             _check_weights(model, step)
 
     def _check_losses(self, first: torch.Tensor, step: int) -> None:
-        marks = _gathered(torch.stack([first, *self._values.values()])).tolist()
-        marked = [row for row in marks if row[0] > 0]
-        if not marked:
+        if not _gathered(first[None]).any():
             return
-        found, *values = min(marked, key=lambda row: row[0])
-        value, *terms = (f"{name} {value:.4g}" for name, value in zip(self._values, values, strict=True))
+        # The processes need not have the same terms.
+        mine = int(first), {name: float(value) for name, value in self._values.items()}
+        found, values = min((each for each in gather_objects(mine) if each[0] > 0), key=lambda each: each[0])
+        value, *terms = (f"{name} {value:.4g}" for name, value in values.items())
         self.start(step)
         raise NotFiniteError(
-            f"{value} at step {int(found):,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
+            f"{value} at step {found:,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
         )
 
     # ---- Averages ----
