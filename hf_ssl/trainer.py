@@ -21,7 +21,7 @@ from .data.columns import processor_for
 from .data.duplicates import Duplicates
 from .data.prepare import prepare, prepare_evaluation
 from .data.rows import BrokenFiles
-from .distributed import average_gradients
+from .distributed import average_gradients, copy_from_first
 from .hub.card_facts import CardFacts
 from .hub.mixin import HubMixin
 from .hub.provenance import is_public_id, loaded_from
@@ -310,6 +310,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """As in Trainer, and USB's schedule if `args.lr_schedule` says so; the moving average starts with it."""
+        copy_from_first([*self.algorithm.parameters(), *self.algorithm.buffers()])
         self._start_average()
         if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
             scheduled: Any = optimizer or self.optimizer

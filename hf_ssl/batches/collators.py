@@ -60,7 +60,8 @@ class SSLCollator:
         Returns:
             "labels" [B], "labeled_index" [B], "unlabeled_index" `[mu*B]`; "labeled" and "unlabeled", from the names of
             views to keywords of the model; and, if there are any, "hidden_labels" `[mu*B]` of the pool
-            (`MISSING_LABEL` where there is none), "rotation_labels" `[mu*B]`, and "broken_index", the positions of examples that could not be read.
+            (`MISSING_LABEL` where there is none), "rotation_labels" `[mu*B]`, and "broken_index", the positions of
+            examples that could not be read.
         """
         labeled = [item for item in items if item["key"].labeled]
         unlabeled = [item for item in items if not item["key"].labeled]

@@ -12,7 +12,9 @@ from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
+from ..distributed import copy_from_first
 from ..model.ema import ModelEma
+from ..model.wrapping import without_ddp
 from . import checkpoint_files
 from .log_sums import LogSums
 from .watch import Watch
@@ -81,6 +83,8 @@ class CheckpointMixin(Trainer):
         if self.is_in_train:
             self.watch.check(self.state.global_step)
         with self._evaluated_weights():
+            # Running statistics are those of each process until its next training step; the first one's are saved.
+            copy_from_first(self.accelerator.unwrap_model(self.model).buffers())
             return super().evaluation_loop(*args, **kwargs)
 
     @contextlib.contextmanager
@@ -148,10 +152,20 @@ class CheckpointMixin(Trainer):
         self._resumed_log = None
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        self._forget_evaluation()
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self._stop_workers()
+
+    def _forget_evaluation(self) -> None:
+        """Let a model that was only evaluated so far be wrapped for training on several processes.
+
+        accelerate takes it for one that is wrapped already, and every process would train a model of its own.
+        """
+        if self.args.world_size > 1 and without_ddp(self.model_wrapped) is self.model_wrapped:
+            self.model_wrapped = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            vars(self.model).pop("_is_accelerate_prepared", None)
 
     def _stop_workers(self) -> None:
         """Let the processes that make views end with the training.
