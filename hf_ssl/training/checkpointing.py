@@ -9,15 +9,19 @@ import torch
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.utils import logging
 
 from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
 from ..distributed import copy_from_first
 from ..model.ema import ModelEma
+from ..model.layerdrop import LayerDrop
 from ..model.wrapping import without_ddp
 from . import checkpoint_files
 from .log_sums import LogSums
 from .watch import Watch
+
+logger = logging.get_logger(__name__)
 
 
 class CheckpointMixin(Trainer):
@@ -41,6 +45,8 @@ class CheckpointMixin(Trainer):
     watch: Watch
     # The terms and metrics of the log line in progress.
     _sums: LogSums
+    # Of the model in training.
+    _layerdrop = LayerDrop(nn.Module())
     # Which weights the evaluation in progress asked for, and the log line that the resumed run was in.
     _weights: str | None = None
     _resumed_log: tuple[int, torch.Tensor, dict[str, torch.Tensor]] | None = None
@@ -112,7 +118,7 @@ class CheckpointMixin(Trainer):
         super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        with self._evaluated_weights():
+        with self._evaluated_weights(), self._layerdrop.switched(on=True):
             super()._save(output_dir, None if self.args.ema_evaluates else state_dict)
         if self.args.should_save:
             folder = output_dir or self.args.output_dir
@@ -153,10 +159,27 @@ class CheckpointMixin(Trainer):
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
         self._forget_evaluation()
+        self._layerdrop = LayerDrop(self.accelerator.unwrap_model(self.model))
         try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
+            with self._layerdrop.switched(on=self._may_drop_layers()):
+                return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self._stop_workers()
+
+    def _may_drop_layers(self) -> bool:
+        """Whether layers are left out at random as the model's configuration says; says so if not.
+
+        Not on several processes: DistributedDataParallel waits for the gradients of every layer. It can search for
+        those that will not come (0.5 to 1 ms per step), but only after one call of the model, and some algorithms
+        (VAT) make several. transformers itself switches LayerDrop off for sharded models.
+        """
+        wanted = self.args.world_size == 1 or bool(self.args.ddp_find_unused_parameters)
+        if not wanted and self._layerdrop.rate > 0 and self.args.process_index == 0:
+            logger.warning(
+                f"layerdrop={self._layerdrop.rate:g} is switched off while {self.args.world_size} processes train, since "
+                "every layer must take part in every step; set ddp_find_unused_parameters=True to keep it"
+            )
+        return wanted
 
     def _forget_evaluation(self) -> None:
         """Let a model that was only evaluated so far be wrapped for training on several processes.

@@ -5,6 +5,25 @@ import torch
 from hf_ssl import AlgorithmOutput, SSLAlgorithm, losses
 
 
+class LateHead(SSLAlgorithm):
+    """Supervised, with a second head that learns from step `at` on."""
+
+    views = {"weak": "weak"}
+
+    def __init__(self, *, at: int = 3, **task):
+        super().__init__(**task)
+        self.at = at
+        self.head = torch.nn.Linear(self.problem.feature_size, self.problem.num_classes)
+
+    def forward(self, model, batch, progress):
+        out = model(labeled=batch.labeled)["labeled"]
+        supervised = losses.cross_entropy(out.logits, batch.labels)
+        if progress.step < self.at:
+            return AlgorithmOutput(supervised, {"supervised": supervised.detach()})
+        late = losses.cross_entropy(self.head(out.features), batch.labels)
+        return AlgorithmOutput(supervised + late, {"supervised": supervised.detach(), "late": late.detach()})
+
+
 class Spoiled(SSLAlgorithm):
     """Supervised, with a second term that is `value` in step `at`."""
 
