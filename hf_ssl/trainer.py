@@ -21,12 +21,11 @@ from .data.columns import processor_for
 from .data.duplicates import Duplicates
 from .data.prepare import prepare, prepare_evaluation
 from .data.rows import BrokenFiles
-from .distributed import average_gradients, copy_from_first
+from .distributed import average_gradients
 from .hub.card_facts import CardFacts
 from .hub.mixin import HubMixin
 from .hub.provenance import is_public_id, loaded_from
 from .metrics import compute_metrics as default_metrics
-from .model.ema import ModelEma
 from .model.forward import ModelForward
 from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
@@ -282,6 +281,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if heads and id(heads[0]) not in known:
             optimizer.add_param_group({"params": heads, "weight_decay": 0.0})
+        optimization.let_steps_be_skipped(optimizer)
         return optimizer
 
     def _model_optimizer(self, model: nn.Module | None, heads: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -299,19 +299,10 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         self.optimizer_cls_and_kwargs = chosen
         return optimizer
 
-    def _start_average(self) -> None:
-        """Start the moving average with the model as it is now: under autocast, with the weights of the first process.
-
-        Resuming and training come after this.
-        """
-        if self.args.ema_role != "none" or self.algorithm.uses_teacher:
-            self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
-        self._forward = None
-
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """As in Trainer, and USB's schedule if `args.lr_schedule` says so; the moving average starts with it."""
-        copy_from_first([*self.algorithm.parameters(), *self.algorithm.buffers()])
         self._start_average()
+        self._forward = None
         if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
             scheduled: Any = optimizer or self.optimizer
             warmup = self.args.get_warmup_steps(num_training_steps)
@@ -435,6 +426,7 @@ class _StepCallback(TrainerCallback):
         seconds = trainer.args.duplicate_check_seconds
         trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
         trainer.watch.warn_of_slow_averages(trainer.progress)
+        trainer.watch.warn_of_half_precision(trainer.model)
         if not trainer._has_pool:
             trainer.watch.warn_without_pool()
         if not args.disable_tqdm:
@@ -447,5 +439,8 @@ class _StepCallback(TrainerCallback):
 
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.algorithm.zero_grad()
-        if self.trainer.ema is not None and not self.trainer.accelerator.optimizer_step_was_skipped:
+        if self.trainer.accelerator.optimizer_step_was_skipped:
+            # The same one on all processes. As in Trainer it counts as a step, without a step of the learning rate.
+            self.trainer._sums.count("skipped_steps", int(state.is_world_process_zero), device=args.device)
+        elif self.trainer.ema is not None:
             self.trainer.ema.update()

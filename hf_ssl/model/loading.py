@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from ..data.columns import DataSummary
 from ..modality import MODALITIES, MODEL_INPUTS
+from .precision import to_full_precision
 
 logger = logging.get_logger(__name__)
 
@@ -120,6 +121,9 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
     names = dict(enumerate(data.label_names))
     ids = {name: index for index, name in names.items()}
     loaded: Any = _from_pretrained(model, data.modality, names, ids) if isinstance(model, str) else model
+    if isinstance(model, str):
+        # transformers loads the type that was saved.
+        to_full_precision(loaded)
     _check_modality(loaded, data)
     config = getattr(loaded, "config", None)
     size = getattr(config, "num_labels", len(names))

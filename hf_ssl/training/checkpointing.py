@@ -176,8 +176,8 @@ class CheckpointMixin(Trainer):
         wanted = self.args.world_size == 1 or bool(self.args.ddp_find_unused_parameters)
         if not wanted and self._layerdrop.rate > 0 and self.args.process_index == 0:
             logger.warning(
-                f"layerdrop={self._layerdrop.rate:g} is switched off while {self.args.world_size} processes train, since "
-                "every layer must take part in every step; set ddp_find_unused_parameters=True to keep it"
+                f"layerdrop={self._layerdrop.rate:g} is switched off while {self.args.world_size} processes train, "
+                "since every layer must take part in every step; set ddp_find_unused_parameters=True to keep it"
             )
         return wanted
 
@@ -223,6 +223,18 @@ class CheckpointMixin(Trainer):
             model.load_state_dict(best.state_dict(), strict=True)
         if self.ema is not None:
             self.ema.reset()
+
+    # ---- What training begins with ----
+
+    def _start_average(self) -> None:
+        """Start the moving average with the model as it is now, and all processes with the same heads and statistics.
+
+        The model is wrapped by now: it computes under autocast, as its copy will, and has the weights of the first
+        process. Resuming comes after this.
+        """
+        copy_from_first([*self.algorithm.parameters(), *self.algorithm.buffers()])
+        if self.args.ema_role != "none" or self.algorithm.uses_teacher:
+            self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
 
     def _begin_log(self) -> None:
         """Start with empty sums or, after resuming, with those of the log line that the interrupted run was in."""

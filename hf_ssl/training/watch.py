@@ -14,6 +14,7 @@ from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
 from ..distributed import gather, gather_objects
 from ..errors import NotFiniteError
+from ..model.precision import trained_in_half_precision
 
 logger = logging.get_logger(__name__)
 
@@ -151,6 +152,15 @@ class Watch:
                 f"{steps:,} steps look at {passes:.0%} of the pool, and {self.name} holds its thresholds down until "
                 "it has predicted most of the pool with confidence: every pseudo-label will count; set "
                 "threshold_warmup=False in algorithm_kwargs, or train longer"
+            )
+
+    def warn_of_half_precision(self, model: nn.Module) -> None:
+        """Warn of trainable weights in half precision, most steps of which are lost in rounding."""
+        if found := trained_in_half_precision(model):
+            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in found)
+            logger.warning(
+                f"weights are in half precision ({names}), in which small steps are lost in rounding; load the model "
+                "with dtype=torch.float32, and set bf16=True to compute in half precision"
             )
 
     # ---- The pool's part ----
