@@ -93,6 +93,14 @@ class CheckpointMixin(Trainer):
             copy_from_first(self.accelerator.unwrap_model(self.model).buffers())
             return super().evaluation_loop(*args, **kwargs)
 
+    def _get_eval_sampler(self, eval_dataset: Any) -> torch.utils.data.Sampler | None:
+        """As in Trainer, in the order of the rows also if training groups them by length.
+
+        Trainer would group them, too: it needs `input_ids`, and `predict` would answer in another order.
+        """
+        grouped = self.args.train_sampling_strategy == "group_by_length"
+        return None if grouped else super()._get_eval_sampler(eval_dataset)
+
     @contextlib.contextmanager
     def _chosen_weights(self, weights: str | None) -> Iterator[None]:
         if weights not in (None, "student", "ema"):
