@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
-from transformers.utils import logging
 
 from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
@@ -19,9 +18,8 @@ from ..model.layerdrop import LayerDrop
 from ..model.wrapping import without_ddp
 from . import checkpoint_files
 from .log_sums import LogSums
+from .processes import may_drop_layers, search_for_unused_weights
 from .watch import Watch
-
-logger = logging.get_logger(__name__)
 
 
 class CheckpointMixin(Trainer):
@@ -167,27 +165,13 @@ class CheckpointMixin(Trainer):
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
         self._forget_evaluation()
+        search_for_unused_weights(self.args, self.accelerator.ddp_handler)
         self._layerdrop = LayerDrop(self.accelerator.unwrap_model(self.model))
         try:
-            with self._layerdrop.switched(on=self._may_drop_layers()):
+            with self._layerdrop.switched(on=may_drop_layers(self.args, self._layerdrop.rate)):
                 return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self._stop_workers()
-
-    def _may_drop_layers(self) -> bool:
-        """Whether layers are left out at random as the model's configuration says; says so if not.
-
-        Not on several processes: DistributedDataParallel waits for the gradients of every layer. It can search for
-        those that will not come (0.5 to 1 ms per step), but only after one call of the model, and some algorithms
-        (VAT) make several. transformers itself switches LayerDrop off for sharded models.
-        """
-        wanted = self.args.world_size == 1 or bool(self.args.ddp_find_unused_parameters)
-        if not wanted and self._layerdrop.rate > 0 and self.args.process_index == 0:
-            logger.warning(
-                f"layerdrop={self._layerdrop.rate:g} is switched off while {self.args.world_size} processes train, "
-                "since every layer must take part in every step; set ddp_find_unused_parameters=True to keep it"
-            )
-        return wanted
 
     def _forget_evaluation(self) -> None:
         """Let a model that was only evaluated so far be wrapped for training on several processes.

@@ -162,11 +162,17 @@ def grouped(
     return optimizer_class, {**keywords, "params": parameter_groups(model, rate, args.weight_decay, args.layer_decay)}
 
 
-def let_steps_be_skipped(optimizer: torch.optim.Optimizer) -> None:
+def let_steps_be_skipped(optimizer: Any) -> None:
     """Let the gradient scaler of fp16 skip a step by not calling the optimizer, where accelerate and Trainer see it.
 
     A fused optimizer is called anyway and skips the step by itself; moving average and learning rate would go on as if
     the weights had moved.
+
+    Example:
+        >>> optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True)
+        >>> let_steps_be_skipped(optimizer)
+        >>> optimizer._step_supports_amp_scaling
+        False
     """
     if getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer._step_supports_amp_scaling = False

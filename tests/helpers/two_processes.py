@@ -117,7 +117,7 @@ ODD = {
         "layerdrop": 0.5,
         "ddp_find_unused_parameters": True,
     },
-    "a weight without a part": {"algorithm": "fixmatch", "model": "dinov2"},
+    "a weight without a part": {"algorithm": "fixmatch", "model": "dinov2", "gradient_checkpointing": True},
 }
 SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "num_labels": 3}
 
