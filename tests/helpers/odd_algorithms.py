@@ -25,15 +25,17 @@ class LateHead(SSLAlgorithm):
 
 
 class Spoiled(SSLAlgorithm):
-    """Supervised, with a second term that is `value` in step `at`."""
+    """Supervised, with a second term that is `value` in step `at`; with `alone` there is none in other steps."""
 
     views = {"weak": "weak"}
 
-    def __init__(self, *, at: int = 3, value: float = float("nan"), **task):
+    def __init__(self, *, at: int = 3, value: float = float("nan"), alone: bool = False, **task):
         super().__init__(**task)
-        self.at, self.value = at, value
+        self.at, self.value, self.alone = at, value, alone
 
     def forward(self, model, batch, progress):
         supervised = losses.cross_entropy(model(labeled=batch.labeled)["labeled"].logits, batch.labels)
+        if self.alone and progress.step + 1 != self.at:
+            return AlgorithmOutput(supervised, {"supervised": supervised.detach()})
         extra = torch.tensor(self.value if progress.step + 1 == self.at else 0.5)
         return AlgorithmOutput(supervised + extra, {"supervised": supervised.detach(), "extra": extra})

@@ -86,8 +86,12 @@ def resume(folder, seed, **config):
 
 
 def stop_on_nan(folder, rank):
-    """What is said, and at which step, if only the second process sees a NaN, in step 3; log lines come every 4."""
-    trainer = make_trainer(folder, Spoiled, logging_steps=4, algorithm_kwargs={"at": 3 if rank == 1 else 100})
+    """What is said, and at which step, if only the second process sees a NaN, in step 3; log lines come every 4.
+
+    The term that is a NaN is one that the first process does not have.
+    """
+    settings = {"at": 3 if rank == 1 else 100, "alone": True}
+    trainer = make_trainer(folder, Spoiled, logging_steps=4, algorithm_kwargs=settings)
     try:
         trainer.train()
     except NotFiniteError as error:
