@@ -153,7 +153,6 @@ class SSLConfig(TrainingArguments):
 
     - `max_steps` 10,000 (was: from `num_train_epochs`); set it to -1 to count epochs over the pool instead.
     - `remove_unused_columns` False: views need the raw columns.
-    - `ddp_find_unused_parameters` False: every parameter takes part in the one joint forward pass.
     - `logging_nan_inf_filter` False: a loss that is not a number is shown, and no step waits for the device to check
       it.
     - `logging_steps` 50.
@@ -345,9 +344,6 @@ class SSLConfig(TrainingArguments):
         metadata={"help": "Optimizer steps; -1 counts num_train_epochs over the unlabeled pool instead."},
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay off: views need the raw columns."})
-    ddp_find_unused_parameters: bool | None = field(
-        default=False, metadata={"help": "Off: the joint forward pass uses every parameter."}
-    )
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Leave losses that are not numbers out of the logged mean (hides trouble)."}
     )

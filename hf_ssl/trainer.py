@@ -25,7 +25,6 @@ from .hub.card_facts import CardFacts
 from .hub.mixin import HubMixin
 from .hub.provenance import is_public_id, loaded_from
 from .metrics import RunningMetrics
-from .model.ema import ModelEma
 from .model.forward import ModelForward
 from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
@@ -274,13 +273,13 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         self.optimizer = None
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimizer of the model and of the algorithm's heads; the moving average starts with it."""
+        """The optimizer of the model and of the algorithm's heads."""
         heads = [parameter for parameter in self.algorithm.parameters() if parameter.requires_grad]
         optimizer = self._model_optimizer(model, heads)
         known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if heads and id(heads[0]) not in known:
             optimizer.add_param_group({"params": heads, "weight_decay": 0.0})
-        self._start_average()
+        optimization.let_steps_be_skipped(optimizer)
         return optimizer
 
     def _model_optimizer(self, model: nn.Module | None, heads: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -298,14 +297,10 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         self.optimizer_cls_and_kwargs = chosen
         return optimizer
 
-    def _start_average(self) -> None:
-        """Start the moving average from the weights that the model has now; training and resuming come after this."""
-        if self.args.ema_role != "none" or self.algorithm.uses_teacher:
-            self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
-        self._forward = None
-
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
-        """As in Trainer, and USB's schedule if `args.lr_schedule` says so."""
+        """As in Trainer, and USB's schedule if `args.lr_schedule` says so; the moving average starts with it."""
+        self._start_average()
+        self._forward = None
         if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
             scheduled: Any = optimizer or self.optimizer
             warmup = self.args.get_warmup_steps(num_training_steps)
@@ -329,10 +324,9 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         output: AlgorithmOutput = self.algorithm(self._forward_of(model), batch, self.progress)
         self.watch.see(output.loss, output.terms, self.state.global_step)
         self._sums.add(output, inputs.get("hidden_labels"))
-        if self.args.on_broken_file == "skip":
-            # Every process must report a count, even 0, because the sums are reduced over all processes.
-            broken = inputs["broken_index"].tolist() if "broken_index" in inputs else []
-            self._sums.count("broken_files", self.broken_files.note(broken), device=output.loss.device)
+        if "broken_index" in inputs:
+            broken = self.broken_files.note(inputs["broken_index"].tolist())
+            self._sums.count("broken_files", broken, device=output.loss.device)
         return (output.loss, output) if return_outputs else output.loss
 
     def _forward_of(self, model: nn.Module) -> ModelForward:
@@ -431,6 +425,7 @@ class _StepCallback(TrainerCallback):
         trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
         trainer.watch.warn_of_slow_averages(trainer.progress)
         trainer.watch.warn_of_late_starts(trainer.progress)
+        trainer.watch.warn_of_half_precision(trainer.model)
         if not trainer._has_pool:
             trainer.watch.warn_without_pool()
         if not args.disable_tqdm:
@@ -443,5 +438,8 @@ class _StepCallback(TrainerCallback):
 
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.algorithm.zero_grad()
-        if self.trainer.ema is not None and not self.trainer.accelerator.optimizer_step_was_skipped:
+        if self.trainer.accelerator.optimizer_step_was_skipped:
+            # The same one on all processes. As in Trainer it counts as a step, without a step of the learning rate.
+            self.trainer._sums.count("skipped_steps", int(state.is_world_process_zero), device=args.device)
+        elif self.trainer.ema is not None:
             self.trainer.ema.update()

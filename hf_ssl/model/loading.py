@@ -16,6 +16,7 @@ from ..data.columns import DataSummary
 from ..modality import MODALITIES, MODEL_INPUTS
 from .adapters import check_adapters
 from .classes import config_names, name_classes, say_new_head, settle_classes
+from .precision import to_full_precision
 
 logger = logging.get_logger(__name__)
 
@@ -118,6 +119,9 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
             of a given model has another number of classes, or is lost when its adapters are saved.
     """
     loaded: Any = _from_pretrained(model, data) if isinstance(model, str) else model
+    if isinstance(model, str):
+        # transformers loads the type that was saved.
+        to_full_precision(loaded)
     _check_modality(loaded, data)
     config: Any = getattr(loaded, "config", None)
     if getattr(config, "num_labels", None) is not None:

@@ -12,8 +12,9 @@ from transformers.utils import logging
 
 from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
-from ..distributed import gather
+from ..distributed import gather, gather_objects
 from ..errors import NotFiniteError
+from ..model.precision import trained_in_half_precision
 
 logger = logging.get_logger(__name__)
 
@@ -110,15 +111,15 @@ class Watch:
             _check_weights(model, step)
 
     def _check_losses(self, first: torch.Tensor, step: int) -> None:
-        marks = _gathered(torch.stack([first, *self._values.values()])).tolist()
-        marked = [row for row in marks if row[0] > 0]
-        if not marked:
+        if not _gathered(first[None]).any():
             return
-        found, *values = min(marked, key=lambda row: row[0])
-        value, *terms = (f"{name} {value:.4g}" for name, value in zip(self._values, values, strict=True))
+        # The processes need not have the same terms.
+        mine = int(first), {name: float(value) for name, value in self._values.items()}
+        found, values = min((each for each in gather_objects(mine) if each[0] > 0), key=lambda each: each[0])
+        value, *terms = (f"{name} {value:.4g}" for name, value in values.items())
         self.start(step)
         raise NotFiniteError(
-            f"{value} at step {int(found):,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
+            f"{value} at step {found:,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
         )
 
     # ---- Averages ----
@@ -161,6 +162,15 @@ class Watch:
         for begins, sentence in describe_milestones(self.algorithm, progress):
             if begins >= progress.max_steps:
                 logger.warning(f"{sentence}; {shorter}train longer")
+
+    def warn_of_half_precision(self, model: nn.Module) -> None:
+        """Warn of trainable weights in half precision, most steps of which are lost in rounding."""
+        if found := trained_in_half_precision(model):
+            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in found)
+            logger.warning(
+                f"weights are in half precision ({names}), in which small steps are lost in rounding; load the model "
+                "with dtype=torch.float32, and set bf16=True to compute in half precision"
+            )
 
     # ---- The pool's part ----
 

@@ -203,8 +203,9 @@ def test_a_head_that_an_adapter_does_not_save_is_not_touched(warned):
     ) as error:
         load_classifier(adapted(), inspect_data(CLASSES))
     assert "\n" not in str(error.value)
-    model = load_classifier(adapted(), inspect_data(table(["red", "green", "blue"]), model_names=NAMES))
-    assert list(model.config.id2label.values()) == NAMES
+    # In the right order it would be kept, but it is lost when the adapter is saved.
+    with pytest.raises(ValueError, match="neither trained nor saved; set modules_to_save"):
+        load_classifier(adapted(), inspect_data(table(["red", "green", "blue"]), model_names=NAMES))
 
 
 # case: (id2label, names)
