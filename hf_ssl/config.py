@@ -153,7 +153,6 @@ class SSLConfig(TrainingArguments):
 
     - `max_steps` 10,000 (was: from `num_train_epochs`); set it to -1 to count epochs over the pool instead.
     - `remove_unused_columns` False: views need the raw columns.
-    - `ddp_find_unused_parameters` False: every parameter takes part in the one joint forward pass.
     - `logging_nan_inf_filter` False: a loss that is not a number is shown, and no step waits for the device to check
       it.
     - `logging_steps` 50.
@@ -289,7 +288,7 @@ class SSLConfig(TrainingArguments):
     )
     stop_on_nan: bool = field(
         default=True,
-        metadata={"help": "Stop with an error if the loss, or a weight about to be saved, is NaN or infinite."},
+        metadata={"help": "Stop with an error if a loss, a score or a weight to be saved is NaN or infinite."},
     )
     zero_mask_warning_steps: int = field(
         default=500,
@@ -329,7 +328,7 @@ class SSLConfig(TrainingArguments):
         default=None,
         metadata={
             "help": "Length of an audio view in seconds, above 0, cropped at random from longer recordings; when not "
-            "given, that of the longest labeled recording, but at most 10."
+            "given, the one saved with the feature extractor, or that of the longest labeled recording, at most 10."
         },
     )
     strong_effects: int = field(
@@ -345,9 +344,6 @@ class SSLConfig(TrainingArguments):
         metadata={"help": "Optimizer steps; -1 counts num_train_epochs over the unlabeled pool instead."},
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay off: views need the raw columns."})
-    ddp_find_unused_parameters: bool | None = field(
-        default=False, metadata={"help": "Off: the joint forward pass uses every parameter."}
-    )
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Leave losses that are not numbers out of the logged mean (hides trouble)."}
     )

@@ -1,10 +1,13 @@
 """What the processes of one run tell each other. In a single process they change nothing."""
 
 from collections.abc import Iterable
-from typing import Any, overload
+from itertools import chain
+from typing import Any, TypeVar, overload
 
 import torch
 import torch.distributed as dist
+
+Value = TypeVar("Value")
 
 
 def world_size() -> int:
@@ -68,6 +71,32 @@ def _from_bytes(message: torch.Tensor, like: tuple[torch.Tensor, ...]) -> list[t
     return found
 
 
+def gather_objects(value: Value) -> list[Value]:
+    """What each process gave, in the order of the ranks. Any value that can be pickled; slower than `gather`.
+
+    Example:
+        >>> gather_objects({"rank": 0})
+        [{'rank': 0}]
+    """
+    found = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(found, value)
+    return found
+
+
+def names_of_all(names: Iterable[str]) -> list[str]:
+    """The names that any process has, in the same order on every process.
+
+    Processes that add up named numbers must agree on this first: what only some of them have seen (a broken file, a
+    hidden label) would otherwise be added to something else, or wait forever for the others.
+
+    Example:
+        >>> names_of_all(["loss", "mask_ratio"])
+        ['loss', 'mask_ratio']
+    """
+    return list(dict.fromkeys(chain.from_iterable(gather_objects(list(names)))))
+
+
 def total(tensor: torch.Tensor) -> torch.Tensor:
     """Sum `tensor` over the processes, with gradient, for losses of the joint batch that are not means over examples.
 
@@ -95,19 +124,46 @@ class _Total(torch.autograd.Function):
         return gradient
 
 
-def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace each gradient by its mean over the processes, as DDP does, for parameters outside its module."""
+@torch.no_grad()
+def copy_from_first(tensors: Iterable[torch.Tensor]) -> None:
+    """Give every process the values that the first one has, in place.
+
+    Args:
+        tensors: of the same shapes and types, in the same order, on every process.
+    """
     if world_size() == 1:
         return
-    by_type: dict[torch.dtype, list[torch.Tensor]] = {}
+    for tensor in tensors:
+        values = tensor.detach().contiguous()
+        dist.broadcast(values, src=0)
+        tensor.copy_(values)
+
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace each gradient by its mean over the processes, as DDP does, for parameters outside its module.
+
+    A process without a gradient counts as one of zeros. Parameters that no process has a gradient for keep none, so
+    that optimizers leave them alone, as they do in a single process.
+    """
+    if world_size() == 1:
+        return
+    by_type: dict[torch.dtype, list[torch.nn.Parameter]] = {}
     for parameter in parameters:
-        # A rank without a gradient still takes part: a collective that only some ranks enter never returns.
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        by_type.setdefault(parameter.dtype, []).append(parameter.grad)
-    for gradients in by_type.values():
-        together = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(together)
-        means = (together / world_size()).split([gradient.numel() for gradient in gradients])
-        for gradient, mean in zip(gradients, means, strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        if parameter.requires_grad:
+            by_type.setdefault(parameter.dtype, []).append(parameter)
+    for group in by_type.values():
+        _average(group)
+
+
+def _average(parameters: list[torch.nn.Parameter]) -> None:
+    # All processes enter the same collective, with or without gradients: otherwise it would never return.
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+    found = torch.cat([torch.full_like(each.flatten()[:1], each.grad is not None) for each in parameters])
+    together = torch.cat([*(gradient.flatten() for gradient in gradients), found])
+    dist.all_reduce(together)
+    *sums, found = together.split([*(gradient.numel() for gradient in gradients), len(found)])
+    for place, (parameter, gradient, summed) in enumerate(zip(parameters, gradients, sums, strict=True)):
+        gradient.copy_((summed / world_size()).view_as(gradient))
+        # The number is read only if this process has none: usually no step waits for it.
+        if parameter.grad is None and found[place] > 0:
+            parameter.grad = gradient

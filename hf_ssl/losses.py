@@ -4,8 +4,13 @@ Shapes: N examples, C classes. Probabilities are computed in float32 (or in floa
 autocast, since confidences near 1 decide over masks.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+
+# No label is left out of a mean: an example with torch's default, -100, would count as one with loss 0.
+NO_LABEL = torch.iinfo(torch.int64).min
 
 
 def float_logits(logits: torch.Tensor) -> torch.Tensor:
@@ -31,12 +36,20 @@ def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tenso
 def sharpen(probs: torch.Tensor, temperature: float) -> torch.Tensor:
     """p^(1/T) / sum_c p_c^(1/T) (MixMatch, arXiv 1905.02249, eq. 7): T < 1 makes a distribution [N, C] more certain.
 
+    It is computed from logarithms in float32 at least, where no power vanishes.
+
+    Args:
+        probs: distributions [N, C].
+        temperature: T, above 0.
+
     Example:
         >>> sharpen(torch.tensor([[0.6, 0.4]]), 0.5)
         tensor([[0.6923, 0.3077]])
     """
-    powered = probs.clamp_min(torch.finfo(probs.dtype).tiny).pow(1.0 / temperature)
-    return powered / powered.sum(dim=-1, keepdim=True)
+    probs = float_logits(probs)
+    # The logarithm of 0 would be right, but not its gradient.
+    logs = probs.clamp_min(torch.finfo(probs.dtype).tiny).log().masked_fill(probs == 0, -torch.inf)
+    return torch.softmax(logs / temperature, dim=-1)
 
 
 def masked_mean(values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -56,14 +69,18 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tenso
 
     Args:
         logits: [N, C].
-        targets: class indices [N], or distributions [N, C].
+        targets: class indices [N] from 0 to C - 1, or distributions [N, C].
         mask: weights [N]; None weighs every example with 1.
+
+    Raises:
+        IndexError: if an index is not a class, -100 included (on GPUs a failed assertion).
 
     Example:
         >>> cross_entropy(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
         tensor(0.8133)
     """
-    return masked_mean(F.cross_entropy(float_logits(logits), targets, reduction="none"), mask)
+    options: dict[str, Any] = {} if targets.is_floating_point() else {"ignore_index": NO_LABEL}
+    return masked_mean(F.cross_entropy(float_logits(logits), targets, reduction="none", **options), mask)
 
 
 def squared_error(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -107,14 +124,18 @@ def kl_divergence(targets: torch.Tensor, logits: torch.Tensor, mask: torch.Tenso
     return masked_mean(divergence.sum(dim=-1), mask)
 
 
-def cosine(first: torch.Tensor, second: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Cosine of the angles between the rows of two tensors [N, D], averaged over the examples.
+def positive_cosine(first: torch.Tensor, second: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """max(cos, 0) of the angles between the rows of two tensors [N, D], averaged over the examples.
+
+    As a loss it drives vectors apart until they are orthogonal, and no further (CRMatch, arXiv 2112.05825).
 
     Example:
-        >>> cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
+        >>> positive_cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
         tensor(0.7071)
+        >>> positive_cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 1.0]]))
+        tensor(0.)
     """
-    return masked_mean(F.cosine_similarity(float_logits(first), float_logits(second), dim=-1), mask)
+    return masked_mean(F.cosine_similarity(float_logits(first), float_logits(second), dim=-1).clamp_min(0), mask)
 
 
 def unit_length(vectors: torch.Tensor) -> torch.Tensor:

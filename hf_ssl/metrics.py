@@ -1,18 +1,21 @@
 """Classification metrics without network: a function, and a module of `evaluate`.
 
 `evaluate.load("accuracy")` downloads its code from the Hub. `ClassificationMetrics` is an `evaluate.Metric` that lives
-in this package, so it works offline, also in `evaluate.combine`. The trainer's default `compute_metrics` is built on
+in this package, so it works offline, also in `evaluate.combine`. The trainer's default, `RunningMetrics`, is built on
 it, which costs 8 ms per 1,000 examples on a CPU core. `classification_metrics` is the plain function for scores.
 """
 
 import tempfile
+from typing import Any
 
 import datasets
 import evaluate
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from transformers import EvalPrediction
 
+METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top5_accuracy")
 _CITATION = """@inproceedings{usb2022,
   title={USB: A Unified Semi-supervised Learning Benchmark for Classification},
   author={Wang, Yidong and others},
@@ -43,7 +46,7 @@ def classification_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, fl
         labels: [N] true classes in 0..C-1.
 
     Raises:
-        ValueError: if the shapes do not fit, or a label is out of range.
+        ValueError: if the shapes do not fit, a label is out of range, or a score is NaN or infinite.
 
     Example:
         >>> metrics = classification_metrics([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6]], [0, 0, 1, 1])
@@ -51,23 +54,92 @@ def classification_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, fl
         (0.75, 0.75, 0.733)
     """
     scores, labels = _checked(scores, labels)
+    if bad := int((~finite_rows(scores)).sum()):
+        raise ValueError(
+            f"scores must be finite, got NaN or infinity in {bad:,} of {len(scores):,} rows; check the model's weights"
+        )
     counts = confusion_matrix(scores.argmax(axis=1), labels, scores.shape[1])
-    return _from_counts(counts) | _top5(scores, labels)
+    return _from_counts(counts) | _top5(_in_top5(scores, labels))
+
+
+def finite_rows(scores: np.ndarray) -> np.ndarray:
+    """Which rows [N] of scores [N, C] say which class is the best: no NaN, and no infinity but a negative one.
+
+    Example:
+        >>> finite_rows(np.array([[0.1, 0.2], [np.nan, 0.2], [np.inf, 0.2], [-np.inf, 0.2]])).tolist()
+        [True, False, False, True]
+    """
+    return ~(np.isnan(scores) | (scores == np.inf)).any(axis=1)
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """`classification_metrics` of what a model predicted: the default `compute_metrics` of `SSLTrainer`.
+    """`classification_metrics` of what a model predicted, as `Trainer` hands it over.
+
+    Args:
+        prediction: logits [N, C], or a tuple that starts with them; or predicted classes [N], integers, as
+            `preprocess_logits_for_metrics` may leave them, which have no `top5_accuracy`. Lists hold one array for
+            each batch (`eval_do_concat_batches=False`).
+
+    Returns:
+        The metrics; all NaN if a logit is NaN or infinite, since then it is unknown what the model predicts.
 
     Example:
         >>> compute_metrics(EvalPrediction(np.array([[2.0, -1.0], [0.5, 0.7]]), np.array([0, 1])))["accuracy"]
         1.0
     """
-    given = prediction.predictions
-    scores, labels = _checked(given[0] if isinstance(given, tuple) else given, prediction.label_ids)
-    # Nothing is written: the module would make its folder even so, and a home folder may be read-only.
-    metric = ClassificationMetrics(keep_in_memory=True, cache_dir=tempfile.gettempdir())
-    metrics = metric.compute(predictions=scores.argmax(axis=1), references=labels)
-    return (metrics or {}) | _top5(scores, labels)
+    return RunningMetrics()(prediction)
+
+
+class RunningMetrics:
+    """The default `compute_metrics` of `SSLTrainer`: that of all batches, or batch by batch (`batch_eval_metrics`).
+
+    Example:
+        >>> metrics = RunningMetrics()
+        >>> metrics(EvalPrediction(np.array([[2.0, -1.0]]), np.array([0])), compute_result=False)
+        {}
+        >>> metrics(EvalPrediction(np.array([[0.5, 0.7]]), np.array([0])), compute_result=True)["accuracy"]
+        0.5
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the batches so far."""
+        self._predicted: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+        self._in_top5: list[np.ndarray] = []
+        self._finite = True
+
+    def __call__(self, prediction: EvalPrediction, compute_result: bool = True) -> dict[str, float]:
+        """Add a batch (or all of them); with `compute_result` the metrics over everything since the last result."""
+        self._add(prediction)
+        if not compute_result:
+            return {}
+        # Nothing is written: the module would make its folder even so, and a home folder may be read-only.
+        metric = ClassificationMetrics(keep_in_memory=True, cache_dir=tempfile.gettempdir())
+        given = {"predictions": np.concatenate(self._predicted), "references": np.concatenate(self._labels)}
+        metrics = (metric.compute(**given) or {}) | _top5(np.concatenate(self._in_top5 or [np.empty(0)]))
+        result = metrics if self._finite else dict.fromkeys(metrics, float("nan"))
+        self.clear()
+        return result
+
+    def _add(self, prediction: EvalPrediction) -> None:
+        scores, labels = _arrays_of(prediction)
+        if scores.ndim == 1 and scores.dtype.kind in "iu":
+            labels = labels.astype(np.int64)
+            if labels.shape != scores.shape or len(labels) == 0 or min(labels.min(), scores.min()) < 0:
+                raise ValueError(
+                    "predictions and labels must be [N] classes from 0 on with N > 0, got shapes "
+                    f"{scores.shape} and {labels.shape}, from {scores.min(initial=0)} and {labels.min(initial=0)} on"
+                )
+            self._predicted.append(scores.astype(np.int64))
+        else:
+            scores, labels = _checked(scores, labels)
+            self._finite = self._finite and bool(finite_rows(scores).all())
+            self._predicted.append(scores.argmax(axis=1))
+            self._in_top5.append(_in_top5(scores, labels))
+        self._labels.append(labels)
 
 
 class ClassificationMetrics(evaluate.Metric):
@@ -98,6 +170,23 @@ class ClassificationMetrics(evaluate.Metric):
         return _from_counts(confusion_matrix(predicted, labels, int(max(predicted.max(), labels.max())) + 1))
 
 
+def _arrays_of(prediction: EvalPrediction) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and labels, each as one array."""
+    predictions, labels = prediction.predictions, prediction.label_ids
+    if isinstance(labels, list) and labels and np.ndim(labels[0]) == 1:
+        first = [batch[0] if isinstance(batch, tuple) else batch for batch in predictions]
+        return np.concatenate([_array(batch) for batch in first]), np.concatenate([_array(batch) for batch in labels])
+    return _array(predictions[0] if isinstance(predictions, tuple) else predictions), _array(labels)
+
+
+def _array(values: Any) -> np.ndarray:
+    # Metrics of single batches are given tensors, as they are on the device; NumPy has no bfloat16.
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)
+
+
 def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays whose shapes and values fit together."""
     scores, labels = np.asarray(scores), np.asarray(labels).astype(np.int64)
@@ -125,9 +214,14 @@ def _from_counts(counts: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
 
 
-def _top5(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """`top5_accuracy`, if there are more than five classes."""
+def _in_top5(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the label of each row is among its five highest scores, [N]; empty with five classes or fewer."""
     if scores.shape[1] <= 5:
-        return {}
+        return np.empty(0)
     top5 = np.argpartition(-scores, 5, axis=1)[:, :5]
-    return {"top5_accuracy": float((top5 == labels[:, None]).any(axis=1).mean())}
+    return (top5 == labels[:, None]).any(axis=1)
+
+
+def _top5(hits: np.ndarray) -> dict[str, float]:
+    """`top5_accuracy`, if there are more than five classes."""
+    return {"top5_accuracy": float(hits.mean())} if len(hits) else {}

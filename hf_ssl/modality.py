@@ -35,6 +35,7 @@ class Modality:
         suffixes: file suffixes by which a path in a table is recognized as a file of this modality; reading does not
             depend on them.
         example: an input for examples of use.
+        epochs_of_run: into how many equal epochs USB divides a run of any length.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Modality:
     usual_columns: tuple[str, ...]
     suffixes: tuple[str, ...]
     example: str
+    epochs_of_run: int
 
     @property
     def needs_files(self) -> bool:
@@ -104,6 +106,7 @@ MODALITIES: dict[str, Modality] = {
             usual_columns=("image", "img", "path", "file", "file_name", "filename"),
             suffixes=(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
             example="photo.jpg",
+            epochs_of_run=200,
         ),
         Modality(
             name="audio",
@@ -122,6 +125,7 @@ MODALITIES: dict[str, Modality] = {
             usual_columns=("audio", "path", "file", "file_name", "filename"),
             suffixes=(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"),
             example="recording.wav",
+            epochs_of_run=100,
         ),
         Modality(
             name="text",
@@ -140,6 +144,7 @@ MODALITIES: dict[str, Modality] = {
             usual_columns=("text", "sentence", "content", "ori"),
             suffixes=(),
             example="A text to classify.",
+            epochs_of_run=100,
         ),
     )
 }

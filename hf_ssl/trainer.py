@@ -1,6 +1,5 @@
 """SSLTrainer: transformers' Trainer with a second stream of unlabeled batches and a semi-supervised loss."""
 
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm, get_algorithm, resolve_algorithm
+from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm
 from .batches.collators import EvaluationCollator, SSLCollator
 from .batches.dataset import ViewDataset
 from .batches.lengths import TextLengths
@@ -25,14 +24,15 @@ from .distributed import average_gradients
 from .hub.card_facts import CardFacts
 from .hub.mixin import HubMixin
 from .hub.provenance import is_public_id, loaded_from
-from .metrics import compute_metrics as default_metrics
-from .model.ema import ModelEma
+from .metrics import RunningMetrics
 from .model.forward import ModelForward
 from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
 from .report.run import RunFacts, describe_run, sizes_of
 from .training import optimization
+from .training.algorithm import choose_algorithm, make_algorithm
 from .training.checkpointing import CheckpointMixin
+from .training.evaluation import EvaluationMixin
 from .training.log_sums import LogSums
 from .training.start import check_arguments, prepare_datasets, search_duplicates
 from .training.watch import Watch
@@ -40,7 +40,7 @@ from .views import Views
 from .views.make import check_views
 
 
-class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
+class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
     """Trains a classifier on few labeled and many unlabeled examples.
 
     It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step
@@ -49,8 +49,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Two parts can be read by themselves: `CheckpointMixin` evaluates, saves and resumes, and `HubMixin` writes model
-    cards and pushes.
+    Three parts can be read by themselves: `EvaluationMixin` reads the model's answers, `CheckpointMixin` saves and
+    resumes, and `HubMixin` writes model cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -66,7 +66,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         algorithm: an `SSLAlgorithm` class or object instead of the name in `args.algorithm`.
         views: a view maker (see `hf_ssl.views`) instead of the modality's.
         weak_view, strong_view: callables on a row that make only these views (see `hf_ssl.views.custom`).
-        compute_metrics: as in Trainer; default `hf_ssl.metrics.compute_metrics`.
+        compute_metrics: as in Trainer; default `hf_ssl.metrics.RunningMetrics`.
         kwargs: further arguments of Trainer.
 
     Raises:
@@ -95,7 +95,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
           algorithm       freematch (...)
           columns         image in 'image', classes in 'label'
           labeled         4 examples, 2 classes, 2 per class
-          unlabeled       12 examples
+          classes         bright 2, dark 2
           ...
         >>> output.global_step
         3
@@ -127,15 +127,14 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     ):
         args = SSLConfig() if args is None else args
         check_arguments(args, train_dataset, kwargs)
-        chosen = algorithm if algorithm is not None else args.algorithm
-        if not isinstance(chosen, SSLAlgorithm):
-            resolve_algorithm(chosen)  # An unknown name is an error before anything is loaded.
+        chosen = choose_algorithm(algorithm, args)  # An unknown name is an error before anything is loaded.
         if isinstance(model, str):
             load_config(model)  # A wrong name is an error at once, not after a search for each kind of processor.
             processing_class = load_processor(model) if processing_class is None else processing_class
         given = args, train_dataset, unlabeled_dataset, eval_dataset, processing_class
         data = prepare_datasets(
             *given,
+            model=model,
             model_names=class_names(model),
             data_collator=data_collator,
             views=views,
@@ -144,6 +143,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         )
         self.data, self.views, self._keeps_rows = data.summary, data.views, data.keeps_rows
         self.unlabeled_dataset, self._has_pool = data.unlabeled, unlabeled_dataset is not None
+        processing_class = data.processing_class
         self._collator = SSLCollator(self.views)
         self.card = CardFacts()
         if model is not None:
@@ -157,7 +157,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
             train_dataset=data.labeled,
             eval_dataset=data.evaluation,
             processing_class=processing_class,
-            compute_metrics=compute_metrics or default_metrics,
+            compute_metrics=compute_metrics or RunningMetrics(),
             **kwargs,
         )
         # The algorithm computes its own loss: models must not be handed `num_items_in_batch`.
@@ -224,7 +224,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         if self.args.train_sampling_strategy != "group_by_length":
             return None
         tokenizer = processor_for(self.processing_class, "text")
-        given = self.data, self.args.length_column_name, tokenizer, self.args.max_length
+        given = self.data, self.args.length_column_name, tokenizer
         return TextLengths(self.train_dataset, *given), TextLengths(self.unlabeled_dataset, *given)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
@@ -243,46 +243,43 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
     # ---- What is trained ----
 
     def _make_algorithm(self) -> SSLAlgorithm:
-        if isinstance(self._algorithm_choice, SSLAlgorithm):
-            return self._algorithm_choice
-        batch = self._train_batch_size * self.args.world_size
-        hyperparameters: Any = self.args.algorithm_kwargs or {}  # A string was parsed by the configuration.
-        with torch.random.fork_rng(devices=[]):
-            # Heads start from the seed alone, regardless of what drew random numbers before.
-            torch.manual_seed(self.args.seed)
-            return get_algorithm(
-                self._algorithm_choice,
-                num_classes=len(self.data.label_names),
-                num_labeled=len(self.train_dataset),
-                num_unlabeled=len(self.unlabeled_dataset),
-                feature_size=find_head(self.model).in_features,
-                labeled_batch_size=batch,
-                unlabeled_batch_size=batch * self.args.unlabeled_batch_ratio,
-                class_distribution=class_frequencies(self.data.labels, len(self.data.label_names)),
-                unsupervised_weight=self.args.unsupervised_weight,
-                modality=self.data.modality,
-                **hyperparameters,
-            )
+        problem = {
+            "num_classes": len(self.data.label_names),
+            "num_labeled": len(self.train_dataset),
+            "num_unlabeled": len(self.unlabeled_dataset),
+            "feature_size": find_head(self.model).in_features,
+            "labeled_batch_size": self._step_batch_size,
+            "unlabeled_batch_size": self._step_batch_size * self.args.unlabeled_batch_ratio,
+            "class_distribution": class_frequencies(self.data.labels, len(self.data.label_names)),
+            "unsupervised_weight": self.args.unsupervised_weight,
+            "modality": self.data.modality,
+        }
+        return make_algorithm(self._algorithm_choice, self.args, problem)
+
+    @property
+    def _step_batch_size(self) -> int:
+        """Labeled examples of one optimizer step, over all processes and accumulated passes."""
+        return self._train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
 
     def _fit_algorithm_to_batch(self) -> None:
         """Make the algorithm again if `auto_find_batch_size` has found that only a smaller batch fits into memory.
 
         The algorithm's memories have the size of the batch, so they start from scratch, and so does the optimizer.
         """
-        fits = self.algorithm.labeled_batch_size == self._train_batch_size * self.args.world_size
+        fits = self.algorithm.labeled_batch_size == self._step_batch_size
         if fits or isinstance(self._algorithm_choice, SSLAlgorithm):
             return
         self.algorithm = self.watch.algorithm = self._make_algorithm().to(self.args.device)
         self.optimizer = None
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimizer of the model and of the algorithm's heads; the moving average starts with it."""
+        """The optimizer of the model and of the algorithm's heads."""
         heads = [parameter for parameter in self.algorithm.parameters() if parameter.requires_grad]
         optimizer = self._model_optimizer(model, heads)
         known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if heads and id(heads[0]) not in known:
             optimizer.add_param_group({"params": heads, "weight_decay": 0.0})
-        self._start_average()
+        optimization.let_steps_be_skipped(optimizer)
         return optimizer
 
     def _model_optimizer(self, model: nn.Module | None, heads: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -300,14 +297,10 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         self.optimizer_cls_and_kwargs = chosen
         return optimizer
 
-    def _start_average(self) -> None:
-        """Start the moving average from the weights that the model has now; training and resuming come after this."""
-        if self.args.ema_role != "none" or self.algorithm.uses_teacher:
-            self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
-        self._forward = None
-
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
-        """As in Trainer, and USB's schedule if `args.lr_schedule` says so."""
+        """As in Trainer, and USB's schedule if `args.lr_schedule` says so; the moving average starts with it."""
+        self._start_average()
+        self._forward = None
         if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
             scheduled: Any = optimizer or self.optimizer
             warmup = self.args.get_warmup_steps(num_training_steps)
@@ -331,10 +324,9 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         output: AlgorithmOutput = self.algorithm(self._forward_of(model), batch, self.progress)
         self.watch.see(output.loss, output.terms, self.state.global_step)
         self._sums.add(output, inputs.get("hidden_labels"))
-        if self.args.on_broken_file == "skip":
-            # Every process must report a count, even 0, because the sums are reduced over all processes.
-            broken = inputs["broken_index"].tolist() if "broken_index" in inputs else []
-            self._sums.count("broken_files", self.broken_files.note(broken), device=output.loss.device)
+        if "broken_index" in inputs:
+            broken = self.broken_files.note(inputs["broken_index"].tolist())
+            self._sums.count("broken_files", broken, device=output.loss.device)
         return (output.loss, output) if return_outputs else output.loss
 
     def _forward_of(self, model: nn.Module) -> ModelForward:
@@ -369,13 +361,12 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         """Where training is, in optimizer steps."""
         step, warmup = self.state.global_step, self.args.unsupervised_warmup_steps
         ramp = min(step / warmup, 1.0) if warmup else 1.0
-        return Progress(step, self.state.max_steps, self.steps_per_epoch, ramp)
+        return Progress.in_run(step, self.state.max_steps, self.data.modality, ramp)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the unlabeled pool."""
-        batches = len(self.batch_sampler) // self.args.world_size if self.batch_sampler is not None else 1
-        return max(math.ceil(batches / self.args.gradient_accumulation_steps), 1)
+        """Optimizer steps in the unit of published schedules, a share of the run: `Progress.steps_per_epoch`."""
+        return self.progress.steps_per_epoch
 
     # ---- What people read ----
 
@@ -425,6 +416,7 @@ class _StepCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         trainer = self.trainer
         trainer._begin_log()
+        trainer.algorithm.begin_step()
         trainer.watch.start(state.global_step)
         if not state.is_world_process_zero:
             return
@@ -432,6 +424,8 @@ class _StepCallback(TrainerCallback):
         seconds = trainer.args.duplicate_check_seconds
         trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
         trainer.watch.warn_of_slow_averages(trainer.progress)
+        trainer.watch.warn_of_late_starts(trainer.progress)
+        trainer.watch.warn_of_half_precision(trainer.model)
         if not trainer._has_pool:
             trainer.watch.warn_without_pool()
         if not args.disable_tqdm:
@@ -444,5 +438,8 @@ class _StepCallback(TrainerCallback):
 
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.algorithm.zero_grad()
-        if self.trainer.ema is not None and not self.trainer.accelerator.optimizer_step_was_skipped:
+        if self.trainer.accelerator.optimizer_step_was_skipped:
+            # The same one on all processes. As in Trainer it counts as a step, without a step of the learning rate.
+            self.trainer._sums.count("skipped_steps", int(state.is_world_process_zero), device=args.device)
+        elif self.trainer.ema is not None:
             self.trainer.ema.update()

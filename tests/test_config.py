@@ -16,7 +16,6 @@ def test_the_defaults_it_changes(tmp_path):
     args = config(tmp_path)
     assert (args.max_steps, args.logging_steps) == (10_000, 50)
     assert args.remove_unused_columns is False
-    assert args.ddp_find_unused_parameters is False
     assert args.logging_nan_inf_filter is False
 
 

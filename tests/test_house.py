@@ -1,5 +1,6 @@
 """The house rules that no tool checks: sizes and names of files, and one place for the version."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def test_the_version_is_written_once():
 
 def test_files_that_are_started_first_exist():
     assert [name for name in LONGEST_FILES if not (ROOT / "tests" / name).is_file()] == []
+
+
+def test_no_test_waits_for_a_process_without_a_limit():
+    tests = [path for path in FILES if path.is_relative_to(ROOT / "tests")]
+    limited = {"run", "check_output", "check_call", "wait", "communicate"}
+    found = []
+    for path in tests:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            owner = getattr(node.func.value, "id", "")
+            starts = owner in ("subprocess", "process") and node.func.attr in limited
+            if starts and "timeout" not in {keyword.arg for keyword in node.keywords}:
+                found.append((path.name, node.lineno))
+            if node.func.attr == "waitpid" and path.name != "children.py":
+                found.append((path.name, node.lineno))
+    assert found == []
 
 
 def test_no_test_imports_another():

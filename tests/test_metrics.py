@@ -3,10 +3,17 @@
 import evaluate
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as sk
 from transformers import EvalPrediction
 
-from hf_ssl.metrics import ClassificationMetrics, classification_metrics, compute_metrics, confusion_matrix
+from hf_ssl.metrics import (
+    ClassificationMetrics,
+    RunningMetrics,
+    classification_metrics,
+    compute_metrics,
+    confusion_matrix,
+)
 
 
 def random_scores(examples=200, classes=8):
@@ -69,6 +76,75 @@ def test_the_trainer_s_default_gives_the_same_numbers_as_the_function(examples, 
     expected = classification_metrics(scores, labels)
     assert compute_metrics(EvalPrediction(scores, labels)) == expected
     assert compute_metrics(EvalPrediction((scores, "hidden states"), labels)) == expected
+
+
+def without_top5(metrics):
+    return {name: value for name, value in metrics.items() if name != "top5_accuracy"}
+
+
+@pytest.mark.parametrize("classes", [3, 8])
+@pytest.mark.parametrize("extra", [False, True])
+def test_batches_that_were_not_joined_give_the_same_numbers(classes, extra):
+    """eval_do_concat_batches=False: lists of arrays, or of tuples that start with the logits."""
+    scores, labels = random_scores(50, classes)
+    parts = np.split(scores, [16, 32, 48])
+    given = [(part, np.zeros(len(part))) for part in parts] if extra else parts
+    found = compute_metrics(EvalPrediction(given, np.split(labels, [16, 32, 48])))
+    assert found == classification_metrics(scores, labels)
+
+
+@pytest.mark.parametrize("joined", [True, False])
+@pytest.mark.parametrize("classes", [3, 8])
+def test_predicted_classes_give_the_same_numbers_but_top5(classes, joined):
+    """preprocess_logits_for_metrics=argmax"""
+    scores, labels = random_scores(50, classes)
+    predicted = scores.argmax(axis=1)
+    given = (predicted, labels) if joined else (np.split(predicted, [16, 32]), np.split(labels, [16, 32]))
+    assert compute_metrics(EvalPrediction(*given)) == without_top5(classification_metrics(scores, labels))
+    assert (
+        compute_metrics(EvalPrediction((given[0], "more") if joined else given[0], given[1]))["accuracy"]
+        == (predicted == labels).mean()
+    )
+
+
+def test_classes_beyond_those_that_occur_may_be_predicted():
+    assert compute_metrics(EvalPrediction(np.array([7, 0]), np.array([0, 0])))["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize(("predicted", "labels"), [([-1, 0], [0, 0]), ([0, 0], [-1, 0]), ([0], [0, 0]), ([], [])])
+def test_predicted_classes_that_do_not_fit_are_refused(predicted, labels):
+    with pytest.raises(ValueError, match="must be"):
+        compute_metrics(EvalPrediction(np.array(predicted, dtype=np.int64), np.array(labels)))
+
+
+def test_metrics_batch_by_batch_are_those_of_all():
+    scores, labels = random_scores(50, 8)
+    metrics = RunningMetrics()
+    for _ in range(2):  # The second evaluation does not remember the first.
+        for part in (slice(0, 16), slice(16, 32)):
+            batch = torch.from_numpy(scores[part]), torch.from_numpy(labels[part])
+            assert metrics(EvalPrediction(*batch), compute_result=False) == {}
+        rest = EvalPrediction(torch.from_numpy(scores[32:]), torch.from_numpy(labels[32:]))
+        assert metrics(rest, compute_result=True) == classification_metrics(scores, labels)
+    half = torch.tensor([[0.1, 0.9]], dtype=torch.bfloat16)
+    assert metrics(EvalPrediction(half, torch.tensor([1])), compute_result=True)["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(("bad", "is_number"), [(np.nan, False), (np.inf, False), (-np.inf, True)])
+def test_a_score_that_is_not_finite_gives_no_number(bad, is_number):
+    scores, labels = random_scores(10, 8)
+    expected = set(classification_metrics(scores, labels))
+    scores[3, 2] = bad
+    found = compute_metrics(EvalPrediction(scores, labels))
+    assert set(found) == expected
+    if is_number:
+        assert found == classification_metrics(scores, labels)
+    else:
+        assert all(np.isnan(value) for value in found.values())
+        with pytest.raises(ValueError, match="scores must be finite, got NaN or infinity in 1 of 10 rows"):
+            classification_metrics(scores, labels)
+    # What comes after is measured as usual.
+    assert compute_metrics(EvalPrediction(scores[:3], labels[:3]))["accuracy"] >= 0
 
 
 def test_the_trainer_s_default_writes_nothing_into_the_home_folder(tmp_path, monkeypatch):

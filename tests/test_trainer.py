@@ -10,6 +10,7 @@ from transformers import AutoModelForImageClassification, TrainerCallback
 from hf_ssl import AlgorithmOutput, SSLAlgorithm, losses
 
 from tests.helpers.tiny_images import make_images, make_vit
+from tests.helpers.tiny_tasks import new_model, task
 
 
 def weights(model):
@@ -196,7 +197,7 @@ def test_a_checkpoint_of_another_algorithm_is_refused(make_trainer, tmp_path):
 
 def test_the_best_model_is_the_one_that_was_evaluated(make_trainer):
     trainer = make_trainer(
-        max_steps=6,
+        max_steps=7,
         learning_rate=0.5,
         lr_scheduler_type="constant",
         eval_strategy="steps",
@@ -332,3 +333,25 @@ def test_the_unsupervised_term_s_factor_rises_over_its_warm_up(make_trainer):
     lines = [line for line in trainer.state.log_history if "supervised" in line]
     factors = [(line["loss"] - line["supervised"]) / line["unsupervised"] for line in lines]
     assert factors == pytest.approx([0.0, 0.125, 0.25, 0.375, 0.5, 0.5], abs=1e-3)
+
+
+@pytest.mark.parametrize("tokenized", [False, True], ids=["texts", "tokens"])
+def test_evaluation_keeps_the_order_of_the_rows_if_training_groups_them_by_length(make_trainer, tokenized):
+    given = task("text")
+    if tokenized:
+        given = {name: tokenized_rows(rows) if "dataset" in name else rows for name, rows in given.items()}
+    found = []
+    for strategy in ("random", "group_by_length"):
+        trainer = make_trainer(
+            new_model("text"), trainer=given, train_sampling_strategy=strategy, per_device_eval_batch_size=2
+        )
+        prediction = trainer.predict(given["eval_dataset"])
+        found.append((trainer.evaluate()["eval_loss"], prediction.predictions.tolist(), prediction.label_ids.tolist()))
+    assert found[0][1:] == found[1][1:]
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+    assert found[1][2] == given["eval_dataset"]["label"]
+
+
+def tokenized_rows(rows):
+    tokenizer = task("text")["processing_class"]
+    return rows.map(lambda row: tokenizer(row["text"])).remove_columns("text")

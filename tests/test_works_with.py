@@ -277,6 +277,88 @@ def test_a_peft_run_resumes_bit_for_bit(tmp_path):
     assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
 
 
+ON_THE_HEAD = {"r": 2, "target_modules": ["q_proj", "v_proj", "classifier"]}
+
+
+def with_adapter(kind="LoRA", adapter="default", seed=0, **settings):
+    """A ViT with an adapter on attention and head, or another of ours."""
+    import peft
+
+    configs = {
+        "LoRA": lambda: peft.LoraConfig(**{**ON_THE_HEAD, **settings}),
+        "DoRA": lambda: peft.LoraConfig(**ON_THE_HEAD, use_dora=True),
+        "all-linear": lambda: peft.LoraConfig(r=2, target_modules="all-linear"),
+        "IA3": lambda: peft.IA3Config(target_modules=ON_THE_HEAD["target_modules"], feedforward_modules=[]),
+        "VeRA": lambda: peft.VeraConfig(r=2, target_modules=["classifier"]),
+    }
+    torch.manual_seed(seed)
+    return peft.get_peft_model(make_vit(), configs[kind](), adapter_name=adapter)
+
+
+def logits_of(model):
+    pixels = torch.randn(3, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return model.eval()(pixel_values=pixels).logits
+
+
+@pytest.mark.parametrize("kind", ["LoRA", "DoRA", "all-linear", "IA3", "VeRA"])
+def test_a_trained_adapter_on_the_head_gives_the_same_logits_when_loaded(kind, tmp_path):
+    from peft import PeftModel
+
+    config = {"algorithm": "simmatch", "ema_role": "evaluation", "ema_decay": 0.5, "learning_rate": 0.1}
+    trainer = make(tmp_path, model=with_adapter(kind), max_steps=3, **config)
+    before = logits_of(trainer.model)
+    trainer.train()
+    trainer.save_model(str(tmp_path / "saved"))
+    with trainer.ema.swapped_into():
+        trained = logits_of(trainer.model)
+    assert (trained - before).abs().max() > 1e-4
+    # Another random head below the adapter: what was saved restores it.
+    base = make_vit()
+    torch.nn.init.normal_(base.classifier.weight)
+    assert torch.equal(logits_of(PeftModel.from_pretrained(base, tmp_path / "saved")), trained)
+
+
+@pytest.mark.parametrize("adapter", ["default", "first"])
+def test_a_run_with_an_adapter_on_the_head_resumes_bit_for_bit(adapter, tmp_path):
+    config = {"ema_role": "evaluation", "save_strategy": "steps", "save_steps": 2}
+    whole = make(tmp_path, model=with_adapter(adapter=adapter), **config)
+    whole.train()
+    other = with_adapter(adapter=adapter)
+    torch.nn.init.normal_(other.base_model.model.classifier.base_layer.weight)
+    resumed = make(tmp_path, model=other, **config)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    expected = whole.model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
+
+
+@pytest.mark.parametrize("adapter", ["default", "first"])
+def test_the_best_adapter_is_loaded_at_the_end(adapter, tmp_path):
+    """With a learning rate that ruins the model after its first step, the first checkpoint is the best one."""
+    config = {"save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps", "eval_steps": 1, "max_steps": 2}
+    trainer = make(
+        tmp_path,
+        model=with_adapter(adapter=adapter, lora_alpha=64),
+        load_best_model_at_end=True,
+        metric_for_best_model="loss",
+        learning_rate=2.0,
+        optim="sgd",
+        **config,
+    )
+    trainer.train()
+    losses = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
+    assert losses[0] < losses[1]
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_an_adapter_that_loses_the_head_is_refused_at_construction(tmp_path):
+    model = with_adapter(target_modules=["q_proj", "v_proj"])
+    with pytest.raises(
+        ValueError, match=r'neither trained nor saved; set modules_to_save=\["classifier"\] in LoraConfig'
+    ):
+        make(tmp_path, model=model)
+
+
 # ---- Evaluation ----
 
 

@@ -100,7 +100,7 @@ def train(name: str, steps: int, labels_per_class: int, seed: int, batch_size: i
             labeled_index=labeled_index,
             unlabeled_index=unlabeled_index,
         )
-        output = algorithm(wrapped, batch, Progress(step, steps, steps_per_epoch=len(pool) // (batch_size * ratio)))
+        output = algorithm(wrapped, batch, Progress.in_run(step, steps))
         optimizer.zero_grad()
         output.loss.backward()
         optimizer.step()

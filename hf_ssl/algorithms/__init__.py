@@ -1,11 +1,13 @@
 """The algorithms: `ALGORITHMS` is the table, in the order in which to read them; `get_algorithm` makes one.
 
 base         the contract: `SSLAlgorithm`, and what it is given and returns
+steps        statistics of whole steps, regardless of how many passes a step takes
 weak_strong  the step that FixMatch and its descendants share
 parts/       what several algorithms are built from
 fixmatch ... one file for each algorithm
 """
 
+from numbers import Integral, Real
 from typing import Any
 
 from .adamatch import AdaMatch
@@ -91,7 +93,7 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
 
     Raises:
         ValueError: for an unknown name or a setting outside its range.
-        TypeError: for an unknown setting; the message lists the valid ones.
+        TypeError: for an unknown setting (the message lists the valid ones), or a value of another type than it has.
 
     Example:
         Three steps of a plain PyTorch loop, on random numbers:
@@ -108,7 +110,7 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
         ...         labels=torch.tensor([0, 2]),
         ...         unlabeled={view: {"input": torch.randn(4, 5)} for view in algorithm.views},
         ...     )
-        ...     output = algorithm(ModelForward(model), batch, Progress(step, max_steps=3, steps_per_epoch=6))
+        ...     output = algorithm(ModelForward(model), batch, Progress.in_run(step, max_steps=3))
         ...     optimizer.zero_grad()
         ...     output.loss.backward()
         ...     optimizer.step()
@@ -121,4 +123,29 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
     if unknown:
         title, known = cls.title or cls.__name__, ", ".join(settings) or "none"
         raise TypeError(f"{title} has no setting {', '.join(unknown)}; its settings are {known}")
-    return cls(**keywords)
+    typed = {name: _typed(name, keywords[name], settings[name].annotation) for name in keywords if name in settings}
+    return cls(**{**keywords, **typed})
+
+
+# Type of a setting -> what its values are called, and which ones there are. Numbers of NumPy are numbers.
+_TYPES: dict[Any, tuple[str, Any]] = {
+    bool: ("True or False", bool),
+    int: ("a whole number", Integral),
+    float: ("a number", Real),
+    float | None: ("a number or None", Real | None),
+    str: ("a string", str),
+}
+
+
+def _typed(name: str, value: Any, annotation: Any) -> Any:
+    """The value of a setting, as one of Python's own numbers if it is a number of another library.
+
+    Raises:
+        TypeError: if it is not of the annotated type. Ranges are checked by the algorithms.
+    """
+    if annotation not in _TYPES:
+        return value
+    wanted, types = _TYPES[annotation]
+    if not isinstance(value, types) or (isinstance(value, bool) and annotation is not bool):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    return value.item() if hasattr(value, "item") else value

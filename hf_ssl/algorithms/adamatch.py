@@ -17,7 +17,7 @@ class AdaMatch(WeakStrongAlgorithm):
     relative to the confidence on the labeled batch.
 
         q = align(softmax(f(weak(u)))),  mask = [max q >= threshold * mean_b max softmax(f(x_b))]
-        target = argmax q
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), argmax q))
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, running distributions `[C]`.
 

@@ -7,6 +7,7 @@ SSLAlgorithm turns a model, a batch and the progress into an `AlgorithmOutput`
 """
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
@@ -17,18 +18,24 @@ from torch import nn
 from ..batches.batch import SSLBatch
 from ..modality import MODALITIES
 from ..model.forward import ModelForward
+from .steps import StepStatistics
 
 
 def check(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raise a ValueError that names a setting, what it must be and what it is, unless `condition` holds.
+
+    No setting may be infinite, so a condition need not say so.
 
     Example:
         >>> check(False, "temperature", -1.0, "above 0")
         Traceback (most recent call last):
         ValueError: temperature must be above 0, got -1.0
     """
-    if not condition:
-        raise ValueError(f"{name} must be {allowed}, got {value}")
+    if isinstance(value, float) and math.isinf(value):
+        allowed = "finite"
+    elif condition:
+        return
+    raise ValueError(f"{name} must be {allowed}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,10 +48,10 @@ class ProblemSpec:
     Args:
         num_classes: C, at least 2.
         num_labeled: size of the labeled set.
-        num_unlabeled: size of the unlabeled pool.
+        num_unlabeled: size of the unlabeled pool; at least 1 if the algorithm reads it.
         feature_size: D, width of the features that the classification head reads.
-        labeled_batch_size: B, over all processes.
-        unlabeled_batch_size: mu*B, over all processes.
+        labeled_batch_size: B of a whole step, over all processes and accumulated passes.
+        unlabeled_batch_size: mu*B of a whole step.
         class_distribution: frequencies [C] of the classes among the labeled examples; None means uniform.
         unsupervised_weight: factor of the unsupervised term in the loss, at least 0.
         modality: "image", "text" or "audio". It decides whether there are rotated views, and whether mixup mixes
@@ -71,8 +78,21 @@ class ProblemSpec:
 
     def __post_init__(self) -> None:
         check(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
+        for name in ("num_labeled", "feature_size", "labeled_batch_size"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("num_unlabeled", "unlabeled_batch_size"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         check(self.unsupervised_weight >= 0, "unsupervised_weight", self.unsupervised_weight, "at least 0")
+        if self.class_distribution is not None:
+            self._check_frequencies()
         check(self.modality in MODALITIES, "modality", repr(self.modality), f"one of {', '.join(MODALITIES)}")
+
+    def _check_frequencies(self) -> None:
+        name, given, size = "class_distribution", self.frequencies(), self.num_classes
+        shape = list(given.shape)
+        check(shape == [size], name, f"a tensor {shape}", f"frequencies [{size}]")
+        fits = bool((given >= 0).all()) and abs(float(given.sum()) - 1) < 1e-3
+        check(fits, name, [round(value, 4) for value in given.tolist()], "at least 0 with sum 1")
 
     def frequencies(self) -> torch.Tensor:
         """`class_distribution` as float32 [C], uniform if it is not given."""
@@ -89,9 +109,12 @@ class Progress:
     """How far training is.
 
     Args:
-        step: optimizer steps done so far, 0 in the first step.
+        step: optimizer steps done so far, 0 in the first step. Calls with the same number one after the other are
+            passes of the same step (gradient accumulation): statistics count their examples as one batch.
         max_steps: optimizer steps of the whole training.
-        steps_per_epoch: optimizer steps in one pass over the unlabeled pool.
+        steps_per_epoch: optimizer steps in the unit in which published schedules count: memories begin to vote after
+            one of them, and Dash lowers its limit every ten. It is a share of the run (see `in_run`) and not a pass
+            over the pool, so that a short run over a large pool gets the whole algorithm as well.
         unsupervised_ramp: in [0, 1], a further factor of `unsupervised_weight`, which the trainer raises over
             `unsupervised_warmup_steps`. It applies to every algorithm, beside the warm-up that some papers prescribe.
 
@@ -106,9 +129,22 @@ class Progress:
     steps_per_epoch: int
     unsupervised_ramp: float = 1.0
 
+    @classmethod
+    def in_run(cls, step: int, max_steps: int, modality: str = "image", unsupervised_ramp: float = 1.0) -> "Progress":
+        """Progress in a run whose epochs are those of USB: 200 in any run on images, 100 on texts and recordings.
+
+        An epoch has at least one step, so shorter runs have fewer of them.
+
+        Example:
+            >>> Progress.in_run(30, 1_000), Progress.in_run(30, 60, "text").epoch
+            (Progress(step=30, max_steps=1000, steps_per_epoch=5, unsupervised_ramp=1.0), 30)
+        """
+        unit = max(max_steps // MODALITIES[modality].epochs_of_run, 1)
+        return cls(step, max_steps, unit, unsupervised_ramp)
+
     @property
     def epoch(self) -> int:
-        """Completed passes over the pool."""
+        """Completed units of `steps_per_epoch` steps."""
         return self.step // max(self.steps_per_epoch, 1)
 
     def warmup(self, fraction: float) -> float:
@@ -200,12 +236,15 @@ class SSLAlgorithm(nn.Module):
     citation: ClassVar[str] = ""
 
     class_distribution: torch.Tensor
-    # `Progress.unsupervised_ramp` of the step that is being computed.
+    # `Progress.unsupervised_ramp` and `Progress.step` of the step that is being computed.
     _ramp: float = 1.0
+    _step: int | None = None
 
     def __init__(self, **task: Any):
         super().__init__()
         problem = ProblemSpec(**task)
+        for name in ("num_unlabeled", "unlabeled_batch_size") if self.reads_pool else ():
+            check(getattr(problem, name) >= 1, name, getattr(problem, name), "at least 1")
         # It follows from the labeled set at every start, so it is not part of the saved state.
         self.register_buffer("class_distribution", problem.frequencies(), persistent=False)
         # The one number of the problem that may be changed while training.
@@ -223,10 +262,30 @@ class SSLAlgorithm(nn.Module):
         Args:
             model: the model to train, wrapped in a `ModelForward`.
             batch: labeled and unlabeled views; the unlabeled ones are those that `views` names.
-            progress: how far training is.
+            progress: how far training is. With the step of the last call, this one is a further pass of that step.
         """
         self._ramp = progress.unsupervised_ramp
+        further, self._step = progress.step == self._step, progress.step
+        for part in self.modules():
+            if isinstance(part, StepStatistics):
+                part.begin_pass(further)
         return super().__call__(model, batch, progress)
+
+    def begin_step(self) -> None:
+        """Let the next call begin a step, also if its number is that of the last one: a new training begins."""
+        self._step = None
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As in PyTorch. What is loaded was saved between two steps, so the next call begins one."""
+        self.begin_step()
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """What does not work from the first step on, in words -> the step that it begins with; nothing by default.
+
+        It is said at the start of a run: "SimMatch's memory votes from step 5 of 1,000".
+        """
+        return {}
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         """What a subclass defines; call the algorithm itself instead."""

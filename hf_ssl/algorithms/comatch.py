@@ -10,7 +10,7 @@ from ..distributed import gather
 from ..model.forward import ModelForward
 from .base import Progress, check
 from .parts.alignment import QueueAlignment
-from .parts.memory import FeatureQueue
+from .parts.memory import FeatureQueue, smoothed
 from .parts.projection import embed, projection_head
 from .parts.thresholds import FixedThreshold
 from .weak_strong import Outputs, WeakStrongAlgorithm
@@ -29,6 +29,9 @@ class CoMatch(WeakStrongAlgorithm):
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, embeddings `[mu*B, P]`, memory `[queue_batches * (mu + 1) * B, P]`.
     Needs two strong views.
 
+    The memory votes from the second epoch on (`Progress.steps_per_epoch`, a share of the run), but not before
+    `queue_batches` steps have been remembered; slots that are still empty have no vote.
+
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
         hard_labels: without effect, since q itself is always the target; accepted because published recipes set it.
@@ -42,8 +45,8 @@ class CoMatch(WeakStrongAlgorithm):
 
     Note:
         With several processes each builds the graph of its own part of the batch, so two processes with half a batch
-        each do not give exactly the result of one with the whole batch. Memory and alignment are those of the joint
-        batch.
+        each do not give exactly the result of one with the whole batch; nor do two accumulated passes. Memory and
+        alignment are those of the joint batch.
 
     Paper: Li, Xiong and Hoi, "CoMatch: Semi-supervised Learning with Contrastive Graph Regularization", ICCV 2021,
     arXiv 2011.11183.
@@ -105,15 +108,18 @@ class CoMatch(WeakStrongAlgorithm):
         """Aligned and smoothed by the memory, into which the batch is written afterwards."""
         aligned = self.alignment(probs)
         weak, labeled = (embed(self.projection, out[name].features) for name in ("weak", "labeled"))
-        # Before the memory is full its votes would count empty slots.
-        smoothed = aligned
-        if progress.epoch > 0 and progress.step > self.queue_batches:
+        refined = aligned
+        if progress.step >= self.milestones(progress)["memory votes"]:
             votes = self.memory.vote(weak, self.temperature)
-            smoothed = self.smoothing * aligned + (1 - self.smoothing) * votes
-        weak, labeled, predicted, labels = gather(weak, labeled, aligned, batch.labels)
+            refined = smoothed(aligned, votes, self.memory.written, self.smoothing)
+        weak, labeled, labels = self.memory.joined(*gather(weak, labeled, batch.labels))
         known = losses.one_hot(labels, self.problem.num_classes).to(aligned)
-        self.memory.push(torch.cat([weak, labeled]), torch.cat([predicted, known]))
-        return smoothed
+        self.memory.push(torch.cat([weak, labeled]), torch.cat([self.alignment.all_aligned(), known]))
+        return refined
+
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """From when on the memory votes: after the first epoch, and once it is full."""
+        return {"memory votes": max(progress.steps_per_epoch, self.queue_batches + 1)}
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """The smoothed distributions themselves."""

@@ -19,9 +19,12 @@ class CRMatch(RotationTerm, FixMatch):
     that the features stay equivariant while the predictions become invariant, and a head predicts how an image was
     turned.
 
-        loss = FixMatch + mean(mask * cos(g(z_weak), g(z_strong))) + rotation_weight * CE(r(z_rotated), turn)
+        q = softmax(f(weak(u))),  mask = [max q >= threshold]
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), target(q)))
+               + mean(mask * max(cos(g(z_weak), g(z_strong)), 0)) + rotation_weight * CE(r(z_rotated), turn)
 
-    with z the features, g = `distance` (linear) and r = `rotation` (two layers).
+    with z the features, g = `distance` (linear) and r = `rotation` (two layers). Features that are orthogonal are far
+    enough apart.
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, features `[mu*B, D]`. Needs a rotated view and
     `SSLBatch.rotation_labels` for images.
@@ -65,5 +68,6 @@ class CRMatch(RotationTerm, FixMatch):
         self, out: Outputs, probs: torch.Tensor, mask: torch.Tensor, batch: SSLBatch, progress: Progress
     ) -> dict[str, Any]:
         """The distance between the views' features, and the rotation term."""
-        apart = losses.cosine(self.distance(out["weak"].features), self.distance(out["strong"].features), mask)
+        weak, strong = (self.distance(out[name].features) for name in ("weak", "strong"))
+        apart = losses.positive_cosine(weak, strong, mask)
         return {"extra": {"distance": (1.0, apart), **self.rotation_term(out, batch)}}

@@ -4,16 +4,18 @@ from typing import Any
 
 import torch
 
+from .base import Progress
 from .parts.thresholds import LossThreshold
 from .weak_strong import WeakStrongAlgorithm
 
 
 class Dash(WeakStrongAlgorithm):
     """FixMatch with a limit on the pseudo-label's own loss instead of a threshold on confidence. The limit starts from
-    the labeled loss after a supervised warm-up and falls in stages of ten epochs; at its minimum the labels become
-    hard.
+    the labeled loss after a supervised warm-up and falls in stages of ten epochs (`Progress.steps_per_epoch`, a share
+    of the run); at its minimum the labels become hard.
 
         mask = [CE(q, target) <= loss_threshold],  target = softmax(logits / temperature)
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), target))
         loss_threshold = max(c * gamma^(-floor(epoch / 10)) * initial, min_loss_threshold)
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, loss_threshold scalar.
@@ -56,7 +58,7 @@ class Dash(WeakStrongAlgorithm):
         **task: Any,
     ):
         super().__init__(False, temperature, **task)
-        steps_per_pass = -(-self.problem.num_labeled // max(self.problem.labeled_batch_size, 1))
+        steps_per_pass = -(-self.problem.num_labeled // self.problem.labeled_batch_size)
         self.threshold = LossThreshold(
             temperature,
             initial_loss_threshold,
@@ -64,9 +66,15 @@ class Dash(WeakStrongAlgorithm):
             c=c,
             minimum=min_loss_threshold,
             warmup_fraction=warmup_fraction,
-            steps_per_pass=max(steps_per_pass, 1),
+            steps_per_pass=steps_per_pass,
         )
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """Soft, and hard once the limit has reached its minimum."""
         return self.threshold.targets(probs)
+
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """The end of the warm-up, if there is one, and the first stage."""
+        warmup = self.threshold.warmup_steps(progress.max_steps)
+        falls = max(self.threshold.EPOCHS_PER_STAGE * progress.steps_per_epoch, warmup)
+        return {"pseudo-labels count": warmup, "limit falls": falls} if warmup else {"limit falls": falls}

@@ -10,7 +10,8 @@ class FlexMatch(WeakStrongAlgorithm):
     """FixMatch whose threshold is scaled for each class by how many examples the model is already sure of. Only the
     threshold differs: `FlexibleThreshold` in `parts/thresholds.py`, which also keeps the state.
 
-        mask = [max q >= threshold * s / (2 - s)],  s = class_learning_status[argmax q]
+        mask = [max q >= threshold * s / (2 - s)],  s = class_learning_status[argmax q],  q = softmax(f(weak(u)))
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), target(q)))
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, state `[num_unlabeled]` and `[C]`. Needs `SSLBatch.unlabeled_index`.
 

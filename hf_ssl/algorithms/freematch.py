@@ -17,6 +17,8 @@ class FreeMatch(WeakStrongAlgorithm):
     term keeps the strong views' mean prediction as diverse as the running one.
 
         mask = [max q >= global_threshold * p_c / max_k p_k],  c = argmax q
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), target(q)))
+               + fairness_weight * fairness
         fairness = sum_c a_c log b_c,  a = normalize(p / label_histogram),  b = normalize(mean_s / histogram_s)
 
     where mean_s and histogram_s are taken over the strong predictions with mask 1.

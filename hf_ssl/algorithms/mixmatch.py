@@ -92,7 +92,7 @@ class MixMatch(SSLAlgorithm):
             unlabeled: the views to mix, by name, in their order.
             guess: distributions `[mu*B, C]`, the target of each of these views.
             clean: the model's outputs on them and on "labeled", for mixing features; unused if inputs are mixed.
-            views: further views by name for the same call of the model, if inputs are mixed.
+            views: further views by name for the same pass through the model, if inputs are mixed.
 
         Returns:
             logits [N, C] and targets [N, C] of the mixtures, and the outputs of `views`.
@@ -105,15 +105,10 @@ class MixMatch(SSLAlgorithm):
             parts = [len(batch.labels), len(targets) - len(batch.labels)]
             split = {key: values.split(parts) for key, values in joined.items()}
             first, rest = ({key: values[i] for key, values in split.items()} for i in range(2))
-            out = self.call(model, first, rest, views)
+            # Batch normalization follows the mixtures that are mostly labeled.
+            out = model(labeled=first, frozen={"unlabeled": rest, **views})
             logits = torch.cat([out.pop("labeled").logits, out.pop("unlabeled").logits])
         else:
             out = clean
             logits = model.classify(mixup(torch.cat([clean[name].features for name in ("labeled", *unlabeled)])))
         return logits, mixup(targets), out
-
-    def call(
-        self, model: ModelForward, labeled: View, unlabeled: View, views: dict[str, Any]
-    ) -> dict[str, ViewOutput]:
-        """The mixed inputs through the model: batch normalization follows the mixtures that are mostly labeled."""
-        return model(labeled=labeled, frozen={"unlabeled": unlabeled}, **views)

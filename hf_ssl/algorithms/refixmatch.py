@@ -15,7 +15,9 @@ class ReFixMatch(FixMatch):
     """FixMatch that uses the predictions below the threshold too: not as pseudo-labels, but through a divergence
     between the softened predictions on both views. So every unlabeled example takes part in every step.
 
-        loss = FixMatch + mean((1 - mask) * KL(softmax(q / T) || softmax(f(strong(u)) / T))),  q = softmax(f(weak(u)))
+        q = softmax(f(weak(u))),  mask = [max q >= threshold]
+        loss = CE(f(x), y) + unsupervised_weight * (mean(mask * CE(f(strong(u)), target(q)))
+               + mean((1 - mask) * KL(softmax(q / T) || softmax(f(strong(u)) / T))))
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]`.
 
@@ -46,7 +48,8 @@ class ReFixMatch(FixMatch):
     def additions(
         self, out: Outputs, probs: torch.Tensor, mask: torch.Tensor, batch: SSLBatch, progress: Progress
     ) -> dict[str, Any]:
-        """The term of the predictions below the threshold."""
+        """The term of the predictions below the threshold, with the weight of that of the others."""
         softened = losses.probabilities(probs, self.temperature)
         strong = losses.float_logits(out["strong"].logits) / self.temperature
-        return {"extra": {"low_confidence": (1.0, losses.kl_divergence(softened, strong, 1 - mask))}}
+        weight = self.unsupervised_weight * progress.unsupervised_ramp
+        return {"extra": {"low_confidence": (weight, losses.kl_divergence(softened, strong, 1 - mask))}}

@@ -6,7 +6,7 @@ from torch import nn
 
 from .. import losses
 from ..batches.batch import SSLBatch
-from ..model.forward import ModelForward, View, ViewOutput
+from ..model.forward import ModelForward
 from .base import AlgorithmOutput, Progress, check
 from .mixmatch import MixMatch
 from .parts.alignment import MovingAverageAlignment
@@ -75,7 +75,7 @@ class ReMixMatch(RotationTerm, MixMatch):
         if self.problem.modality == "image":
             clean = model(no_grad={"weak": unlabeled["weak"]}, update_statistics=False)
         else:
-            clean = model(labeled=batch.labeled, **unlabeled)
+            clean = model(labeled=batch.labeled, frozen=unlabeled)
         weak = losses.probabilities(clean["weak"].logits.detach())
         guess = losses.sharpen(self.alignment(weak), self.temperature)
         views = {"strong": unlabeled["strong"], **self.rotated_view(batch)}
@@ -85,11 +85,6 @@ class ReMixMatch(RotationTerm, MixMatch):
         unsupervised = losses.cross_entropy(mixed[labeled:], targets[labeled:])
         warmup = progress.warmup(self.warmup_fraction)
         anchored = losses.cross_entropy(out["strong"].logits, guess)
-        extra = {"anchored": (self.kl_weight * warmup, anchored), **self.rotation_term(out, batch)}
+        weight = self.kl_weight * warmup * progress.unsupervised_ramp
+        extra = {"anchored": (weight, anchored), **self.rotation_term(out, batch)}
         return self.total(supervised, unsupervised, warmup=warmup, extra=extra, pseudo_labels=guess)
-
-    def call(
-        self, model: ModelForward, labeled: View, unlabeled: View, views: dict[str, Any]
-    ) -> dict[str, ViewOutput]:
-        """Unlike MixMatch's, all mixtures count in the statistics of batch normalization."""
-        return model(labeled=labeled, unlabeled=unlabeled, **views)

@@ -1,6 +1,7 @@
 """SimMatch: similarity to the labeled examples is matched across views, like class predictions are."""
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +11,17 @@ from .. import losses
 from ..batches.batch import SSLBatch, required
 from ..distributed import gather
 from ..model.forward import ModelForward
+from ..model.head import head_weight
 from .base import Progress, check
 from .parts.alignment import QueueAlignment
-from .parts.memory import last_occurrence
+from .parts.memory import last_occurrence, slot_logits, smoothed
 from .parts.projection import embed, projection_head
 from .parts.thresholds import FixedThreshold
+from .steps import StepStatistics
 from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
-class SimMatch(WeakStrongAlgorithm):
+class SimMatch(WeakStrongAlgorithm, StepStatistics):
     """FixMatch with a memory of one embedding for each labeled example: how similar a strong view is to each of them
     should match how similar the weak view is, and the two kinds of pseudo-label (class, instance) correct each other.
 
@@ -28,11 +31,12 @@ class SimMatch(WeakStrongAlgorithm):
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), q))
                + instance_weight * CE(softmax(e_strong . memory / temperature), t)
 
-    The memory's terms start after the first epoch, when it has been filled once.
+    The memory's terms start after the first epoch (`Progress.steps_per_epoch`, a share of the run). Labeled examples
+    that have not been seen by then are not in it: they have no vote and no part in s and t.
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, embeddings e `[mu*B, P]`, memory_bank `[P, num_labeled]`, memory_labels
-    `[num_labeled]`. Needs `SSLBatch.labeled_index`, and a teacher, whose embeddings are remembered; without one those
-    of the model are.
+    and memory_written (bool) `[num_labeled]`. Needs `SSLBatch.labeled_index`, and a teacher, whose embeddings are
+    remembered; without one those of the model are.
 
     Args:
         threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
@@ -60,6 +64,7 @@ class SimMatch(WeakStrongAlgorithm):
 
     memory_bank: torch.Tensor
     memory_labels: torch.Tensor
+    memory_written: torch.Tensor
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class SimMatch(WeakStrongAlgorithm):
         start = torch.randn(projection_size, problem.num_labeled, generator=torch.Generator().manual_seed(0))
         self.register_buffer("memory_bank", F.normalize(start, dim=0))
         self.register_buffer("memory_labels", torch.zeros(problem.num_labeled, dtype=torch.int64))
+        self.register_buffer("memory_written", torch.zeros(problem.num_labeled, dtype=torch.bool))
         self.teacher_projection = TeacherProjection(self.projection, (problem.num_classes, problem.feature_size))
 
     def run(self, model: ModelForward, batch: SSLBatch) -> Outputs:
@@ -95,15 +101,14 @@ class SimMatch(WeakStrongAlgorithm):
                 out["memory"] = embed(self.projection, out["labeled"].features)
             else:
                 teacher = model.teacher(labeled=batch.labeled)["labeled"]
-                student_head, teacher_head = cast(nn.Linear, model.head), cast(nn.Linear, model.teacher_head)
-                self.teacher_projection.follow(self.projection, student_head, teacher_head)
+                self.teacher_projection.follow(self.projection, model.head, model.teacher_head)
                 out["memory"] = embed(self.teacher_projection, teacher.features)
             out["similarity"] = self.similarity(embed(self.projection, out["weak"].features))
         return out
 
     def similarity(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Logits [N, num_labeled] of how near embeddings [N, P] are to each labeled example."""
-        return embeddings @ self.memory_bank.to(embeddings.dtype) / self.temperature
+        """Logits [N, num_labeled] of how near embeddings [N, P] are to each labeled example that is remembered."""
+        return slot_logits(embeddings, self.memory_bank, self.memory_written, self.temperature)
 
     def refine(
         self, probs: torch.Tensor, labeled_probs: torch.Tensor, out: Outputs, batch: SSLBatch, progress: Progress
@@ -114,7 +119,7 @@ class SimMatch(WeakStrongAlgorithm):
             return aligned
         classes = losses.one_hot(self.memory_labels, self.problem.num_classes).to(aligned)
         votes = losses.probabilities(out["similarity"]) @ classes
-        return self.smoothing * aligned + (1 - self.smoothing) * votes
+        return smoothed(aligned, votes, self.memory_written, self.smoothing)
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """The smoothed distributions themselves."""
@@ -125,11 +130,13 @@ class SimMatch(WeakStrongAlgorithm):
     ) -> dict[str, Any]:
         """The instance term; afterwards the labeled batch is remembered."""
         targets = losses.probabilities(out["similarity"]) * out["aligned"][:, self.memory_labels]
-        targets = targets / targets.sum(dim=-1, keepdim=True)
+        # The sum can be 0 if no remembered example is of a class that the prediction gives a chance.
+        targets = targets / targets.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(targets.dtype).tiny)
         strong = self.similarity(embed(self.projection, out["strong"].features))
-        instance = losses.cross_entropy(strong, targets)
-        self.remember(*gather(required(batch.labeled_index, "labeled_index"), out["memory"], batch.labels))
-        # In the first epoch the memory is not full yet; the term stays with weight 0, so that its head has a gradient.
+        instance = losses.cross_entropy(strong, targets) * self.memory_written.any()
+        index = required(batch.labeled_index, "labeled_index")
+        self.remember(*self.joined(*gather(index, out["memory"], batch.labels)))
+        # In the first epoch the term has the weight 0 and is still there, so that its head has a gradient.
         weight = self.instance_weight if progress.epoch > 0 else 0.0
         return {"extra": {"instance": (weight, instance)}}
 
@@ -141,7 +148,25 @@ class SimMatch(WeakStrongAlgorithm):
         bank = self.memory_bank.clone()
         bank[:, index] = embeddings[last].T.to(bank.dtype)
         self.memory_bank = bank
-        self.memory_labels[index] = labels
+        self.memory_labels = self.memory_labels.index_copy(0, index, labels)
+        self.memory_written = self.memory_written.index_fill(0, index, True)
+
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """From when on the memory votes."""
+        return {"memory votes": progress.steps_per_epoch}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As in PyTorch.
+
+        Raises:
+            RuntimeError: also for a state of a version that did not mark which slots are written.
+        """
+        if "memory_bank" in state_dict and "memory_written" not in state_dict:
+            raise RuntimeError(
+                "memory_written is missing: this state is of a version whose memory began after a pass over the pool, "
+                "and whose empty slots voted; start from scratch, or finish the run with that version"
+            )
+        return super().load_state_dict(state_dict, strict, assign)
 
 
 class TeacherProjection(nn.Module):
@@ -171,16 +196,16 @@ class TeacherProjection(nn.Module):
         self._head = (head,)
 
     @torch.no_grad()
-    def follow(self, head: nn.Module, student: nn.Linear, teacher: nn.Linear) -> None:
+    def follow(self, head: nn.Module, student: nn.Module, teacher: nn.Module) -> None:
         """Move the average towards `head` by as much as the teacher's classifier has moved towards the student's."""
-        moved = teacher.weight.to(self.classifier_before) - self.classifier_before
-        way = student.weight.to(self.classifier_before) - self.classifier_before
+        now = head_weight(teacher).to(self.classifier_before)
+        moved, way = now - self.classifier_before, head_weight(student).to(now) - self.classifier_before
         tiny = torch.finfo(way.dtype).tiny
         rate = ((moved * way).sum() / way.square().sum().clamp_min(tiny)).clamp(0, 1)
         rate = rate.masked_fill(self.started == 0, 1.0)
         for name, parameter in head.named_parameters():
             getattr(self, self.names[name]).lerp_(parameter.to(rate.dtype), rate)
-        self.classifier_before.copy_(teacher.weight)
+        self.classifier_before.copy_(now)
         self.started.fill_(1.0)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ class SoftMatch(WeakStrongAlgorithm):
     the targets.
 
         q = align(softmax(f(weak(u)))),  mask = exp(-min(max q - mean, 0)^2 / (2 variance / n_sigma^2))
+        loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), target(softmax(f(weak(u))))))
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]` in (0, 1].
 
@@ -71,3 +72,14 @@ class SoftMatch(WeakStrongAlgorithm):
     ) -> torch.Tensor:
         """Aligned, for the weights only: the targets stay those of the model."""
         return self.alignment(probs, labeled_probs)
+
+    def weigh(
+        self,
+        probs: torch.Tensor,
+        labeled_probs: torch.Tensor,
+        supervised: torch.Tensor,
+        batch: SSLBatch,
+        progress: Progress,
+    ) -> torch.Tensor:
+        """By a Gaussian that is fitted to the aligned predictions of the whole step."""
+        return self.threshold(probs, counted=self.alignment.all_aligned())

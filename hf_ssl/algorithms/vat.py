@@ -1,16 +1,17 @@
 """VAT: the prediction should not change in the direction in which it changes most."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from .. import losses
 from ..batches.batch import SSLBatch
-from ..model.forward import ModelForward, View, differentiable_inputs
+from ..model.forward import ModelForward, View, ViewOutput, differentiable_inputs
 from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
-
-# xi, the step of the search.
-FINITE_DIFFERENCE = 1e-6
+from .parts.fisher import fisher_product
 
 
 class VAT(SSLAlgorithm):
@@ -18,8 +19,10 @@ class VAT(SSLAlgorithm):
     trains against that change; the entropy of the predictions is kept low as well. Images and sounds are perturbed
     themselves, texts in their word embeddings.
 
-        d = unit(gradient of KL(p(u) || p(u + xi * unit(noise))) at the perturbation)
-        loss = CE(f(x), y) + unsupervised_weight * warmup * KL(p(u) || p(u + epsilon * d)) + entropy_weight * H(p(u))
+        F = J^T (diag(p) - p p^T) J,  p = softmax(f(u)), a constant,  J = the Jacobian of f at u
+        d = unit(F unit(noise)), a constant
+        loss = CE(f(x), y) + unsupervised_weight * warmup * KL(p || softmax(f(u + epsilon * d)))
+               + entropy_weight * H(softmax(f(u)))
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, perturbation like the input.
 
@@ -29,7 +32,10 @@ class VAT(SSLAlgorithm):
         warmup_fraction: part of training over which the unsupervised weight rises, at least 0; default 0.4.
 
     Note:
-        The search takes a step of 1e-6 and needs float32: train without bf16 or fp16.
+        F is the Fisher information of the prediction, the second derivative of KL(p(u) || p(u + r)) at r = 0. The
+        paper and the reference implementation approximate its product with the noise by a difference over a step of
+        1e-6, which in float32 is mostly rounding. Here the product is exact in every precision (`parts/fisher.py`).
+        Only its search bypasses torch.compile and fused attention kernels, which have no second derivatives.
 
     Paper: Miyato et al., "Virtual Adversarial Training: A Regularization Method for Supervised and Semi-Supervised
     Learning", TPAMI 2018, arXiv 1704.03976.
@@ -60,28 +66,55 @@ class VAT(SSLAlgorithm):
         self.entropy_weight = entropy_weight
         self.epsilon = epsilon
         self.warmup_fraction = warmup_fraction
+        # Whether the model's second derivative is known to be complete.
+        self._verified = False
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         view = batch.unlabeled["weak"]
-        supervised = losses.cross_entropy(model(labeled=batch.labeled)["labeled"].logits, batch.labels)
-        # In a separate call, like the perturbed view: with another batch size the kernels may round differently, and
-        # the search looks at differences in the last digits.
-        logits = model(frozen={"weak": view})["weak"].logits
-        clean = losses.probabilities(logits.detach())
+        out = self.run(model, batch)
+        logits = out["weak"].logits
         key, values, others = self.continuous(model, view)
         noise = torch.randn_like(values) if batch.perturbation is None else batch.perturbation
-
-        def divergence(perturbation: torch.Tensor) -> torch.Tensor:
-            perturbed = {**others, key: values + perturbation}
-            return losses.kl_divergence(clean, model(frozen={"perturbed": perturbed})["perturbed"].logits)
-
-        direction = (FINITE_DIFFERENCE * unit(noise)).requires_grad_()
-        # With respect to the direction alone: the parameters keep no trace of the search.
-        with differentiable_inputs(model.unwrapped):
-            (gradient,) = torch.autograd.grad(divergence(direction), direction)
-        unsupervised = divergence(self.epsilon * unit(gradient))
+        perturbation = self.epsilon * self.search(model, values, unit(noise), lambda moved: {**others, key: moved})
+        moved = model(frozen={"perturbed": {**others, key: values + perturbation.to(values.dtype)}})
+        unsupervised = losses.kl_divergence(losses.probabilities(logits.detach()), moved["perturbed"].logits)
+        supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
         extra = {"entropy": (self.entropy_weight, losses.entropy(logits))}
         return self.total(supervised, unsupervised, warmup=progress.warmup(self.warmup_fraction), extra=extra)
+
+    @staticmethod
+    def run(model: ModelForward, batch: SSLBatch) -> dict[str, ViewOutput]:
+        """Outputs "labeled" and "weak", both with gradient."""
+        weak = {"weak": batch.unlabeled["weak"]}
+        if not model.batch_norm:
+            return model(labeled=batch.labeled, frozen=weak)
+        # Batch normalization must treat the clean view like the perturbed one, which has a call of its own.
+        return {**model(labeled=batch.labeled), **model(frozen=weak)}
+
+    def search(
+        self,
+        model: ModelForward,
+        values: torch.Tensor,
+        start: torch.Tensor,
+        view_of: Callable[[torch.Tensor], View],
+    ) -> torch.Tensor:
+        """The direction, of length 1 for each example, in which a prediction changes most: one power iteration.
+
+        Args:
+            model: the model to train.
+            values: what can be perturbed, [N, ...].
+            start: the direction to start from, shaped like the values.
+            view_of: the model's keywords with other values.
+        """
+        eager = ModelForward(model.unwrapped, head=model.head, batch_norm_views=model.batch_norm_views)
+
+        def classify(moved: torch.Tensor) -> torch.Tensor:
+            return eager(frozen={"searched": view_of(moved)})["searched"].logits
+
+        with differentiable_inputs(model.unwrapped), uncompiled(model.unwrapped):
+            product = fisher_product(classify, values, start, joint_batch=model.batch_norm, verify=not self._verified)
+        self._verified = True
+        return unit(product)
 
     @staticmethod
     def continuous(model: ModelForward, view: View) -> tuple[str, torch.Tensor, dict[str, torch.Tensor]]:
@@ -94,12 +127,29 @@ class VAT(SSLAlgorithm):
         return key, others.pop(key), others
 
 
+@contextmanager
+def uncompiled(model: nn.Module) -> Iterator[None]:
+    """Run layers that were compiled in place as they were written: compiled code has a first derivative only."""
+    compiled = {module: module._compiled_call_impl for module in model.modules() if module._compiled_call_impl}
+    for module in compiled:
+        module._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for module, call in compiled.items():
+            module._compiled_call_impl = call
+
+
 def unit(vectors: torch.Tensor) -> torch.Tensor:
-    """Each example's tensor in [N, ...], divided by its Euclidean length.
+    """Each example's tensor in [N, ...], divided by its Euclidean length, in float32 at least; zeros stay zeros.
 
     Example:
-        >>> unit(torch.tensor([[3.0, 4.0]]))
-        tensor([[0.6000, 0.8000]])
+        >>> unit(torch.tensor([[3.0, 4.0], [3e-30, 4e-30]]))
+        tensor([[0.6000, 0.8000],
+                [0.6000, 0.8000]])
     """
-    length = vectors.flatten(1).norm(dim=1) + 1e-16
-    return vectors / length.view(-1, *[1] * (vectors.ndim - 1))
+    rows = losses.float_logits(vectors).flatten(1)
+    tiny = torch.finfo(rows.dtype).tiny
+    # The squares of small numbers are zero.
+    rows = rows / rows.abs().amax(dim=1, keepdim=True).clamp_min(tiny)
+    return losses.unit_length(rows).view(vectors.shape)

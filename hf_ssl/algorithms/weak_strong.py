@@ -16,16 +16,16 @@ Outputs = dict[str, Any]
 
 
 class WeakStrongAlgorithm(SSLAlgorithm):
-    """One step in five parts, each a method that an algorithm may replace:
+    """One step in six parts, each a method that an algorithm may replace:
 
         run         the views through the model
         supervised  the loss on the labeled batch
         refine      the prediction on the weak view, before it is judged (distribution alignment, smoothing)
+        weigh       which pseudo-labels count, and how much
         targets     the pseudo-labels of the strong view
         additions   further loss terms
 
-    Which pseudo-labels count is decided by `threshold`, a module of `parts/thresholds.py` that the constructor of each
-    algorithm sets.
+    The weights come from `threshold`, a module of `parts/thresholds.py` that the constructor of each algorithm sets.
 
         q = refine(softmax(f(weak(u)))),  mask = threshold(q)
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), targets)) + additions
@@ -56,13 +56,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         weak = out["weak"].logits.detach()
         labeled_probs = losses.probabilities(out["labeled"].logits.detach())
         probs = self.refine(losses.probabilities(weak), labeled_probs, out, batch, progress)
-        mask = self.threshold(
-            probs,
-            labeled_probs=labeled_probs,
-            index=batch.unlabeled_index,
-            progress=progress,
-            supervised=supervised.detach(),
-        )
+        mask = self.weigh(probs, labeled_probs, supervised.detach(), batch, progress)
         targets = self.targets(weak, probs)
         unsupervised = losses.cross_entropy(out["strong"].logits, targets, mask)
         additions = self.additions(out, probs, mask, batch, progress)
@@ -82,6 +76,25 @@ class WeakStrongAlgorithm(SSLAlgorithm):
     ) -> torch.Tensor:
         """The distributions `[mu*B, C]` to judge, from those of the weak view and of the labeled batch `[B, C]`."""
         return probs
+
+    def weigh(
+        self,
+        probs: torch.Tensor,
+        labeled_probs: torch.Tensor,
+        supervised: torch.Tensor,
+        batch: SSLBatch,
+        progress: Progress,
+    ) -> torch.Tensor:
+        """The weights `[mu*B]` of the pseudo-labels, from refined distributions, those of the labeled batch and its
+        loss, a scalar.
+        """
+        return self.threshold(
+            probs,
+            labeled_probs=labeled_probs,
+            index=batch.unlabeled_index,
+            progress=progress,
+            supervised=supervised,
+        )
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """Pseudo-labels, classes `[mu*B]` or distributions `[mu*B, C]`, from weak logits or refined distributions."""

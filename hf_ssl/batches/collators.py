@@ -19,6 +19,9 @@ from ..views.base import as_views
 from .batch import SSLBatch
 from .packing import PackedBatch
 
+# In "hidden_labels", of an example of the pool whose class is not known.
+MISSING_LABEL = -1
+
 
 class SSLCollator:
     """Stacks the items of `ViewDataset` into nested dicts of tensors, from which `to_batch` builds the `SSLBatch`.
@@ -56,8 +59,9 @@ class SSLCollator:
 
         Returns:
             "labels" [B], "labeled_index" [B], "unlabeled_index" `[mu*B]`; "labeled" and "unlabeled", from the names of
-            views to keywords of the model; and, if there are any, "hidden_labels" `[mu*B]` of the pool,
-            "rotation_labels" `[mu*B]`, and "broken_index", the positions of examples that could not be read.
+            views to keywords of the model; and, if there are any, "hidden_labels" `[mu*B]` of the pool
+            (`MISSING_LABEL` where there is none), "rotation_labels" `[mu*B]`, and "broken_index", the positions of
+            examples that could not be read.
         """
         labeled = [item for item in items if item["key"].labeled]
         unlabeled = [item for item in items if not item["key"].labeled]
@@ -83,9 +87,10 @@ class SSLCollator:
     def _extras(unlabeled: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """What only some batches have."""
         extras = {}
-        hidden = [label for item in unlabeled if (label := item.get("label")) is not None]
-        if len(hidden) == len(unlabeled):
-            extras["hidden_labels"] = torch.tensor([int(label) for label in hidden])
+        labels = (item.get("label") for item in unlabeled)
+        hidden = [MISSING_LABEL if label is None else int(label) for label in labels]
+        if any(label != MISSING_LABEL for label in hidden):
+            extras["hidden_labels"] = torch.tensor(hidden)
         if "rotated" in unlabeled[0]:
             extras["rotation_labels"] = torch.tensor([item["rotated"][1] for item in unlabeled])
         broken = [index for item in unlabeled for index in item.get("broken", ())]

@@ -1,18 +1,18 @@
 """A trained classifier as `hf-ssl predict` and `hf-ssl evaluate` use it: some of its inputs may be broken."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from transformers import pipeline
+from transformers import AudioClassificationPipeline, BatchFeature, pipeline
 from transformers.utils import logging
 
+from ..model.limits import text_limit
 from .inputs import Item
 from .pretrained import trained_modality
 
 HEADER = ("input", "row", "label", "probability")
-# Tokens of a text for a tokenizer that names no limit, or one that means "none" (10^30).
-_USUAL_TOKENS, _MOST_TOKENS = 512, 1_000_000
 
 
 @dataclass
@@ -28,15 +28,17 @@ class Classifier:
 
     Args:
         model: folder or Hub id.
-        batch_size: inputs per call of the model, at least 1; recordings are always classified one by one.
+        batch_size: inputs per call of the model, at least 1.
         device: as torch names it; None takes the fastest one.
 
     Raises:
         ValueError, OSError: if there is no such classifier, or it cannot be used on the device.
 
     Note:
-        Recordings of different lengths would have to be padded to share a batch, which changes the answers of models
-        that take no attention mask.
+        The model gets the tensors that it was trained and evaluated on: texts are cut at the limit that was saved with
+        the tokenizer (at most at the model's positions), recordings at the one saved with the feature extractor, and
+        shorter ones are padded to it. Recordings of a model that was saved without a length are classified whole, one
+        by one: to share a batch they would have to be padded, which changes the answers of models that take no mask.
     """
 
     def __init__(self, model: str, batch_size: int = 16, device: str | None = None):
@@ -47,12 +49,19 @@ class Classifier:
         logging.disable_progress_bar()
         try:
             # The stub has one overload per task and none for a task that is only known at run time.
-            self.pipeline: Any = pipeline(cast(Any, kind.pipeline), model=model, device=device)
+            given = {"pipeline_class": _AudioPipeline} if self.modality == "audio" else {}
+            self.pipeline: Any = pipeline(cast(Any, kind.pipeline), model=model, device=device, **cast(Any, given))
         except RuntimeError as error:
             raise ValueError(f"{model} cannot be used on {device or 'this device'}: {error}") from None
         config = self.pipeline.model.config
-        self.names: list[str] = [config.id2label[index] for index in range(config.num_labels)]
-        self.batch_size = 1 if self.modality == "audio" else batch_size
+        self.names: list[str] = [config.id2label.get(index) for index in range(config.num_labels)]
+        if len(set(self.names) - {None}) < config.num_labels:
+            raise ValueError(
+                f"{model} must name each of its {config.num_labels} classes, and each differently, got id2label "
+                f"{config.id2label!s:.80}; correct its config.json"
+            )
+        self.clips = _clips(self.pipeline.feature_extractor) if self.modality == "audio" else None
+        self.batch_size = 1 if self.modality == "audio" and self.clips is None else batch_size
 
     def __call__(self, values: Sequence[Any]) -> Iterator[Answer]:
         """The answer to each value, in order."""
@@ -64,15 +73,17 @@ class Classifier:
             if index not in errors and not ready:
                 answer = next(answers, None)
                 if answer is not None:
-                    ready.append(Answer({row["label"]: float(row["score"]) for row in answer}))
+                    ready.append(_answer_of(answer))
             yield Answer({}, errors[index]) if index in errors else ready.pop()
 
     def _options(self) -> dict[str, Any]:
         if self.modality != "text":
             return {"top_k": len(self.names)}
-        limit = self.pipeline.tokenizer.model_max_length
-        length = limit if 0 < limit <= _MOST_TOKENS else _USUAL_TOKENS
-        return {"top_k": len(self.names), "truncation": True, "max_length": length}
+        tokenizer = self.pipeline.tokenizer
+        length = text_limit(self.pipeline.model, tokenizer)
+        # As in training: without a mask to hide it, padding must not depend on the other texts of a batch.
+        padding = False if "attention_mask" in tokenizer.model_input_names else "max_length"
+        return {"top_k": len(self.names), "truncation": True, "max_length": length, "padding": padding}
 
     def _decoded(self, values: Sequence[Any], errors: dict[int, str]) -> Iterator[Any]:
         """The values that can be read, as the pipeline takes them; `errors` collects the others by position."""
@@ -95,8 +106,18 @@ class Classifier:
             from ..views.audio import decode
 
             rate = self.pipeline.feature_extractor.sampling_rate
-            return lambda value: decode(value, rate)
+            clips = self.clips
+            if clips is None:
+                return lambda value: decode(value, rate)
+            return lambda value: BatchFeature(clips.collate([clips.accept(decode(value, rate))]))
         return _as_text
+
+
+def _answer_of(rows: Sequence[dict[str, Any]]) -> Answer:
+    """What the pipeline says about one input; no class follows from scores that are not finite."""
+    if any(math.isnan(row["score"]) for row in rows):
+        return Answer({}, "the model's scores are NaN; its weights are damaged, or the input has extreme values")
+    return Answer({row["label"]: float(row["score"]) for row in rows})
 
 
 def _as_text(value: Any) -> Any:
@@ -123,3 +144,21 @@ def as_rows(items: Sequence[Item], answers: Sequence[Answer], top: int) -> tuple
         best += [""] * (2 * top - len(best))
         rows.append([item.name, "" if item.row is None else str(item.row), *best, answer.error])
     return header, rows
+
+
+class _AudioPipeline(AudioClassificationPipeline):
+    """transformers' pipeline, which also takes the model's inputs instead of a recording."""
+
+    def preprocess(self, *args: Any, **options: Any) -> Any:
+        (inputs,) = args
+        if not isinstance(inputs, BatchFeature):
+            return super().preprocess(inputs, **options)
+        return inputs if self.dtype is None else inputs.to(dtype=self.dtype)
+
+
+def _clips(feature_extractor: Any) -> Any:
+    """Cuts and pads recordings as training did, if it has left its length in the feature extractor; else None."""
+    # Not at the top: recordings need packages that images and texts must not ask for.
+    from ..views.audio import AudioViews, saved_seconds
+
+    return None if saved_seconds(feature_extractor) is None else AudioViews(feature_extractor)

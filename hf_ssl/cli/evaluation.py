@@ -68,7 +68,7 @@ def load_examples(
     Raises:
         ValueError, OSError: in one line, if there are no such data, or inputs or labels that do not fit the model.
     """
-    source = load_source(data, "test", modality=classifier.modality)
+    source = load_source(data, "test", modality=classifier.modality, label_column=label_column)
     dataset = source.dataset
     label_column = label_column or usual_label(dataset)
     if label_column is None:
@@ -104,7 +104,7 @@ def class_indices(dataset: datasets.Dataset, column: str, names: Sequence[str]) 
     if all(name == f"LABEL_{i}" for i, name in enumerate(names)):
         # A model saved without names: numbers are all that can be compared.
         names = [str(i) for i in range(len(names))]
-    labels = read_labels(dataset, column, "evaluation")
+    labels = read_labels(dataset, column, "evaluation", names)
     if None in labels:
         raise ValueError(
             f"every row must have a label, but row {labels.index(None)} has no label in column {column!r}; add it, or "

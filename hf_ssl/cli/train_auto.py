@@ -26,7 +26,7 @@ from ..features.encoding import from_first_process
 from ..features.fitted import FITTED
 from ..features.reading import LinearHead, Reading, head_for, read
 from ..features.start import labels_alone, labels_and_pool
-from ..model.head import find_head
+from ..model.head import feature_size, find_head
 from ..model.loading import load_classifier
 from ..report.results import result_of
 from ..report.stages import verdict
@@ -201,7 +201,8 @@ class _Stages:
             kwargs = {"algorithm": name, "algorithm_kwargs": self.advice.algorithm_kwargs}
             return self._trainer(model, **kwargs, **changes)
         assert start.probabilities is not None, "a stage of features has probabilities"
-        size = self.settings["per_device_train_batch_size"] * self.trainer.args.world_size
+        args = self.trainer.args
+        size = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
         # Broken examples have no probabilities, and are replaced by others when batches are made.
         targets = np.full(
             (len(self.trainer.unlabeled_dataset), self.reading.num_classes), 1 / self.reading.num_classes
@@ -212,14 +213,15 @@ class _Stages:
             num_classes=self.reading.num_classes,
             num_labeled=len(self.trainer.train_dataset),
             num_unlabeled=len(self.trainer.unlabeled_dataset),
-            feature_size=find_head(model).in_features,
+            feature_size=feature_size(find_head(model)),
             labeled_batch_size=size,
             unlabeled_batch_size=size * self.settings["unlabeled_batch_ratio"],
             unsupervised_weight=self.settings["unsupervised_weight"],
             modality=self.request.data.summary.modality,
         )
-        trainer = self._trainer(model, algorithm=algorithm, **changes)
-        trainer.algorithm_name = name
+        # No name may stand beside an object; the saved settings get it back.
+        trainer = self._trainer(model, algorithm, **{"algorithm": SSLConfig.algorithm, **changes})
+        trainer.algorithm_name = trainer.args.algorithm = name
         return trainer
 
     def _steps(self, model: nn.Module, start: Stage, checkpoint: str | None) -> int:
@@ -303,11 +305,12 @@ class _Stages:
 
     # ---- Common to all ----
 
-    def _trainer(self, model: nn.Module, algorithm: Any = None, **changes: Any) -> SSLTrainer:
+    def _trainer(self, model: nn.Module, custom: Any = None, **changes: Any) -> SSLTrainer:
+        """A trainer of the request's data; `custom` is an algorithm that is not known by name."""
         data = self.request.data
         config = SSLConfig(**copy.deepcopy({**self.settings, **changes}))
         given = {"train_dataset": data.labeled, "unlabeled_dataset": data.unlabeled, "eval_dataset": data.test}
-        return SSLTrainer(model, config, **given, processing_class=self.request.processor, algorithm=algorithm)
+        return SSLTrainer(model, config, **given, processing_class=self.request.processor, algorithm=custom)
 
     def _add(self, row: dict[str, Any], history: list[dict[str, Any]] | None = None) -> None:
         self.output.add(row, history or [])

@@ -8,7 +8,9 @@ import datasets
 import numpy as np
 
 from ..data.columns import DataSummary, inspect_data, usual_label
-from ..data.sources import count, drop_unlabeled, load_source
+from ..data.labels import missing_labels
+from ..data.prepare import empty_row
+from ..data.sources import count, load_source
 from ..modality import MODALITIES
 from .places import is_hub_id, public_name
 from .train_options import TrainArguments
@@ -57,16 +59,17 @@ def load_train_data(
         labeled, pool, test = _load_task(arguments, settings["seed"])
     else:
         because = f"{arguments.model} is {MODALITIES[modality].model}" if modality else ""
-        labeled = _load(str(arguments.labeled), "labeled", modality, settings["input_column"], notes, because)
+        names = settings["input_column"], settings["label_column"]
+        labeled = _load(str(arguments.labeled), "labeled", modality, *names, notes, because)
     labeled, rest, found = _inspect(labeled, arguments, settings, processor)
     if arguments.unlabeled is not None:
-        pool = _load(arguments.unlabeled, "unlabeled", found.modality, found.input_column, notes)
+        pool = _load(arguments.unlabeled, "unlabeled", *_names(found), notes)
     if rest is not None:
         pool = _with_rest(pool, rest, list(found.input_columns), arguments)
         joins = "joins" if len(rest) == 1 else "join"
         notes.append(f"{arguments.labeled}: {count(len(rest), 'row')} without a label {joins} the pool")
     if arguments.test is not None:
-        test = _load(arguments.test, "test", found.modality, found.input_column, notes)
+        test = _load(arguments.test, "test", *_names(found), notes)
     if arguments.test_fraction is not None:
         labeled, test = _split_off(labeled, found.label_column, arguments.test_fraction, settings["seed"])
     if pool is None and settings["algorithm"] != "supervised":
@@ -88,11 +91,21 @@ def _load_task(
     return task["labeled"], task["unlabeled"], task["test"]
 
 
+def _names(found: DataSummary) -> tuple[str, str | None, str]:
+    return found.modality, found.input_column, found.label_column
+
+
 def _load(
-    source: str, role: str, modality: str | None, column: str | None, notes: list[str], because: str = ""
+    source: str,
+    role: str,
+    modality: str | None,
+    column: str | None,
+    label: str | None,
+    notes: list[str],
+    because: str = "",
 ) -> datasets.Dataset:
     """The dataset that a source names; what a person should know about how it was read joins `notes`."""
-    found = load_source(source, role, modality=modality, input_column=column, because=because)
+    found = load_source(source, role, modality=modality, input_column=column, label_column=label, because=because)
     notes += found.notes
     return found.dataset
 
@@ -101,18 +114,33 @@ def _inspect(
     labeled: datasets.Dataset, arguments: TrainArguments, settings: Mapping[str, Any], processor: Any
 ) -> tuple[datasets.Dataset, datasets.Dataset | None, DataSummary]:
     """The rows with a label, those without one (None if there are none), and what the former contain."""
-    rest = None
+    whole, rest = labeled, None
     label_column = settings["label_column"] or usual_label(labeled)
+    missing = np.zeros(len(labeled), dtype=bool)
     if label_column is not None and label_column in labeled.column_names:
-        labeled, rest = drop_unlabeled(labeled, label_column)
-        if len(labeled) == 0:
-            raise ValueError(
-                f"--labeled must hold labels, but in {arguments.labeled} no row has a label in column "
-                f"{label_column!r}; add some, or name another --label-column"
-            )
+        missing = missing_labels(labeled, label_column)
+    if missing.any():
+        labeled, rest = whole.select(np.flatnonzero(~missing)), whole.select(np.flatnonzero(missing))
+    if len(labeled) == 0:
+        raise ValueError(
+            f"--labeled must hold labels, but in {arguments.labeled} no row has a label in column {label_column!r}; "
+            "add some, or name another --label-column"
+        )
     pair = settings["text_pair_column"]
     found = inspect_data(labeled, settings["input_column"], label_column, text_pair_column=pair, processor=processor)
+    if not found.model_inputs:
+        _check_inputs(whole, found, np.flatnonzero(~missing), arguments)
     return labeled, rest, found
+
+
+def _check_inputs(whole: datasets.Dataset, found: DataSummary, kept: np.ndarray, arguments: TrainArguments) -> None:
+    """Raise a ValueError that names the row of the file if a row that is kept has a label and nothing else."""
+    row = empty_row(whole.select(kept), found.input_columns)
+    if row is not None:
+        raise ValueError(
+            f"row {kept[row]} of {arguments.labeled} has a label and no {found.modality} (column "
+            f"{found.input_column!r}); give it one, or leave the row out"
+        )
 
 
 def _check_choice(arguments: TrainArguments) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ..modality import MODALITIES, MODEL_INPUTS
-from .labels import Classes, find_classes, read_labels, shortened
+from .labels import Classes, find_classes, read_labels, shortened, without_label
 from .rows import model_inputs
 
 logger = logging.get_logger(__name__)
@@ -169,17 +169,14 @@ def _read_classes(
     """The classes, and those of all examples as indices [L], int64."""
     labels = read_labels(labeled, column, "labeled")
     if None in labels:
-        raise ValueError(
-            f"the labeled dataset has no label in row {labels.index(None)} (column {column!r}); leave such rows out, "
-            "or move them to the unlabeled dataset"
-        )
+        raise ValueError(without_label(labeled, column, "labeled", labels.index(None)))
     classes = find_classes(labels, labeled.features[column], model_names)
     if len(classes.names) < 2:
         raise ValueError(
             f"the labeled dataset must have at least two classes, got one class only ({classes.names[0]!r}) in column "
             f"{column!r}; add examples of another class"
         )
-    index = np.asarray([classes.index_of.get(label, -1) for label in labels], dtype=np.int64)
+    index = np.asarray([-1 if label is None else classes.index_of.get(label, -1) for label in labels], dtype=np.int64)
     if index.min() < 0:
         numbers = [label for label in labels if isinstance(label, int)]
         raise ValueError(

@@ -5,15 +5,21 @@
 A dataset that does not fit the labeled one is an error here, before training, that names the dataset and the column.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..modality import MODALITIES
-from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, is_string, usual_label
-from .labels import LabelIndex, different_labels, index_labels, read_labels
+from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, usual_label
+from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, without_label
 from .rows import Rows, missing_file, model_inputs, undecoded
+
+# Rows whose inputs are looked at together.
+_ROWS = 100_000
 
 
 def prepare(
@@ -30,11 +36,13 @@ def prepare(
         data: what was found in the labeled dataset.
         what: "labeled", "unlabeled", or another name for it in errors.
         label: whether there must be labels, all of which must be classes of the labeled dataset.
-        files: whether all files must exist (whether they can be read shows when they are).
+        files: whether all files must exist, and no row be without an input (whether files can be read shows when they
+            are).
         as_given: leave rows as the user formats them, for a custom collator; labels are still matched.
 
     Raises:
-        ValueError: if a column or a file is missing, or a label is not one of the classes; the message names it.
+        ValueError: if a column, a file or a text is missing, or a label is not one of the classes; the message names
+            it.
 
     Example:
         >>> from hf_ssl.data.columns import inspect_data
@@ -60,6 +68,8 @@ def prepare(
         return Rows(dataset, label_column=data.label_column, label_index=label_index)
     raw = undecoded(raw, data.input_columns)
     if files:
+        if tensors is None:
+            _check_inputs(raw, data, what)
         _check_files(raw, data, what)
     if tensors is None and label_index is None:
         return raw
@@ -81,15 +91,65 @@ def _check_files(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
             raise ValueError(f"the {what} dataset names {path}, and there is no such file")
 
 
+def _check_inputs(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
+    row = empty_row(raw, data.input_columns) if data.input_columns else None
+    if row is not None:
+        raise ValueError(
+            f"row {row} of the {what} dataset has no {data.modality} (column {data.input_column!r}); give it one, or "
+            "leave the row out"
+        )
+
+
+def empty_row(dataset: datasets.Dataset, columns: Sequence[str]) -> int | None:
+    """The first row with nothing to classify: of its inputs one is missing, or all are blank; None if there is none.
+
+    Inputs are texts, or files by their paths. Nothing is read of files that are stored in their rows.
+
+    Example:
+        >>> empty_row(datasets.Dataset.from_dict({"text": ["a", " ", None]}), ["text"])
+        1
+    """
+    cells = dataset.with_format(None).select_columns(list(columns)).with_format("arrow")
+    if not all(map(_is_text_or_path, cells[:1].columns)):
+        return None
+    start = 0
+    for table in cells.iter(_ROWS):
+        paths = [_path_or_text(table[name]) for name in columns]
+        missing = functools.reduce(pc.or_, map(pc.is_null, paths))
+        lengths = (pc.utf8_length(pc.utf8_trim_whitespace(path)) for path in paths)
+        blank = functools.reduce(pc.and_kleene, (pc.equal(length, 0) for length in lengths))
+        found = pc.index(pc.or_kleene(missing, blank), True).as_py()
+        if found >= 0:
+            return start + found
+        start += len(table)
+    return None
+
+
+def _path_or_text(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The paths of files, with a word for those whose bytes are stored; texts as they are."""
+    if not pa.types.is_struct(cells.type):
+        return cells
+    stored = pc.is_valid(pc.struct_field(cells, "bytes"))
+    return pc.if_else(stored, "stored", pc.struct_field(cells, "path"))
+
+
+def _is_text_or_path(first: pa.ChunkedArray) -> bool:
+    """Whether a column, of which this is the first cell, has texts, or files by their path and not their bytes."""
+    if pa.types.is_struct(first.type):
+        cell = first[0].as_py() or {}
+        return {field.name for field in first.type} == {"bytes", "path"} and cell.get("bytes") is None
+    return pa.types.is_string(first.type) or pa.types.is_large_string(first.type)
+
+
 def _label_index(raw: datasets.Dataset, data: DataSummary, what: str, required: bool) -> LabelIndex | None:
     """From the cells of the label column to classes; None without such a column, or if cells are indices already."""
     column = data.label_column
     if column not in raw.column_names:
         return None
     if required:
-        labels = read_labels(raw, column, what)
+        labels = read_labels(raw, column, what, data.label_names)
         if None in labels:
-            raise ValueError(f"the {what} dataset has no label in row {labels.index(None)} (column {column!r})")
+            raise ValueError(without_label(raw, column, what, labels.index(None)))
     else:
         labels = different_labels(raw, column, what, data.label_names)
     index_of = index_labels(labels, raw.features[column], data.classes, what, known=required)
@@ -120,22 +180,17 @@ def prepare_evaluation(dataset: Any, data: DataSummary, as_given: bool) -> Any:
 def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: str) -> datasets.IterableDataset:
     feature = (stream.features or {}).get(data.label_column)
     stream = undecoded(stream, data.input_columns)
-    if isinstance(feature, datasets.ClassLabel):
-        index_of = index_labels(range(len(feature.names)), feature, data.classes, what, known=False)
-    elif is_string(feature):
-        index_of = {name: index for index, name in enumerate(data.label_names)}
-    else:
-        # Nothing is known of the labels but their type, and numbers are taken as indices.
-        index_of = None
-    return stream if index_of is None else stream.map(_RelabelRow(data.label_column, LabelIndex(index_of)))
+    if not data.label_names:
+        return stream
+    return stream.map(_RelabelRow(data.label_column, StreamIndex(feature, data.classes, what)))
 
 
 class _RelabelRow:
-    def __init__(self, column: str, index: LabelIndex):
+    def __init__(self, column: str, index: StreamIndex):
         self.column, self.index = column, index
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {self.column: self.index(row[self.column])}
+        return {self.column: self.index(row[self.column])} if self.column in row else {}
 
 
 def check_columns(dataset: Any, what: str, required: Sequence[str]) -> None:

@@ -9,8 +9,10 @@
 Nothing is written beside the data, and no image or recording is decoded here.
 """
 
+import contextlib
+import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from typing import Any
 import datasets
 
 from ..modality import MODALITIES
+from .columns import LABEL_COLUMNS
+from .labels import sorted_names
 
 DATA_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 _FILE_SUFFIXES = {suffix for row in MODALITIES.values() for suffix in row.suffixes}
@@ -46,7 +50,13 @@ class Source:
 
 
 def load_source(
-    name: str, role: str, *, modality: str | None = None, input_column: str | None = None, because: str = ""
+    name: str,
+    role: str,
+    *,
+    modality: str | None = None,
+    input_column: str | None = None,
+    label_column: str | None = None,
+    because: str = "",
 ) -> Source:
     """Load what `name` names; the module's docstring lists what that may be.
 
@@ -57,6 +67,7 @@ def load_source(
         modality: "image", "audio" or "text" if it is known, for a folder that holds files of several kinds.
         input_column: name of the column for a folder's files or the lines of a .txt; "image", "audio" or "text" if
             None.
+        label_column: column of the classes in CSV files, which is read as text; found by its usual names if None.
         because: why it must be this modality, for the error about a folder of another one.
 
     Raises:
@@ -77,9 +88,9 @@ def load_source(
     if path.is_file():
         if split:
             raise ValueError(f"{path} is one file and has no split {split!r}; leave @{split} out")
-        return _load_file(path, role, input_column)
+        return _load_file(path, role, input_column, label_column)
     if path.is_dir():
-        return _load_folder(path, split, role, modality, input_column, because)
+        return _load_folder(path, split, role, modality, input_column, label_column, because)
     if path.suffix.lower() in {*DATA_FILES, ".txt", *_FILE_SUFFIXES} or name.startswith((".", "/", "~")):
         raise FileNotFoundError(f"there is no file or folder {name}")
     identifier, _, configuration = name.partition(":")
@@ -96,7 +107,7 @@ def _name_and_split(name: str) -> tuple[str, str | None]:
     return name, split
 
 
-def _load_file(path: Path, role: str, input_column: str | None) -> Source:
+def _load_file(path: Path, role: str, input_column: str | None, label_column: str | None) -> Source:
     suffix = path.suffix.lower()
     if suffix == ".txt":
         if role != "unlabeled":
@@ -111,7 +122,7 @@ def _load_file(path: Path, role: str, input_column: str | None) -> Source:
         return Source(dataset, [f"{path}: {count(blank, 'empty line')} left out"] if blank else [])
     if suffix not in DATA_FILES:
         raise ValueError(f"{path} must be a folder or a file of type {', '.join(sorted(DATA_FILES))} or .txt")
-    return Source(read_table(path))
+    return Source(read_table(path, label_column))
 
 
 def read_lines(path: Path) -> tuple[list[str], int]:
@@ -129,23 +140,51 @@ def read_lines(path: Path) -> tuple[list[str], int]:
     return texts, len(lines) - len(texts)
 
 
-def read_table(path: Path) -> datasets.Dataset:
+def read_table(path: Path, label_column: str | None = None) -> datasets.Dataset:
     """The rows of a CSV, TSV, JSON, JSON Lines or Parquet file.
+
+    Args:
+        path: its suffix says which of these it is.
+        label_column: column of the classes in a CSV or TSV file; found by its usual names if None. Classes are texts,
+            as they stand there: "001", "1e3" and "true" are neither numbers nor truth values.
 
     Raises:
         ValueError: if it cannot be read, or has no row.
     """
     kind = DATA_FILES[path.suffix.lower()]
-    options: dict[str, Any] = {}
-    if kind == "csv":
-        # Words such as "NA" and "null" are texts and class names here; only an empty cell is a missing one.
-        options = {"sep": "\t" if path.suffix.lower() == ".tsv" else ",", "keep_default_na": False, "na_values": [""]}
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
+    options = _csv_options([path], label_column) if kind == "csv" else {}
     dataset = _load_dataset(str(path), "labeled", None, path=kind, data_files=glob_escape(path), **options)
     if len(dataset) == 0:
         raise ValueError(f"{path} has no rows")
     return _absolute_paths(dataset, path.parent)
+
+
+def _csv_options(tables: Sequence[Path], label_column: str | None) -> dict[str, Any]:
+    """How to read tables that are text: a cell is what it says, and only an empty one is missing."""
+    # Words such as "NA" and "null" are texts and class names here.
+    options: dict[str, Any] = {"sep": _separator(tables[0]), "keep_default_na": False, "na_values": [""]}
+    labels: set[str] = set()
+    for path in tables:
+        header = _header(path)
+        labels |= {name for name in [label_column or _usual(header)] if name in header}
+    return options | ({"converters": dict.fromkeys(labels, str)} if labels else {})
+
+
+def _separator(table: Path) -> str:
+    return "\t" if table.suffix.lower() == ".tsv" else ","
+
+
+def _header(table: Path) -> list[str]:
+    """Names of the columns of a table that is text; none if they cannot be read, which reading the table will say."""
+    with contextlib.suppress(ValueError, OSError, csv.Error), table.open(newline="", encoding="utf-8-sig") as file:
+        return next((row for row in csv.reader(file, delimiter=_separator(table)) if row), [])
+    return []
+
+
+def _usual(header: Sequence[str]) -> str | None:
+    return next((name for name in LABEL_COLUMNS if name in header), None)
 
 
 def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset:
@@ -200,7 +239,13 @@ def _choose_split(
 
 
 def _load_folder(
-    path: Path, split: str | None, role: str, modality: str | None, input_column: str | None, because: str
+    path: Path,
+    split: str | None,
+    role: str,
+    modality: str | None,
+    input_column: str | None,
+    label_column: str | None,
+    because: str,
 ) -> Source:
     """A folder that `datasets` saved, or one of tables, or one of images or recordings."""
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
@@ -216,7 +261,7 @@ def _load_folder(
         if (found := [file for file in files if file.suffix.lower() in row.suffixes])
     }
     if not media:
-        return Source(_load_tables(path, files, split, role))
+        return Source(_load_tables(path, files, split, role, label_column))
     if split:
         raise ValueError(
             f"the folder {path} has no subfolder {split!r}; it has {', '.join(subfolders(path)) or 'none'}"
@@ -239,10 +284,16 @@ def _load_saved(path: Path, split: str | None, role: str) -> datasets.Dataset:
     return found
 
 
-def _load_tables(path: Path, files: list[Path], split: str | None, role: str) -> datasets.Dataset:
+def _load_tables(
+    path: Path, files: list[Path], split: str | None, role: str, label_column: str | None
+) -> datasets.Dataset:
     """The tables of a folder, whose names `datasets` reads as splits."""
-    if any(file.suffix.lower() in DATA_FILES for file in files):
-        return _load_dataset(str(path), role, split, path=str(path))
+    suffixes = {file.suffix.lower() for file in files} & DATA_FILES.keys()
+    if suffixes:
+        tables = [file for file in files if file.suffix.lower() in suffixes]
+        # Of several kinds `datasets` reads the most frequent one, which may not take the options of another.
+        options = _csv_options(tables, label_column) if len(suffixes) == 1 and suffixes <= {".csv", ".tsv"} else {}
+        return _load_dataset(str(path), role, split, path=str(path), **options)
     endings = ", ".join(sorted({file.suffix or file.name for file in files})[:5])
     raise ValueError(f"the folder {path} holds no images, recordings or tables, only {endings}")
 
@@ -287,7 +338,7 @@ def _class_folders(path: Path, files: list[Path], kind: str, role: str) -> list[
     loose = [file for file in files if file.parent == path]
     if loose:
         raise ValueError(f"{loose[0]} must be in a class folder; {role} {plural} are expected in one folder per class")
-    names = sorted({file.relative_to(path).parts[0] for file in files})
+    names = sorted_names(file.relative_to(path).parts[0] for file in files)
     empty = [name for name in subfolders(path) if name not in names] if role == "labeled" else []
     if empty:
         raise ValueError(f"the class folder {path / empty[0]} holds no {plural}; fill it or remove it")
@@ -331,15 +382,3 @@ def count(number: int, what: str) -> str:
         ('1 file', '2,000 files')
     """
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def drop_unlabeled(dataset: datasets.Dataset, label_column: str) -> tuple[datasets.Dataset, datasets.Dataset | None]:
-    """The rows that have a label, and those whose label is missing or empty (None if there are no such rows)."""
-    # `datasets` writes -1 for the missing class of a ClassLabel; NaN is the one value that differs from itself.
-    is_class = isinstance(dataset.features[label_column], datasets.ClassLabel)
-    absent: tuple[Any, ...] = (None, "", -1) if is_class else (None, "")
-    missing = [value in absent or value != value for value in dataset[label_column][:]]
-    if not any(missing):
-        return dataset, None
-    with_label = dataset.select([i for i, gone in enumerate(missing) if not gone])
-    return with_label, dataset.select([i for i, gone in enumerate(missing) if gone])

@@ -18,8 +18,10 @@ from torch import nn
 from .._version import __version__
 from ..config import BROKEN_FILES, SSLConfig
 from ..data.columns import DataSummary, processor_for
+from ..model.limits import text_limit
 from ..model.loading import load_processor
 from ..views.make import check_views
+from ..views.text import TextViews
 from . import store
 from .encoder import Encoder, load_encoder
 from .encoding import Pass, from_first_process
@@ -134,6 +136,8 @@ class FeatureBank:
         inputs = find_inputs(dataset, processing_class, args, data=data, views=view_maker, skip_broken=skip)
         if isinstance(model, str):
             model = load_encoder(model, inputs.data.modality, pooling)
+        if view_maker is None and isinstance(inputs.views, TextViews):
+            inputs.views.max_length = text_limit(model, inputs.views.tokenizer, args.max_length)
         encoder = Encoder(model, inputs.data.modality, pooling, args.device, with_head)
         check_views(inputs.views, [kind] * count)
         maker = WindowMaker(

@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from ..model.head import find_head
+from ..model.head import feature_size, find_head, linear_of, write_head
 from .balance import FREE, ClassBalance, balanced, expected_shares
 from .graph import Graph
 from .normalization import normalize, pool_mean
@@ -180,26 +180,23 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
                 the head, and others are found in `model.config.id2label`.
 
         Raises:
-            ValueError: if the head is of another shape, has no bias, or lacks a class.
+            ValueError: if the head is of another shape, has no bias, is under an adapter, or lacks a class.
         """
         check_is_fitted(self)
         head = find_head(model)
-        shape = tuple(head.weight.shape)
-        if shape[1] != self.n_features_in_:
+        width, size = feature_size(head), linear_of(head).out_features
+        if width != self.n_features_in_:
             raise ValueError(
-                f"the head must read {self.n_features_in_} features, got one that reads {shape[1]}; encode with this "
+                f"the head must read {self.n_features_in_} features, got one that reads {width}; encode with this "
                 "model"
             )
-        if head.bias is None:
-            raise ValueError("the head must have a bias, got one without; load the model with a fresh head")
-        rows = self._rows_of(model, shape[0])
+        rows = self._rows_of(model, size)
         weight, bias = torch.as_tensor(self.head_coef_), torch.as_tensor(self.head_intercept_)
-        with torch.no_grad():
-            # A class that nobody labeled is never predicted.
-            head.weight.zero_()
-            head.bias.fill_(float(bias.min()) - _UNLABELED_CLASS)
-            head.weight[rows] = weight.to(head.weight)
-            head.bias[rows] = bias.to(head.bias)
+        # A class that nobody labeled is never predicted.
+        all_weights = weight.new_zeros(size, width)
+        all_biases = bias.new_full((size,), float(bias.min()) - _UNLABELED_CLASS)
+        all_weights[rows], all_biases[rows] = weight, bias
+        write_head(head, all_weights, all_biases)
 
     def _rows_of(self, model: nn.Module, size: int) -> list[int]:
         """The head's row of each class."""

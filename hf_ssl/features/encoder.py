@@ -16,8 +16,9 @@ from torch import nn
 from transformers import AutoModel
 
 from ..modality import MODALITIES
+from ..model.adapters import adapters_in_use, unused_copies
 from ..model.head import find_head
-from ..model.wrapping import unwrap
+from ..model.wrapping import unwrap, without_adapters
 
 POOLINGS = ("auto", "head", "mean")
 # Settings of a configuration that say where a model comes from and what its head is for.
@@ -126,18 +127,18 @@ class Encoder:
             settings = {name: value for name, value in settings.items() if name not in _NOT_OF_THE_ENCODER}
         adapters = getattr(self.model, "peft_config", {})
         adapters = {name: adapter.to_dict() for name, adapter in adapters.items()} if adapters else {}
-        return json.dumps([type(self.backbone).__name__, settings, adapters], sort_keys=True, default=str)
+        in_use = adapters_in_use(self.model) if adapters else []
+        return json.dumps([type(self.backbone).__name__, settings, adapters, in_use], sort_keys=True, default=str)
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors that the features depend on, in a fixed order: not the head, which is often new."""
         only_tokens = self.pooling == "mean" and not self.with_head
         module = self.backbone if only_tokens else self.model
         pooler = getattr(module, "pooler", None) if only_tokens else None
-        unused = {id(tensor) for part in (self.head, pooler) for tensor in _tensors(part)}
+        # PEFT keeps the head as it was before, and the copies of other adapters, beside the one that is used.
+        unused = {id(tensor) for part in (self.head, pooler, *unused_copies(module)) for tensor in _tensors(part)}
         for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
-            # PEFT keeps the head as it was before its own copy of it.
-            is_old_head = "original_module" in name.split(".")
-            if isinstance(tensor, torch.Tensor) and id(tensor) not in unused and not is_old_head:
+            if isinstance(tensor, torch.Tensor) and id(tensor) not in unused:
                 yield name, tensor.detach()
 
     # ---- The two poolings ----
@@ -203,15 +204,9 @@ def load_encoder(name: str, modality: str, pooling: str) -> nn.Module:
     return (MODALITIES[modality].model_class() if classifier else AutoModel).from_pretrained(name)
 
 
-def _inner(model: nn.Module) -> nn.Module:
-    """The model inside adapters of PEFT."""
-    get_base_model: Any = getattr(model, "get_base_model", None)
-    return model if get_base_model is None else get_base_model()
-
-
 def _backbone(model: nn.Module) -> nn.Module:
     """The base model inside a classifier of transformers (with PEFT's adapters in it), or the model itself."""
-    inner = _inner(model)
+    inner = without_adapters(model)
     base = getattr(inner, "base_model", inner)
     # Whisper's classifier has an encoder and no base model.
     return base if base is not inner or _is_base(inner) else getattr(inner, "encoder", inner)
@@ -223,7 +218,7 @@ def _is_base(inner: nn.Module) -> bool:
 
 
 def _find_head(model: nn.Module) -> nn.Linear | None:
-    if _is_base(_inner(model)):
+    if _is_base(without_adapters(model)):
         return None
     try:
         return find_head(model)
@@ -236,7 +231,7 @@ def _tensors(part: Any) -> list[Any]:
 
 
 def _usual_pooling(model: nn.Module, modality: str) -> str:
-    inner = _inner(model)
+    inner = without_adapters(model)
     speech = modality == "audio" and (hasattr(inner, "projector") or _is_base(inner))
     return "mean" if hasattr(inner, "config") and (modality == "text" or speech) else "head"
 

@@ -44,7 +44,9 @@ class Inputs:
         index = getattr(self.rows, "label_index", None)
         cells = raw.with_format(None)[self.data.label_column][:]
         classes = [cell if index is None else index(cell) for cell in cells]
-        return some_labels(np.asarray([-1 if label is None else label for label in classes], dtype=np.int64))
+        return some_labels(
+            np.asarray([-1 if label is None or label < 0 else label for label in classes], dtype=np.int64)
+        )
 
 
 def some_labels(labels: np.ndarray) -> np.ndarray | None:

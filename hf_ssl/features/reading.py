@@ -18,7 +18,7 @@ from torch import nn
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
-from ..model.head import find_head
+from ..model.head import feature_size, find_head, linear_of, write_head
 from .balance import FREE
 from .bank import FeatureBank
 from .probe import fit_probe
@@ -67,17 +67,16 @@ class LinearHead:
         """Put the weights into the model's head.
 
         Raises:
-            ValueError: if the model's head is of another shape, or has no bias.
+            ValueError: if the model's head is of another shape, has no bias, or is under an adapter.
         """
         head = find_head(model)
-        if tuple(head.weight.shape) != self.weight.shape or head.bias is None:
+        shape = linear_of(head).out_features, feature_size(head)
+        if shape != self.weight.shape:
             raise ValueError(
-                f"the head must have a bias and weights of shape {self.weight.shape}, got {tuple(head.weight.shape)}; "
-                "load the model with a fresh head"
+                f"the head must have weights of shape {self.weight.shape}, got {shape}; load the model with a fresh "
+                "head"
             )
-        with torch.no_grad():
-            head.weight.copy_(torch.as_tensor(self.weight))
-            head.bias.copy_(torch.as_tensor(self.bias))
+        write_head(head, torch.as_tensor(self.weight), torch.as_tensor(self.bias))
 
 
 def read(

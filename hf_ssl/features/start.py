@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
+from ..model.head import check_writable, find_head
 from .balance import FREE
 from .classifier import FeatureClassifier
 from .normalization import normalize, pool_mean
@@ -45,10 +46,12 @@ def fit_head(
         view_maker: a custom one, if the training has one.
 
     Raises:
-        ValueError: if an example cannot be encoded, or the head does not fit.
+        ValueError: if an example cannot be encoded, or the head does not fit or is under an adapter.
     """
     if args.start == "random":
         return
+    # Before all examples are encoded.
+    check_writable(find_head(model))
     reading = read(model, labeled, unlabeled, data, processing_class, args, view_maker=view_maker)
     head, classes = probe_head(reading) if args.start == "head" else classifier_head(reading)
     head.write(model)

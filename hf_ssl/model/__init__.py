@@ -1,8 +1,10 @@
 """From a name to logits.
 
 loading   a Hub id, a path or an object -> a classifier with a head for the data's classes, and its processor
-head      the layer of a classifier that makes the logits
+classes   which output is which class: heads kept, put in order or renewed by names
+head      the layer of a classifier that makes the logits: alone, under adapters of PEFT, or two of them
+adapters  what of a PEFT model is trained and saved, and what would be lost
 forward   views -> logits and features, in as few calls of the model as possible
 ema       the moving average of the weights: the teacher, and what is evaluated
-wrapping  models inside DistributedDataParallel and torch.compile
+wrapping  models inside DistributedDataParallel, torch.compile and PEFT
 """

@@ -14,7 +14,9 @@ class ModelEma:
     """Keeps `decay * average + (1 - decay) * model` of every weight, updated once after each optimizer step.
 
     `module` is a copy of the model that holds the averages: the teacher of algorithms that have one, and what is
-    evaluated and saved (by `swapped_into`) if the average is used for evaluation.
+    evaluated and saved (by `swapped_into`) if the average is used for evaluation. Averages of weights in half
+    precision (bfloat16, float16) are kept in float32 beside it, 4 bytes per weight, and rounded into `module` after
+    each update.
 
     Args:
         model: the model to follow, not wrapped; the average starts as its copy.
@@ -34,6 +36,10 @@ class ModelEma:
         network whose activations have one of 0.002 (the convolutions of many transformers models with new weights)
         that part is most of it: after 400 steps with decay 0.99 such an average was no better than chance, while the
         model itself had learned.
+
+        *Why float32?* bfloat16 has 8 significant bits, and float16 has 11. With a decay of 0.999 an update moves the
+        average by a thousandth of its distance to the weight, which is below the rounding unless the distance is
+        larger than the weight itself: most averages would stay where they started.
 
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
@@ -56,37 +62,47 @@ class ModelEma:
         frozen = {id(p): p for p in model.parameters() if not p.requires_grad}
         self.module = deepcopy(model, memo=frozen)
         self.module.requires_grad_(False)
-        # Pairs of (average, followed).
-        pairs: list[tuple[torch.Tensor, torch.Tensor]]
+        # Pairs of (averaged, followed), and what is averaged: the weight of `module` itself or, in half precision, a
+        # copy.
         pairs = [*zip(self.module.parameters(), model.parameters(), strict=True)]
-        self._averaged = [pair for pair in pairs if pair[0] is not pair[1]]
-        self._copied = [*zip(self.module.buffers(), model.buffers(), strict=True)]
+        self._weights = [pair for pair in pairs if pair[0] is not pair[1]]
+        self._averages = [own.detach().float() if _is_half(own) else own for own, _ in self._weights]
+        # The modules, not their buffers: some models replace a buffer in each forward pass.
+        modules = zip(self.module.modules(), model.modules(), strict=True)
+        self._with_buffers = [(own, other) for own, other in modules if other._buffers]
 
     @torch.no_grad()
     def update(self, decay: float | None = None) -> None:
-        """Move the average towards the model's present weights: one fused operation over all of them.
+        """Move the average towards the model's present weights, in a few fused operations over all of them.
 
         Args:
             decay: in [0, 1), for this update only; None means that of the constructor.
         """
-        averages, current = [a for a, _ in self._averaged], [c for _, c in self._averaged]
-        torch._foreach_lerp_(averages, current, 1.0 - (self.decay if decay is None else decay))
-        # Of one type at a time, which is one operation on a GPU.
-        for dtype in {average.dtype for average, _ in self._copied}:
-            copied = [pair for pair in self._copied if pair[0].dtype == dtype]
-            torch._foreach_copy_([a for a, _ in copied], [c for _, c in copied])
+        kept = [*zip(self._averages, self._weights, strict=True)]
+        current = [other if average is own else torch.empty_like(average) for average, (own, other) in kept]
+        _copy([(raised, other) for raised, (_, (_, other)) in zip(current, kept, strict=True) if raised is not other])
+        torch._foreach_lerp_(self._averages, current, 1.0 - (self.decay if decay is None else decay))
+        self._round()
+        _copy(self._buffers_to_copy())
 
     @torch.no_grad()
     def reset(self) -> None:
         """Set the average to the model's present weights."""
-        for average, value in self._averaged + self._copied:
-            average.copy_(value)
+        for average, (_, other) in zip(self._averages, self._weights, strict=True):
+            average.copy_(other)
+        self._round()
+        _copy(self._buffers_to_copy())
+
+    def _round(self) -> None:
+        """Write the averages that are kept in float32 into `module`, in its own type."""
+        _copy([(own, kept) for kept, (own, _) in zip(self._averages, self._weights, strict=True) if kept is not own])
 
     @contextmanager
     def swapped_into(self, model: nn.Module | None = None) -> Iterator[None]:
         """Let the followed model have the averages as its weights inside the `with` block, and `module` the weights.
 
-        Nothing is copied: storages change places.
+        Nothing is copied: storages change places. They change back even if the model was converted to another type
+        or device inside the block.
 
         Args:
             model: the followed model, which may be named to make the call readable.
@@ -96,25 +112,49 @@ class ModelEma:
         """
         if model is not None and unwrap(model) is not self._followed:
             raise ValueError("model must be the model that is followed, got another; leave it out")
-        self._swap()
+        pairs = [*self._weights, *self._buffers()]
+        storages = [(own.data, other.data) for own, other in pairs]
+        buffers = [dict(other._buffers) for _, other in self._with_buffers]
+        for (own, other), (averaged, trained) in zip(pairs, storages, strict=True):
+            own.data, other.data = trained, averaged
         try:
             yield
         finally:
-            self._swap()
+            for (_, holder), before in zip(self._with_buffers, buffers, strict=True):
+                holder._buffers.update(before)
+            for (own, other), (averaged, trained) in zip(pairs, storages, strict=True):
+                own.data, other.data = averaged, trained
 
-    def _swap(self) -> None:
-        for average, value in self._averaged + self._copied:
-            average.data, value.data = value.data, average.data
+    def _buffers(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Pairs of (copied, followed), each buffer once, also one that several modules share."""
+        found = {}
+        for own, other in self._with_buffers:
+            for name, buffer in other._buffers.items():
+                copied = own._buffers.get(name)
+                if buffer is not None and copied is not None:
+                    found[id(buffer)] = copied, buffer
+        return list(found.values())
+
+    def _buffers_to_copy(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """As `_buffers`, after those that are new in the model, or of another shape or type now, were renewed."""
+        for own, other in self._with_buffers:
+            for name, buffer in other._buffers.items():
+                copied = own._buffers.get(name)
+                if buffer is None:
+                    own._buffers[name] = None
+                elif copied is None or (copied.shape, copied.dtype) != (buffer.shape, buffer.dtype):
+                    own._buffers[name] = buffer.detach().clone()
+        return self._buffers()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The averages by the names of the model's weights, without the weights that are shared with the model."""
-        averaged = {id(average) for average, _ in self._averaged + self._copied}
-        named = [*self.module.named_parameters(), *self.module.named_buffers()]
-        return {name: tensor.detach() for name, tensor in named if id(tensor) in averaged}
+        kept = {id(own): average for average, (own, _) in zip(self._averages, self._weights, strict=True)}
+        weights = {name: kept[id(own)] for name, own in self.module.named_parameters() if id(own) in kept}
+        return {name: tensor.detach() for name, tensor in [*weights.items(), *self.module.named_buffers()]}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore the averages that `state_dict` returned.
+        """Restore the averages that `state_dict` returned, or older ones in half precision.
 
         Raises:
             KeyError: if names are missing or unknown.
@@ -127,3 +167,19 @@ class ModelEma:
             )
         for name, tensor in mine.items():
             tensor.copy_(state[name])
+        self._round()
+
+
+def _is_half(weight: torch.Tensor) -> bool:
+    return weight.is_floating_point() and weight.element_size() < 4
+
+
+def _copy(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Copy the second tensor of each pair into the first: one operation on a GPU for each pair of types."""
+    by_types: dict[tuple[torch.dtype, torch.dtype], tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+    for target, source in pairs:
+        targets, sources = by_types.setdefault((target.dtype, source.dtype), ([], []))
+        targets.append(target)
+        sources.append(source)
+    for targets, sources in by_types.values():
+        torch._foreach_copy_(targets, sources)

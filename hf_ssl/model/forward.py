@@ -137,18 +137,18 @@ class ModelForward:
 
         Which kind of view goes into which call:
 
-        | model                       | joint              | separate                      | target            |
-        | --------------------------- | ------------------ | ----------------------------- | ----------------- |
-        | without batch normalization | views, frozen      | frozen, if there are no views | no_grad           |
-        | "published"                 | views              | frozen                        | no_grad, if alone |
-        | "labeled"                   | the view "labeled" | other views, frozen           | no_grad, if alone |
-        | "all"                       | views, frozen      |                               | no_grad, if alone |
+        | model                       | joint              | separate                      | target                   |
+        | --------------------------- | ------------------ | ----------------------------- | ------------------------ |
+        | without batch normalization | views, frozen      | frozen, if there are no views | no_grad                  |
+        | "published"                 | views              | frozen                        | no_grad, if alone        |
+        | "labeled"                   | the view "labeled" | other views, frozen           | no_grad, if none of them |
+        | "all"                       | views, frozen      |                               | no_grad, if alone        |
 
         The joint call passes through the wrapper of DistributedDataParallel and updates the running averages. The
         separate call does neither: it bypasses the wrapper, and its gradients reach the same parameters. The target
         call runs under `torch.no_grad()`, which saves a backward pass. With batch normalization the statistics of a
         batch are those of all its views, so there targets that are not alone join the separate call, or the joint one
-        if there is no separate call, and are detached.
+        if there is no separate call, and are detached; only the view "labeled" of that setting is never joined.
 
         Returns:
             The output of each view by its name.
@@ -179,6 +179,8 @@ class ModelForward:
             views, frozen = {**views, **frozen}, {}
         if frozen:
             return views, {**frozen, **targets}, {}
+        if self.batch_norm_views == "labeled":
+            return views, {}, targets
         return ({**views, **targets}, {}, {}) if views else ({}, {}, targets)
 
     def teacher(self, **views: View) -> dict[str, ViewOutput]:

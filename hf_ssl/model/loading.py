@@ -14,6 +14,9 @@ from transformers.utils import logging
 
 from ..data.columns import DataSummary
 from ..modality import MODALITIES, MODEL_INPUTS
+from .adapters import check_adapters
+from .classes import config_names, name_classes, say_new_head, settle_classes
+from .precision import to_full_precision
 
 logger = logging.get_logger(__name__)
 
@@ -92,61 +95,78 @@ def class_names(model: Any) -> list[str] | None:
         >>> class_names(SimpleNamespace(config=BertConfig(id2label={0: "ham", 1: "spam"})))
         ['ham', 'spam']
     """
-    config = getattr(model, "config", None)
-    if config is None or isinstance(model, str) or getattr(config, "num_labels", None) is None:
+    config: Any = getattr(model, "config", None)
+    if isinstance(model, str) or getattr(config, "num_labels", None) is None:
         return None
-    if _is_unnamed(config):
-        return [str(index) for index in range(config.num_labels)]
-    return [config.id2label[index] for index in range(config.num_labels)]
-
-
-def _is_unnamed(config: Any) -> bool:
-    return set(config.id2label.values()) == {f"LABEL_{index}" for index in range(config.num_labels)}
+    return config_names(config) or [str(index) for index in range(config.num_labels)]
 
 
 def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = None) -> nn.Module:
     """A classifier with a head for the data's classes, named after them.
 
+    A head is kept only if its classes are those of the data, by name; its rows are put in the order of the data. The
+    base model's names and its kind of problem (several classes per example, say) are left behind.
+    `hf_ssl.model.classes` says more.
+
     Args:
-        model: Hub id or local path, loaded with the modality's auto class and a head of the right size; or a model,
-            which is used as it is after a check of its modality and size.
+        model: Hub id or local path, loaded with the modality's auto class; or a model, after a check of its modality
+            and size.
         data: modality and classes.
         processor: for texts, the tokenizer: its padding token becomes that of a model that names none.
 
     Raises:
         ValueError: if the model is of another modality or transformers has no classifier of its kind, or if the head
-            of a given model has another number of classes.
+            of a given model has another number of classes, or is lost when its adapters are saved.
     """
-    names = dict(enumerate(data.label_names))
-    ids = {name: index for index, name in names.items()}
-    loaded: Any = _from_pretrained(model, data.modality, names, ids) if isinstance(model, str) else model
+    loaded: Any = _from_pretrained(model, data) if isinstance(model, str) else model
+    if isinstance(model, str):
+        # transformers loads the type that was saved.
+        to_full_precision(loaded)
     _check_modality(loaded, data)
-    config = getattr(loaded, "config", None)
-    size = getattr(config, "num_labels", len(names))
-    if size != len(names):
-        raise ValueError(
-            f"the model predicts {size} classes and the labeled dataset has {len(names)}; load it with "
-            f"num_labels={len(names)}, or give SSLTrainer its Hub id or path instead"
-        )
-    if config is not None and (data.classes.named or _is_unnamed(config)):
-        config.id2label, config.label2id = names, ids
+    config: Any = getattr(loaded, "config", None)
+    if getattr(config, "num_labels", None) is not None:
+        if not isinstance(model, str):
+            _keep_or_renew(model, config, data.label_names)
+        name_classes(config, data.label_names)
     if data.modality == "text" and config is not None and getattr(config, "pad_token_id", 0) is None:
         config.pad_token_id = getattr(processor, "pad_token_id", None)
     mend_batch_norm_momentum(loaded)
+    check_adapters(loaded, processor)
     return loaded
 
 
-def _from_pretrained(model: str, modality: str, names: dict[int, str], ids: dict[str, int]) -> nn.Module:
-    row = MODALITIES[modality]
+def _keep_or_renew(model: nn.Module, config: Any, names: Sequence[str]) -> None:
+    """The head of a model that was given as an object."""
+    if config.num_labels != len(names):
+        raise ValueError(
+            f"the model predicts {config.num_labels} classes and the labeled dataset has {len(names)}; load it with "
+            f"num_labels={len(names)}, or give SSLTrainer its Hub id or path instead"
+        )
+    settle_classes(model, config_names(config), names, f"the {type(model).__name__}")
+
+
+def _from_pretrained(model: str, data: DataSummary) -> nn.Module:
+    row = MODALITIES[data.modality]
     config = AutoConfig.from_pretrained(model)
     if type(config) not in row.configurations():
         raise ValueError(
-            f"{model} is a {config.model_type} model, and transformers has no {modality} classification with it; "
+            f"{model} is a {config.model_type} model, and transformers has no {data.modality} classification with it; "
             f"the data are {row.plural}: choose {row.model}"
         )
-    return row.model_class().from_pretrained(
-        model, num_labels=len(names), id2label=names, label2id=ids, ignore_mismatched_sizes=True
+    names = data.label_names
+    loaded, found = row.model_class().from_pretrained(
+        model,
+        num_labels=len(names),
+        id2label=dict(enumerate(names)),
+        label2id={name: index for index, name in enumerate(names)},
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
     )
+    if config.num_labels == len(names):
+        settle_classes(loaded, config_names(config), names, model, by_path=True, missing=found["missing_keys"])
+    elif found["mismatched_keys"]:
+        say_new_head(config_names(config), names, model)
+    return loaded
 
 
 def _check_modality(model: nn.Module, data: DataSummary) -> None:

@@ -1,4 +1,4 @@
-"""Models inside wrappers: DistributedDataParallel and torch.compile."""
+"""Models inside wrappers: DistributedDataParallel, torch.compile and PEFT."""
 
 from typing import Any
 
@@ -21,6 +21,19 @@ def unwrap(model: Any) -> nn.Module:
             model = model._orig_mod
         else:
             return model
+
+
+def without_adapters(model: Any) -> nn.Module:
+    """The model that adapters of PEFT were put into, with the adapters in it; any other model as `unwrap` returns it.
+
+    Example:
+        >>> model = nn.Linear(2, 2)
+        >>> without_adapters(model) is model
+        True
+    """
+    model = unwrap(model)
+    get_base_model: Any = getattr(model, "get_base_model", None)
+    return model if get_base_model is None else get_base_model()
 
 
 def without_ddp(model: nn.Module) -> nn.Module:

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from transformers import TrainerState
 
-from ..algorithms import SSLAlgorithm
+from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.duplicates import Duplicates
+from ..data.labels import shortened
 from ..features.fitted import FittedHead
 from ..training.optimization import describe_learning_rate
+from ..training.watch import describe_milestones
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,13 @@ def sizes_of(evaluation: Any) -> dict[str, int | None]:
 
 
 def describe_run(run: RunFacts) -> str:
-    """The block that is printed when training starts: a title, and one indented line per row of `run_rows`."""
-    rows = run_rows(run)
+    """The block that is printed when training starts: a title, and one indented line per row of `run_rows`.
+
+    Beside these it has the classes, each with its number of labeled examples.
+    """
+    rows: dict[str, str] = {}
+    for name, text in run_rows(run).items():
+        rows |= {name: text} | ({"classes": _classes(run)} if name == "labeled" else {})
     width = max(map(len, rows))
     return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
 
@@ -111,6 +118,7 @@ def run_rows(run: RunFacts) -> dict[str, str]:
     if not run.is_fitted:
         rows |= {
             **_batch_and_steps(run),
+            **_schedule(run),
             "learning rate": describe_learning_rate(run.args, run.max_steps),
             "moving average": _moving_average(run),
         }
@@ -125,6 +133,14 @@ def _labeled(run: RunFacts) -> str:
     counts = np.bincount(run.data.labels, minlength=len(names))
     per_class = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     return f"{run.num_labeled:,} examples, {len(names)} classes, {per_class} per class"
+
+
+def _classes(run: RunFacts) -> str:
+    names = run.data.label_names
+    counts = np.bincount(run.data.labels, minlength=len(names)).tolist()
+    # In quotes where letters would be overlooked: spaces around a name, or a line break in it.
+    shown = [name if name == name.strip() and name.isprintable() else repr(name) for name in names]
+    return shortened([f"{name} {count:,}" for name, count in zip(shown, counts, strict=True)])
 
 
 def _unlabeled(run: RunFacts) -> str:
@@ -156,6 +172,13 @@ def _batch_and_steps(run: RunFacts) -> dict[str, str]:
         if steps
         else f"{args.num_train_epochs:g} passes over the pool",
     }
+
+
+def _schedule(run: RunFacts) -> dict[str, str]:
+    """What begins during the run; nothing as long as the number of steps is not known."""
+    steps = run.max_steps
+    found = describe_milestones(run.algorithm, Progress.in_run(0, steps, run.data.modality)) if steps else []
+    return {"schedule": ", ".join(sentence for _, sentence in found)} if found else {}
 
 
 def _moving_average(run: RunFacts) -> str:

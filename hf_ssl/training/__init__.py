@@ -1,6 +1,6 @@
 """The trainer's parts, in the order in which a training meets them.
 
 `start` checks arguments, makes the datasets ready and searches for duplicates; `optimization` says how fast each
-weight learns, and when; `log_sums` adds up what a log line shows; `watch` stops or warns; `checkpointing` evaluates,
-saves and resumes, with the files that `checkpoint_files` describes.
+weight learns, and when; `log_sums` adds up what a log line shows; `watch` stops or warns; `evaluation` reads the
+model's answers; `checkpointing` evaluates, saves and resumes, with the files that `checkpoint_files` describes.
 """

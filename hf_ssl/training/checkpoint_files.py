@@ -31,6 +31,7 @@ from transformers.utils import logging
 
 from ..config import is_private
 from ..files import atomic_write
+from ..model.adapters import is_adapted, kept_weights
 from ..model.ema import ModelEma
 
 logger = logging.get_logger(__name__)
@@ -101,9 +102,10 @@ def save_settings(folder: str, args: TrainingArguments) -> None:
 def student_state(student: nn.Module) -> dict[str, torch.Tensor]:
     """The weights of the trained model to save: all of them; of a PEFT model those in training, and the buffers."""
     state = student.state_dict()
-    if not hasattr(student, "peft_config"):
+    if not is_adapted(student):
         return state
     frozen = {name for name, parameter in student.named_parameters() if not parameter.requires_grad}
+    frozen -= kept_weights(student).keys()
     return {name: tensor for name, tensor in state.items() if name not in frozen}
 
 
@@ -142,6 +144,22 @@ def load_student(folder: str, student: nn.Module, name: str) -> None:
             "resume with the model that was trained"
         )
     _load(path, student, {**student.state_dict(), **state})
+
+
+def load_evaluated(folder: str, model: nn.Module, name: str, averaged: bool) -> bool:
+    """Read the weights that were evaluated at a checkpoint into a PEFT model, whatever its adapters are called.
+
+    Args:
+        averaged: whether these were the moving average.
+
+    Returns:
+        False if the checkpoint does not hold them, since `save_only_model` was set.
+    """
+    path = Path(folder, EMA if averaged else STUDENT)
+    if not path.is_file():
+        return False
+    _load(path, model, {**model.state_dict(), **_read(path, name)[0]})
+    return True
 
 
 def load_state(folder: str, algorithm: nn.Module, name: str, ema: ModelEma | None = None) -> None:
@@ -265,7 +283,9 @@ def find_problem(folder: str | Path) -> str | None:
         return f"{folder} is not a folder"
     weights = [name for name in WEIGHTS if (folder / name).is_file()]
     needed = [STUDENT, ALGORITHM, LOG, "optimizer.pt", "scheduler.pt", "trainer_state.json"]
-    needed += weights[:1] or WEIGHTS[:1]
+    # An adapter that is not called "default" is in a folder of its name.
+    adapters = [str(path.relative_to(folder)) for path in folder.glob(f"*/{WEIGHTS[-1]}")]
+    needed += weights[:1] or adapters or WEIGHTS[:1]
     info = _info(folder / ALGORITHM)
     needed += [EMA] if info.get("ema") else []
     processes = info.get("processes", 1)

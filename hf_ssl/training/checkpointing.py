@@ -12,9 +12,15 @@ from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
+from ..distributed import copy_from_first
+from ..model.adapters import is_adapted, save_kept_weights
+from ..model.classes import check_same_classes
 from ..model.ema import ModelEma
+from ..model.layerdrop import LayerDrop
+from ..model.wrapping import without_ddp
 from . import checkpoint_files
 from .log_sums import LogSums
+from .processes import may_drop_layers, search_for_unused_weights
 from .watch import Watch
 
 
@@ -39,6 +45,8 @@ class CheckpointMixin(Trainer):
     watch: Watch
     # The terms and metrics of the log line in progress.
     _sums: LogSums
+    # Of the model in training.
+    _layerdrop = LayerDrop(nn.Module())
     # Which weights the evaluation in progress asked for, and the log line that the resumed run was in.
     _weights: str | None = None
     _resumed_log: tuple[int, torch.Tensor, dict[str, torch.Tensor]] | None = None
@@ -81,7 +89,17 @@ class CheckpointMixin(Trainer):
         if self.is_in_train:
             self.watch.check(self.state.global_step)
         with self._evaluated_weights():
+            # Running statistics are those of each process until its next training step; the first one's are saved.
+            copy_from_first(self.accelerator.unwrap_model(self.model).buffers())
             return super().evaluation_loop(*args, **kwargs)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> torch.utils.data.Sampler | None:
+        """As in Trainer, in the order of the rows also if training groups them by length.
+
+        Trainer would group them, too: it needs `input_ids`, and `predict` would answer in another order.
+        """
+        grouped = self.args.train_sampling_strategy == "group_by_length"
+        return None if grouped else super()._get_eval_sampler(eval_dataset)
 
     @contextlib.contextmanager
     def _chosen_weights(self, weights: str | None) -> Iterator[None]:
@@ -108,19 +126,20 @@ class CheckpointMixin(Trainer):
         super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        with self._evaluated_weights():
+        with self._evaluated_weights(), self._layerdrop.switched(on=True):
             super()._save(output_dir, None if self.args.ema_evaluates else state_dict)
         if self.args.should_save:
             folder = output_dir or self.args.output_dir
             # A pickle, which holds the paths and tokens of the person who trained.
             Path(folder, TRAINING_ARGS_NAME).unlink(missing_ok=True)
             checkpoint_files.save_settings(folder, self.args)
+            save_kept_weights(folder, self.accelerator.unwrap_model(self.model))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         # Every process has its own sums: all of them take part, one writes.
         loss = self.accelerator.gather(self._tr_loss.detach().reshape(1))
-        sums = {name: self.accelerator.gather(value.unsqueeze(0)) for name, value in self._sums.values.items()}
+        sums = self._sums.gathered(self.accelerator)
         if self.args.should_save:
             student = self.accelerator.unwrap_model(self.model)
             name, processes = self.algorithm_name, self.args.world_size
@@ -148,10 +167,23 @@ class CheckpointMixin(Trainer):
         self._resumed_log = None
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        self._forget_evaluation()
+        search_for_unused_weights(self.args, self.accelerator.ddp_handler)
+        self._layerdrop = LayerDrop(self.accelerator.unwrap_model(self.model))
         try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
+            with self._layerdrop.switched(on=may_drop_layers(self.args, self._layerdrop.rate)):
+                return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self._stop_workers()
+
+    def _forget_evaluation(self) -> None:
+        """Let a model that was only evaluated so far be wrapped for training on several processes.
+
+        accelerate takes it for one that is wrapped already, and every process would train a model of its own.
+        """
+        if self.args.world_size > 1 and without_ddp(self.model_wrapped) is self.model_wrapped:
+            self.model_wrapped = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            vars(self.model).pop("_is_accelerate_prepared", None)
 
     def _stop_workers(self) -> None:
         """Let the processes that make views end with the training.
@@ -167,6 +199,7 @@ class CheckpointMixin(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         student = self.accelerator.unwrap_model(self.model if model is None else model)
         checkpoint_files.load_student(resume_from_checkpoint, student, self.algorithm_name)
+        check_same_classes(resume_from_checkpoint, student)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -178,14 +211,30 @@ class CheckpointMixin(Trainer):
 
     def _load_best_model(self) -> None:
         model = self.accelerator.unwrap_model(self.model)
-        if not hasattr(type(model), "from_pretrained") or hasattr(model, "peft_config"):
+        folder = str(self.state.best_model_checkpoint)
+        averaged = self.ema is not None and self.args.ema_evaluates
+        if is_adapted(model) and checkpoint_files.load_evaluated(folder, model, self.algorithm_name, averaged):
+            pass  # Trainer would look for an adapter called "default", and cannot load prompts.
+        elif not hasattr(type(model), "from_pretrained") or is_adapted(model):
             super()._load_best_model()
         else:
             # from_pretrained knows the names that save_pretrained wrote; load_state_dict does not (ViT).
-            best = type(model).from_pretrained(self.state.best_model_checkpoint)
+            best = type(model).from_pretrained(folder)
             model.load_state_dict(best.state_dict(), strict=True)
         if self.ema is not None:
             self.ema.reset()
+
+    # ---- What training begins with ----
+
+    def _start_average(self) -> None:
+        """Start the moving average with the model as it is now, and all processes with the same heads and statistics.
+
+        The model is wrapped by now: it computes under autocast, as its copy will, and has the weights of the first
+        process. Resuming comes after this.
+        """
+        copy_from_first([*self.algorithm.parameters(), *self.algorithm.buffers()])
+        if self.args.ema_role != "none" or self.algorithm.uses_teacher:
+            self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
 
     def _begin_log(self) -> None:
         """Start with empty sums or, after resuming, with those of the log line that the interrupted run was in."""

@@ -4,6 +4,8 @@ import torch
 from accelerate import Accelerator
 
 from ..algorithms import AlgorithmOutput
+from ..batches.collators import MISSING_LABEL
+from ..distributed import names_of_all
 
 
 class LogSums:
@@ -31,7 +33,8 @@ class LogSums:
 
         Args:
             output: of the algorithm.
-            hidden_labels: classes [mu*B] of the unlabeled examples, if the pool has labels.
+            hidden_labels: classes [mu*B] of the unlabeled examples, if the pool has labels. Examples with
+                `MISSING_LABEL` are left out; a negative class that is none of the labeled dataset's is never right.
         """
         for name, value in {**output.terms, **output.metrics}.items():
             value = value.detach().float()
@@ -42,28 +45,38 @@ class LogSums:
         labels = labels.argmax(dim=-1) if labels.ndim == 2 else labels
         weight = torch.ones_like(labels, dtype=torch.float32) if output.mask is None else output.mask.float()
         if weight.shape == labels.shape:
+            weight = weight * (hidden_labels != MISSING_LABEL)
             self._add("pseudo_label_accuracy", torch.stack([(weight * (labels == hidden_labels)).sum(), weight.sum()]))
 
     def count(self, name: str, number: int, device: torch.device) -> None:
         """Add to a number that is only counted, such as skipped files; `means` gives its sum if it is above 0."""
         value = torch.zeros(2, device=device)
-        if number:
-            # Not `torch.tensor([number, 0.0], device=device)`: its copy to the device would be waited for.
-            value[0].fill_(number)
+        # Not `torch.tensor([number, 0.0], device=device)`: its copy to the device would be waited for.
+        value[0].fill_(number)
         self._add(name, value)
 
     def _add(self, name: str, value: torch.Tensor) -> None:
         self.values[name] = self.values[name] + value if name in self.values else value
 
     def means(self, accelerator: Accelerator) -> dict[str, float]:
-        """The means over the batches of all processes. Every process must call it, with the same names."""
-        if not self.values:
+        """The means over the batches of all processes. Every process must call it."""
+        values = self._of_all(accelerator)
+        if not values:
             return {}
-        totals = accelerator.reduce(torch.stack(list(self.values.values())), reduction="sum").tolist()
-        named = dict(zip(self.values, totals, strict=True))
+        totals = accelerator.reduce(torch.stack(list(values.values())), reduction="sum").tolist()
+        named = dict(zip(values, totals, strict=True))
         # A mean over no example (no pseudo-label passed the threshold) is left out rather than shown as 0.
         means = {name: total / count for name, (total, count) in named.items() if count > 0}
         return means | {name: int(total) for name, (total, count) in named.items() if total > 0 == count}
+
+    def gathered(self, accelerator: Accelerator) -> dict[str, torch.Tensor]:
+        """`values` of all P processes: name -> [P, 2]. Every process must call it."""
+        return {name: accelerator.gather(value[None]) for name, value in self._of_all(accelerator).items()}
+
+    def _of_all(self, accelerator: Accelerator) -> dict[str, torch.Tensor]:
+        """`values` by the names that any process has, 0 for those that this one has not."""
+        nothing = torch.zeros(2, device=accelerator.device)
+        return {name: self.values.get(name, nothing) for name in names_of_all(self.values)}
 
     def clear(self) -> None:
         """Forget everything."""

@@ -162,6 +162,22 @@ def grouped(
     return optimizer_class, {**keywords, "params": parameter_groups(model, rate, args.weight_decay, args.layer_decay)}
 
 
+def let_steps_be_skipped(optimizer: Any) -> None:
+    """Let the gradient scaler of fp16 skip a step by not calling the optimizer, where accelerate and Trainer see it.
+
+    A fused optimizer is called anyway and skips the step by itself; moving average and learning rate would go on as if
+    the weights had moved.
+
+    Example:
+        >>> optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True)
+        >>> let_steps_be_skipped(optimizer)
+        >>> optimizer._step_supports_amp_scaling
+        False
+    """
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
+        optimizer._step_supports_amp_scaling = False
+
+
 def refuse_ignored_settings(args: SSLConfig, optimizer: Any, scheduler: Any) -> None:
     """Raise a ValueError if the user gives an optimizer or scheduler together with settings that it would ignore."""
     if optimizer is not None and args.layer_decay < 1:

@@ -5,16 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import datasets
+import numpy as np
+from torch import nn
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data
+from ..data.doubts import warn_of_doubtful_labels
 from ..data.duplicates import Duplicates, find_duplicates, warn_of_duplicates
 from ..data.prepare import prepare, prepare_evaluation, prepare_pool
 from ..data.rows import is_transformed, may_be_random
+from ..errors import BrokenExampleError
 from ..views import Views
 from ..views.base import as_views
 from ..views.make import make_views
+from ..views.seeds import global_seeds
 from .optimization import refuse_ignored_settings
+from .processing import fitted_processor
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class TrainingData:
         evaluation: the same for evaluation: a dataset, a dict of datasets, or None.
         views: makes the views of their rows.
         keeps_rows: whether evaluation rows stay as the user formats them, for the user's collator.
+        processing_class: the user's, or a copy with the lengths of this training, to be saved with the model.
     """
 
     summary: DataSummary
@@ -35,6 +42,7 @@ class TrainingData:
     evaluation: Any
     views: Views
     keeps_rows: bool
+    processing_class: Any = None
 
 
 def check_arguments(args: SSLConfig, train_dataset: datasets.Dataset | None, kwargs: dict[str, Any]) -> None:
@@ -70,6 +78,7 @@ def prepare_datasets(
     eval_dataset: Any,
     processing_class: Any,
     *,
+    model: str | nn.Module | None = None,
     model_names: Sequence[str] | None = None,
     data_collator: Callable | None = None,
     views: Views | None = None,
@@ -82,6 +91,7 @@ def prepare_datasets(
         args: names of columns, and the settings of the views.
         train_dataset, unlabeled_dataset, eval_dataset: as in `SSLTrainer`; without a pool the labeled examples serve.
         processing_class: the model's image processor, feature extractor or tokenizer; None if rows hold tensors.
+        model: the model, its Hub id or its path: how long its texts may be.
         model_names: names of the model's classes, if it knows them.
         data_collator, views, weak_view, strong_view: as in `SSLTrainer`.
 
@@ -98,12 +108,14 @@ def prepare_datasets(
         processor=processing_class,
         model_names=model_names,
     )
+    warn_of_doubtful_labels(train_dataset, summary)
     # A collator of the user gets the rows of raw data, and of transforms, as the user formats them.
     keeps_rows = data_collator is not None and (not summary.model_inputs or is_transformed(train_dataset))
     pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
     unlabeled = prepare_pool(pool, summary, files=args.on_broken_file == "error")
     labeled = prepare(train_dataset, summary, "labeled")
     evaluation = prepare_evaluation(eval_dataset, summary, keeps_rows)
+    processing_class = fitted_processor(processing_class, summary, args, model, labeled, views)
     if views is None:
         views = make_views(
             summary,
@@ -115,7 +127,16 @@ def prepare_datasets(
             strong_view=strong_view,
             collator=data_collator,
         )
-    return TrainingData(summary, labeled, unlabeled, evaluation, as_views(views), keeps_rows)
+        _check_first_row(views, labeled)
+    return TrainingData(summary, labeled, unlabeled, evaluation, as_views(views), keeps_rows, processing_class)
+
+
+def _check_first_row(views: Views, labeled: Any) -> None:
+    try:
+        with global_seeds(np.random.default_rng(0)):
+            views.check(labeled[0])
+    except BrokenExampleError as error:
+        raise BrokenExampleError(f"row 0 of the labeled dataset: {error}") from error
 
 
 def search_duplicates(

@@ -12,8 +12,9 @@ from transformers.utils import logging
 
 from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
-from ..distributed import gather
+from ..distributed import gather, gather_objects
 from ..errors import NotFiniteError
+from ..model.precision import trained_in_half_precision
 
 logger = logging.get_logger(__name__)
 
@@ -110,15 +111,15 @@ class Watch:
             _check_weights(model, step)
 
     def _check_losses(self, first: torch.Tensor, step: int) -> None:
-        marks = _gathered(torch.stack([first, *self._values.values()])).tolist()
-        marked = [row for row in marks if row[0] > 0]
-        if not marked:
+        if not _gathered(first[None]).any():
             return
-        found, *values = min(marked, key=lambda row: row[0])
-        value, *terms = (f"{name} {value:.4g}" for name, value in zip(self._values, values, strict=True))
+        # The processes need not have the same terms.
+        mine = int(first), {name: float(value) for name, value in self._values.items()}
+        found, values = min((each for each in gather_objects(mine) if each[0] > 0), key=lambda each: each[0])
+        value, *terms = (f"{name} {value:.4g}" for name, value in values.items())
         self.start(step)
         raise NotFiniteError(
-            f"{value} at step {int(found):,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
+            f"{value} at step {found:,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
         )
 
     # ---- Averages ----
@@ -126,7 +127,8 @@ class Watch:
     def warn_of_slow_averages(self, progress: Progress) -> None:
         """Warn of what will be near its start when training ends: averaged weights, running statistics, thresholds."""
         args, steps, settings = self.args, progress.max_steps, self.algorithm.current_settings()
-        momentum, passes = float(settings.get("momentum", 0.0)), steps / progress.steps_per_epoch
+        momentum = float(settings.get("momentum", 0.0))
+        passes = steps * self.algorithm.unlabeled_batch_size / self.algorithm.num_unlabeled
         early = max(round(_TEACHER_READY * steps), 1)
         if args.ema_evaluates and (left := args.ema_decay**steps) > _MOST_INITIAL:
             logger.warning(
@@ -151,6 +153,23 @@ class Watch:
                 f"{steps:,} steps look at {passes:.0%} of the pool, and {self.name} holds its thresholds down until "
                 "it has predicted most of the pool with confidence: every pseudo-label will count; set "
                 "threshold_warmup=False in algorithm_kwargs, or train longer"
+            )
+
+    def warn_of_late_starts(self, progress: Progress) -> None:
+        """Warn of parts of the algorithm that would only begin after the end of this run."""
+        has_queue, fits = "queue_batches" in self.algorithm.current_settings(), progress.max_steps - 2
+        shorter = f"set queue_batches={fits} or lower in algorithm_kwargs, or " if has_queue and fits > 0 else ""
+        for begins, sentence in describe_milestones(self.algorithm, progress):
+            if begins >= progress.max_steps:
+                logger.warning(f"{sentence}; {shorter}train longer")
+
+    def warn_of_half_precision(self, model: nn.Module) -> None:
+        """Warn of trainable weights in half precision, most steps of which are lost in rounding."""
+        if found := trained_in_half_precision(model):
+            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in found)
+            logger.warning(
+                f"weights are in half precision ({names}), in which small steps are lost in rounding; load the model "
+                "with dtype=torch.float32, and set bf16=True to compute in half precision"
             )
 
     # ---- The pool's part ----
@@ -220,6 +239,24 @@ class Watch:
                 f"{self.name} learns from unlabeled examples, and unlabeled_dataset is missing: the labeled examples "
                 "serve as the pool; give unlabeled_dataset, or take algorithm='supervised'"
             )
+
+
+def describe_milestones(algorithm: SSLAlgorithm, progress: Progress) -> list[tuple[int, str]]:
+    """When each part of an algorithm begins that does not work from the first step on: the step, and a sentence.
+
+    Example:
+        >>> from hf_ssl.algorithms import get_algorithm
+        >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
+        >>> simmatch = get_algorithm("simmatch", num_classes=3, feature_size=5, **sizes)
+        >>> describe_milestones(simmatch, Progress.in_run(0, 1_000))
+        [(5, "SimMatch's memory votes from step 5 of 1,000 (0.5 %)")]
+    """
+    title, steps, found = algorithm.title or type(algorithm).__name__, progress.max_steps, []
+    for what, begins in algorithm.milestones(progress).items():
+        when = f" of {steps:,} ({100 * begins / steps:.2g} %)"
+        never = f", after the end of this run of {steps:,} step{'s' * (steps != 1)}: never"
+        found.append((begins, f"{title}'s {what} from step {begins:,}{when if begins < steps else never}"))
+    return found
 
 
 def _check_weights(model: nn.Module, step: int) -> None:

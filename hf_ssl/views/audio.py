@@ -3,9 +3,10 @@
     row -> decode: float32 [n] at the extractor's rate -> effects (strong) -> crop [<= max_length] -> collate
 
 Decoding needs soundfile, and torchaudio for other rates than the extractor's; nothing here needs torchcodec. The
-effects are in `audio_effects.py`.
+effects are in `audio_effects.py`, what the feature extractor does to a crop in `extractor.py`.
 """
 
+import copy
 import io
 import math
 import os
@@ -13,7 +14,6 @@ import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from importlib import import_module
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,10 @@ from .audio_effects import (
     small_ratio,
 )
 from .base import ModelKeywords, Row, Views
+from .extractor import OwnCalls
 
+# Where a feature extractor keeps, and saves, the length at which its model's recordings are cut. Seconds.
+LENGTH_SETTING = "max_length_seconds"
 # The wave is read this much further than the crop needs, for the windows of the filters at its end. Seconds.
 _MARGIN = 0.05
 # Hz; only to measure the length of recordings that are not files.
@@ -97,6 +100,16 @@ def _samples(value: Any, sampling_rate: int) -> tuple[str, Any, int]:
     )
 
 
+def saved_seconds(feature_extractor: Any) -> float | None:
+    """The length at which the model of a feature extractor was trained to have its recordings cut, in seconds.
+
+    `SSLTrainer` writes it into the extractor that it saves; `hf-ssl predict` and `hf-ssl evaluate` read it.
+    `transformers.pipeline` does not: it gives the model whole recordings.
+    """
+    seconds = getattr(feature_extractor, LENGTH_SETTING, None)
+    return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+
+
 def usual_seconds(dataset: Any, column: str, longest: float = 10.0) -> float:
     """The length of the longest recording among the first hundred of a dataset, in seconds, at most `longest`."""
     seconds = 0.0
@@ -117,8 +130,8 @@ class AudioViews(Views):
     """Makes the views of a row with one column of recordings; see `decode` for what a cell may be.
 
     An item is a float32 waveform [n] at `sampling_rate`, n <= `max_length`: clips, or sped-up clips, that are shorter
-    stay so until `collate`, in which the extractor pads them with zeros and, if its model wants a mask, says where
-    they end.
+    stay so until `collate`, in which the extractor is called on each of them, and what it returns is padded to the
+    shape of a full clip. See `hf_ssl.views.extractor`.
 
     Strong draws its effects with replacement. They act on the whole clip as far as the crop can hear it: of a long
     clip only the part that ends up in the crop, and the time before it that echoes into it, are computed.
@@ -127,7 +140,7 @@ class AudioViews(Views):
         feature_extractor: that of the model, or a processor that holds one.
         columns: the one column of recordings.
         sampling_rate: Hz; None takes the extractor's, and another rate than the extractor's is an error.
-        max_length_seconds: length of an item at most, above 0.
+        max_length_seconds: length of an item at most, above 0; None takes what the extractor was saved with, or 1.
         effects: names of `EFFECTS` that strong draws from. Their amounts are uniform in the ranges below.
         num_effects: how many it draws, with replacement.
         gain_decibel: (lowest, highest), dB. Extractors that normalize (wav2vec 2.0) undo it.
@@ -157,7 +170,7 @@ class AudioViews(Views):
         columns: Sequence[str] = ("audio",),
         *,
         sampling_rate: int | None = None,
-        max_length_seconds: float = 1.0,
+        max_length_seconds: float | None = None,
         effects: Sequence[str] = EFFECTS,
         num_effects: int = 2,
         gain_decibel: tuple[float, float] = (-5.0, 5.0),
@@ -171,6 +184,8 @@ class AudioViews(Views):
             raise ValueError(f"columns must name the one column of recordings, got {self.columns!r}")
         self.feature_extractor = getattr(feature_extractor, "feature_extractor", feature_extractor)
         self.sampling_rate = _rate(self.feature_extractor, sampling_rate)
+        if max_length_seconds is None:
+            max_length_seconds = saved_seconds(self.feature_extractor) or 1.0
         self.max_length = round(max_length_seconds * self.sampling_rate)
         if self.max_length < 1:
             raise ValueError(f"max_length_seconds must be above 0, got {max_length_seconds}")
@@ -190,7 +205,14 @@ class AudioViews(Views):
             least, most = _LIMITS[name]
             if not least <= low <= high <= most:
                 raise ValueError(f"{name} must be (low, high) within {least:g}..{most:g}, got {(low, high)}")
-        self._padding = _padding_options(self.feature_extractor, self.max_length)
+        self.calls = OwnCalls(self.feature_extractor, self.sampling_rate, self.max_length)
+
+    def cut_at(self, samples: int) -> "AudioViews":
+        """A copy with another `max_length`."""
+        views = copy.copy(self)
+        views.max_length = samples
+        views.calls = OwnCalls(self.feature_extractor, self.sampling_rate, samples)
+        return views
 
     def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> np.ndarray:
         """One view of a row, float32 [n <= max_length]. `kind` is "weak" or "strong"."""
@@ -215,14 +237,39 @@ class AudioViews(Views):
         return decode(value, self.sampling_rate)[: self.max_length]
 
     def collate(self, items: Sequence[np.ndarray]) -> ModelKeywords:
-        """Normalize, pad and stack items with the feature extractor: model keywords.
+        """Call the feature extractor on each item and stack what it returns: model keywords.
 
         Extractors of waveforms (wav2vec 2.0, HuBERT) give "input_values" [len(items), max_length] for items of any
         lengths, and "attention_mask" of the same shape if they make one; extractors of spectra give their own shapes.
+
+        Raises:
+            ValueError: if the extractor cannot be followed; `problem` says so before.
         """
-        return dict(
-            self.feature_extractor(list(items), sampling_rate=self.sampling_rate, return_tensors="pt", **self._padding)
-        )
+        return self.calls(items)
+
+    def check(self, row: Row) -> None:
+        """Compare one example with the extractor's own call on it, which is what `transformers.pipeline` makes.
+
+        Raises:
+            ValueError: if they differ, or the extractor cannot be followed.
+        """
+        if problem := self.calls.problem():
+            raise ValueError(problem)
+        wave = self.evaluation(row)
+        own, made = self.calls.alone(wave), self.collate([wave])
+        for name, value in own.items():
+            part = tuple(slice(size) for size in value.shape)
+            if self.calls.pads_left:
+                part = (slice(None), *(slice(-size, None) for size in value.shape[1:]))
+            if not torch.equal(made[name][part], value):
+                raise ValueError(
+                    f"{name} must be what the feature extractor makes of a recording, got other values from "
+                    f"{type(self).__name__}; its collate must call the extractor on each recording by itself"
+                )
+
+    def problem(self, kind: str) -> str | None:
+        """Why the feature extractor cannot be followed, in one line; None if it can."""
+        return self.calls.problem()
 
     def describe(self) -> dict[str, str]:
         """View kind -> one sentence on what it does, for the log and the model card."""
@@ -309,13 +356,3 @@ def _read(source: Any, name: str) -> tuple[np.ndarray, int]:
     if short and int(short[2]) < int(short[1]) < 2**31:
         raise BrokenExampleError(f"{name}: it is cut off: {short[2]} of {short[1]} bytes of sound")
     return wave.T, rate
-
-
-def _padding_options(feature_extractor: Any, max_length: int) -> dict[str, Any]:
-    """How to ask an extractor for padding: to `max_length` samples if it counts in samples, else in its own way."""
-    options = signature(type(feature_extractor).__call__).parameters
-    if "padding" not in options:
-        return {}
-    if (getattr(feature_extractor, "model_input_names", None) or [""])[0] == "input_values":
-        return {"padding": "max_length", "max_length": max_length}
-    return {"padding": True} if options["padding"].default is False else {}

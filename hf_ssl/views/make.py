@@ -6,11 +6,11 @@ from typing import Any
 from ..config import SSLConfig
 from ..data.columns import DataSummary, processor_for, processor_modalities
 from ..modality import MODALITIES
-from .audio import AudioViews, usual_seconds
+from .audio import AudioViews, saved_seconds, usual_seconds
 from .base import Views
 from .custom import CustomViews
 from .tensor_rows import PreparedViews
-from .text import TextViews
+from .text import TextViews, usual_max_length
 
 
 def make_views(
@@ -84,7 +84,8 @@ def _raw_views(data: DataSummary, processor: Any, args: SSLConfig, labeled: Any,
         return TextViews(
             processor,
             data.input_columns,
-            max_length=args.max_length,
+            # The tokenizer's limit is never more than the model takes (see `hf_ssl.training.processing`).
+            max_length=min(args.max_length or usual_max_length(processor), usual_max_length(processor)),
             token_delete_ratio=args.token_delete_ratio,
             token_swap_ratio=args.token_swap_ratio,
             token_mask_ratio=args.token_mask_ratio,
@@ -93,7 +94,7 @@ def _raw_views(data: DataSummary, processor: Any, args: SSLConfig, labeled: Any,
             # A compiled model is compiled again for each new shape.
             pad_to_max_length=bool(args.torch_compile),
         )
-    seconds = args.max_length_seconds or usual_seconds(labeled, column)
+    seconds = args.max_length_seconds or saved_seconds(processor) or usual_seconds(labeled, column)
     return AudioViews(processor, data.input_columns, max_length_seconds=seconds, num_effects=args.strong_effects)
 
 

@@ -16,22 +16,29 @@ from typing import Any
 import numpy as np
 import torch
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
+from transformers.utils import logging
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.rows import STRONG_SUFFIXES, may_be_random, tensor_part
 from ..modality import MODEL_INPUTS
+from .audio import AudioViews
 from .base import ModelKeywords, Row, Views
 from .seeds import global_seeds
 from .text import TextViews
 
+logger = logging.get_logger(__name__)
 
-def stack_inputs(items: Sequence[Mapping[str, Any]], processor: Any = None) -> ModelKeywords:
+
+def stack_inputs(
+    items: Sequence[Mapping[str, Any]], processor: Any = None, length: int | None = None
+) -> ModelKeywords:
     """Model inputs of single examples -> of a batch, with sequences padded by the tokenizer or feature extractor.
 
     Args:
         items: name -> tensor, array or list, without the axis of the batch.
         processor: the tokenizer or feature extractor; without its `pad` all items must have one shape.
+        length: what a feature extractor pads to at least; None for the longest item.
 
     Raises:
         ValueError: if shapes differ and nothing pads them.
@@ -46,7 +53,12 @@ def stack_inputs(items: Sequence[Mapping[str, Any]], processor: Any = None) -> M
             rows = [{name: value.tolist() for name, value in item.items()} for item in items]
             return dict(pad_without_fast_tokenizer_warning(processor, rows, padding=True, return_tensors="pt"))
         columns = {name: [item[name] for item in items] for name in items[0]}
-        return dict(processor.pad(columns, padding=True, return_tensors="pt"))
+        longest = max(len(value) for value in columns.get(processor.model_input_names[0], ()))
+        options: dict[str, Any] = {"padding": "max_length", "max_length": max(longest, length or 0)}
+        if "attention_mask" in columns:
+            # An extractor that gives none by itself would leave those of the rows unpadded.
+            options["return_attention_mask"] = True
+        return dict(processor.pad(columns, return_tensors="pt", **options))
     batch = {}
     for name in items[0]:
         values = [_tensor(item[name]) for item in items]
@@ -86,11 +98,12 @@ class PreparedViews(Views):
         self.modality, self.inputs, self.label_column = data.modality, data.model_inputs, data.label_column
         self.main = next(name for name in self.inputs if name in MODEL_INPUTS)
         self.processor, self.raw, self.collator = processor, raw, collator
+        self.length = self._least_length(args)
         self.suffixes = tuple(suffix for suffix in STRONG_SUFFIXES if self.main + suffix in _names(unlabeled))
         self.tokens: TextViews | None = None
         if self.modality == "text" and getattr(processor, "pad_token", None) is not None:
             if isinstance(raw, TextViews) and raw.augmentation_columns:
-                raw.max_length = args.max_length or _longest(labeled, self.main)
+                raw.max_length = raw.max_length if args.max_length else max(_lengths(labeled, self.main))
             else:
                 self.raw = None
             self.tokens = TextViews(
@@ -100,6 +113,36 @@ class PreparedViews(Views):
                 token_swap_ratio=args.token_swap_ratio,
                 token_mask_ratio=args.token_mask_ratio,
             )
+        self.names = self._names_in_a_batch(labeled)
+        if self.main == "input_values" and self.length is None and np.ndim(_first(labeled)[self.main]) == 1:
+            self._fit_waves(labeled)
+
+    def _least_length(self, args: SSLConfig) -> int | None:
+        """Samples to which waves are padded in all batches, if the settings say so: a model may read padding."""
+        rate = getattr(self.processor, "sampling_rate", None)
+        if self.main != "input_values" or args.max_length_seconds is None or rate is None:
+            return None
+        return round(args.max_length_seconds * rate)
+
+    def _fit_waves(self, labeled: Any) -> None:
+        """Without a length in the settings, strong views of the raw column are as long as what the rows hold."""
+        lengths = _lengths(labeled, self.main)
+        if isinstance(self.raw, AudioViews):
+            self.raw = self.raw.cut_at(max(lengths))
+        if self.collator is None and "attention_mask" not in self.names and min(lengths) < max(lengths):
+            logger.warning(
+                "rows hold input_values of different lengths and no attention_mask: the model reads the padding, and "
+                "an answer depends on its batch; set max_length_seconds, to which all are padded then"
+            )
+
+    def _names_in_a_batch(self, labeled: Any) -> tuple[str, ...]:
+        """Names of the tensors in a batch of rows: padding may add a mask, and a custom collator anything."""
+        if self.collator is not None:
+            return tuple(self.collate([self._item(_first(labeled))])) if self.raw is not None else self.inputs
+        listed = getattr(self.processor, "model_input_names", ())
+        gives = getattr(self.processor, "return_attention_mask", "attention_mask" in listed)
+        adds = gives and hasattr(self.processor, "pad") and self.modality != "image"
+        return tuple(dict.fromkeys([*self.inputs, *(["attention_mask"] if adds else [])]))
 
     def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> Any:
         """One view of a row; for "rotated" the item and its quarter turns, 0 to 3."""
@@ -120,7 +163,13 @@ class PreparedViews(Views):
             assert self.raw is not None, "`problem` has looked"
             return self.raw("strong", row, rng)
         item = self._item(row)
-        made = self.tokens.perturb_tokens(item, rng) if self.raw is None else self.raw("strong", row, rng)
+        if self.raw is not None:
+            made = {name: value for name, value in self.raw("strong", row, rng).items() if name in self.names}
+        else:
+            if "attention_mask" in self.names:
+                # Masked tokens are hidden by it.
+                item.setdefault("attention_mask", [1] * len(item[self.main]))
+            made = self.tokens.perturb_tokens(item, rng)
         return self._as_long(made, len(item[self.main]))
 
     def evaluation(self, row: Row) -> dict[str, Any]:
@@ -139,13 +188,21 @@ class PreparedViews(Views):
             raise TypeError(f"expected a dict with {self.main}")
         return self.raw.accept(value)
 
+    def check(self, row: Row) -> None:
+        """The check of the raw column's view maker; rows that hold tensors are taken as they are."""
+        if self.raw is not None:
+            self.raw.check(row)
+
     def collate(self, items: Sequence[Any]) -> ModelKeywords:
         """Stack items, padded as the processor or the user's collator does it: model keywords."""
         if not isinstance(items[0], Mapping) and self.raw is not None:
             batch = self.raw.collate(items)
-            return {name: tensor for name, tensor in batch.items() if name in self.inputs}
+            if "attention_mask" in self.names and self.main == "input_values":
+                # The rows' extractor was asked for a mask that it does not give by itself.
+                batch.setdefault("attention_mask", _mask_of(items, batch[self.main]))
+            return {name: tensor for name, tensor in batch.items() if name in self.names}
         if self.collator is None:
-            return stack_inputs(items, self.processor)
+            return stack_inputs(items, self.processor, self.length)
         labels = {self.label_column: 0, "labels": 0}
         batch = self.collator([{**item, **labels} for item in items])
         return {name: value for name, value in batch.items() if name not in (*labels, "label", "label_ids")}
@@ -191,9 +248,16 @@ class PreparedViews(Views):
         return {name: row[name + suffix] for name in self.inputs if name + suffix in row}
 
 
-def _longest(dataset: Any, main: str) -> int:
-    """Tokens of the longest of the first hundred rows."""
-    return max(len(dataset[i][main]) for i in range(min(len(dataset), 100)))
+def _lengths(dataset: Any, main: str) -> list[int]:
+    """Tokens or samples of the first hundred rows."""
+    with global_seeds(np.random.default_rng(0)):
+        return [len(dataset[i][main]) for i in range(min(len(dataset), 100))]
+
+
+def _first(dataset: Any) -> Row:
+    """The first row; a transform may draw random numbers, of which training must not notice."""
+    with global_seeds(np.random.default_rng(0)):
+        return dataset[0]
 
 
 def _names(dataset: Any) -> Sequence[str]:
@@ -201,8 +265,13 @@ def _names(dataset: Any) -> Sequence[str]:
     tensors = tensor_part(dataset)
     if tensors is not None and not may_be_random(dataset):
         return tensors.column_names
-    with global_seeds(np.random.default_rng(0)):
-        return list(dataset[0])
+    return list(_first(dataset))
+
+
+def _mask_of(waves: Sequence[np.ndarray], values: torch.Tensor) -> torch.Tensor:
+    """1 for the samples [N, n] of each wave, 0 for the padding behind it."""
+    lengths = torch.tensor([len(wave) for wave in waves])
+    return (torch.arange(values.shape[-1]) < lengths[:, None]).to(torch.int32)
 
 
 def _tensor(value: Any) -> torch.Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.data.data_collator import pad_without_fast_tokenizer_warning
 
@@ -79,7 +80,8 @@ class TextViews(Views):
         augmentation_columns: columns with ready strong texts, used if a row has one that is not empty; for pairs a
             value is a list of two texts. Empty: always the fallback.
         pad_to_max_length: pad batches to `max_length` and not to their longest item, which keeps shapes fixed for
-            `torch.compile`.
+            `torch.compile`. A tokenizer that gives no attention mask (FNet's) always does: its model reads padding,
+            and an answer must not depend on the other texts of its batch.
 
     Raises:
         ValueError: for settings out of their range, and for rows without a text.
@@ -135,6 +137,12 @@ class TextViews(Views):
         max_length = usual_max_length(tokenizer) if max_length is None else max_length
         if max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {max_length}")
+        special = tokenizer.num_special_tokens_to_add(pair=len(self.columns) == 2)
+        if max_length <= special:
+            raise ValueError(
+                f"max_length must be above {special}, the special tokens around a text, got {max_length}; set a "
+                "larger one"
+            )
         if len(tokenizer) <= len(tokenizer.all_special_ids):
             raise ValueError(
                 f"the {type(tokenizer).__name__} knows no word: its files are missing; load that of the model"
@@ -153,7 +161,7 @@ class TextViews(Views):
         )
         names = augmentation_columns
         self.augmentation_columns = (names,) if isinstance(names, str) else tuple(names)
-        self.pad_to_max_length = pad_to_max_length
+        self.pad_to_max_length = pad_to_max_length or "attention_mask" not in tokenizer.model_input_names
         self._special_ids = frozenset(tokenizer.all_special_ids)
         self._mask_id = _mask_id(tokenizer)
 
@@ -180,6 +188,22 @@ class TextViews(Views):
             wanted = "a text" if len(self.columns) == 1 else "two texts"
             raise TypeError(f"expected {wanted}, or a dict with input_ids")
         return self._tokenize(texts)
+
+    def check(self, row: Row) -> None:
+        """Compare one example with the tokenizer's own call on it, which is what `transformers.pipeline` makes.
+
+        Raises:
+            ValueError: if they differ: a subclass makes other tokens, or the tokenizer draws random numbers.
+        """
+        texts, made = self._texts(row), self.collate([self.evaluation(row)])
+        own = self.tokenizer(*texts, truncation=True, max_length=self.max_length, return_tensors="pt")
+        if self.pad_to_max_length:
+            own = self.tokenizer.pad(own, padding="max_length", max_length=self.max_length)
+        if any(name not in made or not torch.equal(made[name], value) for name, value in own.items()):
+            raise ValueError(
+                f"{', '.join(own)} must be what the tokenizer makes of a text, got other values from "
+                f"{type(self).__name__}; it must call the tokenizer as it is, without random numbers"
+            )
 
     def perturb_tokens(self, item: Mapping[str, Any], rng: np.random.Generator) -> dict[str, list[int]]:
         """A strong view of token ids alone: tokens deleted, swapped with a neighbor, masked; special ones stay.

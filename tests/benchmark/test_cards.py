@@ -111,6 +111,7 @@ def test_the_cards_are_written_by_one_command(tmp_path):
         [sys.executable, "-m", "hf_ssl.benchmark.cards"],
         cwd=tmp_path,
         check=True,
+        timeout=120,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
     )
     assert {path.name for path in (tmp_path / "hub_cards").iterdir()} == {f"usb-{name}.md" for name in USB_TASKS}

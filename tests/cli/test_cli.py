@@ -3,7 +3,6 @@
 import argparse
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -201,17 +200,15 @@ def test_a_reader_who_has_seen_enough_is_no_error():
 # ---- Importing ----
 
 
-@pytest.mark.slow
-def test_importing_the_package_is_instant():
-    def seconds(code):
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert seconds("import hf_ssl") - seconds("pass") < 0.3
+def test_importing_the_package_reads_a_handful_of_modules():
+    """It is instant: what takes the time are modules, whose number does not depend on the load of the machine."""
+    code = "import sys; before = set(sys.modules); import hf_ssl; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    found = done.stdout.split()
+    assert {name.partition(".")[0] for name in found} - {"hf_ssl"} - sys.stdlib_module_names == set()
+    assert len([name for name in found if name.startswith("hf_ssl")]) <= 6
+    # torch alone would bring more than a thousand.
+    assert len(found) < 100
 
 
 HEAVY = {"torch", "transformers", "numpy", "datasets", "huggingface_hub", "yaml", "pyarrow"}
@@ -241,7 +238,7 @@ LIGHT = {
 @pytest.mark.parametrize(("code", "heavy"), LIGHT.values(), ids=LIGHT)
 def test_importing_loads_nothing_heavy(code, heavy):
     code = f"{code}\nimport sys; print(sorted({heavy!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines()[-1] == "[]"
 
 

@@ -97,3 +97,18 @@ def test_labels_that_do_not_fit_are_one_line(tmp_path, rows, header, message, ca
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-ssl: error: ")]
     assert len(errors) == 1 and message in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_texts_that_training_has_cut_are_cut_in_use(tmp_path):
+    """Cut to four tokens, most texts lose the last word, which decides: other tokens give other answers."""
+    model = save_model("text", tmp_path / "model")
+    labeled = write_csv(tmp_path / "labeled.csv", texts(9, 0))
+    test = write_csv(tmp_path / "test.csv", texts(60, 2))
+    out, seen = tmp_path / "out", tmp_path / "seen"
+    data = ["--model", model, "--labeled", str(labeled), "--unlabeled", str(labeled), "--test", str(test)]
+    settings = ["--algorithm", "supervised", "--max-length", "4", "--max-steps", "20", "--learning-rate", "0.01"]
+    assert main(["train", *data, *settings, "--output-dir", str(out)]) == 0
+    (run,) = json.loads((out / "results.json").read_text())["runs"]
+    assert main(["evaluate", str(out), str(test), "--output-dir", str(seen)]) == 0
+    measured = json.loads((seen / "evaluation.json").read_text())["metrics"]["accuracy"]
+    assert measured == pytest.approx(run["test_accuracy"])

@@ -1,8 +1,9 @@
 """`hf-ssl predict`: what the pipeline says, in the order of the inputs, broken ones included."""
 
 import pytest
+import torch
 from PIL import Image
-from transformers import pipeline
+from transformers import AutoModelForImageClassification, pipeline
 
 from hf_ssl.cli import main
 from hf_ssl.cli.classifier import Classifier
@@ -129,3 +130,23 @@ def test_wrong_input_is_one_line_and_status_2(wrong_folder, arguments, message, 
     assert main(["predict", *(argument.format(**names) for argument in arguments)]) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-ssl: error: ")]
     assert len(errors) == 1 and message in errors[0]
+
+
+def test_a_damaged_model_predicts_nothing(tmp_path, pictures, capsys):
+    """The largest of NaN probabilities is the first class: no input may get it."""
+    model = save_model("image", tmp_path / "model")
+    loaded = AutoModelForImageClassification.from_pretrained(model)
+    torch.nn.init.constant_(loaded.classifier.weight, float("nan"))
+    loaded.save_pretrained(model)
+    output = tmp_path / "p.csv"
+    assert main(["predict", model, str(pictures / "a.png"), str(pictures / "d.jpg"), "--output", str(output)]) == 2
+    assert "the model's scores are NaN" in capsys.readouterr().out
+    rows = read_csv(output)
+    assert [(row["label"], row["probability"]) for row in rows] == [("", "")] * 2
+    assert all("the model's scores are NaN" in row["error"] for row in rows)
+    for name in ("red", "blue"):
+        write_image(tmp_path / "data" / name / "0.png", name)
+    loaded.config.id2label = {0: "red", 1: "green", 2: "blue"}
+    loaded.save_pretrained(model)
+    assert main(["evaluate", model, str(tmp_path / "data")]) == 2
+    assert "accuracy" not in capsys.readouterr().out

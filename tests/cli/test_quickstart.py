@@ -61,7 +61,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch, tmp_path,
 @pytest.mark.slow
 def test_one_seed_from_the_command_line_leaves_what_the_readme_says(tmp_path):
     command = [sys.executable, "-m", "hf_ssl.cli", "quickstart", "--seeds", "0", "--output-dir", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "test accuracy" in done.stdout
     folder = tmp_path / "out"

@@ -50,7 +50,12 @@ def test_text_columns(columns, given, expected):
         ),
         ({"one": ["a"], "two": ["b"], "label": [0]}, (None, None), "set input_column"),
         ({"text": ["a"], "label": ["sport"]}, (None, None), "one class only"),
-        ({"text": ["a", "b"], "label": [-1, 0]}, (None, None), "from -1 to 0"),
+        (
+            {"text": ["a", "b"], "label": [-1, 0]},
+            (None, None),
+            "no label in row 0 .*got -1; .* write the classes as texts",
+        ),
+        ({"text": ["a", "b"], "label": [-3, 0]}, (None, None), "from -3 to 0"),
         ({"text": [], "label": []}, (None, None), "empty"),
     ],
 )

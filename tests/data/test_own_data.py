@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hf_ssl.data.columns import inspect_data
-from hf_ssl.data.labels import different_labels, read_labels
+from hf_ssl.data.labels import UNKNOWN, different_labels, read_labels
 from hf_ssl.data.prepare import prepare, prepare_evaluation, prepare_pool
 from hf_ssl.model.loading import class_names
 
@@ -27,7 +27,7 @@ def table(**columns):
 def classes_of(names, *labels):
     feature = datasets.ClassLabel(names=names)
     return datasets.Dataset.from_dict(
-        {"text": ["a"] * len(labels), "label": list(labels)},
+        {"text": list("abcdef"[: len(labels)]), "label": list(labels)},
         features=datasets.Features({"text": datasets.Value("string"), "label": feature}),
     )
 
@@ -165,7 +165,7 @@ def test_a_label_that_training_never_saw_is_named(labeled, other, message):
         prepare(other, data, "evaluation")
     assert "\n" not in str(error.value)
     # In the pool it is an example that no class fits.
-    assert prepare(other, data, "unlabeled", label=False)[len(other) - 1]["label"] == -1
+    assert prepare(other, data, "unlabeled", label=False)[len(other) - 1]["label"] == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_missing_labels_of_the_pool_stay_missing():
         (table(text=["a", "b"], label=["x", None]), {}, "no label in row 1 .* move them to the unlabeled dataset"),
         (classes_of(ABC, 0, -1), {}, "no label in row 1"),
         (table(text=["a", "b"], label=[[0], [1]]), {}, "is a list: each example needs one class"),
-        (table(text=["a", "b"], label=[0.5, 1.0]), {}, "is 0.5: no class"),
+        (table(text=["a", "b"], label=[0.5, 1.0]), {}, "is 0.5: not a class"),
         (table(text=["a", "b"], label=["x", "x"]), {}, "one class only"),
         (
             table(text=["a", "b"], label=[0, 1]),

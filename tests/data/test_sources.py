@@ -4,7 +4,8 @@ import datasets
 import pytest
 
 from hf_ssl.data.columns import inspect_data
-from hf_ssl.data.sources import drop_unlabeled, load_source
+from hf_ssl.data.labels import missing_labels
+from hf_ssl.data.sources import load_source
 
 from tests.helpers.command_data import audio_folders, image_folders, write_csv, write_image
 from tests.helpers.tiny_tasks import make_sounds
@@ -61,6 +62,25 @@ def test_class_folders_give_names_and_other_files_are_counted(tmp_path):
     assert source.dataset["label"][:] == [0, 0, 1, 1, 2, 2, 2]
     assert source.dataset.features["image"].decode is False
     assert source.notes == [f"{folders['labeled']}: 1 file, no images, ignored"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["010", "001", "1e3", "true"], ["001", "010", "1e3", "true"]),
+        (["10", "9", "1"], ["1", "9", "10"]),
+        (["NA", "null", "-1"], ["-1", "NA", "null"]),
+    ],
+    ids=["texts", "numbers", "words for nothing"],
+)
+def test_names_of_class_folders_are_texts(tmp_path, folders, names):
+    for folder in folders:
+        write_image(tmp_path / folder / "1.png", "red")
+    dataset = load_source(str(tmp_path), "labeled").dataset
+    found = inspect_data(dataset)
+    assert found.label_names == names
+    for cell, label in zip(dataset["image"], found.labels, strict=True):
+        assert cell["path"].split("/")[-2] == names[label]
 
 
 def test_a_pool_of_any_nesting_has_no_labels_and_no_hidden_files(tmp_path):
@@ -176,9 +196,83 @@ def test_what_cannot_be_used_is_one_line_that_names_it(unusable, name, role, mod
 
 
 @pytest.mark.parametrize(
-    "values", [["x", None, "y"], ["x", "", "y"], [1.0, float("nan"), 2.0]], ids=["none", "empty", "nan"]
+    "values",
+    [["x", None, "y"], ["x", "", "y"], ["x", " ", "y"], [1.0, float("nan"), 2.0]],
+    ids=["none", "empty", "blank", "nan"],
 )
-def test_rows_without_a_label_are_set_apart(values):
-    kept, rest = drop_unlabeled(datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": values}), "label")
-    assert (kept["text"][:], rest["text"][:]) == (["a", "c"], ["b"])
-    assert drop_unlabeled(kept, "label") == (kept, None)
+def test_rows_without_a_label_are_found(values):
+    rows = datasets.Dataset.from_dict({"label": values})
+    assert missing_labels(rows, "label").tolist() == [False, True, False]
+
+
+LABELS = ["001", "1e3", "1.10", "12345678901234567", "true", "NaN", "NA", "null", "-1", "007"]
+
+
+def labels_of(path, **given):
+    dataset = load_source(str(path), "labeled", **given).dataset
+    return dataset[given.get("label_column", "label")][:]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:1], ["1", "2", "10"], ["1.0", "0.5"], ["true", "false"]], ids=len)
+def test_labels_of_text_files_are_what_stands_there(tmp_path, suffix, labels):
+    separator = "\t" if suffix == ".tsv" else ","
+    lines = [f"text {i}{separator}{label}" for i, label in enumerate(labels)]
+    path = tmp_path / f"rows{suffix}"
+    path.write_text("\n".join([f"text{separator}label", *lines]))
+    assert labels_of(path) == labels
+    # So they are if the column has another name, and in a folder.
+    path.write_text("\n".join([f"text{separator}kind", *lines]))
+    assert labels_of(path, label_column="kind") == labels
+    assert labels_of(tmp_path, label_column="kind") == labels
+
+
+# case: (content of a CSV file, its labels)
+FORMS = {
+    "byte order mark": ("\ufefflabel,text\n01,a\n", ["01"]),
+    "quotes": ('text,label\na,"01"\nb,"x, y"\n', ["01", "x, y"]),
+    "spaces": ("text,label\na, 01\nb,01 \n", [" 01", "01 "]),
+    "windows": ("text,label\r\na,01\r\nb,02\r\n", ["01", "02"]),
+    "blank lines": ("\ntext,label\n\na,01\n", ["01"]),
+    "an id beside it": ("id,text,label\n7,a,01\n", ["01"]),
+}
+
+
+@pytest.mark.parametrize(("content", "labels"), FORMS.values(), ids=FORMS)
+def test_forms_of_csv_files(tmp_path, content, labels):
+    (tmp_path / "rows.csv").write_text(content, encoding="utf-8", newline="")
+    assert labels_of(tmp_path / "rows.csv") == labels
+
+
+def test_other_columns_of_a_csv_file_keep_their_types(tmp_path):
+    (tmp_path / "rows.csv").write_text("id,title,label\n7,a,01\n8,b,02\n")
+    found = inspect_data(load_source(str(tmp_path / "rows.csv"), "labeled").dataset)
+    assert (found.input_columns, found.label_names) == (("title",), ["01", "02"])
+
+
+@pytest.mark.parametrize("cell", ["", '""', " "], ids=["empty", "quotes", "blank"])
+def test_an_empty_cell_is_a_missing_label(tmp_path, cell):
+    (tmp_path / "rows.csv").write_text(f"text,label\na,1\nb,{cell}\nc,2\n")
+    dataset = load_source(str(tmp_path / "rows.csv"), "labeled").dataset
+    assert missing_labels(dataset, "label").tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="the labeled dataset has no label in row 1"):
+        inspect_data(dataset)
+    assert inspect_data(dataset.select([0, 2])).label_names == ["1", "2"]
+
+
+# case: (labels in a JSON Lines file, names of the classes, indices)
+JSON = {
+    "texts and numbers": ('"a" 1 "a" 2', ["1", "2", "a"], [2, 0, 2, 1]),
+    "whole and decimal": ("1 1.0 2", ["1", "2"], [0, 0, 1]),
+    "truth values": ("true false true", ["False", "True"], [1, 0, 1]),
+    "zeros": ('"001" "010" "002"', ["001", "002", "010"], [0, 2, 1]),
+    "long numbers": ("12345678901234568 12345678901234567", ["12345678901234567", "12345678901234568"], [1, 0]),
+}
+
+
+@pytest.mark.parametrize(("cells", "names", "indices"), JSON.values(), ids=JSON)
+def test_labels_of_json_lines(tmp_path, cells, names, indices):
+    lines = [f'{{"text": "text {i}", "label": {cell}}}' for i, cell in enumerate(cells.split())]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    found = inspect_data(load_source(str(tmp_path / "rows.jsonl"), "labeled").dataset)
+    assert (found.label_names, found.labels.tolist()) == (names, indices)

@@ -137,6 +137,33 @@ def test_adapters_are_part_of_the_encoder(bank_of):
     assert bank_of(model=model, pooling="head").key == head.key
 
 
+@pytest.mark.parametrize("saved", [None, ["classifier"]])
+def test_features_of_another_adapter_are_other_features(saved, bank_of):
+    """The weights are the same in all four states, and what is used of them is not."""
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(5)
+    targets = ["q_proj"] if saved else ["q_proj", "classifier"]
+    config = peft.LoraConfig(target_modules=targets, modules_to_save=saved, r=2, init_lora_weights=False)
+    model = peft.get_peft_model(new_model("image", 1), config, adapter_name="first")
+    model.add_adapter("second", config)
+    images = make_images(4, 0)
+    first = bank_of("image", dataset=images, model=model)
+    model.set_adapter("second")
+    second = bank_of("image", dataset=images, model=model)
+    with model.disable_adapter():
+        none = bank_of("image", dataset=images, model=model)
+    for module in model.modules():
+        if "second" in getattr(module, "lora_A", {}):
+            module.set_scale("second", 3.0)
+    scaled = bank_of("image", dataset=images, model=model)
+    banks = [first, second, none, scaled]
+    assert len({bank.key for bank in banks}) == 4
+    for place, bank in enumerate(banks):
+        assert all(np.abs(bank.features - other.features).max() > 1e-4 for other in banks[:place])
+    plain = bank_of("image", dataset=images, model=new_model("image", 1))
+    assert np.allclose(none.features, plain.features, atol=1e-6)
+
+
 def test_a_model_of_timm_is_encoded_through_its_wrapper(bank_of):
     pytest.importorskip("timm")
     torch.manual_seed(0)

@@ -100,7 +100,7 @@ def test_a_process_that_is_killed_is_resumed(whole, tmp_path):
         assert process.poll() is None and time.monotonic() < limit
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(timeout=60)
     done = sum(json.loads(saved[0].read_text())["window_rows"])
     assert 0 < done < POOL
     model = new_model("text", 1)

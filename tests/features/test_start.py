@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from hf_ssl import SSLConfig, SSLTrainer
+from hf_ssl.features.reading import read
+from hf_ssl.features.start import probe_head
 from hf_ssl.model.head import find_head
 
 from tests.helpers.resuming import everything
@@ -16,7 +18,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "features"
 
 
-def make_trainer(folder, modality="image", seed=0, trainer=None, **config):
+def make_trainer(folder, modality="image", seed=0, trainer=None, model=None, **config):
     settings = {
         "max_steps": 4,
         "per_device_train_batch_size": 2,
@@ -30,7 +32,7 @@ def make_trainer(folder, modality="image", seed=0, trainer=None, **config):
         **config,
     }
     return SSLTrainer(
-        new_model(modality, seed), SSLConfig(str(folder), **settings), **{**task(modality), **(trainer or {})}
+        model or new_model(modality, seed), SSLConfig(str(folder), **settings), **{**task(modality), **(trainer or {})}
     )
 
 
@@ -58,6 +60,54 @@ def test_every_kind_of_algorithm_starts_so(algorithm, tmp_path):
     trainer = make_trainer(tmp_path, start="features", algorithm=algorithm)
     trainer.train()
     assert trainer.evaluate()["eval_accuracy"] > 0.5
+
+
+def adapted(**settings):
+    import peft
+
+    config = peft.LoraConfig(r=2, **{"target_modules": ["q_proj"], **settings})
+    return peft.get_peft_model(new_model("image"), config)
+
+
+@pytest.mark.parametrize("start", ["head", "features"])
+def test_the_copy_of_the_head_that_peft_trains_and_saves_is_fitted(start, tmp_path):
+    from peft import PeftModel
+
+    plain = make_trainer(tmp_path / "plain", start=start)
+    plain.train()
+    trainer = make_trainer(tmp_path, start=start, model=adapted(modules_to_save=["classifier"]))
+    trainer.train()
+    # New adapters change nothing yet, so the head is the same as without them.
+    assert torch.allclose(find_head(trainer.model).weight, find_head(plain.model).weight, atol=1e-3)
+    expected = trainer.evaluate()
+    assert expected["eval_accuracy"] == plain.evaluate()["eval_accuracy"] > 0.5
+    trainer.save_model(str(tmp_path / "saved"))
+    loaded = PeftModel.from_pretrained(new_model("image"), tmp_path / "saved", is_trainable=True)
+    again = make_trainer(tmp_path, model=loaded)
+    assert again.evaluate()["eval_loss"] == pytest.approx(expected["eval_loss"], rel=1e-5)
+
+
+def test_both_of_two_heads_are_fitted(tmp_path):
+    from transformers import DeiTConfig, DeiTForImageClassificationWithTeacher
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    model = DeiTForImageClassificationWithTeacher(DeiTConfig(image_size=12, patch_size=4, **sizes, num_labels=3))
+    trainer = make_trainer(tmp_path, start="head", model=model, learning_rate=0.0)
+    trainer.train()
+    found = trainer.predict(task("image")["train_dataset"]).predictions[0]
+    given = trainer.train_dataset, trainer.unlabeled_dataset, trainer.data, trainer.processing_class, trainer.args
+    reading = read(model, *given)
+    assert reading.head_features.shape == (6 + len(trainer.unlabeled_dataset), 32)
+    head, _ = probe_head(reading)
+    assert found == pytest.approx(head.logits(reading.head_features[:6]), abs=1e-3)
+
+
+def test_a_head_under_an_adapter_cannot_be_fitted(tmp_path, cache):
+    trainer = make_trainer(tmp_path, start="head", model=adapted(target_modules=["q_proj", "classifier"]))
+    with pytest.raises(ValueError, match="name it in modules_to_save instead of target_modules"):
+        trainer.train()
+    assert not cache.exists()
 
 
 def test_random_starts_leave_the_head_alone(tmp_path, cache):

@@ -167,19 +167,19 @@ def fix_mixup(name, batch, identity=False):
     return batch
 
 
-def progress_of(name, step):
-    return Progress(step, MAX_STEPS, CASES[name].steps_per_epoch)
+def progress_of(name, step, ramp=1.0):
+    return Progress(step, MAX_STEPS, CASES[name].steps_per_epoch, ramp)
 
 
-def run_step(name, algorithm, step, models=None, batch=None, dtype=torch.float64):
+def run_step(name, algorithm, step, models=None, batch=None, dtype=torch.float64, ramp=1.0):
     student, teacher = models or make_models()
     student.to(dtype), teacher.to(dtype)
     batch = fix_mixup(name, make_batch(step, dtype)) if batch is None else batch
     forward = ModelForward(student, teacher=teacher if algorithm.uses_teacher else None)
-    return algorithm(forward, batch, progress_of(name, step))
+    return algorithm(forward, batch, progress_of(name, step, ramp))
 
 
-def make_reference(name, algorithm, models):
+def make_reference(name, algorithm, models, ramp=1.0):
     """The independent formula of an algorithm: batch, step -> loss, mask. Its `state` lasts over the steps."""
     student, teacher = models
     state = {}
@@ -210,6 +210,8 @@ def make_reference(name, algorithm, models):
             head=lambda part, values: numpy_through(getattr(algorithm, part))(values),
             class_distribution=algorithm.class_distribution.numpy(),
             memory_bank=bank,
+            unsupervised_weight=algorithm.unsupervised_weight,
+            unsupervised_ramp=ramp,
             step=step,
             max_steps=progress.max_steps,
             epoch=progress.epoch,

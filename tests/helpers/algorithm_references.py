@@ -55,6 +55,11 @@ def ramp(case):
     return min(case.step / (case.settings["warmup_fraction"] * case.max_steps), 1.0)
 
 
+def weight(case):
+    """Of what the pool teaches: `unsupervised_weight` and the trainer's warm-up."""
+    return case.unsupervised_weight * case.unsupervised_ramp
+
+
 def average(state, name, start, value, momentum):
     state[name] = momentum * state.get(name, start) + (1 - momentum) * value
     return state[name]
@@ -78,7 +83,7 @@ def supervised(case):
 
 def pseudo_label(case):
     mask = fixed(case.weak, case.settings["threshold"])
-    return sup(case) + ramp(case) * mean_ce(case.weak, hard(case.weak), mask), mask
+    return sup(case) + weight(case) * ramp(case) * mean_ce(case.weak, hard(case.weak), mask), mask
 
 
 def brier(rows, targets):
@@ -86,17 +91,16 @@ def brier(rows, targets):
 
 
 def pi_model(case):
-    return sup(case) + ramp(case) * brier(case.strong, [softmax(row) for row in case.weak]), None
+    return sup(case) + weight(case) * ramp(case) * brier(case.strong, [softmax(row) for row in case.weak]), None
 
 
 def mean_teacher(case):
     targets = [softmax(row) for row in case.teach(case.x["weak"])]
-    return sup(case) + ramp(case) * brier(case.strong, targets), None
+    return sup(case) + weight(case) * ramp(case) * brier(case.strong, targets), None
 
 
 def vat(case):
-    # The limit of small steps: the gradient at xi * d of the divergence is xi * H d, H its second derivative in the
-    # input.
+    # The Hessian of the divergence at the input itself.
     divergence, entropy = [], []
     for x, logits, noise in zip(case.x["weak"], case.weak, case.noise, strict=True):
         p = softmax(logits)
@@ -105,7 +109,8 @@ def vat(case):
         moved = case.classify((x + case.settings["epsilon"] * direction)[None])[0]
         divergence.append(kl(p, softmax(moved)))
         entropy.append(-sum(p * np.log(p)))
-    return sup(case) + ramp(case) * np.mean(divergence) + case.settings["entropy_weight"] * np.mean(entropy), None
+    unsupervised = weight(case) * ramp(case) * np.mean(divergence)
+    return sup(case) + unsupervised + case.settings["entropy_weight"] * np.mean(entropy), None
 
 
 def mixed(case, names, guesses):
@@ -123,7 +128,7 @@ def mixmatch(case):
     guesses = [sharpen((softmax(a) + softmax(b)) / 2, case.settings["temperature"]) for a, b in pairs]
     logits, targets = mixed(case, ["labeled", "weak", "strong"], guesses)
     n = len(case.y)
-    return mean_ce(logits[:n], targets[:n]) + ramp(case) * brier(logits[n:], targets[n:]), None
+    return mean_ce(logits[:n], targets[:n]) + weight(case) * ramp(case) * brier(logits[n:], targets[n:]), None
 
 
 def moving_alignment(case, momentum, target=None):
@@ -147,15 +152,15 @@ def remixmatch(case):
     guesses = [sharpen(p, settings["temperature"]) for p in moving_alignment(case, 0.999, case.class_distribution)]
     logits, targets = mixed(case, ["labeled", "strong", "strong_2", "weak"], guesses)
     n = len(case.y)
-    unlabeled = mean_ce(logits[n:], targets[n:]) + settings["kl_weight"] * mean_ce(case.strong, guesses)
-    return mean_ce(logits[:n], targets[:n]) + ramp(case) * unlabeled + settings["rotation_weight"] * rotation(
-        case
-    ), None
+    unsupervised = weight(case) * ramp(case) * mean_ce(logits[n:], targets[n:])
+    anchored = settings["kl_weight"] * case.unsupervised_ramp * ramp(case) * mean_ce(case.strong, guesses)
+    turned = settings["rotation_weight"] * rotation(case)
+    return mean_ce(logits[:n], targets[:n]) + unsupervised + anchored + turned, None
 
 
 def fixmatch(case):
     mask = fixed(case.weak, case.settings["threshold"])
-    return sup(case) + mean_ce(case.strong, hard(case.weak), mask), mask
+    return sup(case) + weight(case) * mean_ce(case.strong, hard(case.weak), mask), mask
 
 
 def uda(case):
@@ -164,7 +169,7 @@ def uda(case):
     known = [1.0 if max(softmax(row)) <= limit else 0.0 for row in case.labeled]
     mask = fixed(case.weak, case.settings["threshold"])
     soft = [softmax(row, case.settings["temperature"]) for row in case.weak]
-    return mean_ce(case.labeled, case.y, known) + mean_ce(case.strong, soft, mask), mask
+    return mean_ce(case.labeled, case.y, known) + weight(case) * mean_ce(case.strong, soft, mask), mask
 
 
 def flexmatch(case):
@@ -180,14 +185,14 @@ def flexmatch(case):
     counts = [int((selected == label).sum()) for label in range(-1, size)]
     if max(counts) < case.pool:
         state["class_learning_status"] = np.array(counts[1:]) / max(counts)
-    return sup(case) + mean_ce(case.strong, labels, mask), mask
+    return sup(case) + weight(case) * mean_ce(case.strong, labels, mask), mask
 
 
 def adamatch(case):
     aligned = moving_alignment(case, case.settings["momentum"])
     limit = case.settings["threshold"] * np.mean([max(softmax(row)) for row in case.labeled])
     mask = [1.0 if max(p) >= limit else 0.0 for p in aligned]
-    return sup(case) + mean_ce(case.strong, hard(aligned), mask), mask
+    return sup(case) + weight(case) * mean_ce(case.strong, hard(aligned), mask), mask
 
 
 def dash(case):
@@ -196,7 +201,7 @@ def dash(case):
     limit = case.state["loss_threshold"] = max(limit, settings["min_loss_threshold"])
     soft = [softmax(row, settings["temperature"]) for row in case.weak]
     mask = [1.0 if ce(row, target) <= limit else 0.0 for row, target in zip(case.weak, soft, strict=True)]
-    return sup(case) + mean_ce(case.strong, soft, mask), mask
+    return sup(case) + weight(case) * mean_ce(case.strong, soft, mask), mask
 
 
 def freematch(case):
@@ -215,8 +220,8 @@ def freematch(case):
         mean = np.mean(chosen, axis=0)
         present = normalize(np.array([mean[c] / counts[c] if counts[c] else 0.0 for c in range(size)]))
         fairness = sum(normalize(classes / histogram) * np.log(present + 1e-12))
-    loss = sup(case) + mean_ce(case.strong, labels, mask) + case.settings["fairness_weight"] * fairness
-    return loss, mask
+    unsupervised = weight(case) * mean_ce(case.strong, labels, mask)
+    return sup(case) + unsupervised + case.settings["fairness_weight"] * fairness, mask
 
 
 def softmatch(case):
@@ -225,13 +230,13 @@ def softmatch(case):
     mean = average(state, "confidence_mean", 1 / size, np.mean(confidence), m)
     variance = average(state, "confidence_variance", 1.0, np.var(confidence, ddof=1), m)
     mask = [np.exp(-(min(c - mean, 0) ** 2) / (2 * variance / case.settings["n_sigma"] ** 2)) for c in confidence]
-    return sup(case) + mean_ce(case.strong, hard(case.weak), mask), mask
+    return sup(case) + weight(case) * mean_ce(case.strong, hard(case.weak), mask), mask
 
 
 def crmatch(case):
     loss, mask = fixmatch(case)
     pairs = zip(case.head("distance", case.x["weak"]), case.head("distance", case.x["strong"]), mask, strict=True)
-    apart = np.mean([m * (unit(a) @ unit(b)) for a, b, m in pairs])
+    apart = np.mean([m * max(unit(a) @ unit(b), 0.0) for a, b, m in pairs])
     return loss + apart + case.settings["rotation_weight"] * rotation(case), mask
 
 
@@ -240,14 +245,15 @@ def defixmatch(case):
     labeled_mask = fixed(case.labeled, case.settings["threshold"])
     debias = mean_ce(case.labeled_strong, hard(case.labeled), labeled_mask)
     both = (sup(case) + mean_ce(case.labeled_strong, case.y)) / 2
-    return both + mean_ce(case.strong, hard(case.weak), mask) - debias, mask
+    return both + weight(case) * (mean_ce(case.strong, hard(case.weak), mask) - debias), mask
 
 
 def refixmatch(case):
     loss, mask = fixmatch(case)
     temperature = case.settings["temperature"]
     for weak, strong, m in zip(case.weak, case.strong, mask, strict=True):
-        loss += (1 - m) * kl(softmax(softmax(weak), temperature), softmax(strong, temperature)) / len(mask)
+        low = (1 - m) * kl(softmax(softmax(weak), temperature), softmax(strong, temperature))
+        loss += weight(case) * low / len(mask)
     return loss, mask
 
 
@@ -281,7 +287,8 @@ def comatch(case):
         links = np.array([1.0 if i == j else q[i] @ q[j] for j in range(len(q))])
         links = normalize(np.where(links >= settings["graph_threshold"], links, 0.0))
         contrast -= links @ np.log(softmax(np.array([e @ other for other in second]), t) + 1e-7) / len(first)
-    return sup(case) + mean_ce(case.strong, q, mask) + settings["contrastive_weight"] * contrast, mask
+    unsupervised = weight(case) * mean_ce(case.strong, q, mask)
+    return sup(case) + unsupervised + settings["contrastive_weight"] * contrast, mask
 
 
 def simmatch(case):
@@ -289,19 +296,24 @@ def simmatch(case):
     t, alpha = settings["temperature"], settings["smoothing"]
     bank = state.setdefault("memory_bank", case.memory_bank.copy())
     owners = state.setdefault("memory_labels", np.zeros(bank.shape[1], dtype=int))
+    written = state.setdefault("memory_written", np.zeros(bank.shape[1], dtype=bool))
     aligned = queue_alignment(case)
     weak, strong, labeled = (
         [unit(v) for v in case.head("projection", case.x[name])] for name in ("weak", "strong", "labeled")
     )
     q, instance = [], 0.0
     for p, e, s in zip(aligned, weak, strong, strict=True):
-        near = softmax(e @ bank, t)
-        votes = np.array([sum(near[i] for i in range(len(owners)) if owners[i] == c) for c in range(size)])
-        q.append(alpha * p + (1 - alpha) * votes if case.epoch > 0 else p)
-        target = normalize(np.array([near[i] * p[owners[i]] for i in range(len(owners))]))
-        instance += ce(s @ bank / t, target) / len(aligned)
+        q.append(p)
+        if not written.any():
+            continue
+        known, classes = bank[:, written], owners[written]
+        near = softmax(e @ known, t)
+        votes = np.array([sum(near[i] for i in range(len(classes)) if classes[i] == c) for c in range(size)])
+        q[-1] = alpha * p + (1 - alpha) * votes if case.epoch > 0 else p
+        target = normalize(np.array([near[i] * p[classes[i]] for i in range(len(classes))]))
+        instance += ce(s @ known / t, target) / len(aligned)
     for i, e, label in zip(case.labeled_index, labeled, case.y, strict=True):
-        bank[:, i], owners[i] = e, label
+        bank[:, i], owners[i], written[i] = e, label, True
     mask = [1.0 if max(p) >= settings["threshold"] else 0.0 for p in q]
-    weight = settings["instance_weight"] if case.epoch > 0 else 0.0
-    return sup(case) + mean_ce(case.strong, q, mask) + weight * instance, mask
+    second = settings["instance_weight"] * instance if case.epoch > 0 else 0.0
+    return sup(case) + weight(case) * mean_ce(case.strong, q, mask) + second, mask

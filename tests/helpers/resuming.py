@@ -8,6 +8,7 @@ SAME = (
     "unsupervised",
     "mask_ratio",
     "pseudo_label_accuracy",
+    "broken_files",
     "grad_norm",
     "learning_rate",
     "step",

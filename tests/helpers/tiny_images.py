@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 
-NUM_CLASSES = 3
+CLASSES = ["dark", "middle", "bright"]
+NUM_CLASSES = len(CLASSES)
 
 
 def make_images(count: int, seed: int, labeled: bool = True) -> datasets.Dataset:
@@ -17,7 +18,7 @@ def make_images(count: int, seed: int, labeled: bool = True) -> datasets.Dataset
     columns = {"image": [Image.fromarray(p.astype(np.uint8)) for p in pixels]}
     features = {"image": datasets.Image()}
     if labeled:
-        columns["label"], features["label"] = labels, datasets.ClassLabel(names=["dark", "middle", "bright"])
+        columns["label"], features["label"] = labels, datasets.ClassLabel(names=CLASSES)
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 

@@ -8,13 +8,16 @@ import json
 import sys
 from pathlib import Path
 
+import datasets
 import torch
 from safetensors.torch import save_file
+from transformers import Dinov2Config, Dinov2ForImageClassification, ResNetConfig, ResNetForImageClassification
 
 from hf_ssl import SSLConfig, SSLTrainer
+from hf_ssl.distributed import gather
 from hf_ssl.errors import NotFiniteError
 
-from tests.helpers.odd_algorithms import Spoiled
+from tests.helpers.odd_algorithms import LateHead, Spoiled
 from tests.helpers.resuming import everything, log_lines
 from tests.helpers.tiny_tasks import new_model, task
 
@@ -32,11 +35,15 @@ RESUMES = {
     "simmatch, end of an epoch": {"algorithm": "simmatch", "save_steps": 6},
     "bert": {"modality": "text", "algorithm": "flexmatch", "save_steps": 5},
     "wav2vec2": {"modality": "audio", "algorithm": "fixmatch", "save_steps": 5},
+    "labeled in part": {"algorithm": "fixmatch", "save_steps": 5, "labeled_in_part": True},
 }
 
 
-def make_trainer(folder, algorithm, modality="image", seed=0, double=False, **config):
-    model = new_model(modality, seed)
+def make_trainer(
+    folder, algorithm, modality="image", seed=0, model=None, double=False, labeled_in_part=False, **config
+):
+    model = new_model(modality, seed) if model is None else model
+    given = task(modality) | ({"unlabeled_dataset": pool_labeled_in_part()} if labeled_in_part else {})
     defaults = {
         "max_steps": 8,
         "unlabeled_batch_ratio": 1,
@@ -60,7 +67,7 @@ def make_trainer(folder, algorithm, modality="image", seed=0, double=False, **co
         defaults |= {"algorithm": algorithm, "algorithm_kwargs": KEYWORDS.get(algorithm)}
     own = None if isinstance(algorithm, str) else algorithm
     args = SSLConfig(str(folder), **{**defaults, **config})
-    trainer = SSLTrainer(model.double() if double else model, args, algorithm=own, **task(modality))
+    trainer = SSLTrainer(model.double() if double else model, args, algorithm=own, **given)
     if double:
         trainer.algorithm.double()
     return trainer
@@ -79,12 +86,77 @@ def resume(folder, seed, **config):
 
 
 def stop_on_nan(folder, rank):
-    """What is said, and at which step, if only the second process sees a NaN, in step 3; log lines come every 4."""
-    trainer = make_trainer(folder, Spoiled, logging_steps=4, algorithm_kwargs={"at": 3 if rank == 1 else 100})
+    """What is said, and at which step, if only the second process sees a NaN, in step 3; log lines come every 4.
+
+    The term that is a NaN is one that the first process does not have.
+    """
+    settings = {"at": 3 if rank == 1 else 100, "alone": True}
+    trainer = make_trainer(folder, Spoiled, logging_steps=4, algorithm_kwargs=settings)
     try:
         trainer.train()
     except NotFiniteError as error:
         return [trainer.state.global_step, str(error)]
+
+
+def pool_labeled_in_part():
+    """The pool of images, of which every fourth has a label and two cannot be read."""
+    pool = task("image")["unlabeled_dataset"].cast_column("image", datasets.Image(decode=False))
+    labels = [label if row % 4 == 0 else -1 for row, label in enumerate(pool["label"])]
+    pool = pool.remove_columns("label").add_column("label", labels, feature=pool.features["label"])
+    broken = {"bytes": b"no image", "path": None}
+    pool = pool.map(lambda row, place: {"image": broken} if place in (5, 14) else row, with_indices=True)
+    return pool.cast_column("image", datasets.Image())
+
+
+# What may differ between processes at the start, or take no part in some steps.
+ODD = {
+    "evaluated before": {"algorithm": "mean_teacher", "evaluated": True},
+    "weights of its own": {"algorithm": "mean_teacher", "seeds": True},
+    "a head of its own": {"algorithm": "late", "seeds": True},
+    "layers dropped": {"algorithm": "fixmatch", "modality": "audio", "layerdrop": 0.5},
+    "layers dropped, several calls": {"algorithm": "vat", "modality": "audio", "layerdrop": 0.5},
+    "layers dropped and searched for": {
+        "algorithm": "fixmatch",
+        "modality": "audio",
+        "layerdrop": 0.5,
+        "ddp_find_unused_parameters": True,
+    },
+    "a weight without a part": {"algorithm": "fixmatch", "model": "dinov2", "gradient_checkpointing": True},
+}
+SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "num_labels": 3}
+
+
+def odd(folder, rank, algorithm, *, evaluated=False, seeds=False, layerdrop=None, model=None, **config):
+    """Names of what differs between the processes after a training, and the layerdrop that the model then has."""
+    torch.manual_seed(rank if seeds else 0)
+    if model == "dinov2":
+        model = Dinov2ForImageClassification(Dinov2Config(**SIZES, image_size=12, patch_size=4))
+    if algorithm == "late":
+        sizes = {"num_classes": 3, "num_labeled": 6, "num_unlabeled": 24, "feature_size": 16}
+        algorithm = LateHead(**sizes, labeled_batch_size=4, unlabeled_batch_size=4)
+    trainer = make_trainer(folder, algorithm, seed=rank if seeds else 0, model=model, max_steps=5, **config)
+    if layerdrop is not None:
+        trainer.model.config.layerdrop = layerdrop
+    if evaluated:
+        trainer.evaluate()
+    trainer.train()
+    tensors = {name: gather(tensor[None]) for name, tensor in everything(trainer).items()}
+    return [name for name, (first, second) in tensors.items() if not torch.equal(first, second)], (
+        getattr(trainer.model.config, "layerdrop", None)
+    )
+
+
+def batch_norm(folder):
+    """The evaluation of a model whose running statistics are those of each process, and what is saved."""
+    torch.manual_seed(0)
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", num_labels=3)
+    trainer = make_trainer(
+        folder, "fixmatch", model=ResNetForImageClassification(config), per_device_eval_batch_size=3, logging_steps=8
+    )
+    trainer.train()
+    found = {weights: trainer.evaluate(weights=weights)["eval_loss"] for weights in ("ema", "student")}
+    trainer.save_model()
+    return found
 
 
 def main(folder: Path) -> None:
@@ -103,6 +175,14 @@ def main(folder: Path) -> None:
     for name, config in RESUMES.items():
         report["resumed"][name] = resume(folder / name.replace(", ", "-").replace(" ", "-"), 5, **config)
     report["stopped"] = stop_on_nan(folder / "nan", rank)
+    report["odd"] = {name: odd(folder / "odd" / name.replace(" ", "-"), rank, **case) for name, case in ODD.items()}
+    late = make_trainer(folder / "late", LateHead, double=True, optim="adamw_torch")
+    late.train()
+    save_file({k: v.contiguous() for k, v in everything(late).items()}, folder / f"late-rank{rank}.safetensors")
+    part = make_trainer(folder / "part", "fixmatch", labeled_in_part=True, double=True, logging_steps=2)
+    part.train()
+    report["logs"]["labeled in part"] = log_lines(part)
+    report["batch norm"] = batch_norm(folder / "batch-norm")
     report["processes"] = trainer.args.world_size
     (folder / f"rank{rank}.json").write_text(json.dumps(report))
     trainer.accelerator.end_training()

@@ -101,3 +101,134 @@ def test_state_round_trips_and_foreign_state_is_refused():
 def test_decay_outside_its_range_is_refused(decay):
     with pytest.raises(ValueError, match=r"ema_decay must be in \[0, 1\)"):
         ModelEma(model(), decay)
+
+
+# ---- Weights of half precision, buffers of any type, weights that are shared ----
+
+
+class Odd(nn.Module):
+    """Tied weights, a weight that two parts share, and buffers of several types, one of them in two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.scores = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+        self.scores.weight = self.words.weight
+        counts = torch.zeros((), dtype=torch.int64)
+        self.register_buffer("counts", counts)
+        self.words.register_buffer("counts_again", counts)
+        self.register_buffer("seen", torch.zeros(4, dtype=torch.bool))
+        self.register_buffer("scale", torch.ones(2, dtype=torch.float16), persistent=False)
+        self.register_buffer("unset", None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_averages_of_half_precision_move_as_those_of_full_precision(dtype):
+    """In half precision most averages stay where they are: a step of 1e-4 of the difference is below its rounding."""
+    torch.manual_seed(0)
+    net = nn.Linear(30, 30).to(dtype)
+    ema = ModelEma(net, decay=0.9999)
+    expected = {name: weight.double().clone() for name, weight in net.state_dict().items()}
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    start = {name: average.clone() for name, average in ema.module.state_dict().items()}
+    for _ in range(1_000):
+        ema.update()
+    for name, weight in net.state_dict().items():
+        # 1,000 times average <- 0.9999 average + 0.0001 weight, of a weight that stays the same.
+        expected[name] = weight.double() + (expected[name] - weight.double()) * 0.9999**1_000
+        average = ema.state_dict()[name]
+        assert average.dtype == torch.float32
+        assert torch.allclose(average.double(), expected[name], rtol=0, atol=2e-6)
+        # What is a teacher, and evaluated and saved, is this average in the model's own type.
+        assert torch.equal(ema.module.state_dict()[name], average.to(dtype))
+        with ema.swapped_into(net):
+            assert torch.equal(net.state_dict()[name], average.to(dtype))
+        assert torch.equal(net.state_dict()[name], weight)
+        assert (ema.module.state_dict()[name] != start[name]).double().mean() > 0.9
+
+
+def test_averages_of_half_precision_are_restored_exactly():
+    net = nn.Linear(8, 8, bias=False).bfloat16()
+    ema = ModelEma(net, decay=0.99)
+    nn.init.normal_(net.weight)
+    ema.update()
+    again = ModelEma(nn.Linear(8, 8, bias=False).bfloat16(), decay=0.99)
+    again.load_state_dict(ema.state_dict())
+    assert again.state_dict()["weight"].dtype == torch.float32
+    assert torch.equal(again.state_dict()["weight"], ema.state_dict()["weight"])
+    assert torch.equal(again.module.weight, ema.module.weight)
+    # Older checkpoints hold averages in the model's type.
+    again.load_state_dict(ema.module.state_dict())
+    assert torch.equal(again.state_dict()["weight"], ema.module.weight.float())
+    assert torch.equal(again.module.weight, ema.module.weight)
+
+
+def test_full_and_double_precision_keep_one_copy():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
+    ema = ModelEma(net, decay=0.5)
+    averages = dict(ema.module.named_parameters())
+    assert all(average.data_ptr() == averages[name].data_ptr() for name, average in ema.state_dict().items())
+
+
+def test_resetting_takes_the_present_weights():
+    net = nn.Linear(2, 2, bias=False).bfloat16()
+    ema = ModelEma(net, decay=0.9)
+    nn.init.constant_(net.weight, 3.0)
+    ema.reset()
+    assert (ema.state_dict()["weight"] == 3).all() and (ema.module.weight == 3).all()
+    ema.update()
+    assert (ema.state_dict()["weight"] == 3).all()
+
+
+def test_shared_weights_are_averaged_once_and_stay_shared():
+    net = Odd()
+    nn.init.constant_(net.words.weight, 1.0)
+    ema = ModelEma(net, decay=0.9)
+    nn.init.constant_(net.words.weight, 2.0)
+    ema.update()
+    assert torch.allclose(ema.state_dict()["words.weight"], torch.tensor(1.1))
+    assert ema.module.scores.weight is ema.module.words.weight
+    with ema.swapped_into(net):
+        assert net.scores.weight is net.words.weight
+        assert torch.allclose(net.scores.weight, torch.tensor(1.1))
+    assert (net.scores.weight == 2).all()
+
+
+def test_buffers_of_all_types_are_the_model_s():
+    net = Odd()
+    ema = ModelEma(net, decay=0.9)
+    net.counts.add_(7)
+    net.seen[1] = True
+    net.scale.fill_(0.5)
+    # As some models do in their forward pass: a buffer is replaced, or is there only later.
+    net.unset = torch.tensor([4, 5])
+    for _ in range(2):
+        ema.update()
+        for name in ("counts", "seen", "scale", "unset"):
+            found, expected = getattr(ema.module, name), getattr(net, name)
+            assert found.dtype == expected.dtype and torch.equal(found, expected) and found is not expected, name
+        assert ema.module.words.counts_again.item() == 7
+        net.seen = torch.tensor([True, True, False, True])
+    with ema.swapped_into(net):
+        assert net.counts.item() == net.words.counts_again.item() == 7
+        net.counts.fill_(9)
+    assert net.counts.item() == 7 and ema.module.counts.item() == 9
+
+
+def test_a_model_that_is_converted_while_it_has_the_averages_gets_its_own_weights_back():
+    """`bf16_full_eval` and `fp16_full_eval` of Trainer convert the model to evaluate it."""
+    net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    ema = ModelEma(net, decay=0.9)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.rand_like(parameter))
+    ema.update()
+    weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    averages = {name: tensor.clone() for name, tensor in ema.state_dict().items()}
+    with ema.swapped_into(net):
+        net.bfloat16()
+    for name, tensor in net.state_dict().items():
+        assert tensor.dtype == weights[name].dtype and torch.equal(tensor, weights[name]), name
+    for name, tensor in ema.state_dict().items():
+        assert tensor.dtype == averages[name].dtype and torch.equal(tensor, averages[name]), name

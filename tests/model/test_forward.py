@@ -81,7 +81,7 @@ CALLS = [
     ("published", "t", ["t*"]),
     ("labeled", "lst", ["st+", "l+*"]),
     ("labeled", "lsft", ["fst+", "l+*"]),
-    ("labeled", "lt", ["lt+*"]),
+    ("labeled", "lt", ["t", "l+*"]),
     ("labeled", "t", ["t"]),
     ("all", "lst", ["lst+*"]),
     ("all", "lsft", ["lsft+*"]),

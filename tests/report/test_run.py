@@ -97,6 +97,23 @@ def test_the_block_has_a_title_and_aligned_lines():
 
 
 @pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("b", "a", "c"), "b 2, a 2, c 2"),
+        (("b", "a ", "c\nd", "e"), "b 2, 'a ' 2, 'c\\nd' 2, e 0"),
+        (tuple(f"c{i}" for i in range(30)), None),
+    ],
+    ids=["names", "names that need quotes", "many"],
+)
+def test_the_block_lists_the_classes_with_their_counts(names, shown):
+    (line,) = [line for line in describe_run(make_run(names=names)).splitlines() if line.startswith("  classes  ")]
+    if shown is not None:
+        assert line == f"  classes         {shown}"
+    else:
+        assert line.endswith("c18 0, c19 0 and 10 more")
+
+
+@pytest.mark.parametrize(
     ("finished", "loads_best", "checkpoint", "holds"),
     [
         (True, True, "checkpoint-5", True),

@@ -1,5 +1,6 @@
 """An interrupted run continues as if it had not been interrupted, bit for bit, even if it was killed while saving."""
 
+import functools
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.training import checkpoint_files as state
 from hf_ssl.training.checkpoint_files import choose_checkpoint, find_problem
 
+from tests.helpers.children import finish, start_child, wait_until
 from tests.helpers.resuming import everything, log_lines
 from tests.helpers.tiny_tasks import new_model, task
 
@@ -144,17 +146,6 @@ def test_the_best_model_is_the_average_that_was_evaluated(tmp_path):
 # ---- Killed runs ----
 
 
-def in_a_child(work) -> int:
-    """Run `work` in a forked process; its exit status, or minus the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def kill_at_write(number: int, monkeypatch):
     """Let the process die, as by `kill -9`, in the middle of its `number`-th write of a file of a checkpoint."""
     counter = {"writes": 0}
@@ -190,7 +181,7 @@ def test_a_run_killed_while_it_saves_continues_from_the_checkpoint_before(write,
     killed = make_trainer(tmp_path / "run", save_steps=3, save_total_limit=1)
     with monkeypatch.context() as patch:
         kill_at_write(9 + write, patch)
-        assert in_a_child(killed.train) == -signal.SIGKILL
+        assert finish(start_child(killed.train)) == -signal.SIGKILL
     assert find_problem(tmp_path / "run" / "checkpoint-3") is None
     assert (tmp_path / "run" / "checkpoint-6").is_dir()
     resumed = make_trainer(tmp_path / "run", seed=5, save_steps=3, save_total_limit=1)
@@ -203,22 +194,26 @@ def test_a_run_killed_at_any_moment_continues(tmp_path):
     moments = random.Random(0)
     for reached in (1, 3, 5):
         killed = make_trainer(tmp_path / "run", seed=5, save_steps=1, save_total_limit=2)
-        child = os.fork()
-        if child == 0:
-            try:
-                killed.train(resume_from_checkpoint=reached > 1)
-            finally:
-                os._exit(0)
-        while not (tmp_path / "run" / f"checkpoint-{reached}" / "trainer_state.json").exists():
-            time.sleep(0.01)
+        child = start_child(functools.partial(killed.train, resume_from_checkpoint=reached > 1))
+        saved = tmp_path / "run" / f"checkpoint-{reached}" / "trainer_state.json"
+        wait_until(saved.exists, child)
         time.sleep(moments.uniform(0.0, 0.1))
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        finish(child)
     resumed = make_trainer(tmp_path / "run", seed=5, save_steps=1, save_total_limit=2)
     resumed.train(resume_from_checkpoint=True)
     again = make_trainer(tmp_path / "again", seed=5, save_strategy="no")
     again.train()
     assert_equal(again, resumed)
+
+
+def test_a_child_that_fails_or_hangs_is_not_waited_for(tmp_path, capfd):
+    with pytest.raises(ChildProcessError, match="ended with status 1 too early"):
+        wait_until((tmp_path / "never").exists, start_child(lambda: 1 / 0))
+    assert "ZeroDivisionError" in capfd.readouterr().err
+    assert finish(start_child(lambda: None)) == 0
+    with pytest.raises(TimeoutError, match="waited for longer than"):
+        finish(start_child(lambda: time.sleep(60)), seconds=0.1)
 
 
 # ---- Checkpoints that are refused ----

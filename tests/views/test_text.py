@@ -247,6 +247,8 @@ def test_the_description_names_the_numbers_and_the_limit_of_the_comparison(token
         ({"token_mask_ratio": float("nan")}, r"token_mask_ratio must be in \[0, 1\), got nan"),
         ({"columns": ("a", "b", "c")}, "one column of texts, or two for pairs"),
         ({"max_length": 0}, "max_length must be at least 1, got 0"),
+        ({"max_length": 2}, "max_length must be above 2, the special tokens around a text, got 2"),
+        ({"max_length": 3, "columns": ("a", "b")}, "max_length must be above 3, the special tokens around a text"),
     ],
 )
 def test_wrong_settings(tokenizer, settings, message):

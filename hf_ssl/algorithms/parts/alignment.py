@@ -4,14 +4,14 @@
 
 `alignment_model` is the running class distribution of the predictions, `alignment_target` the wanted one. The two
 modules differ in how they remember: a moving average (ReMixMatch, AdaMatch, SoftMatch) or the last K batches (CoMatch,
-SimMatch).
+SimMatch). A batch is all that an optimizer step takes, over its processes and passes.
 """
 
 import torch
-from torch import nn
 
 from ...distributed import gather
 from ..base import check
+from ..steps import StepStatistics
 
 EPSILON = 1e-6
 
@@ -27,7 +27,7 @@ def rescale(probs: torch.Tensor, model: torch.Tensor, target: torch.Tensor) -> t
     return scaled / scaled.sum(dim=-1, keepdim=True)
 
 
-class MovingAverageAlignment(nn.Module):
+class MovingAverageAlignment(StepStatistics):
     """Alignment with a moving average of the predictions (ReMixMatch, arXiv 1911.09785, section 3.1).
 
     Args:
@@ -64,17 +64,27 @@ class MovingAverageAlignment(nn.Module):
 
         `labeled_probs` is needed only without a given target.
         """
+        if not self.learns_target:
+            (pool,) = self.joined(gather(probs))
+        elif labeled_probs is None:
+            raise ValueError("labeled_probs must be distributions [B, C], got None; pass them, or give a target")
+        else:
+            pool, labeled = self.joined(*gather(probs, labeled_probs))
+            self.alignment_target = self.alignment_target.lerp(
+                _mean(labeled, self.alignment_target), 1 - self.momentum
+            )
         # A factor instead of a branch: whether the average has started is known on the device only.
-        self.alignment_model.lerp_(_mean(probs, self.alignment_model), 1 - self.momentum * self.alignment_started)
-        self.alignment_started.fill_(1.0)
-        if self.learns_target:
-            if labeled_probs is None:
-                raise ValueError("labeled_probs must be distributions [B, C], got None; pass them, or give a target")
-            self.alignment_target.lerp_(_mean(labeled_probs, self.alignment_target), 1 - self.momentum)
+        rate = 1 - self.momentum * self.alignment_started
+        self.alignment_model = self.alignment_model.lerp(_mean(pool, self.alignment_model), rate)
+        self.alignment_started = torch.ones_like(self.alignment_started)
         return rescale(probs, self.alignment_model, self.alignment_target)
 
+    def all_aligned(self) -> torch.Tensor:
+        """Aligned distributions [N, C] of the whole step so far: of all processes, and of its earlier passes first."""
+        return rescale(self._joined[0], self.alignment_model, self.alignment_target)
 
-class QueueAlignment(nn.Module):
+
+class QueueAlignment(StepStatistics):
     """Alignment towards uniform with the mean prediction of each of the last batches (CoMatch, arXiv 2011.11183).
 
     Args:
@@ -102,12 +112,21 @@ class QueueAlignment(nn.Module):
 
     def forward(self, probs: torch.Tensor) -> torch.Tensor:
         """Update with distributions [N, C] and return the aligned ones."""
-        self.alignment_model.index_copy_(0, self.alignment_position, _mean(probs, self.alignment_model).unsqueeze(0))
-        self.alignment_position.add_(1).remainder_(len(self.alignment_model))
+        (pool,) = self.joined(gather(probs))
+        # A further pass of the step finds the position as it was, and writes the same row again.
+        self.alignment_model.index_copy_(0, self.alignment_position, _mean(pool, self.alignment_model).unsqueeze(0))
+        self.alignment_position = (self.alignment_position + 1) % len(self.alignment_model)
+        return self._rescaled(probs)
+
+    def all_aligned(self) -> torch.Tensor:
+        """Aligned distributions [N, C] of the whole step so far: of all processes, and of its earlier passes first."""
+        return self._rescaled(self._joined[0])
+
+    def _rescaled(self, probs: torch.Tensor) -> torch.Tensor:
         # Rows that are still empty shrink the mean by a factor, which is removed by normalizing.
         return rescale(probs, self.alignment_model.mean(dim=0), self.alignment_target.mean(dim=0))
 
 
 def _mean(probs: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Mean [C] of the rows of all processes, in the type of `like`."""
-    return gather(probs).mean(dim=0).to(like.dtype)
+    """Mean [C] of the rows, in the type of `like`."""
+    return probs.mean(dim=0).to(like.dtype)

@@ -12,7 +12,7 @@ take from the keywords what they need:
 
 `probs` are distributions [N, C] on the unlabeled batch, `labeled_probs` [B, C] those on the labeled batch, `index` [N]
 the positions of the unlabeled examples in the pool, `supervised` the labeled loss, a scalar. Statistics are those of
-the batches of all processes.
+whole optimizer steps: of the batches of all processes and passes.
 """
 
 from typing import Any
@@ -24,6 +24,7 @@ from ...batches.batch import required
 from ...distributed import gather
 from ...losses import one_hot, probabilities, sharpen
 from ..base import Progress, check
+from ..steps import StepStatistics
 from .memory import last_occurrence
 
 
@@ -59,7 +60,7 @@ class FixedThreshold(nn.Module):
         return (probs.amax(dim=-1) >= self.threshold).to(probs.dtype)
 
 
-class RelativeThreshold(nn.Module):
+class RelativeThreshold(StepStatistics):
     """mask_i = [max_c q_ic >= threshold * mean_b max_c p_bc], p on the labeled batch (AdaMatch, arXiv 2106.04732).
 
     Args:
@@ -77,11 +78,11 @@ class RelativeThreshold(nn.Module):
 
     def forward(self, probs: torch.Tensor, *, labeled_probs: torch.Tensor, **_: Any) -> torch.Tensor:
         """Distributions [N, C] and those on the labeled batch [B, C] -> weights [N], each 0 or 1."""
-        limit = self.threshold * gather(labeled_probs.amax(dim=-1)).mean()
-        return (probs.amax(dim=-1) >= limit).to(probs.dtype)
+        (confidence,) = self.joined(gather(labeled_probs.amax(dim=-1)))
+        return (probs.amax(dim=-1) >= self.threshold * confidence.mean()).to(probs.dtype)
 
 
-class FlexibleThreshold(nn.Module):
+class FlexibleThreshold(StepStatistics):
     """A threshold for each class, which rises with how well the class is learned (FlexMatch, arXiv 2110.08263).
 
         status_c = (examples whose last confident label was c) / (the largest such count)
@@ -97,7 +98,8 @@ class FlexibleThreshold(nn.Module):
 
     Note:
         The counts are kept by subtracting an example's former label and adding its new one, so a step costs O(N log N)
-        for a batch of N, regardless of the size of the pool.
+        for a batch of N, regardless of the size of the pool. They are the same for a batch at once and in parts, so
+        the passes of a step write into them one after the other; only the status is that of the step's start again.
 
     Example:
         >>> rule = FlexibleThreshold(0.8, num_classes=2, num_unlabeled=4)
@@ -147,10 +149,10 @@ class FlexibleThreshold(nn.Module):
         status = torch.where(
             informative, (self.class_counts / divisor).to(self.class_learning_status), self.class_learning_status
         )
-        self.class_learning_status.copy_(status)
+        self.class_learning_status = status
 
 
-class SelfAdaptiveThreshold(nn.Module):
+class SelfAdaptiveThreshold(StepStatistics):
     """A global threshold that follows the confidence, modulated by class (FreeMatch, arXiv 2205.07246).
 
         mask_i = [max_c q_ic >= global_threshold * p_c / max_k p_k],  c = argmax q_i,  p = class_probability
@@ -190,7 +192,7 @@ class SelfAdaptiveThreshold(nn.Module):
 
     def forward(self, probs: torch.Tensor, **_: Any) -> torch.Tensor:
         """Update with distributions [N, C]; their weights [N], each 0 or 1."""
-        self.update(gather(probs))
+        self.update(*self.joined(gather(probs)))
         confidence, labels = probs.max(dim=-1)
         relative = self.class_probability / self.class_probability.amax()
         return (confidence >= self.global_threshold * relative[labels]).to(probs.dtype)
@@ -201,23 +203,26 @@ class SelfAdaptiveThreshold(nn.Module):
         probs = probs.to(self.global_threshold.dtype)
         confidence, labels = probs.max(dim=-1)
         level = torch.quantile(confidence, 0.8) if self.use_quantile else confidence.mean()
-        self.global_threshold.lerp_(level, 1 - self.momentum)
-        if self.clip_threshold:
-            self.global_threshold.clamp_(0.0, 0.95)
-        self.class_probability.lerp_(probs.mean(dim=0), 1 - self.momentum)
-        self.label_histogram.lerp_(one_hot(labels, probs.shape[-1]).to(probs).mean(dim=0), 1 - self.momentum)
+        threshold = self.global_threshold.lerp(level, 1 - self.momentum)
+        self.global_threshold = threshold.clamp(0.0, 0.95) if self.clip_threshold else threshold
+        self.class_probability = self.class_probability.lerp(probs.mean(dim=0), 1 - self.momentum)
+        frequencies = one_hot(labels, probs.shape[-1]).to(probs).mean(dim=0)
+        self.label_histogram = self.label_histogram.lerp(frequencies, 1 - self.momentum)
 
 
-class LossThreshold(nn.Module):
+class LossThreshold(StepStatistics):
     """mask_i = [CE(q_i, target_i) <= loss_threshold], and the threshold falls in stages (Dash, arXiv 2109.00650).
 
         target = softmax(logits / temperature), or the class once the threshold has reached its minimum
         loss_threshold = max(c * gamma^(-floor(epoch / 10)) * initial, minimum)
 
+    An epoch is a share of the run, `Progress.steps_per_epoch`, and not a pass over the pool.
+
     Args:
         temperature: of the targets, above 0.
         initial: the loss to start from, above 0; None measures it as the mean supervised loss over the last pass over
-            the labeled set in a supervised warm-up, during which no pseudo-label counts.
+            the labeled set in a supervised warm-up, during which no pseudo-label counts. Each training measures
+            it again.
         gamma: divisor of the threshold at each stage, above 1.
         c: factor of the threshold, above 0.
         minimum: the threshold never falls below it, at least 0.
@@ -262,19 +267,40 @@ class LossThreshold(nn.Module):
         self.register_buffer("initial_loss", torch.tensor(0.0 if initial is None else float(initial)))
         self.register_buffer("loss_threshold", torch.tensor(0.0))
 
-    def forward(self, probs: torch.Tensor, *, progress: Progress, supervised: torch.Tensor, **_: Any) -> torch.Tensor:
-        """Distributions [N, C] -> weights [N], each 0 or 1; all 0 while the threshold is being measured."""
-        # At least one step, since the threshold must be measured somewhere.
-        warmup = max(round(self.warmup_fraction * progress.max_steps), 1) if self.measures else 0
+    def forward(
+        self,
+        probs: torch.Tensor,
+        *,
+        progress: Progress,
+        supervised: torch.Tensor,
+        labeled_probs: torch.Tensor | None = None,
+        **_: Any,
+    ) -> torch.Tensor:
+        """Distributions [N, C] -> weights [N], each 0 or 1; all 0 while the threshold is being measured.
+
+        A pass counts in the measured loss by its labeled examples, of which `labeled_probs` tells the number.
+        """
+        warmup = self.warmup_steps(progress.max_steps)
         if progress.step < warmup:
             measured = min(self.steps_per_pass, warmup)
-            if progress.step >= warmup - measured:
-                self.initial_loss.add_(gather(supervised.reshape(1)).mean() / measured)
+            if (place := progress.step - (warmup - measured)) >= 0:
+                count = 1 if labeled_probs is None else len(labeled_probs)
+                self.measure(supervised.repeat(count), place, measured)
             return torch.zeros_like(probs[:, 0])
         factor = self.c * self.gamma ** -(progress.epoch // self.EPOCHS_PER_STAGE)
-        self.loss_threshold.copy_((factor * self.initial_loss).clamp_min(self.minimum))
+        self.loss_threshold = (factor * self.initial_loss).clamp_min(self.minimum)
         loss = -(self.targets(probs) * torch.log(probs.clamp_min(torch.finfo(probs.dtype).tiny))).sum(dim=-1)
         return (loss <= self.loss_threshold).to(probs.dtype)
+
+    def warmup_steps(self, max_steps: int) -> int:
+        """Steps of the supervised warm-up: at least one if there is something to measure, and else none."""
+        return max(round(self.warmup_fraction * max_steps), 1) if self.measures else 0
+
+    def measure(self, losses: torch.Tensor, place: int, steps: int) -> None:
+        """Add the losses [B] of step `place` of `steps` to their mean, which the first of them begins from 0."""
+        (losses,) = self.joined(gather(losses))
+        part = (losses.mean() / steps).to(self.initial_loss.dtype)
+        self.initial_loss = self.initial_loss + part if place > 0 else part
 
     def targets(self, probs: torch.Tensor) -> torch.Tensor:
         """The target distributions [N, C] at the present threshold."""
@@ -283,7 +309,7 @@ class LossThreshold(nn.Module):
         return torch.where(self.loss_threshold <= self.minimum, hard, sharpen(probs, self.temperature))
 
 
-class GaussianWeight(nn.Module):
+class GaussianWeight(StepStatistics):
     """A weight that falls off like a Gaussian below the average confidence m (SoftMatch, arXiv 2301.10921).
 
         weight_i = exp(-min(max_c q_ic - m, 0)^2 / (2 v / n_sigma^2))
@@ -315,9 +341,13 @@ class GaussianWeight(nn.Module):
         self.register_buffer("confidence_mean", torch.full(shape, 1.0 / num_classes))
         self.register_buffer("confidence_variance", torch.ones(shape))
 
-    def forward(self, probs: torch.Tensor, **_: Any) -> torch.Tensor:
-        """Update with distributions [N, C]; their weights [N] in (0, 1]."""
-        self.update(gather(probs))
+    def forward(self, probs: torch.Tensor, *, counted: torch.Tensor | None = None, **_: Any) -> torch.Tensor:
+        """Update with distributions [N, C]; their weights [N] in (0, 1].
+
+        The Gaussian is fitted to those of all processes and passes of the step. `counted` replaces them if they have
+        changed since their pass: alignment moves the earlier ones, too.
+        """
+        self.update(*(self.joined(gather(probs)) if counted is None else (counted,)))
         confidence, labels = probs.max(dim=-1)
         mean, variance = self.confidence_mean, self.confidence_variance
         if self.per_class:
@@ -339,5 +369,5 @@ class GaussianWeight(nn.Module):
         variance = deviation.sum(dim=0) / (count - 1).clamp_min(1)
         rate = (1 - self.momentum) * (count > 1).to(mean)
         shape = self.confidence_mean.shape
-        self.confidence_mean.lerp_(mean.reshape(shape), rate.reshape(shape))
-        self.confidence_variance.lerp_(variance.reshape(shape), rate.reshape(shape))
+        self.confidence_mean = self.confidence_mean.lerp(mean.reshape(shape), rate.reshape(shape))
+        self.confidence_variance = self.confidence_variance.lerp(variance.reshape(shape), rate.reshape(shape))

@@ -1,0 +1,55 @@
+"""Labels that a person may not have meant: warnings before training, since a model learns them all the same."""
+
+import datasets
+import numpy as np
+from transformers.utils import logging
+
+from .columns import DataSummary
+from .labels import alike, shortened
+
+logger = logging.get_logger(__name__)
+
+
+def warn_of_doubtful_labels(labeled: datasets.Dataset, data: DataSummary) -> None:
+    """Warn of classes whose names are alike, and of texts that have more than one class.
+
+    Args:
+        labeled: the labeled dataset.
+        data: what was found in it.
+
+    Example:
+        >>> from hf_ssl.data.columns import inspect_data
+        >>> rows = datasets.Dataset.from_dict({"text": ["good", "bad", "good"], "label": ["pos", "neg", "neg"]})
+        >>> warn_of_doubtful_labels(rows, inspect_data(rows))  # warns that "good" is "pos" in row 0, "neg" in row 2
+    """
+    _warn_of_alike(data)
+    if data.modality == "text" and data.input_columns and not data.model_inputs:
+        _warn_of_contradictions(labeled, data)
+
+
+def _warn_of_alike(data: DataSummary) -> None:
+    names = data.label_names
+    counts = dict(zip(names, np.bincount(data.labels, minlength=len(names)).tolist(), strict=True))
+    groups = [" and ".join(f"{name!r} ({counts[name]:,})" for name in group) for group in alike(names)]
+    if groups:
+        logger.warning_once(
+            "classes that differ only in case or spaces, with their numbers of labeled examples: "
+            f"{shortened(groups, 5)}; they are trained as different classes: spell them alike if they are one"
+        )
+
+
+def _warn_of_contradictions(labeled: datasets.Dataset, data: DataSummary) -> None:
+    cells = labeled.with_format(None).select_columns(list(data.input_columns))
+    first: dict[tuple, int] = {}
+    again: dict[tuple, int] = {}
+    for row, texts in enumerate(zip(*(cells[column][:] for column in data.input_columns), strict=True)):
+        if data.labels[first.setdefault(texts, row)] != data.labels[row]:
+            again.setdefault(texts, row)
+    if again:
+        texts, row = next(iter(again.items()))
+        one, other = (f"row {place} ({data.label_names[data.labels[place]]!r})" for place in (first[texts], row))
+        count = "1 text has" if len(again) == 1 else f"{len(again):,} texts have"
+        logger.warning_once(
+            f"{count} more than one class in the labeled dataset, the first in {one} and {other}: {texts[0]!r:.80}; "
+            "keep the right label of each"
+        )

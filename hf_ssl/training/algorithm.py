@@ -1,0 +1,105 @@
+"""The algorithm of a run: made for its data and batches, or one that the user made, if it fits them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ..algorithms import SSLAlgorithm, get_algorithm, resolve_algorithm
+from ..config import SSLConfig
+
+Choice = str | SSLAlgorithm | type[SSLAlgorithm]
+# What an algorithm object must have in common with the run. Its class distribution and weight may be its own.
+_SHARED = (
+    "num_classes",
+    "num_labeled",
+    "num_unlabeled",
+    "feature_size",
+    "labeled_batch_size",
+    "unlabeled_batch_size",
+    "modality",
+)
+_DEFAULTS = {name: field.default for name, field in SSLConfig.__dataclass_fields__.items()}
+
+
+def choose_algorithm(given: Choice | None, args: SSLConfig) -> Choice:
+    """The algorithm that the settings name, or the class or object (or other name) that was given instead.
+
+    Raises:
+        ValueError: for an unknown name, for the name of another algorithm than the one that was given, and for
+            settings that an object would ignore.
+
+    Example:
+        >>> choose_algorithm(None, SSLConfig("run", algorithm="freematch", use_cpu=True))
+        'freematch'
+    """
+    named = resolve_algorithm(args.algorithm)
+    if given is None:
+        return args.algorithm
+    cls = type(given) if isinstance(given, SSLAlgorithm) else resolve_algorithm(given)
+    if args.algorithm != _DEFAULTS["algorithm"] and named is not cls:
+        raise ValueError(
+            f"algorithm must be left out of the settings, got {args.algorithm!r} beside {cls.__name__}; give one"
+        )
+    if isinstance(given, SSLAlgorithm):
+        _refuse_ignored_settings(given, args)
+    return given
+
+
+def _refuse_ignored_settings(algorithm: SSLAlgorithm, args: SSLConfig) -> None:
+    if args.algorithm_kwargs:
+        raise ValueError(
+            f"algorithm_kwargs must be left out beside an algorithm object, got {args.algorithm_kwargs}; make the "
+            "object with these settings, or give its class"
+        )
+    weight, wanted = args.unsupervised_weight, algorithm.unsupervised_weight
+    if weight not in (_DEFAULTS["unsupervised_weight"], wanted):
+        raise ValueError(
+            f"unsupervised_weight must be {wanted}, that of the algorithm object, got {weight}; make the object with "
+            "this weight, or give its class"
+        )
+
+
+def make_algorithm(choice: Choice, args: SSLConfig, problem: Mapping[str, Any]) -> SSLAlgorithm:
+    """The algorithm for one problem; an object is returned unchanged, if it was made for this problem.
+
+    Args:
+        choice: what `choose_algorithm` returned.
+        args: with the algorithm's own settings, and the seed of its heads.
+        problem: the fields of `ProblemSpec`.
+
+    Raises:
+        ValueError: if an object was made for another problem, or a setting is outside its range.
+        TypeError: for an unknown setting, or one of another type.
+
+    Example:
+        >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
+        >>> problem = {"num_classes": 3, "feature_size": 8, "modality": "image", **sizes}
+        >>> args = SSLConfig("run", algorithm_kwargs={"threshold": 0.9}, use_cpu=True)
+        >>> make_algorithm("fixmatch", args, problem).current_settings()["threshold"]
+        0.9
+        >>> make_algorithm(get_algorithm("fixmatch", **problem), args, {**problem, "num_classes": 7})
+        Traceback (most recent call last):
+        ValueError: the algorithm's num_classes must be 7, got 3; make the object for this run, or give its class
+    """
+    if isinstance(choice, SSLAlgorithm):
+        for name in _SHARED:
+            mine, wanted = getattr(choice, name), problem[name]
+            if mine != wanted:
+                raise ValueError(
+                    f"the algorithm's {name} must be {wanted!r}, got {mine!r}; make the object for this run, or give "
+                    "its class"
+                )
+        return choice
+    hyperparameters: Any = args.algorithm_kwargs or {}  # A string was parsed by the configuration.
+    if not isinstance(hyperparameters, Mapping):
+        raise TypeError(f"algorithm_kwargs must be a dict of settings, got {hyperparameters!r}")
+    if taken := sorted(problem.keys() & hyperparameters.keys()):
+        raise TypeError(
+            f"algorithm_kwargs must hold the algorithm's own settings, got {', '.join(taken)}, which comes from data "
+            "and model or is a setting of SSLConfig; leave it out"
+        )
+    with torch.random.fork_rng(devices=[]):
+        # Heads start from the seed alone, regardless of what drew random numbers before.
+        torch.manual_seed(args.seed)
+        return get_algorithm(choice, **problem, **hyperparameters)

@@ -1,0 +1,175 @@
+"""The part of SSLTrainer that reads a model's answers in evaluation: of models of every kind, and no class from NaN.
+
+`Trainer` takes the loss and the logits from where models of transformers put them. Here a model may also have no
+`labels` in its forward, return no loss, and answer with a tensor, a tuple or a mapping in any order.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import Trainer
+from transformers.trainer_pt_utils import nested_detach
+from transformers.utils import logging
+
+from ..config import SSLConfig
+from ..distributed import gather
+from ..errors import NotFiniteError
+from ..metrics import METRICS, RunningMetrics
+from ..model.wrapping import unwrap, without_adapters
+
+logger = logging.get_logger(__name__)
+
+
+class EvaluationMixin(Trainer):
+    """A `Trainer` that evaluates models of every kind alike: metrics and a loss wherever there are labels.
+
+    The loss is the model's own if it returns one, otherwise the mean cross-entropy of its logits.
+    """
+
+    args: SSLConfig
+    # How many examples of the evaluation in progress have scores that are not finite, and how many there are.
+    _not_finite: torch.Tensor | None = None
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss of an evaluation batch, which holds `labels`, and the model's answers as a mapping."""
+        labels = inputs.get("labels")
+        if labels is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        answers = answers_of(model(**_given(model, inputs)))
+        loss = answers.pop("loss", None)
+        if loss is None:
+            loss = F.cross_entropy(answers["logits"].float(), labels)
+        return (loss, {"loss": loss, **answers}) if return_outputs else loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor | None, Any, Any]:
+        """As in Trainer, with logits first whatever the model returns."""
+        if self.args.label_names is None and inputs.get("labels") is not None:
+            # Trainer looks for them in the signature of the model.
+            self.label_names = ["labels"]
+        if "inputs" in self.args.include_for_metrics and not hasattr(self.model, "main_input_name"):
+            # Models of transformers say which; Trainer takes the others for language models.
+            cast(Any, self.model).main_input_name = next(name for name in inputs if name != "labels")
+        if self.label_names and all(inputs.get(name) is not None for name in self.label_names):
+            loss, scores, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        else:
+            loss, scores, labels = (
+                None,
+                None if prediction_loss_only else self._scores(model, inputs, ignore_keys),
+                None,
+            )
+        if scores is not None:
+            self._note(scores[0] if isinstance(scores, tuple) else scores)
+        return loss, scores, labels
+
+    def _scores(self, model: nn.Module, inputs: dict[str, Any], ignore_keys: list[str] | None) -> Any:
+        """Logits, or a tuple of all answers that starts with them, of a batch without labels."""
+        if ignore_keys is None:
+            ignore_keys = getattr(getattr(self.model, "config", None), "keys_to_ignore_at_inference", [])
+        with torch.no_grad(), self.compute_loss_context_manager():
+            answers = answers_of(model(**_given(model, self._prepare_inputs(inputs))))
+        kept = tuple(value for key, value in answers.items() if key not in [*ignore_keys, "loss"])
+        return nested_detach(kept[0] if len(kept) == 1 else kept)
+
+    # ---- Scores that are not finite ----
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Trainer.
+
+        Raises:
+            NotFiniteError: if the model's scores are NaN or infinite, from which no class follows; with
+                `stop_on_nan=False` a warning, and the default metrics are NaN.
+        """
+        self._not_finite = None
+        if (clear := getattr(self.compute_metrics, "clear", None)) is not None:
+            clear()
+        output = super().evaluation_loop(*args, **kwargs)
+        if not self._scores_are_finite() and isinstance(self.compute_metrics, RunningMetrics):
+            # Also of classes that were chosen by `preprocess_logits_for_metrics`.
+            metrics = output.metrics or {}
+            metrics.update({name: float("nan") for name in metrics if name.endswith(METRICS)})
+        return output
+
+    def _note(self, scores: Any) -> None:
+        if isinstance(scores, torch.Tensor) and scores.is_floating_point():
+            # As in `hf_ssl.metrics.finite_rows`: a class may be ruled out by a score of minus infinity.
+            rows = (scores.isnan() | scores.isposinf()).flatten(1).any(dim=1)
+            seen = torch.stack([rows.sum(), rows.new_tensor(len(rows), dtype=torch.int64)])
+            self._not_finite = seen if self._not_finite is None else self._not_finite + seen
+
+    def _scores_are_finite(self) -> bool:
+        none = torch.zeros(2, dtype=torch.int64, device=self.args.device)
+        bad, total = gather((none if self._not_finite is None else self._not_finite)[None]).sum(dim=0).tolist()
+        if not bad:
+            return True
+        model = unwrap(self.model)
+        weights = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+        cause = f"{len(weights)} weights are not (first {weights[0]})" if weights else "its weights are"
+        message = (
+            f"the model's scores are not finite for {bad / total:.0%} of the evaluated examples after step "
+            f"{self.state.global_step:,} ({cause}): no class follows from them; "
+        )
+        if self.args.stop_on_nan:
+            raise NotFiniteError(f"{message}evaluate an earlier checkpoint, or lower learning_rate and train again")
+        logger.warning(f"{message}the default metrics are NaN")
+        return False
+
+
+def takes_labels(model: nn.Module) -> bool:
+    """Whether the forward of a model, inside its wrappers, has `labels` among its parameters.
+
+    Example:
+        >>> takes_labels(nn.Linear(2, 2))
+        False
+    """
+    return "labels" in inspect.signature(without_adapters(model).forward).parameters
+
+
+def _given(model: nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs without `labels`, unless the model takes them."""
+    return inputs if takes_labels(model) else {key: value for key, value in inputs.items() if key != "labels"}
+
+
+def answers_of(output: Any) -> dict[str, Any]:
+    """What a model returns as a dictionary: "loss" if there is one, then "logits", then the rest.
+
+    Args:
+        output: the logits [N, C]; a mapping or `ModelOutput` that has "logits"; or a tuple that starts with a scalar
+            loss and the logits, or with the logits.
+
+    Raises:
+        ValueError: if it is a mapping without "logits".
+
+    Example:
+        >>> list(answers_of({"features": torch.zeros(3, 4), "logits": torch.zeros(3, 2)}))
+        ['logits', 'features']
+        >>> list(answers_of((torch.tensor(0.5), torch.zeros(3, 2))))
+        ['loss', 'logits']
+    """
+    if isinstance(output, Mapping):
+        if output.get("logits") is None:
+            raise ValueError(f'the model must return logits, got {", ".join(output)}; name them "logits"')
+        first = [key for key in ("loss", "logits") if output.get(key) is not None]
+        return {key: output[key] for key in [*first, *(key for key in output if key not in ("loss", "logits"))]}
+    values = list(output) if isinstance(output, tuple | list) else [output]
+    loss = {"loss": values.pop(0)} if len(values) > 1 and _is_scalar(values[0]) else {}
+    return {**loss, "logits": values[0], **{f"output_{i}": value for i, value in enumerate(values[1:], start=1)}}
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 0
