@@ -144,6 +144,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         )
         self.data, self.views, self._keeps_rows = data.summary, data.views, data.keeps_rows
         self.unlabeled_dataset, self._has_pool = data.unlabeled, unlabeled_dataset is not None
+        processing_class = data.processing_class
         self._collator = SSLCollator(self.views)
         self.card = CardFacts()
         if model is not None:

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..data.columns import DataSummary
+from ..data.columns import DataSummary, processor_for
 from ..modality import MODALITIES, MODEL_INPUTS
 
 logger = logging.get_logger(__name__)
@@ -111,7 +111,8 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         model: Hub id or local path, loaded with the modality's auto class and a head of the right size; or a model,
             which is used as it is after a check of its modality and size.
         data: modality and classes.
-        processor: for texts, the tokenizer: its padding token becomes that of a model that names none.
+        processor: for texts, the tokenizer: its padding token becomes that of a model that names none; for images, the
+            image processor: timm's is saved in the model's configuration.
 
     Raises:
         ValueError: if the model is of another modality or transformers has no classifier of its kind, or if the head
@@ -132,6 +133,11 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         config.id2label, config.label2id = names, ids
     if data.modality == "text" and config is not None and getattr(config, "pad_token_id", 0) is None:
         config.pad_token_id = getattr(processor, "pad_token_id", None)
+    if data.modality == "image" and processor is not None:
+        # Not at the top: texts and recordings are trained on without Pillow.
+        from ..views.image_processor import carry_settings
+
+        carry_settings(processor_for(processor, "image"), config)
     mend_batch_norm_momentum(loaded)
     return loaded
 

@@ -1,19 +1,24 @@
 """Before the first step: arguments are checked, datasets are made ready for views, and searched for duplicates."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
+import numpy as np
 
 from ..config import SSLConfig
-from ..data.columns import DataSummary, inspect_data
+from ..data.columns import DataSummary, inspect_data, processor_for, processor_modalities
 from ..data.duplicates import Duplicates, find_duplicates, warn_of_duplicates
 from ..data.prepare import prepare, prepare_evaluation, prepare_pool
 from ..data.rows import is_transformed, may_be_random
+from ..errors import BrokenExampleError
+from ..modality import MODALITIES
 from ..views import Views
 from ..views.base import as_views
 from ..views.make import make_views
+from ..views.seeds import global_seeds
 from .optimization import refuse_ignored_settings
 
 
@@ -27,6 +32,7 @@ class TrainingData:
         evaluation: the same for evaluation: a dataset, a dict of datasets, or None.
         views: makes the views of their rows.
         keeps_rows: whether evaluation rows stay as the user formats them, for the user's collator.
+        processing_class: the user's, or a copy with the size of `args.image_size`, to be saved with the model.
     """
 
     summary: DataSummary
@@ -35,6 +41,7 @@ class TrainingData:
     evaluation: Any
     views: Views
     keeps_rows: bool
+    processing_class: Any = None
 
 
 def check_arguments(args: SSLConfig, train_dataset: datasets.Dataset | None, kwargs: dict[str, Any]) -> None:
@@ -105,6 +112,7 @@ def prepare_datasets(
     labeled = prepare(train_dataset, summary, "labeled")
     evaluation = prepare_evaluation(eval_dataset, summary, keeps_rows)
     if views is None:
+        processing_class = _image_processor_to_save(processing_class, summary, args)
         views = make_views(
             summary,
             processing_class,
@@ -115,7 +123,35 @@ def prepare_datasets(
             strong_view=strong_view,
             collator=data_collator,
         )
-    return TrainingData(summary, labeled, unlabeled, evaluation, as_views(views), keeps_rows)
+        _check_first_row(views, labeled)
+    return TrainingData(summary, labeled, unlabeled, evaluation, as_views(views), keeps_rows, processing_class)
+
+
+def _check_first_row(views: Views, labeled: Any) -> None:
+    try:
+        with global_seeds(np.random.default_rng(0)):
+            views.check(labeled[0])
+    except BrokenExampleError as error:
+        raise BrokenExampleError(f"row 0 of the labeled dataset: {error}") from error
+
+
+def _image_processor_to_save(processing_class: Any, data: DataSummary, args: SSLConfig) -> Any:
+    """The processing class with the image processor that people will load with the saved model, at `image_size`."""
+    suits = data.modality == "image" and data.input_columns and "image" in processor_modalities(processing_class)
+    if processing_class is None or not suits:
+        return processing_class
+    # Not at the top: texts and recordings are trained on without Pillow.
+    from ..views.image_processor import as_saved, sized
+
+    given = processor_for(processing_class, "image")
+    processor = as_saved(given)
+    if args.image_size is not None:
+        processor = sized(processor, args.image_size)
+    if processor is given or processing_class is given:
+        return processor if processing_class is given else processing_class
+    whole = copy.copy(processing_class)
+    setattr(whole, MODALITIES["image"].processor_part, processor)
+    return whole
 
 
 def search_duplicates(

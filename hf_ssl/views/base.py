@@ -89,6 +89,13 @@ class Views(ABC):
         """
         raise TypeError(f"{type(self).__name__} turns no raw values into items; return a dict of model inputs")
 
+    def check(self, row: Row) -> None:
+        """Before the first step: see that a view without augmentation is what predictions of a row are made from.
+
+        A view maker that finds a difference gives up the shortcut that causes it. By default nothing is compared.
+        """
+        return
+
     def problem(self, kind: str) -> str | None:
         """Why there is no view of this kind and what to do, in one line; None if there is one, the default."""
         return None
@@ -105,7 +112,7 @@ class _Adapted(Views):
         self.maker = maker
         self.modality = getattr(maker, "modality", "")
         self.shares_decoding = getattr(maker, "shares_decoding", False)
-        for name in ("stack", "finish", "example", "accept", "problem", "describe"):
+        for name in ("stack", "finish", "example", "accept", "check", "problem", "describe"):
             if hasattr(maker, name):
                 setattr(self, name, getattr(maker, name))
 

@@ -114,6 +114,10 @@ class CustomViews(Views):
         """The other half."""
         return self.base.finish(view)
 
+    def check(self, row: Row) -> None:
+        """The base's check."""
+        self.base.check(row)
+
     def describe(self) -> dict[str, str]:
         """View kind -> one sentence on what it does."""
         made = {kind: f"made by {_name(function)}" for kind, function in self.callables.items()}

@@ -139,6 +139,11 @@ class PreparedViews(Views):
             raise TypeError(f"expected a dict with {self.main}")
         return self.raw.accept(value)
 
+    def check(self, row: Row) -> None:
+        """The check of the raw column's view maker; rows that hold tensors are taken as they are."""
+        if self.raw is not None:
+            self.raw.check(row)
+
     def collate(self, items: Sequence[Any]) -> ModelKeywords:
         """Stack items, padded as the processor or the user's collator does it: model keywords."""
         if not isinstance(items[0], Mapping) and self.raw is not None:
