@@ -183,10 +183,10 @@ class ImageViews(Views):
     def _weak(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
         """Resized and cropped (if that comes first), shifted and flipped pixels [H, W, 3]."""
         pixels = np.asarray(image) if self.followed.canvas_size is None else self.followed.canvas(image)
-        height, width = (int(side * (1 - self.crop_ratio)) for side in pixels.shape[:2])
-        shifts = rng.integers((-height, -width), (height + 1, width + 1))
+        limits = [int(side * (1 - self.crop_ratio)) for side in pixels.shape[:2]]
+        down, right = (int(rng.integers(-limit, limit + 1)) for limit in limits)
         flips = rng.random(2) < 0.5
-        pixels = shifted(shifted(pixels, int(shifts[0])).swapaxes(0, 1), int(shifts[1])).swapaxes(0, 1)
+        pixels = shifted(shifted(pixels, down).swapaxes(0, 1), right).swapaxes(0, 1)
         if self.vertical_flip and flips[1]:
             pixels = pixels[::-1]
         if self.horizontal_flip and flips[0]:
@@ -203,7 +203,7 @@ class ImageViews(Views):
         return decode_image(row[self.column])
 
     def check(self, row: Row) -> None:
-        """Compare a view without augmentation with what the processor makes of a row's image; use its call if unequal."""
+        """Compare a view without augmentation with what the processor makes; use its whole call if they differ."""
         self.followed.check(decode_image(row[self.column]))
 
     def example(self, row: Row) -> dict[str, Any]:

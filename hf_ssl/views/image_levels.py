@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 LEVELS = 256
-# A chain of operations: each the name of a method that changes a tensor in place, and a number for all channels or each.
+# Operations in a row: each the name of a method that changes a tensor in place, and a number for all channels or each.
 _Chain = tuple[tuple[str, tuple[float, ...]], ...]
 
 

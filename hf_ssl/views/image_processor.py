@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 from transformers import AutoImageProcessor
+from transformers.image_processing_backends import TorchvisionBackend
 from transformers.utils import logging
 
 from .base import ModelKeywords
@@ -107,8 +108,8 @@ def called(processor: Any, pictures: Sequence[Image.Image]) -> ModelKeywords:
         made = processor(list(pictures), return_tensors="pt")
     except Exception as error:  # a processor may raise anything, for settings that do not go together
         raise ValueError(
-            f"{name} must make model inputs of any picture, but its call fails: {_line(error)}; check its settings, or "
-            "give another image processor"
+            f"{name} must make model inputs of any picture, but its call fails: {_line(error)}; check its settings, "
+            "or give another image processor"
         ) from error
     if not isinstance(made, Mapping):
         raise ValueError(
@@ -221,7 +222,17 @@ def _switched(processor: Any) -> tuple[Callable[..., torch.Tensor], Callable[...
     """The halves of a processor of transformers: its call, with the steps of the other half switched off."""
     known = processor.valid_kwargs.__annotations__
     off = [[name for name in names if name in known] for names in (_NUMBERS, _PLACES)]
-    return partial(_call_without, processor, off[0]), partial(_call_without, processor, off[1])
+    # Most classes differ in settings alone, and place pixels by two methods, around which the call makes copies.
+    usual = type(processor)._preprocess is TorchvisionBackend._preprocess
+    geometry = partial(_placed, processor) if usual else partial(_call_without, processor, off[0])
+    return geometry, partial(_call_without, processor, off[1])
+
+
+def _placed(processor: Any, picture: Image.Image) -> torch.Tensor:
+    pixels = _channels_first(picture)
+    if processor.do_resize:
+        pixels = processor.resize(pixels, size=processor.size, resample=processor.resample)
+    return processor.center_crop(pixels, processor.crop_size) if processor.do_center_crop else pixels
 
 
 def _call_without(processor: Any, steps: Sequence[str], picture: Image.Image) -> torch.Tensor:
@@ -229,7 +240,7 @@ def _call_without(processor: Any, steps: Sequence[str], picture: Image.Image) ->
 
 
 def _transforms(processor: Any) -> tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]]:
-    """The halves of timm's processor: the transforms up to the one that makes a tensor, and that with those after it."""
+    """The halves of timm's processor: the transforms before the one that makes a tensor, and that with the rest."""
     steps = list(processor.val_transforms.transforms)
     made: Any = noise(*_SHAPES[0])
     for number, step in enumerate(steps):
