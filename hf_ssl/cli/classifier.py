@@ -28,7 +28,8 @@ class Classifier:
 
     Args:
         model: folder or Hub id.
-        batch_size: inputs per call of the model, at least 1; recordings are always classified one by one.
+        batch_size: inputs per call of the model, at least 1; recordings are always classified one by one, and images
+            if the model's processor makes them of different shapes.
         device: as torch names it; None takes the fastest one.
 
     Raises:
@@ -53,6 +54,8 @@ class Classifier:
         config = self.pipeline.model.config
         self.names: list[str] = [config.id2label[index] for index in range(config.num_labels)]
         self.batch_size = 1 if self.modality == "audio" else batch_size
+        if self.modality == "image" and not _makes_one_shape(self.pipeline.image_processor):
+            self.batch_size = 1
 
     def __call__(self, values: Sequence[Any]) -> Iterator[Answer]:
         """The answer to each value, in order."""
@@ -97,6 +100,17 @@ class Classifier:
             rate = self.pipeline.feature_extractor.sampling_rate
             return lambda value: decode(value, rate)
         return _as_text
+
+
+def _makes_one_shape(processor: Any) -> bool:
+    """Whether what an image processor makes of different pictures can share a batch."""
+    from ..views.image_processor import FollowedProcessor
+
+    try:
+        FollowedProcessor(processor)
+    except ValueError:
+        return False
+    return True
 
 
 def _as_text(value: Any) -> Any:

@@ -133,7 +133,7 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         config.id2label, config.label2id = names, ids
     if data.modality == "text" and config is not None and getattr(config, "pad_token_id", 0) is None:
         config.pad_token_id = getattr(processor, "pad_token_id", None)
-    if data.modality == "image" and processor is not None:
+    if data.modality == "image" and data.input_columns and processor is not None and config is not None:
         # Not at the top: texts and recordings are trained on without Pillow.
         from ..views.image_processor import carry_settings
 

@@ -331,16 +331,32 @@ def as_saved(processor: Any) -> Any:
 
 
 def carry_settings(processor: Any, config: Any) -> None:
-    """Write the settings of timm's image processor into the model's configuration, the only file they are saved in.
+    """See that predictions of the saved model will be made with this image processor.
+
+    timm's is saved in the model's configuration alone, and loaded from there in place of any other one.
 
     Args:
-        processor: any processor; all but timm's are saved in a file of their own.
-        config: of the model, changed in place; or None.
+        processor: an image processor.
+        config: of the model; that of a timm model is changed in place.
+
+    Raises:
+        ValueError: if the processor or the model is timm's, and the other is not.
     """
-    kept = getattr(config, "pretrained_cfg", None)
-    if isinstance(kept, dict) and (facts := getattr(processor, "data_config", None)) is not None:
+    facts, kept = getattr(processor, "data_config", None), getattr(config, "pretrained_cfg", None)
+    name, is_timm = type(processor).__name__, getattr(config, "model_type", None) == "timm_wrapper"
+    if facts is not None and not is_timm:
+        raise ValueError(
+            f"processing_class must be saved with the model, got {name}, which is saved with timm's models only; give "
+            "another image processor"
+        )
+    if facts is None and is_timm and kept:
+        raise ValueError(
+            f"processing_class must be a TimmWrapperImageProcessor, got {name}, in whose place transformers would "
+            "load that one with the saved model; give TimmWrapperImageProcessor(model.config.pretrained_cfg)"
+        )
+    if facts is not None:
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
-        config.pretrained_cfg = {**kept, **values}
+        config.pretrained_cfg = {**(kept or {}), **values}
 
 
 def makes_squares(processor: Any) -> bool:

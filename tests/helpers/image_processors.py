@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import transformers
 from PIL import Image
+from transformers.utils import is_timm_available
 
 # What timm writes into a model's configuration.
 TIMM = {
@@ -37,6 +38,8 @@ def processor_classes():
         for name, value in vars(module).items():
             if inspect.isclass(value) and value.__module__ == module.__name__ and hasattr(value, "preprocess"):
                 found[name] = value
+    if not is_timm_available():
+        del found["TimmWrapperImageProcessor"]
     return found
 
 
