@@ -101,8 +101,8 @@ def _applied(chain: _Chain, pixels: torch.Tensor) -> torch.Tensor:
     # In place: a batch of large images takes several times as long if each operation needs new memory.
     numbers = pixels.float()
     for name, values in chain:
-        # One number stays one: a scalar needs no tensor on the device.
-        getattr(numbers, name)(values[0] if len(values) == 1 else _kept(values, pixels.device).view(-1, 1, 1))
+        # Tensors, also of one number: a GPU divides by a number of Python as if by its rounded inverse.
+        getattr(numbers, name)(_kept(values, pixels.device).view(-1, 1, 1))
     return numbers
 
 

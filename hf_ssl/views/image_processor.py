@@ -372,7 +372,7 @@ def _resized(processor: Any, side: int) -> list[Callable[[], Any]]:
     """Ways to a copy that makes squares of `side` pixels, the most faithful first."""
     if hasattr(processor, "data_config"):
         config = {**processor.data_config, "input_size": (3, side, side)}
-        return [partial(type(processor), config, architecture=processor.architecture)]
+        return [partial(processor.__class__, config, architecture=processor.architecture)]
     size, square = dict(getattr(processor, "size", None) or {}), {"height": side, "width": side}
     changes: list[dict[str, Any]] = [{"size": square, "do_center_crop": False}]
     if set(size) == {"shortest_edge"}:
