@@ -135,7 +135,7 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         config.pad_token_id = getattr(processor, "pad_token_id", None)
     if data.modality == "image" and data.input_columns and processor is not None and config is not None:
         # Not at the top: texts and recordings are trained on without Pillow.
-        from ..views.image_processor import carry_settings
+        from ..views.image_size import carry_settings
 
         carry_settings(processor_for(processor, "image"), config)
     mend_batch_norm_momentum(loaded)

@@ -141,7 +141,7 @@ def _image_processor_to_save(processing_class: Any, data: DataSummary, args: SSL
     if processing_class is None or not suits:
         return processing_class
     # Not at the top: texts and recordings are trained on without Pillow.
-    from ..views.image_processor import as_saved, sized
+    from ..views.image_size import as_saved, sized
 
     given = processor_for(processing_class, "image")
     processor = as_saved(given)

@@ -21,7 +21,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import BrokenExampleError
 from .base import ModelKeywords, Row, Views
 from .image_operations import OPERATIONS, apply_operation, cutout
-from .image_processor import FollowedProcessor, sized
+from .image_processor import FollowedProcessor
+from .image_size import sized
 
 _ORIENTATION = 0x0112
 # What Pillow's readers raise if the bytes are not what their header says.

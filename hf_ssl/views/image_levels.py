@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-LEVELS = 256
+_LEVELS = 256
 # Operations in a row: each the name of a method that changes a tensor in place, and a number for all channels or each.
 _Chain = tuple[tuple[str, tuple[float, ...]], ...]
 
@@ -47,7 +47,7 @@ class Levels:
         if self.chain is not None:
             return _applied(self.chain, pixels)
         table = _kept(self.table, pixels.device).flatten()
-        starts = _kept(tuple(range(0, len(table), LEVELS)), pixels.device).int().view(-1, 1, 1)
+        starts = _kept(tuple(range(0, len(table), _LEVELS)), pixels.device).int().view(-1, 1, 1)
         return table.index_select(0, (pixels + starts).flatten()).view(pixels.shape)
 
 
@@ -61,18 +61,18 @@ def find_levels(values: Callable[[Image.Image], torch.Tensor], settings: dict[st
     Returns:
         None if a number depends on more than one channel of one pixel, or on none.
     """
-    ramp = np.arange(LEVELS, dtype=np.uint8).reshape(16, 16)
+    ramp = np.arange(_LEVELS, dtype=np.uint8).reshape(16, 16)
     made = []
     for channel in range(3):
         pixels = np.zeros((16, 16, 3), np.uint8)
         pixels[:, :, channel] = ramp
         made.append(values(Image.fromarray(pixels)).float().flatten(1))
     varies = torch.stack([numbers.amax(1) > numbers.amin(1) for numbers in made])  # [3, C]
-    if made[0].shape[1] != LEVELS or not bool((varies.sum(0) == 1).all()):
+    if made[0].shape[1] != _LEVELS or not bool((varies.sum(0) == 1).all()):
         return None
     order = tuple(varies.int().argmax(0).tolist())
     table = torch.stack([made[channel][row] for row, channel in enumerate(order)])
-    levels = torch.arange(LEVELS, dtype=torch.uint8).expand(1, len(table), 1, LEVELS)
+    levels = torch.arange(_LEVELS, dtype=torch.uint8).expand(1, len(table), 1, _LEVELS)
     equal = (chain for chain in _chains(settings, len(table)) if torch.equal(_applied(chain, levels)[0, :, 0], table))
     return Levels(order, tuple(map(tuple, table.tolist())), next(equal, None))
 

@@ -9,29 +9,24 @@ divided like this (padding after normalization, patches of varying size, further
 they are and given to the whole call.
 """
 
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor
 from transformers.image_processing_backends import TorchvisionBackend
-from transformers.utils import logging
 
 from .base import ModelKeywords
-from .image_levels import LEVELS, Levels, find_levels
-
-logger = logging.get_logger(__name__)
+from .image_calls import SHAPES, called, noise
+from .image_levels import Levels, find_levels
+from .image_size import makes_squares
 
 # Switches of a processor's call that decide over the numbers of pixels, and those that decide over their places.
 _NUMBERS = ("do_rescale", "do_normalize", "rescale_offset", "include_top", "do_flip_channel_order")
 _PLACES = ("do_resize", "do_center_crop", "do_pad")
-# Width and height of the pictures that a processor is tried on: wide, tall, square.
-_SHAPES = ((96, 32), (40, 80), (57, 57))
 
 
 class FollowedProcessor:
@@ -62,7 +57,7 @@ class FollowedProcessor:
 
     def __init__(self, processor: Any):
         self.processor = processor
-        pictures = [noise(*shape) for shape in _SHAPES]
+        pictures = [noise(*shape) for shape in SHAPES]
         rows = [called(processor, [picture]) for picture in pictures]
         _check_rows(processor, rows)
         self._calls_singly = not _same_in_a_batch(processor, pictures, rows)
@@ -97,34 +92,6 @@ class FollowedProcessor:
             self._halves = self.canvas_size = None
 
 
-def called(processor: Any, pictures: Sequence[Image.Image]) -> ModelKeywords:
-    """What a processor makes of N RGB pictures: name -> tensor [N, ...]; numbers with a fraction are float32.
-
-    Raises:
-        ValueError: if its call fails, or returns anything but a row for each picture.
-    """
-    name = type(processor).__name__
-    try:
-        made = processor(list(pictures), return_tensors="pt")
-    except Exception as error:  # a processor may raise anything, for settings that do not go together
-        raise ValueError(
-            f"{name} must make model inputs of any picture, but its call fails: {_line(error)}; check its settings, "
-            "or give another image processor"
-        ) from error
-    if not isinstance(made, Mapping):
-        raise ValueError(
-            f"{name} must make model inputs by name, got a {type(made).__name__}; give another image processor"
-        )
-    for key, value in made.items():
-        if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != len(pictures):
-            shown = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
-            raise ValueError(
-                f"{name} must make one row of {key} per picture, got {shown} for {len(pictures)}; give the image "
-                "processor of an image classifier"
-            )
-    return {key: value.float() if value.is_floating_point() else value for key, value in made.items()}
-
-
 def _check_rows(processor: Any, rows: Sequence[ModelKeywords]) -> None:
     name, pixels = type(processor).__name__, rows[0].get("pixel_values")
     if pixels is None:
@@ -136,6 +103,8 @@ def _check_rows(processor: Any, rows: Sequence[ModelKeywords]) -> None:
             f"{name} must make floating-point numbers, got {str(pixels.dtype).removeprefix('torch.')}, which models "
             "do not take; switch do_rescale or do_normalize on"
         )
+    if not all(bool(row["pixel_values"].isfinite().all()) for row in rows):
+        raise ValueError(f"{name} must make finite numbers, got infinite ones or NaN; check its image_std")
     for key in rows[0]:
         shapes = [" x ".join(map(str, row[key].shape[1:])) for row in rows]
         if len(set(shapes)) > 1:
@@ -242,7 +211,7 @@ def _call_without(processor: Any, steps: Sequence[str], picture: Image.Image) ->
 def _transforms(processor: Any) -> tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]]:
     """The halves of timm's processor: the transforms before the one that makes a tensor, and that with the rest."""
     steps = list(processor.val_transforms.transforms)
-    made: Any = noise(*_SHAPES[0])
+    made: Any = noise(*SHAPES[0])
     for number, step in enumerate(steps):
         made = step(made)
         if isinstance(made, torch.Tensor):
@@ -258,131 +227,3 @@ def _transformed(steps: Sequence[Callable[[Any], Any]], picture: Any) -> torch.T
 
 def _channels_first(picture: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-
-
-@lru_cache(maxsize=16)
-def noise(width: int, height: int) -> Image.Image:
-    """The same RGB picture of noise for the same size: whatever moves or changes a pixel is seen in it."""
-    return Image.fromarray(np.random.default_rng(width).integers(0, LEVELS, (height, width, 3), dtype=np.uint8))
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-# ---- Another size ----
-
-
-def sized(processor: Any, side: int) -> Any:
-    """An image processor that makes squares of `side` pixels: the given one if it does so, or a changed copy.
-
-    What it does to pictures that are no squares stays: one that crops the center still does, in proportion.
-
-    Args:
-        processor: an image processor.
-        side: in pixels, at least 1.
-
-    Raises:
-        ValueError: if no setting of its size does it.
-
-    Example:
-        >>> from transformers import CLIPImageProcessor
-        >>> sizes = {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}
-        >>> small = sized(CLIPImageProcessor(**sizes), 112)
-        >>> small.size["shortest_edge"], small.crop_size["height"], small.crop_size["width"]
-        (128, 112, 112)
-    """
-    for make in (lambda: processor, *_resized(processor, side)):
-        try:
-            made = make()
-            shapes = {tuple(called(made, [noise(*shape)])["pixel_values"].shape[2:]) for shape in _SHAPES}
-        except (ValueError, TypeError, KeyError, AttributeError):
-            continue
-        if shapes == {(side, side)}:
-            return made
-    raise ValueError(
-        f"image_size must be left out for {type(processor).__name__}, got {side}: no setting of its size makes all "
-        "pictures squares of as many pixels; give an image processor of that size"
-    )
-
-
-def as_saved(processor: Any) -> Any:
-    """What a saved image processor is loaded as: the given one, or, with a warning, one of another class.
-
-    transformers loads those that work with Pillow as their twins that work with torchvision, which round otherwise.
-
-    Args:
-        processor: an image processor.
-    """
-    settings = processor.to_dict() if hasattr(processor, "to_dict") else {}
-    name = type(processor).__name__
-    if settings.get("image_processor_type", name) == name:
-        return processor
-    with tempfile.TemporaryDirectory() as folder:
-        processor.save_pretrained(folder)
-        loaded = AutoImageProcessor.from_pretrained(folder)
-    if type(loaded) is type(processor):
-        return processor
-    logger.warning(
-        f"{name} is loaded with a saved model as {type(loaded).__name__}, which rounds otherwise; so that predictions "
-        "are made from what the model was trained on, the latter is used from the start"
-    )
-    return loaded
-
-
-def carry_settings(processor: Any, config: Any) -> None:
-    """See that predictions of the saved model will be made with this image processor.
-
-    timm's is saved in the model's configuration alone, and loaded from there in place of any other one.
-
-    Args:
-        processor: an image processor.
-        config: of the model; that of a timm model is changed in place.
-
-    Raises:
-        ValueError: if the processor or the model is timm's, and the other is not.
-    """
-    facts, kept = getattr(processor, "data_config", None), getattr(config, "pretrained_cfg", None)
-    name, is_timm = type(processor).__name__, getattr(config, "model_type", None) == "timm_wrapper"
-    if facts is not None and not is_timm:
-        raise ValueError(
-            f"processing_class must be saved with the model, got {name}, which is saved with timm's models only; give "
-            "another image processor"
-        )
-    if facts is None and is_timm and kept:
-        raise ValueError(
-            f"processing_class must be a TimmWrapperImageProcessor, got {name}, in whose place transformers would "
-            "load that one with the saved model; give TimmWrapperImageProcessor(model.config.pretrained_cfg)"
-        )
-    if facts is not None:
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
-        config.pretrained_cfg = {**(kept or {}), **values}
-
-
-def makes_squares(processor: Any) -> bool:
-    """Whether there is a size that `sized` can give the processor."""
-    try:
-        sized(processor, 224)
-    except ValueError:
-        return False
-    return True
-
-
-def _resized(processor: Any, side: int) -> list[Callable[[], Any]]:
-    """Ways to a copy that makes squares of `side` pixels, the most faithful first."""
-    if hasattr(processor, "data_config"):
-        config = {**processor.data_config, "input_size": (3, side, side)}
-        return [partial(processor.__class__, config, architecture=processor.architecture)]
-    size, square = dict(getattr(processor, "size", None) or {}), {"height": side, "width": side}
-    changes: list[dict[str, Any]] = [{"size": square, "do_center_crop": False}]
-    if set(size) == {"shortest_edge"}:
-        # The first is ConvNeXT's, which crops by itself.
-        crop = {"do_center_crop": True, "crop_size": square}
-        changes = [{"size": {"shortest_edge": side}, **settings} for settings in ({}, crop)] + changes
-    if getattr(processor, "do_center_crop", False) and processor.crop_size:
-        share = side / min(processor.crop_size["height"], processor.crop_size["width"])
-        scaled = {edge: round(pixels * share) for edge, pixels in size.items() if pixels}
-        changes.insert(0, {"size": scaled, "crop_size": square})
-    return [
-        partial(type(processor).from_dict, {**processor.to_dict(), "do_resize": True, **change}) for change in changes
-    ]

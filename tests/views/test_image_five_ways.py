@@ -29,7 +29,8 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.cli import main
-from hf_ssl.views.image_processor import carry_settings
+from hf_ssl.features import FeatureBank
+from hf_ssl.views.image_size import carry_settings
 
 from tests.helpers.image_processors import SHAPES, TIMM, pictures
 
@@ -54,6 +55,7 @@ def siglip2():
     return Siglip2ForImageClassification(Siglip2Config(vision_config=vision, num_labels=3))
 
 
+RESNET = ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], num_labels=3)
 SQUARE = {"size": {"height": 12, "width": 12}}
 CROPPED = {"size": {"shortest_edge": 16}, "crop_size": {"height": 12, "width": 12}}
 # Name -> the model, its processor, image_size, and the shape of an image as the model gets it.
@@ -170,6 +172,22 @@ def test_the_given_processor_is_left_as_it_is(tmp_path):
     assert (given.size["height"], other.processing_class.size["height"]) == (12, 24)
 
 
+def test_features_are_those_of_images_of_image_size(tmp_path):
+    data = datasets.Dataset.from_dict({"image": pictures()[:3], "label": NAMES})
+    model = ResNetForImageClassification(RESNET).eval()
+    banks = {}
+    for side in (32, 48):
+        args = SSLConfig(str(tmp_path), image_size=side, dataloader_num_workers=0, report_to="none", use_cpu=True)
+        given = data, ViTImageProcessor(size={"height": 32, "width": 32})
+        bank = FeatureBank.encode(model, *given, args=args, cache_dir=tmp_path, pooling="head", disable_tqdm=True)
+        pixels = ViTImageProcessor(size={"height": side, "width": side})([*data["image"]], return_tensors="pt")
+        with torch.no_grad():
+            expected = model.resnet(**pixels).pooler_output.flatten(1)
+        torch.testing.assert_close(torch.from_numpy(bank.features.copy()), expected)
+        banks[side] = bank
+    assert banks[32].key != banks[48].key
+
+
 def test_a_processor_that_cannot_be_followed_is_refused_at_construction(tmp_path):
     data = datasets.Dataset.from_dict({"image": pictures()[:3], "label": NAMES})
     processor = ViTImageProcessor(size={"shortest_edge": 12})
@@ -178,8 +196,7 @@ def test_a_processor_that_cannot_be_followed_is_refused_at_construction(tmp_path
 
 
 def test_pictures_of_different_shapes_are_predicted_one_by_one_if_they_stay_different(files, tmp_path, capsys):
-    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], num_labels=3)
-    for part in (ResNetForImageClassification(config), ViTImageProcessor(size={"shortest_edge": 32})):
+    for part in (ResNetForImageClassification(RESNET), ViTImageProcessor(size={"shortest_edge": 32})):
         part.save_pretrained(tmp_path / "model")
     together, table = [str(tmp_path / "model"), *map(str, files)], tmp_path / "answers.csv"
     assert main(["predict", *together, "--output", str(table)]) == 0
@@ -204,7 +221,7 @@ def test_timm_s_settings_travel_with_the_model():
         (
             ViTImageProcessor(),
             TIMM_MODEL,
-            "must be a TimmWrapperImageProcessor, got ViTImageProcessor, in whose",
+            "must be a TimmWrapperImageProcessor, got ViTImageProcessor, instead of",
         ),
         (SimpleNamespace(data_config=TIMM), ViTConfig(), "must be saved with the model, got SimpleNamespace, which"),
     ],
