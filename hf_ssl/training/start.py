@@ -128,6 +128,7 @@ def prepare_datasets(
 
 
 def _check_first_row(views: Views, labeled: Any) -> None:
+    """Compare a view without augmentation with what predictions are made from, on one example."""
     try:
         with global_seeds(np.random.default_rng(0)):
             views.check(labeled[0])
@@ -147,8 +148,10 @@ def _image_processor_to_save(processing_class: Any, data: DataSummary, args: SSL
     processor = as_saved(given)
     if args.image_size is not None:
         processor = sized(processor, args.image_size)
-    if processor is given or processing_class is given:
-        return processor if processing_class is given else processing_class
+    if processor is given:
+        return processing_class
+    if processing_class is given:
+        return processor
     whole = copy.copy(processing_class)
     setattr(whole, MODALITIES["image"].processor_part, processor)
     return whole

@@ -29,6 +29,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.cli import main
+from hf_ssl.errors import BrokenExampleError
 from hf_ssl.features import FeatureBank
 from hf_ssl.views.image_size import carry_settings
 
@@ -170,6 +171,29 @@ def test_the_given_processor_is_left_as_it_is(tmp_path):
     args = SSLConfig(str(tmp_path), image_size=24, report_to="none")
     other = SSLTrainer(vit(24), args, train_dataset=data, processing_class=given)
     assert (given.size["height"], other.processing_class.size["height"]) == (12, 24)
+
+
+def test_one_example_is_compared_when_a_trainer_is_made(tmp_path):
+    class Dimmed(ViTImageProcessor):
+        """Halves the numbers of pictures without noise, which no picture that a processor is tried on is."""
+
+        def normalize(self, image, *args, **kwargs):
+            numbers = super().normalize(image, *args, **kwargs)
+            return numbers / 2 if numbers.std() < 1e-3 else numbers
+
+    args = SSLConfig(str(tmp_path), report_to="none")
+    for first, canvas in ((pictures()[0], (12, 12)), (Image.new("RGB", (20, 20), "white"), None)):
+        data = datasets.Dataset.from_dict({"image": [first, *pictures()[1:3]], "label": NAMES})
+        trainer = SSLTrainer(vit(12), args, train_dataset=data, processing_class=Dimmed(**SQUARE))
+        assert trainer.views.followed.canvas_size == canvas
+
+
+def test_a_first_image_that_cannot_be_read_is_found_when_a_trainer_is_made(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    data = datasets.Dataset.from_dict({"image": [str(tmp_path / "broken.png")] * 3, "label": NAMES})
+    data = data.cast_column("image", datasets.Image())
+    with pytest.raises(BrokenExampleError, match=r"^row 0 of the labeled dataset: cannot read .+broken\.png: "):
+        SSLTrainer(vit(12), SSLConfig(str(tmp_path)), train_dataset=data, processing_class=ViTImageProcessor(**SQUARE))
 
 
 def test_features_are_those_of_images_of_image_size(tmp_path):
