@@ -273,7 +273,7 @@ class SSLConfig(TrainingArguments):
     )
     image_size: int | None = field(
         default=None,
-        metadata={"help": "Side of the square image views in pixels; the image processor's when not given."},
+        metadata={"help": "Side in pixels of the squares that the image processor shall make; saved with the model."},
     )
     crop_ratio: float = field(
         default=0.875, metadata={"help": "Random crops may shift by (1 - crop_ratio) of the side, in (0, 1]."}

@@ -106,8 +106,8 @@ class SSLCollator:
         if len(set(sizes.values())) > 1:
             shown = ", ".join(f"{name} {' x '.join(map(str, size))}" for name, size in sizes.items())
             raise ValueError(
-                f"the views of one batch must be images of one size, got {shown}; make them equal: give the "
-                "processor the size of image_size, too"
+                f"the views of one batch must be images of one size, got {shown}; make them equal: image_size is that "
+                "of views of raw images"
             )
 
     def to_batch(self, inputs: Mapping[str, Any]) -> SSLBatch:

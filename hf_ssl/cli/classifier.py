@@ -28,7 +28,8 @@ class Classifier:
 
     Args:
         model: folder or Hub id.
-        batch_size: inputs per call of the model, at least 1.
+        batch_size: inputs per call of the model, at least 1. Recordings that are not cut to one length, and images of
+            which the model's processor makes different shapes, are classified one by one.
         device: as torch names it; None takes the fastest one.
 
     Raises:
@@ -61,7 +62,9 @@ class Classifier:
                 f"{config.id2label!s:.80}; correct its config.json"
             )
         self.clips = _clips(self.pipeline.feature_extractor) if self.modality == "audio" else None
-        self.batch_size = 1 if self.modality == "audio" and self.clips is None else batch_size
+        one_by_one = self.modality == "audio" and self.clips is None
+        one_by_one |= self.modality == "image" and not _makes_one_shape(self.pipeline.image_processor)
+        self.batch_size = 1 if one_by_one else batch_size
 
     def __call__(self, values: Sequence[Any]) -> Iterator[Answer]:
         """The answer to each value, in order."""
@@ -118,6 +121,17 @@ def _answer_of(rows: Sequence[dict[str, Any]]) -> Answer:
     if any(math.isnan(row["score"]) for row in rows):
         return Answer({}, "the model's scores are NaN; its weights are damaged, or the input has extreme values")
     return Answer({row["label"]: float(row["score"]) for row in rows})
+
+
+def _makes_one_shape(processor: Any) -> bool:
+    """Whether what an image processor makes of different pictures can share a batch."""
+    from ..views.image_processor import FollowedProcessor
+
+    try:
+        FollowedProcessor(processor)
+    except ValueError:
+        return False
+    return True
 
 
 def _as_text(value: Any) -> Any:

@@ -72,10 +72,6 @@ def prepare(arguments: TrainArguments, settings: dict[str, Any]) -> Request:
     if processor is None:
         check_modality(arguments.model, able, modality)
         processor = load_processor(arguments.model, modality)
-    side = settings["image_size"]
-    if modality == "image" and side is not None:
-        # Saved with the model, so that its users show it images of the size of the training.
-        processor.size, processor.do_center_crop = {"height": side, "width": side}, False
     if data.test is None:
         settings = {**settings, "eval_strategy": "no"}
     return Request(arguments, settings, data, processor)

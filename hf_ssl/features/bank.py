@@ -204,6 +204,8 @@ def _key(
         "skip": maker.skip_broken,
         "batch": maker.batch_size,
     }
+    if args.image_size is not None:
+        settings["image_size"] = args.image_size
     if maker.kinds:
         settings |= {"kinds": maker.kinds, "seed": maker.seed}
         names = ("image_size", "crop_ratio", "horizontal_flip", "vertical_flip", "strong_operations", "strong_effects")

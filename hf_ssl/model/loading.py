@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..data.columns import DataSummary
+from ..data.columns import DataSummary, processor_for
 from ..modality import MODALITIES, MODEL_INPUTS
 from .adapters import check_adapters
 from .classes import config_names, name_classes, say_new_head, settle_classes
@@ -112,7 +112,8 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         model: Hub id or local path, loaded with the modality's auto class; or a model, after a check of its modality
             and size.
         data: modality and classes.
-        processor: for texts, the tokenizer: its padding token becomes that of a model that names none.
+        processor: for texts, the tokenizer: its padding token becomes that of a model that names none; for images, the
+            image processor: timm's is saved in the model's configuration.
 
     Raises:
         ValueError: if the model is of another modality or transformers has no classifier of its kind, or if the head
@@ -130,6 +131,11 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         name_classes(config, data.label_names)
     if data.modality == "text" and config is not None and getattr(config, "pad_token_id", 0) is None:
         config.pad_token_id = getattr(processor, "pad_token_id", None)
+    if data.modality == "image" and data.input_columns and processor is not None and config is not None:
+        # Not at the top: texts and recordings are trained on without Pillow.
+        from ..views.image_size import carry_settings
+
+        carry_settings(processor_for(processor, "image"), config)
     mend_batch_norm_momentum(loaded)
     check_adapters(loaded, processor)
     return loaded

@@ -1,5 +1,6 @@
 """Before the first step: arguments are checked, datasets are made ready for views, and searched for duplicates."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,13 @@ import numpy as np
 from torch import nn
 
 from ..config import SSLConfig
-from ..data.columns import DataSummary, inspect_data
+from ..data.columns import DataSummary, inspect_data, processor_for, processor_modalities
 from ..data.doubts import warn_of_doubtful_labels
 from ..data.duplicates import Duplicates, find_duplicates, warn_of_duplicates
 from ..data.prepare import prepare, prepare_evaluation, prepare_pool
 from ..data.rows import is_transformed, may_be_random
 from ..errors import BrokenExampleError
+from ..modality import MODALITIES
 from ..views import Views
 from ..views.base import as_views
 from ..views.make import make_views
@@ -33,7 +35,8 @@ class TrainingData:
         evaluation: the same for evaluation: a dataset, a dict of datasets, or None.
         views: makes the views of their rows.
         keeps_rows: whether evaluation rows stay as the user formats them, for the user's collator.
-        processing_class: the user's, or a copy with the lengths of this training, to be saved with the model.
+        processing_class: the user's, or a copy with the lengths and the image size of this training, to be saved with
+            the model.
     """
 
     summary: DataSummary
@@ -117,6 +120,7 @@ def prepare_datasets(
     evaluation = prepare_evaluation(eval_dataset, summary, keeps_rows)
     processing_class = fitted_processor(processing_class, summary, args, model, labeled, views)
     if views is None:
+        processing_class = _image_processor_to_save(processing_class, summary, args)
         views = make_views(
             summary,
             processing_class,
@@ -132,11 +136,33 @@ def prepare_datasets(
 
 
 def _check_first_row(views: Views, labeled: Any) -> None:
+    """Compare a view without augmentation with what predictions are made from, on one example."""
     try:
         with global_seeds(np.random.default_rng(0)):
             views.check(labeled[0])
     except BrokenExampleError as error:
         raise BrokenExampleError(f"row 0 of the labeled dataset: {error}") from error
+
+
+def _image_processor_to_save(processing_class: Any, data: DataSummary, args: SSLConfig) -> Any:
+    """The processing class with the image processor that people will load with the saved model, at `image_size`."""
+    suits = data.modality == "image" and data.input_columns and "image" in processor_modalities(processing_class)
+    if processing_class is None or not suits:
+        return processing_class
+    # Not at the top: texts and recordings are trained on without Pillow.
+    from ..views.image_size import as_saved, sized
+
+    given = processor_for(processing_class, "image")
+    processor = as_saved(given)
+    if args.image_size is not None:
+        processor = sized(processor, args.image_size)
+    if processor is given:
+        return processing_class
+    if processing_class is given:
+        return processor
+    whole = copy.copy(processing_class)
+    setattr(whole, MODALITIES["image"].processor_part, processor)
+    return whole
 
 
 def search_duplicates(

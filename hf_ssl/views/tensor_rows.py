@@ -99,6 +99,7 @@ class PreparedViews(Views):
         self.main = next(name for name in self.inputs if name in MODEL_INPUTS)
         self.processor, self.raw, self.collator = processor, raw, collator
         self.length = self._least_length(args)
+        self.shape = self.raw_shape = _first_shape(labeled, self.main) if self.modality == "image" else ()
         self.suffixes = tuple(suffix for suffix in STRONG_SUFFIXES if self.main + suffix in _names(unlabeled))
         self.tokens: TextViews | None = None
         if self.modality == "text" and getattr(processor, "pad_token", None) is not None:
@@ -189,9 +190,12 @@ class PreparedViews(Views):
         return self.raw.accept(value)
 
     def check(self, row: Row) -> None:
-        """The check of the raw column's view maker; rows that hold tensors are taken as they are."""
-        if self.raw is not None:
-            self.raw.check(row)
+        """The check of the raw column's view maker, and whether its views are of the size of what the row holds."""
+        if self.raw is None:
+            return
+        self.raw.check(row)
+        if self.modality == "image":
+            self.raw_shape = tuple(self.raw.collate([self.raw.evaluation(row)])[self.main].shape[1:])
 
     def collate(self, items: Sequence[Any]) -> ModelKeywords:
         """Stack items, padded as the processor or the user's collator does it: model keywords."""
@@ -224,8 +228,15 @@ class PreparedViews(Views):
 
     def problem(self, kind: str) -> str | None:
         """Why there is no such view and what to do, in one line; None if there is one."""
-        if kind == "weak" or (kind == "rotated" and self.modality == "image"):
+        if kind == "weak":
             return None
+        if kind == "rotated" and self.modality == "image":
+            return self._problem_of_turns()
+        if kind == "strong" and not self.suffixes and self.raw_shape != self.shape:
+            return (
+                f"strong views of the raw images must be of the size of {self.main} in the rows, got "
+                f"{_shown(self.raw_shape)} beside {_shown(self.shape)}; set image_size, or resize both alike"
+            )
         if kind == "strong" and (self.suffixes or self.raw is not None or self.tokens is not None):
             return None
         if kind != "strong":
@@ -235,6 +246,14 @@ class PreparedViews(Views):
             f"keys that the transform returns) named {self.main}_strong; SSLTrainer(strong_view=...), a callable on "
             "the row; keep the raw column in the dataset and give its processor as processing_class; or an algorithm "
             "without strong views"
+        )
+
+    def _problem_of_turns(self) -> str | None:
+        if len(self.shape) == 3 and self.shape[1] == self.shape[2]:
+            return None
+        return (
+            f"rows must hold squares for rotated views, got {self.main} of shape {_shown(self.shape)}; "
+            "resize them, or set rotation_weight=0 in algorithm_kwargs"
         )
 
     def _as_long(self, item: dict[str, Any], length: int) -> dict[str, Any]:
@@ -258,6 +277,15 @@ def _first(dataset: Any) -> Row:
     """The first row; a transform may draw random numbers, of which training must not notice."""
     with global_seeds(np.random.default_rng(0)):
         return dataset[0]
+
+
+def _first_shape(dataset: Any, main: str) -> tuple[int, ...]:
+    with global_seeds(np.random.default_rng(0)):
+        return tuple(_tensor(dataset[0][main]).shape)
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _names(dataset: Any) -> Sequence[str]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from hf_ssl.views.image import ImageViews, decode_image, processor_size, shifted
+from hf_ssl.views.image import ImageViews, decode_image, shifted
 from hf_ssl.views.image_operations import CUTOUT_COLOR, apply_operation, cutout
 
 
@@ -163,19 +163,6 @@ def test_evaluation_is_what_the_processor_makes(image_processor):
 def test_collate_normalizes_with_mean_and_deviation(image_processor):
     pixels = views(image_processor).collate([torch.full((3, 2, 2), 255, dtype=torch.uint8)])["pixel_values"]
     assert torch.equal(pixels, torch.ones(1, 3, 2, 2))
-
-
-@pytest.mark.parametrize(
-    ("attributes", "size"),
-    [
-        ({"size": {"height": 32, "width": 32}}, 32),
-        ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}}, 224),
-        ({"size": {"shortest_edge": 256}, "do_center_crop": False, "crop_size": {"height": 224, "width": 224}}, 256),
-        ({"size": 48}, 48),
-    ],
-)
-def test_the_size_is_the_one_the_processor_ends_with(attributes, size):
-    assert processor_size(type("Processor", (), attributes)()) == size
 
 
 def test_views_are_picklable(image_processor):
