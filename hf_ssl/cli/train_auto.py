@@ -26,6 +26,7 @@ from ..features.encoding import from_first_process
 from ..features.fitted import FITTED
 from ..features.reading import LinearHead, Reading, head_for, read
 from ..features.start import labels_alone, labels_and_pool
+from ..metrics import compute_metrics
 from ..model.head import feature_size, find_head
 from ..model.loading import load_classifier
 from ..report.results import result_of
@@ -107,7 +108,7 @@ class _Stages:
     def read(self) -> None:
         """Encode all datasets."""
         trainer = self.trainer
-        parts = trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset
+        parts: list[Any] = [trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset]
         total = sum(len(part) for part in parts if part is not None)
         self._say(f"Encoding {total:,} examples with the frozen model, once; what was encoded before is kept.")
         tests = {} if trainer.eval_dataset is None else {"": trainer.eval_dataset}
@@ -300,7 +301,7 @@ class _Stages:
         if kept.logits is not None:
             labels = reading.tests[""][2]
             loss = torch.nn.functional.cross_entropy(torch.as_tensor(kept.logits), torch.as_tensor(labels))
-            metrics = trainer.compute_metrics(EvalPrediction(kept.logits, labels))
+            metrics = compute_metrics(EvalPrediction(kept.logits, labels))
             trainer.log({"eval_loss": float(loss)} | {f"eval_{key}": value for key, value in metrics.items()})
 
     # ---- Common to all ----
