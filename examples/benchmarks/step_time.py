@@ -272,16 +272,21 @@ def measure(name: str, args: argparse.Namespace, folder: str) -> dict:
     clock.wrap(trainer, "_clip_grad_norm", "optimizer")
     if not args.compile:
         clock.wrap(trainer.model, "forward", "forward")
-    create = trainer.create_optimizer
+    new_optimizer, new_scheduler = trainer.create_optimizer, trainer.create_scheduler
 
     def create_optimizer(*given):
-        optimizer = create(*given)
+        optimizer = new_optimizer(*given)
         clock.wrap(optimizer, "step", "optimizer")
-        if trainer.ema is not None:
-            clock.wrap(trainer.ema, "update", "EMA")
         return optimizer
 
-    trainer.create_optimizer = create_optimizer
+    def create_scheduler(*given, **named):
+        # The average starts here, when the model is wrapped.
+        scheduler = new_scheduler(*given, **named)
+        if trainer.ema is not None:
+            clock.wrap(trainer.ema, "update", "EMA")
+        return scheduler
+
+    trainer.create_optimizer, trainer.create_scheduler = create_optimizer, create_scheduler
     trainer.train()
     return {"task": name, "labeled": args.labeled, "unlabeled": args.labeled * args.ratio, **callback.result()}
 

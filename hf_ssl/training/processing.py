@@ -75,7 +75,9 @@ def fitted_processor(
         fitted = _fitted_tokenizer(given, max_length, known)
     elif data.modality == "audio":
         fitted = _with_seconds(given, _seconds(given, data, args, labeled, views))
-    if fitted is given or processing_class is given:
+    if fitted is given:
+        return processing_class
+    if processing_class is given:
         return fitted
     whole = copy.copy(processing_class)
     setattr(whole, MODALITIES[data.modality].processor_part, fitted)
