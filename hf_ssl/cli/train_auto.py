@@ -27,6 +27,7 @@ from ..features.fitted import FITTED
 from ..features.reading import LinearHead, Reading, head_for, read
 from ..features.start import labels_alone, labels_and_pool
 from ..metrics import compute_metrics
+from ..model.forward import has_batch_norm
 from ..model.head import feature_size, find_head
 from ..model.loading import load_classifier
 from ..report.results import result_of
@@ -34,7 +35,7 @@ from ..report.stages import verdict
 from ..trainer import SSLTrainer
 from ..training.budget import FEWEST_STEPS, TRIAL_STEPS, planned_steps, step_seconds
 from ..training.freezing import train_upper
-from ..training.recommended import RECOMMENDED, Recommendation
+from ..training.recommended import recommended
 from .durations import duration, seconds_of
 from .train_output import Output
 from .train_stages import Request, card_facts, last_checkpoint, train_baseline
@@ -43,6 +44,8 @@ from .train_stages import Request, card_facts, last_checkpoint, train_baseline
 _LEAST_SECONDS = 30.0
 # Examples of the pool on which two models are compared.
 _COMPARED = 2_000
+# Texts whose lengths are looked at, and the most tokens of one by default: a pass takes time in proportion.
+_TEXTS, _MOST_TOKENS = 500, 128
 
 
 @dataclass
@@ -94,14 +97,19 @@ class _Stages:
     def __init__(self, request: Request, output: Output, given: Collection[str], began: float):
         self.request, self.output, self.began = request, output, began
         data, settings = request.data, request.settings
-        self.advice: Recommendation = RECOMMENDED[data.summary.modality]
+        set_seed(settings["seed"])
+        model = load_classifier(request.arguments.model, data.summary)
+        size = sum(parameter.numel() for parameter in model.parameters())
+        self.advice = recommended(data.summary.modality, size)
         advised = {name: value for name, value in self.advice.settings.items() if name not in given}
         self.settings = {**settings, **advised, "algorithm": "supervised"}
         self.budget = None if request.arguments.time_budget is None else seconds_of(request.arguments.time_budget)
         self.plans_steps = "max_steps" not in given
-        set_seed(settings["seed"])
         # Not to be trained: it prepares datasets, and evaluates and saves the model.
-        self.trainer = self._trainer(load_classifier(request.arguments.model, data.summary))
+        self.trainer = self._trainer(model)
+        if data.summary.modality == "text" and "max_length" not in given:
+            self.settings["max_length"] = usual_tokens(self.trainer)
+            self.trainer = self._trainer(model)
 
     # ---- On frozen features ----
 
@@ -197,10 +205,6 @@ class _Stages:
 
     def _tuner(self, model: nn.Module, start: Stage, **changes: Any) -> SSLTrainer:
         """The trainer of the fine-tuning."""
-        name = self.advice.algorithm
-        if name != "distillation":
-            kwargs = {"algorithm": name, "algorithm_kwargs": self.advice.algorithm_kwargs}
-            return self._trainer(model, **kwargs, **changes)
         assert start.probabilities is not None, "a stage of features has probabilities"
         args = self.trainer.args
         size = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
@@ -211,6 +215,7 @@ class _Stages:
         targets[self.reading.pool_rows] = start.probabilities[self.reading.labels < 0]
         algorithm = FeatureDistillation(
             targets=targets,
+            own_share=self.advice.own_share,
             num_classes=self.reading.num_classes,
             num_labeled=len(self.trainer.train_dataset),
             num_unlabeled=len(self.trainer.unlabeled_dataset),
@@ -222,13 +227,16 @@ class _Stages:
         )
         # No name may stand beside an object; the saved settings get it back.
         trainer = self._trainer(model, algorithm, **{"algorithm": SSLConfig.algorithm, **changes})
-        trainer.algorithm_name = trainer.args.algorithm = name
+        trainer.algorithm_name = trainer.args.algorithm = "distillation"
         return trainer
 
     def _steps(self, model: nn.Module, start: Stage, checkpoint: str | None) -> int:
         """How many steps to train: as the user says, as an interrupted run had planned, or as fit into the time."""
         if not self.plans_steps:
             return self.settings["max_steps"]
+        if has_batch_norm(model):
+            self._say("No fine-tuning: it brought nothing to models with batch normalization; --max-steps N does it.")
+            return 0
         if checkpoint is not None:
             return TrainerState.load_from_json(f"{checkpoint}/trainer_state.json").max_steps
         spent = time.perf_counter() - self.began
@@ -332,3 +340,11 @@ def _estimated(row: dict[str, Any], estimate: Estimate) -> None:
 def _without_labels(pool: Any, column: str, rows: list[int]) -> Any:
     """Some rows of a prepared pool."""
     return [{key: value for key, value in pool[index].items() if key != column} for index in rows]
+
+
+def usual_tokens(trainer: SSLTrainer) -> int:
+    """Tokens within which nine of ten texts of the pool end, in steps of 16, and at most `_MOST_TOKENS`."""
+    pool = trainer.unlabeled_dataset
+    rows = np.random.default_rng(0).permutation(len(pool))[:_TEXTS]
+    lengths = [len(trainer.views.evaluation(pool[int(row)])["input_ids"]) for row in rows]
+    return int(min(-(-np.quantile(lengths, 0.9) // 16) * 16, _MOST_TOKENS))

@@ -23,7 +23,7 @@ class FeatureDistillation(SSLAlgorithm):
     model's own predictions grows, it is bootstrapping (arXiv 1412.6596): where the model, seeing all of the pool, is
     sure of something else, it may overrule what it was told.
 
-    Shapes: labeled `[B]`, unlabeled `weak` (without gradient) and `strong` `[mu*B]`.
+    Shapes: labeled `[B]`, unlabeled `weak` (without gradient, and only if own_share is above 0) and `strong` `[mu*B]`.
 
     Args:
         targets: probabilities q [num_unlabeled, C] of the pool, in its order.
@@ -43,13 +43,17 @@ class FeatureDistillation(SSLAlgorithm):
         if not 0 <= own_share <= 1:
             raise ValueError(f"own_share must be in [0, 1], got {own_share}; 0.5 is usual")
         self.own_share = own_share
+        if own_share == 0:
+            self.views = {"strong": "strong"}
         self.register_buffer("targets", torch.as_tensor(targets, dtype=torch.float32))
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
-        weak = {"weak": batch.unlabeled["weak"]}
-        out = model(labeled=batch.labeled, strong=batch.unlabeled["strong"], no_grad=weak)
         own = self.own_share * progress.step / progress.max_steps
-        aims = (1 - own) * self.targets[batch.unlabeled_index] + own * losses.probabilities(out["weak"].logits)
+        weak = {name: view for name, view in batch.unlabeled.items() if name == "weak" and own > 0}
+        out = model(labeled=batch.labeled, strong=batch.unlabeled["strong"], no_grad=weak)
+        aims = self.targets[batch.unlabeled_index]
+        if weak:
+            aims = (1 - own) * aims + own * losses.probabilities(out["weak"].logits)
         supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
         unsupervised = losses.cross_entropy(out["strong"].logits, aims)
         return self.total(supervised, unsupervised, mask=aims.new_ones(len(aims)), pseudo_labels=aims)
