@@ -188,7 +188,7 @@ class SSLConfig(TrainingArguments):
         default="random",
         metadata={
             "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
-            "'features', fitted to labels and pool together (needs scikit-learn).",
+            "'features', fitted to labels and pool together.",
             "choices": list(STARTS),
         },
     )

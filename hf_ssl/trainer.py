@@ -179,7 +179,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in Trainer and `CheckpointMixin`; the first training begins with the head that `args.start` asks for."""
         if not resume_from_checkpoint and not self._head_is_fitted and self.args.start != "random":
-            # Not at the top: only this needs scikit-learn.
+            # Not at the top: only this needs scikit-learn, which takes a second to import.
             from .features.start import fit_head
 
             given = self.train_dataset, self.unlabeled_dataset, self.data, self.processing_class, self.args

@@ -2,12 +2,14 @@
 
 train_options.py    what was asked for: options, recipe, defaults
 train_data.py       the datasets, loaded and put together
-train_stages.py     the trainings: labels alone (--baseline), then the algorithm
+train_auto.py       --algorithm auto and features: probe, features, fine-tuning, and which of them is kept
+train_stages.py     the trainings of a named algorithm: labels alone (--baseline), then the algorithm
 train_output.py     the output folder: what may be replaced, what is written, what is said at the end
 repeat.py           the command line that repeats the run, for the card
 """
 
 import argparse
+import time
 
 from .parser import Subparsers
 from .screen import quiet_datasets
@@ -37,14 +39,17 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, TypeError, OSError: in one line, if the request is wrong; nothing is written then.
     """
+    began = time.perf_counter()
     from ..algorithms import resolve_algorithm
     from .places import is_hub_id
-    from .train_options import parse
+    from .train_options import STAGED, given_options, parse
     from .train_output import Output, prepare_folder
     from .train_stages import prepare, train_algorithm, train_baseline
 
     arguments, settings = parse(args.words)
-    resolve_algorithm(settings["algorithm"])
+    staged = settings["algorithm"] in STAGED
+    if not staged:
+        resolve_algorithm(settings["algorithm"])
     if not any(is_hub_id(source) for source in (arguments.labeled, arguments.unlabeled, arguments.test) if source):
         # Reading files takes a moment; downloads take long and keep their bars.
         quiet_datasets()
@@ -54,12 +59,18 @@ def run(args: argparse.Namespace) -> None:
         prepare_folder(output.folder, arguments.resume, arguments.overwrite)
         for note in request.data.notes:
             print(note, flush=True)
-    if arguments.baseline and settings["algorithm"] != "supervised":
-        output.add(*train_baseline(request))
-        if request.is_main:
-            output.write_results()
-    trainer, row = train_algorithm(request, output.runs)
-    output.add(row, trainer.state.log_history)
+    if staged:
+        # Not at the top: only this needs scikit-learn, which takes a second to import.
+        from .train_auto import train_in_stages
+
+        trainer = train_in_stages(request, output, given_options(args.words), began)
+    else:
+        if arguments.baseline and settings["algorithm"] != "supervised":
+            output.add(*train_baseline(request, request.settings))
+            if request.is_main:
+                output.write_results()
+        trainer, row = train_algorithm(request, output.runs)
+        output.add(row, trainer.state.log_history)
     output.save(trainer)
     if request.is_main:
         print(output.closing())

@@ -12,10 +12,12 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..config import SSLConfig
+from .durations import seconds_of
 from .parser import HelpFormatter
 
 # Where the command differs from SSLConfig: something to see in ten places of a run of any length.
 DEFAULTS: dict[str, Any] = {
+    "algorithm": "auto",
     "output_dir": "ssl-run",
     "eval_strategy": "steps",
     "eval_steps": 0.1,
@@ -24,6 +26,8 @@ DEFAULTS: dict[str, Any] = {
     "save_total_limit": 1,
     "per_device_eval_batch_size": 32,
 }
+# Words that --algorithm takes beside the names of algorithms: stages, with or without fine-tuning.
+STAGED = ("auto", "features")
 # The draws of labels of the benchmark's tasks are numbered 0, 1 and 2: runs on a task are seeded with the first.
 TASK_SEED = 0
 
@@ -80,6 +84,12 @@ class TrainArguments:
     )
     baseline: bool = _option(
         False, "", "Train on the labeled examples alone first, with the same settings, and compare the two."
+    )
+    time_budget: str | None = _option(
+        None,
+        "TIME",
+        "With --algorithm auto: how long the whole command may take, such as 90s, 3m or 1h. Fine-tuning gets what the "
+        "stages before it leave. By default it takes as long as they did.",
     )
     resume: bool = _option(False, "", "Continue from the last checkpoint in --output-dir.")
     overwrite: bool = _option(
@@ -162,6 +172,13 @@ def _config_field(item: dataclasses.Field) -> Any:
             f"{default_seed(None)}; with --task {default_seed('any')})."
         )
         return field(default=argparse.SUPPRESS, metadata={**item.metadata, "help": text})
+    if item.name == "algorithm":
+        text = (
+            "'auto': a probe of the labels, a classifier of labels and pool on frozen features, then fine-tuning from "
+            "there, as far as --time-budget allows; the better model is kept. 'features': the same without "
+            "fine-tuning. Or the name of an algorithm, which `hf-ssl algorithms` lists."
+        )
+        return field(default=item.default, metadata={**item.metadata, "help": text})
     # Argparse takes a percent sign for a format; TrainingArguments doubles some of its own already.
     text = " ".join(str(item.metadata.get("help", "")).replace("%%", "%").replace("%", "%%").split()) or " "
     metadata = {**item.metadata, "help": text}
@@ -246,6 +263,25 @@ def parse(words: Sequence[str]) -> tuple[TrainArguments, dict[str, Any]]:
     arguments = TrainArguments(**{name: options.pop(name) for name in names})
     if not arguments.model:
         raise ValueError("--model is missing: the Hub id or folder of the model to start from")
+    if arguments.time_budget is not None:
+        seconds_of(arguments.time_budget)
     if arguments.resume and arguments.overwrite:
         raise ValueError("--resume continues a run and --overwrite starts from scratch; give only one of them")
     return arguments, options
+
+
+def given_options(words: Sequence[str]) -> set[str]:
+    """Names of the options that the words after `hf-ssl train` set, or a recipe among them.
+
+    Example:
+        >>> sorted(given_options(["--model", "someone/model", "--max-steps", "10000"]))
+        ['max_steps', 'model']
+    """
+    parser = make_parser()
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    given = set(vars(parser.parse_args(words)))
+    if "config" in given:
+        path = vars(make_parser().parse_args(words))["config"]
+        given |= set(read_recipe(path, [*vars(make_parser().parse_args([])), "seed"]))
+    return given

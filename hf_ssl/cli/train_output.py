@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..config import SSLConfig, is_private
 from ..modality import MODALITIES
 from ..report.plots import draw_curves
 from ..report.results import write_results
+from ..report.stages import stages_table
 from ..report.tables import results_table
 from ..trainer import SSLTrainer
 from .output import drawn
@@ -80,6 +82,7 @@ class Output:
         self.runs: list[dict[str, Any]] = []
         self._histories: dict[str, list[list[dict]]] = {}
         self._has_curves = False
+        self.verdict: str | None = None
 
     def add(self, row: dict[str, Any], history: list[dict[str, Any]]) -> None:
         """Take in a finished training: its row of `results.json`, and its log."""
@@ -101,9 +104,12 @@ class Output:
         trainer.save_state()
         if not self.request.is_main:
             return
-        row = self.runs[-1]
+        row = next((row for row in self.runs if row.get("kept")), self.runs[-1])
         title = f"{self.request.data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled"
-        self._has_curves = drawn(self.folder / "curves.png", lambda path: draw_curves(path, self._histories, title))
+        trained = any(history for histories in self._histories.values() for history in histories)
+        self._has_curves = trained and drawn(
+            self.folder / "curves.png", lambda path: draw_curves(path, self._histories, title)
+        )
         trainer.create_model_card()
         self.write_results()
         if self.request.config.push_to_hub:
@@ -113,6 +119,8 @@ class Output:
         """The table of results, where they are, and how to use the model."""
         kind = MODALITIES[self.request.data.summary.modality]
         lines = ["", results_table(self.runs), ""]
+        if self.verdict is not None:
+            lines = ["", stages_table(self.runs), "", textwrap.fill(self.verdict, 100), ""]
         if self.request.data.test is None:
             lines += [
                 "Nothing was evaluated: give --test, or --test-fraction to set a part of the labeled examples aside.",

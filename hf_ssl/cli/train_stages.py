@@ -77,13 +77,15 @@ def prepare(arguments: TrainArguments, settings: dict[str, Any]) -> Request:
     return Request(arguments, settings, data, processor)
 
 
-def train_baseline(request: Request) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def train_baseline(request: Request, settings: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Train on the labeled examples alone with the same settings; with --resume, read an earlier such training back.
+
+    Args:
+        settings: keywords of SSLConfig, those of the training that it is compared with.
 
     Returns:
         the row for `results.json`, and the log.
     """
-    settings = request.settings
     folder = Path(settings["output_dir"])
     if request.arguments.resume and (earlier := _earlier_baseline(folder, settings["seed"])):
         return earlier
@@ -118,13 +120,21 @@ def train_algorithm(request: Request, earlier: Sequence[dict[str, Any]]) -> tupl
     Returns:
         the trainer, and the row for `results.json`.
     """
-    arguments, settings = request.arguments, request.settings
-    checkpoint = settings["resume_from_checkpoint"]
-    if not checkpoint and arguments.resume:
-        checkpoint = get_last_checkpoint(settings["output_dir"])
     baseline = earlier[0] if earlier and earlier[0]["test_accuracy"] is not None else None
-    facts = CardFacts(dataset=request.data.hub_id or arguments.task, command=request.command)
-    return _train(request, request.config, checkpoint, facts, baseline)
+    return _train(request, request.config, last_checkpoint(request), card_facts(request), baseline)
+
+
+def last_checkpoint(request: Request) -> str | None:
+    """The checkpoint from which the request resumes; None if it does not, or there is none."""
+    checkpoint = request.settings["resume_from_checkpoint"]
+    if not checkpoint and request.arguments.resume and Path(request.settings["output_dir"]).is_dir():
+        checkpoint = get_last_checkpoint(request.settings["output_dir"])
+    return checkpoint
+
+
+def card_facts(request: Request) -> CardFacts:
+    """What the card says and the trainer cannot know."""
+    return CardFacts(dataset=request.data.hub_id or request.arguments.task, command=request.command)
 
 
 def _train(

@@ -48,6 +48,8 @@ class FeatureBank:
         broken: positions of examples that could not be read.
         pooling: "head" or "mean"; see `hf_ssl.features.encoder`.
         view_features: float32 [n, N, D], memory-mapped: features of n random views of every example, if asked for.
+        head_features: float32 [N, H], memory-mapped: the input of the classification head, if asked for; the features
+            themselves if these are the input of the head.
 
     Example:
         >>> import tempfile, datasets
@@ -69,6 +71,7 @@ class FeatureBank:
     broken: list[int] = field(default_factory=list)
     pooling: str = "head"
     view_features: np.ndarray | None = None
+    head_features: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -91,6 +94,7 @@ class FeatureBank:
         pooling: str = "auto",
         batch_size: int = 64,
         views: tuple[str, int] = ("weak", 0),
+        with_head: bool = False,
         on_broken_file: str = "error",
         disable_tqdm: bool | None = None,
     ) -> "FeatureBank":
@@ -113,6 +117,7 @@ class FeatureBank:
             batch_size: examples per batch, at least 1.
             views: ("weak", n): encode n random weak views of every example as well, which takes n more passes.
                 "strong" as the modality has it.
+            with_head: also keep the input of the classification head, if the features are something else.
             on_broken_file: "error" stops at an example that cannot be read; "skip" leaves a row of NaN, and its
                 position in `broken`.
             disable_tqdm: no progress bar. If None there is one on a terminal, unless `args` disables it.
@@ -133,7 +138,7 @@ class FeatureBank:
             model = load_encoder(model, inputs.data.modality, pooling)
         if view_maker is None and isinstance(inputs.views, TextViews):
             inputs.views.max_length = text_limit(model, inputs.views.tokenizer, args.max_length)
-        encoder = Encoder(model, inputs.data.modality, pooling, args.device)
+        encoder = Encoder(model, inputs.data.modality, pooling, args.device, with_head)
         check_views(inputs.views, [kind] * count)
         maker = WindowMaker(
             inputs.views,
@@ -163,6 +168,7 @@ class FeatureBank:
             broken=facts["broken"],
             pooling=encoder.pooling,
             view_features=arrays["views"].transpose(1, 0, 2) if "views" in arrays else None,
+            head_features=arrays.get("head_features", arrays["features"]) if with_head else None,
         )
 
 
@@ -191,6 +197,7 @@ def _key(
         "modality": inputs.data.modality,
         "columns": inputs.data.input_columns or inputs.data.model_inputs,
         "pooling": encoder.pooling,
+        "head": encoder.with_head,
         "precision": str(encoder.precision),
         "length": getattr(inputs.views, "max_length", None),
         "views": type(inputs.views).__name__ if view_maker is None else object_key(view_maker, "the view maker"),

@@ -15,22 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ..model.head import feature_size, find_head, linear_of, write_head
 from .balance import FREE, ClassBalance, balanced, expected_shares
 from .graph import Graph
 from .normalization import normalize, pool_mean
-from .optional import EXTRA
 from .probe import fit_probe, one_hot
 from .self_training import self_train, shared_weights
-
-try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError(f"scikit-learn is not installed; do {EXTRA}") from error
 
 # Share of the weight that the labeled examples have together, in every fit with pseudo-labels.
 _LABEL_WEIGHT = 0.5

@@ -45,10 +45,11 @@ class Encoder:
         pooling: "head", "mean" or "auto": "mean" for texts and for speech encoders with a projector, "head" for the
             rest. Without a head, "head" is what a head would read: the model's pooled output.
         device: the model is moved there; it stays where it is if None.
+        with_head: return the input of the head as well, if the features are something else; it takes no second pass.
 
     Attributes:
         pooling: the one that is used: "head" or "mean".
-        width: D, known after the first batch.
+        widths: size of each kind of vector by its name, known after the first batch.
 
     Raises:
         ValueError: for another `pooling`, or "mean" with a model that has no tokens.
@@ -65,12 +66,17 @@ class Encoder:
         >>> from transformers import BertConfig, BertModel
         >>> sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
         >>> encoder = Encoder(BertModel(BertConfig(vocab_size=20, **sizes)), "text")
-        >>> encoder({"input_ids": torch.tensor([[1, 2, 3]])}).shape
+        >>> encoder({"input_ids": torch.tensor([[1, 2, 3]])})["features"].shape
         torch.Size([1, 8])
     """
 
     def __init__(
-        self, model: nn.Module, modality: str, pooling: str = "auto", device: torch.device | str | None = None
+        self,
+        model: nn.Module,
+        modality: str,
+        pooling: str = "auto",
+        device: torch.device | str | None = None,
+        with_head: bool = False,
     ):
         if pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
@@ -81,27 +87,37 @@ class Encoder:
         self.backbone = _backbone(self.model)
         self.head = _find_head(self.model)
         self.pooling = _usual_pooling(self.model, modality) if pooling == "auto" else pooling
-        self.width: int | None = None
+        self.with_head = with_head and self.pooling == "mean"
+        if self.with_head and self.head is None:
+            raise ValueError(
+                f"the model must have a classification head to read its input, got a {type(self.model).__name__}; "
+                "load it with a class such as AutoModelForSequenceClassification"
+            )
+        self.widths: dict[str, int] = {}
         # Half the memory and twice the speed or more on GPUs; CPUs are slower with it unless they have matrix units
         # for it.
         self.precision = torch.bfloat16 if self.device.type == "cuda" and torch.cuda.is_bf16_supported() else None
 
-    def __call__(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Features [N, D] of model keywords, float32, on the CPU.
+    def __call__(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Vectors of model keywords, float32, on the CPU: "features" [N, D], and "head_features" [N, H] if asked for.
 
         Raises:
             ValueError: if they are not one vector per example.
         """
         inputs = {name: value.to(self.device) for name, value in batch.items()}
         with self._frozen(), self._mixed_precision():
-            features = self._mean(inputs) if self.pooling == "mean" else self._head_input(inputs)
-        if features.ndim != 2:
-            raise ValueError(
-                f"features must be one vector per example, got shape {tuple(features.shape)} from "
-                f"{type(self.model).__name__}; use a model that pools, or pooling='mean'"
-            )
-        self.width = features.shape[1]
-        return features.float().cpu()
+            if self.with_head:
+                made = self._both(inputs)
+            else:
+                made = {"features": self._mean(inputs) if self.pooling == "mean" else self._head_input(inputs)}
+        for vectors in made.values():
+            if vectors.ndim != 2:
+                raise ValueError(
+                    f"features must be one vector per example, got shape {tuple(vectors.shape)} from "
+                    f"{type(self.model).__name__}; use a model that pools, or pooling='mean'"
+                )
+        self.widths = {name: vectors.shape[1] for name, vectors in made.items()}
+        return {name: vectors.float().cpu() for name, vectors in made.items()}
 
     def architecture(self) -> str:
         """What the features depend on beside the weights: the configurations of the encoder and of its adapters."""
@@ -116,8 +132,9 @@ class Encoder:
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors that the features depend on, in a fixed order: not the head, which is often new."""
-        module = self.backbone if self.pooling == "mean" else self.model
-        pooler = getattr(module, "pooler", None) if self.pooling == "mean" else None
+        only_tokens = self.pooling == "mean" and not self.with_head
+        module = self.backbone if only_tokens else self.model
+        pooler = getattr(module, "pooler", None) if only_tokens else None
         # PEFT keeps the head as it was before, and the copies of other adapters, beside the one that is used.
         unused = {id(tensor) for part in (self.head, pooler, *unused_copies(module)) for tensor in _tensors(part)}
         for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
@@ -137,8 +154,21 @@ class Encoder:
             handle.remove()
         return captured[-1]
 
+    def _both(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Both poolings from one call of the classifier."""
+        captured: list[Any] = []
+        handle = self.backbone.register_forward_hook(lambda _module, _arguments, output: captured.append(output))
+        try:
+            head_input = self._head_input(inputs)
+        finally:
+            handle.remove()
+        return {"features": self._mean_of(captured[-1], inputs), "head_features": head_input}
+
     def _mean(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        hidden = _last_hidden(self.backbone(**inputs))
+        return self._mean_of(self.backbone(**inputs), inputs)
+
+    def _mean_of(self, output: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        hidden = _last_hidden(output)
         if hidden is None or hidden.ndim < 3:
             raise ValueError(
                 f"pooling='mean' needs last hidden states of tokens, which {type(self.backbone).__name__} does not "

@@ -56,8 +56,9 @@ class Pass:
 
     def _encode_rest(self, writer: store.PartWriter) -> None:
         """Encode the windows of this process that are not done yet."""
-        if "features" in writer.arrays:
-            (self.encoder.width,) = writer.arrays["features"]["shape"]
+        for name in ("features", "head_features"):
+            if name in writer.arrays:
+                (self.encoder.widths[name],) = writer.arrays[name]["shape"]
         if self.workers > 0:
             # Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -85,25 +86,30 @@ class Pass:
 
 
 def encode_window(encoder: Encoder, window: Window) -> dict[str, np.ndarray]:
-    """Arrays of a window's rows: "features" [W, D], "labels" [W] and, if there are random views, "views" [W, n, D].
+    """Arrays of a window's rows: "features" [W, D], "labels" [W], and what else there is.
+
+    "head_features" [W, H] if the encoder reads them, and "views" [W, n, D] if there are random views.
 
     Raises:
         ValueError: if no row of the first window can be read, since the width of the features is not known then.
     """
-    made = []
+    made: list[dict[str, np.ndarray]] = []
     for batches in window.views:
-        encoded = [(encoder(batch).numpy(), places) for batch, places in batches]
-        if encoder.width is None:
+        encoded = [(encoder(batch), places) for batch, places in batches]
+        if not encoder.widths:
             raise ValueError(
                 f"at least one of the first {window.size} examples must be readable, got none; check the files"
             )
-        rows = np.full((window.size, encoder.width), np.nan, dtype=np.float32)
-        for features, places in encoded:
-            rows[places] = features
+        rows = {
+            name: np.full((window.size, width), np.nan, dtype=np.float32) for name, width in encoder.widths.items()
+        }
+        for vectors, places in encoded:
+            for name, values in vectors.items():
+                rows[name][places] = values.numpy()
         made.append(rows)
-    arrays = {"features": made[0], "labels": window.labels}
+    arrays = {**made[0], "labels": window.labels}
     if len(made) > 1:
-        arrays["views"] = np.stack(made[1:], axis=1)
+        arrays["views"] = np.stack([rows["features"] for rows in made[1:]], axis=1)
     return arrays
 
 

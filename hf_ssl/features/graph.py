@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy import sparse
 
 from .neighbors import nearest_neighbors
 from .normalization import normalize
-from .optional import optional
 
 # Classes that are spread at once: memory is [N, 16] beside the result.
 _CLASSES = 16
@@ -60,7 +60,7 @@ def symmetric_weights(indices: np.ndarray, cosines: np.ndarray, power: float = 3
     size, k = indices.shape
     weights = np.maximum(cosines, 0.0) ** np.float32(power)
     starts = np.arange(0, size * k + 1, k)
-    matrix = optional("scipy.sparse").csr_matrix((weights.ravel(), indices.ravel(), starts), shape=(size, size))
+    matrix = sparse.csr_matrix((weights.ravel(), indices.ravel(), starts), shape=(size, size))
     matrix.eliminate_zeros()
     return matrix + matrix.T
 

@@ -12,16 +12,17 @@ computed.
 """
 
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from transformers.utils import logging
 
 from .normalization import normalize
-from .optional import EXTRA, optional
 
 logger = logging.get_logger(__name__)
 
+EXTRA = 'pip install "hf-ssl[features]"'
 # Rows up to which neighbors are exact by default.
 EXACT_ROWS = 100_000
 # Seconds from which on the user is told how long an exact search takes.
@@ -93,11 +94,7 @@ def _compares_all_pairs(size: int, exact: bool | None) -> bool:
         return exact
     if size <= EXACT_ROWS:
         return True
-    try:
-        optional("faiss")
-    except ImportError:
-        return True
-    return False
+    return find_spec("faiss") is None
 
 
 # ---- Exact ----
@@ -157,7 +154,10 @@ def _warn_of_time(seconds: float, size: int, blocks: int) -> None:
 
 def _approximate(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """With FAISS's inverted file. If the cells around a row hold too few others, the rest is itself with cosine 0."""
-    faiss = optional("faiss")
+    try:
+        import faiss
+    except ImportError:
+        raise ImportError(f"faiss is not installed; do {EXTRA}") from None
     size, width = rows.shape
     cells = max(min(int(_CELLS * size**0.5), size // _ROWS_PER_CELL), 1)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, cells, faiss.METRIC_INNER_PRODUCT)

@@ -1,7 +1,7 @@
 """Training that begins with a fitted head instead of a random one.
 
-    start="head"      labels ── probe ─────────────────────────────────────────> head
-    start="features"  labels + pool ── FeatureClassifier ── classes of the pool ── probe ──> head
+    start="head"      labels ── probe ──────────────────────────────> probabilities of labels and pool ──> head
+    start="features"  labels + pool ── FeatureClassifier ──────────> probabilities of labels and pool ──> head
 
 A new head guesses, and algorithms that count guesses as pseudo-labels can learn them for good. A fitted head does not
 guess, but is sure of its mistakes, too: settings that suit a random head may be too coarse for it.
@@ -16,8 +16,11 @@ from transformers.utils import logging
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..model.head import check_writable, find_head
-from .bank import FeatureBank
+from .balance import FREE
 from .classifier import FeatureClassifier
+from .normalization import normalize, pool_mean
+from .probe import Probe, fit_probe, one_hot
+from .reading import LinearHead, Reading, head_for, read
 
 logger = logging.get_logger(__name__)
 
@@ -44,36 +47,46 @@ def fit_head(
 
     Raises:
         ValueError: if an example cannot be encoded, or the head does not fit or is under an adapter.
-        ImportError: in one line that names the extra, if scikit-learn is not installed.
     """
     if args.start == "random":
         return
     # Before all examples are encoded.
     check_writable(find_head(model))
+    reading = read(model, labeled, unlabeled, data, processing_class, args, view_maker=view_maker)
+    head, classes = probe_head(reading) if args.start == "head" else classifier_head(reading)
+    head.write(model)
+    counts = np.bincount(classes, minlength=len(data.label_names))
+    logger.info(f"head fitted to {len(classes):,} examples ({', '.join(map(str, counts[:20]))} per class)")
 
-    def encode(rows: Any, pooling: str) -> FeatureBank:
-        return FeatureBank.encode(
-            model,
-            rows,
-            processing_class,
-            args=args,
-            data=data,
-            view_maker=view_maker,
-            pooling=pooling,
-            on_broken_file=args.on_broken_file,
-        )
 
-    labels = np.asarray(data.labels)
-    features = encode(labeled, "head").features
-    if args.start == "features":
-        # Texts are told apart by the mean of their tokens, before the layers in front of the head are trained.
-        banks = [encode(rows, "auto") for rows in (labeled, unlabeled)]
-        pool = encode(unlabeled, "head").features
-        everything = np.concatenate([bank.features for bank in banks])
-        known = np.concatenate([labels, np.full(len(pool), -1)])
-        readable = np.isfinite(everything).all(axis=1)
-        taught = FeatureClassifier().fit(everything[readable], known[readable])
-        features, labels = np.concatenate([features, pool])[readable], taught.transduction_
-    FeatureClassifier().fit(features, labels).to_head(model)
-    counts = np.bincount(labels, minlength=len(data.label_names))
-    logger.info(f"head fitted to {len(labels):,} examples ({', '.join(map(str, counts[:20]))} per class)")
+def labels_alone(features: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[Probe, np.ndarray]:
+    """A probe on the labeled examples, and its probabilities [N, C] of all.
+
+    Args:
+        features: [N, D].
+        labels: classes [N], -1 for unlabeled.
+        num_classes: C.
+    """
+    normalized, known = normalize(features, pool_mean(features)), labels >= 0
+    probe = fit_probe(normalized[known], one_hot(labels[known], num_classes), regularization=FREE)
+    return probe, probe.probabilities(normalized)
+
+
+def labels_and_pool(features: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The probabilities [N, C] of a `FeatureClassifier`; classes without a label have 0."""
+    classifier = FeatureClassifier().fit(features, labels)
+    probabilities = np.zeros((len(features), num_classes), dtype=np.float32)
+    probabilities[:, classifier.classes_] = classifier.predict_proba(features)
+    return probabilities
+
+
+def probe_head(reading: Reading) -> tuple[LinearHead, np.ndarray]:
+    """The head of labels alone, and the classes of labels and pool by it."""
+    _, probabilities = labels_alone(reading.features, reading.labels, reading.num_classes)
+    return head_for(reading.head_features, probabilities), probabilities.argmax(axis=1)
+
+
+def classifier_head(reading: Reading) -> tuple[LinearHead, np.ndarray]:
+    """The head of labels and pool, and their classes by it."""
+    probabilities = labels_and_pool(reading.features, reading.labels, reading.num_classes)
+    return head_for(reading.head_features, probabilities), probabilities.argmax(axis=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .provenance import DataSource
 
@@ -18,6 +19,8 @@ class CardFacts:
         language: of the texts, such as "en".
         tags: more tags than every model of this package has.
         command: the command line that repeats the run.
+        stages: rows of `results.json`, if the model is the best of several stages.
+        verdict: why it is the one that was kept.
     """
 
     name: str | None = None
@@ -27,6 +30,8 @@ class CardFacts:
     language: str | None = None
     tags: list[str] = field(default_factory=list)
     command: str | None = None
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _titled(run: RunFacts, found: Evaluations) -> dict[str, Mapping[str, Any]]:
         chosen = f"best, chosen by {by.removeprefix('eval_')} during training; this model"
         return {"last": found.last, chosen: found.saved}
     chosen = f"best seen, chosen by {'accuracy' if 'accuracy' in found.best else by} on these same examples"
-    return {"last; this model": found.last, chosen: found.best}
+    return {"this model": found.last} if run.is_fitted else {"last; this model": found.last, chosen: found.best}
 
 
 def _in_a_sentence(name: str) -> str:

@@ -13,6 +13,7 @@ from .._version import __version__
 from ..modality import MODALITIES
 from ..report.results import versions
 from ..report.run import RunFacts, run_rows
+from ..report.stages import stages_table
 from ..report.tables import markdown_table
 from . import provenance
 from .card_facts import CardFacts, ModelFacts
@@ -84,6 +85,8 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         classes=_classes(run.data.label_names),
         results=[{"where": _where(found), "table": result_table(run, found, model.baseline)} for found in measured],
         curves=model.curves,
+        stages=stages_table(card.stages, markdown=True) if card.stages else None,
+        verdict=card.verdict,
         training=markdown_table(["", ""], _training(run, model, base)),
         command=card.command,
         version=__version__,
@@ -164,8 +167,8 @@ def _trained_on_evaluation(run: RunFacts) -> bool:
 def _training(run: RunFacts, model: ModelFacts, base: str | None) -> list[list[str]]:
     """The rows of the table on how the model was trained."""
     args, rows = run.args, run_rows(run)
-    rows["algorithm"] = _algorithm(run)
-    if run.state.global_step < run.state.max_steps:
+    rows["algorithm"] = run.algorithm.title if run.is_fitted else _algorithm(run)
+    if not run.is_fitted and run.state.global_step < run.state.max_steps:
         rows["steps"] += f"; {run.state.global_step:,} of them so far"
     for name, source in (("labeled", model.labeled), ("unlabeled", model.unlabeled)):
         if source.describe():
@@ -174,15 +177,18 @@ def _training(run: RunFacts, model: ModelFacts, base: str | None) -> list[list[s
         rows["draw"] = model.labeled.draw
     rows |= {
         "labeled set": f"SHA-256 `{model.labeled_hash}`" if model.labeled_hash else "too large to be hashed",
-        "weights": f"the moving average (decay {args.ema_decay})" if args.ema_evaluates else "the trained ones",
-        "optimizer": f"{getattr(args.optim, 'value', args.optim)}, weight decay {args.weight_decay}, "
-        f"gradient norm at most {args.max_grad_norm}",
         "seed": str(args.seed) + ("" if args.data_seed is None else f", data {args.data_seed}"),
         "parameters": f"{model.trainable:,} trainable",
         "started from": base or "a model that is not on the Hub",
         "hardware": model.hardware,
         "versions": ", ".join(f"{key} {value}" for key, value in versions().items()),
     }
+    if not run.is_fitted:
+        rows["weights"] = f"the moving average (decay {args.ema_decay})" if args.ema_evaluates else "the trained ones"
+        rows["optimizer"] = (
+            f"{getattr(args.optim, 'value', args.optim)}, weight decay {args.weight_decay}, gradient norm at most "
+            f"{args.max_grad_norm}"
+        )
     if (runtime := run.last("train_runtime")) is not None:
         rows["time"] = f"{runtime:,.0f} s"
     if run.data.modality == "text" and args.max_length:

@@ -12,6 +12,7 @@ from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.duplicates import Duplicates
 from ..data.labels import shortened
+from ..features.fitted import FittedHead
 from ..training.optimization import describe_learning_rate
 from ..training.watch import describe_milestones
 
@@ -57,6 +58,11 @@ class RunFacts:
     def history(self) -> list[dict[str, Any]]:
         """What was logged, one dict per line."""
         return self.state.log_history
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the head was fitted to frozen features, and nothing was trained."""
+        return isinstance(self.algorithm, FittedHead)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -108,11 +114,14 @@ def run_rows(run: RunFacts) -> dict[str, str]:
         "labeled": _labeled(run),
         "unlabeled": _unlabeled(run),
         "evaluation": _evaluation(run.evaluation_sizes),
-        **_batch_and_steps(run),
-        **_schedule(run),
-        "learning rate": describe_learning_rate(run.args, run.max_steps),
-        "moving average": _moving_average(run),
     }
+    if not run.is_fitted:
+        rows |= {
+            **_batch_and_steps(run),
+            **_schedule(run),
+            "learning rate": describe_learning_rate(run.args, run.max_steps),
+            "moving average": _moving_average(run),
+        }
     if run.duplicates is not None:
         rows["duplicates"] = run.duplicates.describe()
     kinds = dict.fromkeys(["weak", *run.algorithm.views.values()])

@@ -96,9 +96,9 @@ def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
     names = [name for name, _ in model.named_parameters()]
     if layer_decay == 1:
         return dict.fromkeys(names, 1.0)
-    depths = _depths(model, names)
-    top = max(depths.values())
-    return {name: layer_decay ** (top - depth) for name, depth in depths.items()}
+    found = depths(model, names)
+    top = max(found.values())
+    return {name: layer_decay ** (top - depth) for name, depth in found.items()}
 
 
 def cosine_7_16(
@@ -207,7 +207,7 @@ def _undecayed(model: nn.Module) -> set[int]:
     return found
 
 
-def _depths(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
+def depths(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
     """Parameter name -> depth, 0 for the stem."""
     # PEFT's model holds the classifier; compilation adds a word to names.
     adapted: Any = model

@@ -21,7 +21,17 @@ from tests.helpers.command_data import (
 )
 from tests.helpers.tiny_tasks import NAMES, make_texts
 
-QUICK = ["--max-steps", "4", "--per_device_train_batch_size", "4", "--use_cpu", "--disable_tqdm", "true"]
+QUICK = [
+    "--algorithm",
+    "fixmatch",
+    "--max-steps",
+    "4",
+    "--per_device_train_batch_size",
+    "4",
+    "--use_cpu",
+    "--disable_tqdm",
+    "true",
+]
 QUICK += ["--save_strategy", "no", "--eval_steps", "0.5"]
 
 

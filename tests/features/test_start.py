@@ -1,11 +1,11 @@
 """Training from a fitted head: the model predicts well before the first step, and resumes as any other."""
 
-import numpy as np
 import pytest
 import torch
 
 from hf_ssl import SSLConfig, SSLTrainer
-from hf_ssl.features import FeatureBank, FeatureClassifier
+from hf_ssl.features.reading import read
+from hf_ssl.features.start import probe_head
 from hf_ssl.model.head import find_head
 
 from tests.helpers.resuming import everything
@@ -95,13 +95,12 @@ def test_both_of_two_heads_are_fitted(tmp_path):
     model = DeiTForImageClassificationWithTeacher(DeiTConfig(image_size=12, patch_size=4, **sizes, num_labels=3))
     trainer = make_trainer(tmp_path, start="head", model=model, learning_rate=0.0)
     trainer.train()
-    labeled = task("image")["train_dataset"]
-    found = trainer.predict(labeled).predictions[0]
-    bank = FeatureBank.encode(model, labeled, task("image")["processing_class"], pooling="head")
-    assert bank.features.shape == (6, 32)
-    fitted = FeatureClassifier().fit(bank.features, np.array(labeled["label"]))
-    expected = bank.features @ fitted.head_coef_.T + fitted.head_intercept_
-    assert found == pytest.approx(expected, abs=1e-3)
+    found = trainer.predict(task("image")["train_dataset"]).predictions[0]
+    given = trainer.train_dataset, trainer.unlabeled_dataset, trainer.data, trainer.processing_class, trainer.args
+    reading = read(model, *given)
+    assert reading.head_features.shape == (6 + len(trainer.unlabeled_dataset), 32)
+    head, _ = probe_head(reading)
+    assert found == pytest.approx(head.logits(reading.head_features[:6]), abs=1e-3)
 
 
 def test_a_head_under_an_adapter_cannot_be_fitted(tmp_path, cache):

@@ -1,0 +1,350 @@
+"""`hf-ssl train --algorithm auto`: every stage builds on the one before, and the better model is kept.
+
+    encode ── probe ────────────── features ─────────── fine-tuning, as far as the time allows ── verdict
+              labels alone,        labels and pool,     from the head that was fitted,
+              on frozen features   on frozen features   upper layers on a CPU
+
+`--algorithm features` stops before the fine-tuning. Which model is kept is decided by labels that are held out in turn
+and by the pool (`hf_ssl.features.choose`), never by the test set, which is only reported.
+"""
+
+import copy
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import EvalPrediction, PrinterCallback, TrainerState, set_seed
+
+from ..config import SSLConfig
+from ..features.choose import Agreement, Comparison, Estimate, compare
+from ..features.distillation import FeatureDistillation
+from ..features.encoding import from_first_process
+from ..features.fitted import FITTED
+from ..features.reading import LinearHead, Reading, head_for, read
+from ..features.start import labels_alone, labels_and_pool
+from ..metrics import compute_metrics
+from ..model.forward import has_batch_norm
+from ..model.head import feature_size, find_head
+from ..model.loading import load_classifier
+from ..report.results import result_of
+from ..report.stages import verdict
+from ..trainer import SSLTrainer
+from ..training.budget import FEWEST_STEPS, TRIAL_STEPS, planned_steps, step_seconds
+from ..training.freezing import train_upper
+from ..training.recommended import recommended
+from .durations import duration, seconds_of
+from .train_output import Output
+from .train_stages import Request, card_facts, last_checkpoint, train_baseline
+
+# By default fine-tuning takes as long as the stages before it, and at least this many seconds.
+_LEAST_SECONDS = 30.0
+# Examples of the pool on which two models are compared.
+_COMPARED = 2_000
+# Texts whose lengths are looked at, and the most tokens of one by default: a pass takes time in proportion.
+_TEXTS, _MOST_TOKENS = 500, 128
+
+
+@dataclass
+class Stage:
+    """A finished stage.
+
+    Args:
+        row: for `results.json`.
+        probabilities: [N, C] of labels and pool; None if the whole model was trained.
+        head: the head that gives them; None likewise.
+        logits: [N, C] of the test set; None without one.
+    """
+
+    row: dict[str, Any]
+    probabilities: np.ndarray | None = None
+    head: LinearHead | None = None
+    logits: np.ndarray | None = None
+
+
+def train_in_stages(request: Request, output: Output, given: Collection[str], began: float) -> SSLTrainer:
+    """All stages; the trainer that is returned holds the model that is kept.
+
+    Args:
+        request: what was asked for.
+        output: takes the rows of `results.json`.
+        given: names of the settings that the user chose; the others are those of `hf_ssl.training.recommended`.
+        began: when the command began, as `time.perf_counter` tells it.
+
+    Raises:
+        ValueError, OSError: in one line, if data, model and settings do not fit together.
+    """
+    stages = _Stages(request, output, given, began)
+    stages.read()
+    probe, features = stages.fit()
+    found = stages.compare(probe, features)
+    start = features if found.second_is_better else probe
+    kept, agreement = start, None
+    if request.settings["algorithm"] == "auto" and (tuned := stages.fine_tune(start)) is not None:
+        agreement = stages.agreement(start, found)
+        kept = tuned if agreement.holds else start
+    stages.keep(kept, start)
+    stages.trainer.card.verdict = output.verdict = verdict(output.runs, found, agreement)
+    return stages.trainer
+
+
+class _Stages:
+    """The stages, in the order of the methods."""
+
+    def __init__(self, request: Request, output: Output, given: Collection[str], began: float):
+        self.request, self.output, self.began = request, output, began
+        data, settings = request.data, request.settings
+        set_seed(settings["seed"])
+        model = load_classifier(request.arguments.model, data.summary)
+        size = sum(parameter.numel() for parameter in model.parameters())
+        self.advice = recommended(data.summary.modality, size)
+        advised = {name: value for name, value in self.advice.settings.items() if name not in given}
+        self.settings = {**settings, **advised, "algorithm": "supervised"}
+        self.budget = None if request.arguments.time_budget is None else seconds_of(request.arguments.time_budget)
+        self.plans_steps = "max_steps" not in given
+        # Not to be trained: it prepares datasets, and evaluates and saves the model.
+        self.trainer = self._trainer(model)
+        if data.summary.modality == "text" and "max_length" not in given:
+            self.settings["max_length"] = usual_tokens(self.trainer)
+            self.trainer = self._trainer(model)
+
+    # ---- On frozen features ----
+
+    def read(self) -> None:
+        """Encode all datasets."""
+        trainer = self.trainer
+        parts: list[Any] = [trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset]
+        total = sum(len(part) for part in parts if part is not None)
+        self._say(f"Encoding {total:,} examples with the frozen model, once; what was encoded before is kept.")
+        tests = {} if trainer.eval_dataset is None else {"": trainer.eval_dataset}
+        given = trainer.model, trainer.train_dataset, trainer.unlabeled_dataset, trainer.data
+        self.reading: Reading = read(*given, trainer.processing_class, trainer.args, evaluation=tests)
+
+    def fit(self) -> tuple[Stage, Stage]:
+        """The probe of labels alone, and the classifier of labels and pool."""
+        given = self.reading.features, self.reading.labels, self.reading.num_classes
+        start = time.perf_counter()
+        probe = self._fitted("probe", labels_alone(*given)[1], start)
+        start = time.perf_counter()
+        return probe, self._fitted("features", labels_and_pool(*given), start)
+
+    def _fitted(self, name: str, probabilities: np.ndarray, start: float) -> Stage:
+        reading, trainer = self.reading, self.trainer
+        head = head_for(reading.head_features, probabilities)
+        logits, accuracy = None, None
+        if "" in reading.tests:
+            _, head_features, labels = reading.tests[""]
+            logits = head.logits(head_features)
+            accuracy = float((logits.argmax(axis=1) == labels).mean())
+        in_pool = reading.labels < 0
+        right = None
+        if reading.hidden_labels is not None and (known := reading.hidden_labels >= 0).any():
+            right = float((probabilities[in_pool].argmax(axis=1) == reading.hidden_labels)[known].mean())
+        row = {
+            "algorithm": name,
+            "seed": trainer.args.seed,
+            "test_accuracy": accuracy,
+            "best_accuracy": accuracy,
+            "best_split": None if accuracy is None else "test",
+            "num_labeled": len(trainer.train_dataset),
+            "num_unlabeled": len(trainer.unlabeled_dataset),
+            "steps": 0,
+            "seconds": round(time.perf_counter() - start, 1),
+            "mask_ratio": None if name == "probe" else 1.0,
+            "pseudo_label_accuracy": None if name == "probe" else right,
+            "kept": False,
+        }
+        self._add(row)
+        return Stage(row, probabilities, head, logits)
+
+    def compare(self, probe: Stage, features: Stage) -> Comparison:
+        """What the labels say, if they are held out in turn."""
+        reading = self.reading
+        found = compare(
+            reading.features,
+            reading.labels,
+            reading.num_classes,
+            lambda *given: labels_alone(*given)[1],
+            labels_and_pool,
+        )
+        for stage, estimate in ((probe, found.first), (features, found.second)):
+            _estimated(stage.row, estimate)
+        return found
+
+    # ---- Fine-tuning ----
+
+    def fine_tune(self, start: Stage) -> Stage | None:
+        """Train from the fitted head for as long as there is time; None if there is too little."""
+        checkpoint = last_checkpoint(self.request)
+        model = self._start_model(start)
+        steps = self._steps(model, start, checkpoint)
+        if steps == 0:
+            return None
+        if self.request.arguments.baseline:
+            self._add(train_baseline(self.request, {**self.settings, "max_steps": steps})[0])
+        began = time.perf_counter()
+        self.tuning = self._tuner(model, start, max_steps=steps)
+        if not self.tuning.args.disable_tqdm:
+            self._say("")
+        self.tuning.train(resume_from_checkpoint=checkpoint)
+        logits = self._evaluate(self.tuning)
+        row = {**result_of(self.tuning.run_facts(), time.perf_counter() - began), "kept": False}
+        self._add(row, self.tuning.state.log_history)
+        return Stage(row, logits=logits)
+
+    def _start_model(self, start: Stage) -> nn.Module:
+        assert start.head is not None, "a stage of features has a head"
+        model = copy.deepcopy(self.trainer.accelerator.unwrap_model(self.trainer.model))
+        start.head.write(model)
+        if self.trainer.args.device.type == "cpu":
+            train_upper(model, self.advice.upper)
+        return model
+
+    def _tuner(self, model: nn.Module, start: Stage, **changes: Any) -> SSLTrainer:
+        """The trainer of the fine-tuning."""
+        assert start.probabilities is not None, "a stage of features has probabilities"
+        args = self.trainer.args
+        size = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
+        # Broken examples have no probabilities, and are replaced by others when batches are made.
+        targets = np.full(
+            (len(self.trainer.unlabeled_dataset), self.reading.num_classes), 1 / self.reading.num_classes
+        )
+        targets[self.reading.pool_rows] = start.probabilities[self.reading.labels < 0]
+        algorithm = FeatureDistillation(
+            targets=targets,
+            own_share=self.advice.own_share,
+            num_classes=self.reading.num_classes,
+            num_labeled=len(self.trainer.train_dataset),
+            num_unlabeled=len(self.trainer.unlabeled_dataset),
+            feature_size=feature_size(find_head(model)),
+            labeled_batch_size=size,
+            unlabeled_batch_size=size * self.settings["unlabeled_batch_ratio"],
+            unsupervised_weight=self.settings["unsupervised_weight"],
+            modality=self.request.data.summary.modality,
+        )
+        # No name may stand beside an object; the saved settings get it back.
+        trainer = self._trainer(model, algorithm, **{"algorithm": SSLConfig.algorithm, **changes})
+        trainer.algorithm_name = trainer.args.algorithm = "distillation"
+        return trainer
+
+    def _steps(self, model: nn.Module, start: Stage, checkpoint: str | None) -> int:
+        """How many steps to train: as the user says, as an interrupted run had planned, or as fit into the time."""
+        if not self.plans_steps:
+            return self.settings["max_steps"]
+        if has_batch_norm(model):
+            self._say("No fine-tuning: it brought nothing to models with batch normalization; --max-steps N does it.")
+            return 0
+        if checkpoint is not None:
+            return TrainerState.load_from_json(f"{checkpoint}/trainer_state.json").max_steps
+        spent = time.perf_counter() - self.began
+        left = max(spent, _LEAST_SECONDS) if self.budget is None else self.budget - spent
+        if left <= 0:
+            self._say(f"No fine-tuning: the stages before it took {duration(spent)}, all of --time-budget.")
+            return 0
+        quiet = {"save_strategy": "no", "disable_tqdm": True, "duplicate_check_seconds": 0, "report_to": "none"}
+        quiet |= {"logging_strategy": "no", "zero_mask_warning_steps": 0, "push_to_hub": False}
+        trial = self._tuner(copy.deepcopy(model), start, max_steps=TRIAL_STEPS, **quiet)
+        trial.remove_callback(PrinterCallback)
+        per_step = step_seconds(trial)
+        del trial
+        # The trial and an evaluation at the end take of it, too.
+        spent_since = time.perf_counter() - self.began - spent
+        steps = from_first_process(planned_steps(left - spent_since, per_step, self.advice.most_steps))
+        if steps == 0:
+            needed = duration(FEWEST_STEPS * per_step)
+            self._say(f"No fine-tuning: {FEWEST_STEPS} steps take {needed}, and {duration(max(left, 0))} are left.")
+        else:
+            limit = "--time-budget" if self.budget is not None else "by default as long as all before it"
+            self._say(f"Fine-tuning: {steps:,} steps of {per_step:.2g} s, {duration(steps * per_step)} ({limit}).")
+        return steps
+
+    def _evaluate(self, trainer: SSLTrainer) -> np.ndarray | None:
+        """Logits of the test set, whose metrics are logged."""
+        if trainer.eval_dataset is None:
+            return None
+        found = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
+        trainer.log(dict(found.metrics or {}))
+        logits = found.predictions
+        return np.asarray(logits[0] if isinstance(logits, tuple) else logits)
+
+    def agreement(self, start: Stage, found: Comparison) -> Agreement:
+        """How far the fine-tuned model agrees with its start on a part of the pool."""
+        assert start.probabilities is not None, "a stage of features has probabilities"
+        pool = self.trainer.unlabeled_dataset
+        classes = start.probabilities[self.reading.labels < 0].argmax(axis=1)
+        readable = self.reading.pool_rows
+        chosen = np.random.default_rng(0).permutation(len(readable))[:_COMPARED]
+        rows = [int(index) for index in np.sort(readable[chosen])]
+        predictions = self.tuning.predict(
+            _without_labels(pool, self.request.data.summary.label_column, rows)
+        ).predictions
+        logits = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+        estimate = found.second if found.second_is_better else found.first
+        return Agreement.of(classes[np.sort(chosen)], logits.argmax(axis=1), estimate.value)
+
+    # ---- The model that is kept ----
+
+    def keep(self, kept: Stage, start: Stage) -> None:
+        """Mark it, and let the trainer hold it."""
+        kept.row["kept"] = True
+        if kept.head is None:
+            self.trainer = self.tuning
+        else:
+            self._hold_fitted(kept)
+        self.trainer.card = card_facts(self.request)
+        self.trainer.card.stages = self.output.runs
+
+    def _hold_fitted(self, kept: Stage) -> None:
+        """Put the fitted head into the pretrained model, and describe it instead of a training."""
+        assert kept.head is not None, "a stage of features has a head"
+        trainer, reading = self.trainer, self.reading
+        kept.head.write(trainer.accelerator.unwrap_model(trainer.model))
+        name = kept.row["algorithm"]
+        problem = trainer.algorithm.problem
+        trainer.algorithm = FITTED[name](**{name: getattr(problem, name) for name in vars(problem)})
+        trainer.algorithm_name = name
+        if kept.logits is not None:
+            labels = reading.tests[""][2]
+            loss = torch.nn.functional.cross_entropy(torch.as_tensor(kept.logits), torch.as_tensor(labels))
+            metrics = compute_metrics(EvalPrediction(kept.logits, labels))
+            trainer.log({"eval_loss": float(loss)} | {f"eval_{key}": value for key, value in metrics.items()})
+
+    # ---- Common to all ----
+
+    def _trainer(self, model: nn.Module, custom: Any = None, **changes: Any) -> SSLTrainer:
+        """A trainer of the request's data; `custom` is an algorithm that is not known by name."""
+        data = self.request.data
+        config = SSLConfig(**copy.deepcopy({**self.settings, **changes}))
+        given = {"train_dataset": data.labeled, "unlabeled_dataset": data.unlabeled, "eval_dataset": data.test}
+        return SSLTrainer(model, config, **given, processing_class=self.request.processor, algorithm=custom)
+
+    def _add(self, row: dict[str, Any], history: list[dict[str, Any]] | None = None) -> None:
+        self.output.add(row, history or [])
+        if self.request.is_main:
+            self.output.write_results()
+            accuracy = "" if row["test_accuracy"] is None else f", test accuracy {100 * row['test_accuracy']:.1f} %"
+            self._say(f"{row['algorithm']}: {duration(row['seconds'])}{accuracy}")
+
+    def _say(self, line: str) -> None:
+        if self.request.is_main:
+            print(line, flush=True)
+
+
+def _estimated(row: dict[str, Any], estimate: Estimate) -> None:
+    row |= {"estimate": estimate.value, "estimate_error": estimate.error if estimate.value is not None else None}
+
+
+def _without_labels(pool: Any, column: str, rows: list[int]) -> Any:
+    """Some rows of a prepared pool."""
+    return [{key: value for key, value in pool[index].items() if key != column} for index in rows]
+
+
+def usual_tokens(trainer: SSLTrainer) -> int:
+    """Tokens within which nine of ten texts of the pool end, in steps of 16, and at most `_MOST_TOKENS`."""
+    pool = trainer.unlabeled_dataset
+    rows = np.random.default_rng(0).permutation(len(pool))[:_TEXTS]
+    lengths = [len(trainer.views.evaluation(pool[int(row)])["input_ids"]) for row in rows]
+    return int(min(-(-np.quantile(lengths, 0.9) // 16) * 16, _MOST_TOKENS))

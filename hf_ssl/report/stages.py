@@ -1,0 +1,83 @@
+"""The stages of `hf-ssl train --algorithm auto` in words: a table, and the verdict in one or two sentences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .tables import markdown_table, table
+
+TITLES = {
+    "probe": "probe (labels alone, frozen features)",
+    "supervised": "supervised (labels alone, fine-tuned)",
+    "features": "features (labels and pool, frozen features)",
+}
+_HEADER = ["stage", "test accuracy", "estimate from labels", "seconds", "kept"]
+
+
+def stages_table(runs: Sequence[Mapping[str, Any]], markdown: bool = False) -> str:
+    """One row per stage: how right it is, on the test set and as far as the labels tell, and which one is the model.
+
+    Args:
+        runs: rows of `results.json`, with "kept" in one of them.
+        markdown: as a table of Markdown instead of one for the screen.
+
+    Example:
+        >>> row = {"algorithm": "features", "test_accuracy": 0.852, "seconds": 31.0, "estimate": 0.8}
+        >>> print(stages_table([{**row, "estimate_error": 0.061, "kept": True}]))
+        stage                                        test accuracy  estimate from labels  seconds  kept
+        -------------------------------------------  -------------  --------------------  -------  ----
+        features (labels and pool, frozen features)         85.2 %              80 ± 6 %       31   yes
+    """
+    rows = []
+    for run in runs:
+        name = run["algorithm"]
+        accuracy = "-" if run["test_accuracy"] is None else f"{100 * run['test_accuracy']:.1f} %"
+        seconds = f"{run['seconds']:.0f}"
+        title = TITLES.get(name, f"{name} (fine-tuned from there)")
+        rows.append([title, accuracy, _estimate(run), seconds, "yes" if run.get("kept") else ""])
+    return (markdown_table if markdown else table)(_HEADER, rows)
+
+
+def _estimate(run: Mapping[str, Any]) -> str:
+    if run.get("estimate") is None:
+        return "-"
+    return f"{100 * run['estimate']:.0f} ± {100 * run['estimate_error']:.0f} %"
+
+
+def verdict(runs: Sequence[Mapping[str, Any]], found: Any, agreement: Any) -> str:
+    """Which stage was kept, and why, with what is uncertain about it.
+
+    Args:
+        runs: rows of `results.json`.
+        found: `hf_ssl.features.choose.Comparison` of probe and features.
+        agreement: `hf_ssl.features.choose.Agreement` of fine-tuned model and features; None if there was no
+            fine-tuning.
+    """
+    kept = next(run for run in runs if run.get("kept"))
+    parts = [f"Kept: {kept['algorithm']}."]
+    if found.difference is None:
+        parts.append(
+            "No label could be held out, so the pool was trusted: on data that were looked at it brought "
+            f"{_points(found.expected, found.expected_error)} to labels alone."
+        )
+    else:
+        verb = "supports" if found.second_is_better else "speaks against"
+        parts.append(
+            f"With {found.second.examples} labels held out in turn, the pool changes labels alone by "
+            f"{_points(found.difference, found.error)}, which {verb} it."
+        )
+    if agreement is not None:
+        share = f"{100 * agreement.share:.0f} % of the pool"
+        parts.append(
+            f"Fine-tuning agrees with its start on {share}, so it is kept."
+            if agreement.holds
+            else f"Fine-tuning agrees with its start on only {share}, so it was given up."
+        )
+    alone = next((run for run in runs if run["algorithm"] == "probe"), None)
+    if alone is not None and alone["test_accuracy"] is not None and kept is not alone:
+        gain = kept["test_accuracy"] - alone["test_accuracy"]
+        parts.append(f"On the test set it is {100 * gain:+.1f} points from the probe of labels alone.")
+    return " ".join(parts)
+
+
+def _points(value: float, error: float) -> str:
+    return f"{100 * value:+.1f} ± {100 * error:.1f} points"
