@@ -245,7 +245,7 @@ class _Stages:
             self._say(f"No fine-tuning: the stages before it took {duration(spent)}, all of --time-budget.")
             return 0
         quiet = {"save_strategy": "no", "disable_tqdm": True, "duplicate_check_seconds": 0, "report_to": "none"}
-        quiet |= {"logging_strategy": "no", "zero_mask_warning_steps": 0, "push_to_hub": False}
+        quiet |= {"eval_strategy": "no", "logging_strategy": "no", "zero_mask_warning_steps": 0, "push_to_hub": False}
         trial = self._tuner(copy.deepcopy(model), start, max_steps=TRIAL_STEPS, **quiet)
         trial.remove_callback(PrinterCallback)
         per_step = step_seconds(trial)

@@ -278,6 +278,7 @@ def given_options(words: Sequence[str]) -> set[str]:
         ['max_steps', 'model']
     """
     parser = make_parser()
+    parser._defaults.clear()
     for action in parser._actions:
         action.default = argparse.SUPPRESS
     given = set(vars(parser.parse_args(words)))

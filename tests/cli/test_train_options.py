@@ -9,7 +9,7 @@ import yaml
 
 from hf_ssl import SSLConfig
 from hf_ssl.cli.repeat import repeat_command
-from hf_ssl.cli.train_options import make_parser, near_names, parse
+from hf_ssl.cli.train_options import given_options, make_parser, near_names, parse
 
 
 def write_recipe(path, content):
@@ -105,3 +105,9 @@ NEAR = [
 def test_an_unknown_name_is_answered_with_near_ones(name, known, end):
     message = near_names(name, known, "option")
     assert message.startswith(f"unknown option {name!r}; ") and message.endswith(end)
+
+
+def test_defaults_of_the_command_are_not_what_a_user_chose(tmp_path):
+    assert given_options(["--model", "m"]) == {"model"}
+    recipe = write_recipe(tmp_path / "recipe.yaml", {"model": "m", "eval-steps": 0.5})
+    assert given_options(["--config", recipe, "--fp16"]) == {"config", "model", "eval_steps", "fp16"}
