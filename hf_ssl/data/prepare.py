@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 
 from ..modality import MODALITIES
+from .cells import CellFormat, find_format
 from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, is_string, usual_label
 from .labels import LabelIndex, different_labels, index_labels, read_labels
 from .rows import Rows, missing_file, model_inputs, undecoded
@@ -61,9 +62,19 @@ def prepare(
     raw = undecoded(raw, data.input_columns)
     if files:
         _check_files(raw, data, what)
-    if tensors is None and label_index is None:
+    formats = _formats(raw, data)
+    if tensors is None and label_index is None and not formats:
         return raw
-    return Rows(raw, tensors, data.model_inputs, data.label_column, label_index)
+    return Rows(raw, tensors, data.model_inputs, data.label_column, label_index, formats)
+
+
+def _formats(raw: datasets.Dataset, data: DataSummary) -> dict[str, CellFormat]:
+    """What the cells of a column of images or recordings have in common, if they do not say it themselves."""
+    if not MODALITIES[data.modality].needs_files:
+        return {}
+    columns = [name for name in data.input_columns if name in raw.column_names]
+    found = {name: find_format(raw, name, data.modality, data.levels) for name in columns}
+    return {name: cell_format for name, cell_format in found.items() if cell_format is not None}
 
 
 def _check_model_inputs(dataset: datasets.Dataset, data: DataSummary, what: str) -> None:
