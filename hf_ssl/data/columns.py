@@ -332,12 +332,10 @@ def _kinds(dataset: datasets.Dataset, label_column: str | None, given: str | Non
     found = {name: kinds for name in names if (kinds := column_modalities(dataset, name))}
     if given is not None:
         return {given: found.get(given, ("text",))}
-    # Numbers may be anything, unless their column is called what it is.
-    return {
-        name: kinds
-        for name, kinds in found.items()
-        if not array_depth(dataset.features[name]) or name in MODALITIES[kinds[0]].usual_columns
-    }
+    for name in [name for name in found if array_depth(dataset.features[name])]:
+        # Numbers may be anything, unless their column is called what it is.
+        found[name] = tuple(kind for kind in found[name] if name in MODALITIES[kind].usual_columns)
+    return {name: kinds for name, kinds in found.items() if kinds}
 
 
 def _require_input(
@@ -347,6 +345,11 @@ def _require_input(
     for setting, name in (("input_column", given), ("text_pair_column", pair)):
         if name is not None:
             _check_given(labeled, setting, name)
+    if given is not None and not column_modalities(labeled, given):
+        raise ValueError(
+            f"input_column must hold images, recordings or texts, got {given!r} of type {labeled.features[given]}; "
+            "name another column"
+        )
     able = processor_modalities(processor)
     found = find_input(labeled, able, label_column=label_column, input_column=given, text_pair_column=pair)
     if found is not None:
@@ -359,11 +362,6 @@ def _require_input(
     if given is None and pair is not None:
         raise ValueError(
             f"which column goes with text_pair_column={pair!r}? Set input_column; there are {', '.join(columns)}"
-        )
-    if given is not None and not column_modalities(labeled, given):
-        raise ValueError(
-            f"input_column must hold images, recordings or texts, got {given!r} of type {labeled.features[given]}; "
-            "name another column"
         )
     kinds = _kinds(labeled, label_column, given)
     texts = "text" in able and any("text" in held for held in kinds.values())
@@ -391,8 +389,8 @@ def column_modalities(dataset: datasets.Dataset, name: str) -> tuple[str, ...]:
         return _dict_modalities(feature, dataset.with_format(None)[name][0])
     if isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary"):
         return tuple(_MEDIA)
-    # One axis is time; two or three are height, width and channels.
-    return {1: ("audio",), 2: ("image",), 3: ("image",)}.get(array_depth(feature), ())
+    # One axis is time; two are height and width, or channels and time; a third one is that of colors.
+    return {1: ("audio",), 2: ("image", "audio"), 3: ("image",)}.get(array_depth(feature), ())
 
 
 def _dict_modalities(feature: Mapping[str, Any], cell: Any) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from .base import ModelKeywords, Row, Views
 from .image_decoding import decode_image
 from .image_operations import OPERATIONS, apply_operation, cutout
 
+
 class ImageViews(Views):
     """Views of an image column as uint8 tensors [3, size, size], normalized when they are stacked.
 

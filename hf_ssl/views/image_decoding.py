@@ -139,7 +139,9 @@ def _to_8_bits(pixels: np.ndarray, levels: tuple[float, float] | None) -> np.nda
     black, white = levels or usual_levels([pixels])[:2]
     low, high = float(pixels.min()), float(pixels.max())
     if low < black or high > white:
-        raise ValueError(f"pixels must be in {black:g}..{white:g} as in the rest of the dataset, got {low:g}..{high:g}")
+        raise ValueError(
+            f"pixels must be in {black:g}..{white:g} as in the rest of the dataset, got {low:g}..{high:g}"
+        )
     if pixels.dtype.kind in "iu" and (black, white) == (0.0, 65535.0):
         return (pixels.astype(np.int64) >> 8).astype(np.uint8)
     return ((pixels.astype(np.float64) - black) * (255 / (white - black))).round().astype(np.uint8)
