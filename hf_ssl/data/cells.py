@@ -45,7 +45,7 @@ class CellFormat:
 
     Args:
         facts: for images "mode", a mode of Pillow; "levels", the numbers (black, white); "channels_first". For
-            recordings "heard_at", Hz; "full_scale", the integer above the loudest sample; "silence", the integer of none.
+            recordings "heard_at", Hz; "full_scale", the integer above the loudest sample; "silence", the one of none.
 
     Example:
         >>> CellFormat({"mode": "L"})("a.png"), CellFormat({"full_scale": 32768.0})([0, 16384])

@@ -1,5 +1,7 @@
 """`hf-ssl predict`: what the pipeline says, in the order of the inputs, broken ones included."""
 
+import csv
+
 import pytest
 from PIL import Image
 from transformers import pipeline
@@ -129,3 +131,16 @@ def test_wrong_input_is_one_line_and_status_2(wrong_folder, arguments, message, 
     assert main(["predict", *(argument.format(**names) for argument in arguments)]) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-ssl: error: ")]
     assert len(errors) == 1 and message in errors[0]
+
+
+FORMULAS = ["=1+2", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\t=1", "\r=1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_table_runs_nothing_in_a_spreadsheet(text, tmp_path):
+    from hf_ssl.cli.output import write_csv
+
+    write_csv(tmp_path / "a.csv", ["input", "label"], [[text, text], ["cat", "-0.5"]])
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["input", "label"], [f"'{text}", f"'{text}"], ["cat", "-0.5"]]

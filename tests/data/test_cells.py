@@ -143,7 +143,7 @@ def test_pixels_that_are_no_numbers_make_a_broken_row(number):
     dataset = column([[[0, 0.5, 1]], [[0, number, 1]]], FLAT)
     rows = prepare(dataset, inspect_data(dataset), "labeled")
     assert gray(np.asarray(decode_image(rows[0]["image"]))) == [[0, 128, 255]]
-    with pytest.raises(BrokenExampleError, match="^cannot read row 1: 1 of 3 numbers are NaN or infinite$"):
+    with pytest.raises(BrokenExampleError, match=r"^cannot read row 1: 1 of 3 numbers are NaN or infinite$"):
         decode_image(rows[1]["image"])
 
 
