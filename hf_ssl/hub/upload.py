@@ -268,9 +268,7 @@ def public_content(path: Path, name: str, repo_id: str, token: str | None) -> Pa
         ValueError: if it contains a token or key, or is not a regular file.
     """
     check_regular(path, name)
-    if (kind := find_secret(path, [token] if token else [])) is not None:
-        holds = kind if kind == YOURS else f"what looks like a key ({kind})"
-        raise ValueError(f"{path} holds {holds} and is not published; take it out")
+    check_secrets(path, token)
     if path.suffix not in (".json", ".md"):
         return path
     text = path.read_text(encoding="utf-8")
@@ -278,6 +276,13 @@ def public_content(path: Path, name: str, repo_id: str, token: str | None) -> Pa
         return with_repository(text, repo_id).encode()
     public = without_paths(text)
     return path if public == text else public.encode()
+
+
+def check_secrets(path: Path, token: str | None) -> None:
+    """Raise a ValueError that names the file if it holds the access token, or what looks like a key of any kind."""
+    if (kind := find_secret(path, [token] if token else [])) is not None:
+        holds = kind if kind == YOURS else f"what looks like a key ({kind})"
+        raise ValueError(f"{path} holds {holds} and is not published; take it out")
 
 
 @cache

@@ -8,7 +8,7 @@ import re
 import unicodedata
 
 # Whatever Markdown or HTML could take for markup within a line; underscores only where a word begins or ends.
-_MARKUP = re.compile(r"[\\`*\[\]<>&|~$@]|(?<![^\W_])_|_(?![^\W_])|(?<=\w):(?=//)|(?<=www)\.", re.IGNORECASE)
+_MARKUP = re.compile(r"[\\`*\[\]<>|~$@]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|(?<=\w):(?=//)|(?<=www)\.", re.IGNORECASE)
 _PIPE = re.compile(r"(?<!\\)\|")
 
 
