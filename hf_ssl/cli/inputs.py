@@ -71,7 +71,9 @@ def collect(inputs: Iterable[str], modality: str, columns: Sequence[str] | None)
 def _share_levels(items: Sequence[Item]) -> None:
     """Give pictures of 32 bits a pixel, which do not say what is white, the levels of all of them together."""
     found = usual_levels(file_arrays(item.value for item in items[:_LOOKED_AT]))
-    for item in items if found is not None else ():
+    if found is None:
+        return
+    for item in items:
         item.value = CellFormat({"levels": found[:2]})(item.value)
 
 

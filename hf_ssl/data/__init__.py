@@ -5,6 +5,7 @@ In the order in which an example travels:
     sources.py     the name of a file, a folder or a Hub dataset -> `datasets.Dataset`
     columns.py     which modality, which columns: `inspect_data` -> `DataSummary`; the same rules for `hf-ssl predict`
     labels.py      which classes the labeled dataset has; the labels of other datasets matched with them by name
+    cells.py       what all cells of a column share: mode, range of numbers, place of the channels, loudest sample
     prepare.py     the labeled, the unlabeled and the evaluation datasets made alike
     rows.py        `Rows`: undecoded files, tensors for the model, labels as indices; broken files of the pool
     duplicates.py  examples that are in more than one of the datasets, searched when a training starts

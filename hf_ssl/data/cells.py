@@ -129,6 +129,22 @@ def find_format(
     return CellFormat(facts) if facts or depth else None
 
 
+def stream_format(feature: Any, modality: str, levels: Levels | None = None) -> CellFormat | None:
+    """As `find_format`, of a stream, of which no row is looked at: its feature and the labeled dataset say it."""
+    facts: dict[str, Any] = {}
+    if isinstance(feature, datasets.Audio) and feature.sampling_rate:
+        facts["heard_at"] = feature.sampling_rate
+    if isinstance(feature, datasets.Image) and feature.mode:
+        facts["mode"] = feature.mode
+    if modality == "image":
+        shape = getattr(feature, "shape", None)
+        if shape is not None and len(shape) == 3 and shape[2] not in _CHANNELS and shape[0] in _CHANNELS:
+            facts["channels_first"] = True
+        if (known := _fixed_levels(feature) or (levels and levels[:2])) is not None:
+            facts["levels"] = known
+    return CellFormat(facts) if facts or array_depth(feature) else None
+
+
 def _sound_format(dataset: datasets.Dataset, column: str, feature: Any) -> CellFormat | None:
     facts: dict[str, Any] = {}
     if isinstance(feature, datasets.Audio) and feature.sampling_rate:
@@ -227,7 +243,7 @@ def file_arrays(cells: Iterable[Any]) -> list[np.ndarray]:
         data = cell if isinstance(cell, bytes) else cell.get("bytes") if isinstance(cell, Mapping) else None
         path = cell.get("path") if isinstance(cell, Mapping) else cell
         try:
-            with Image.open(path if data is None else io.BytesIO(data)) as image:
+            with Image.open(str(path) if data is None else io.BytesIO(data)) as image:
                 if image.mode in ("F", "I"):
                     found.append(np.asarray(image))
         except Exception:  # Pillow raises almost anything for broken files; decoding will say which one is broken

@@ -11,7 +11,7 @@ from typing import Any
 import datasets
 
 from ..modality import MODALITIES
-from .cells import CellFormat, find_format
+from .cells import CellFormat, find_format, stream_format
 from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, is_string, usual_label
 from .labels import LabelIndex, different_labels, index_labels, read_labels
 from .rows import Rows, missing_file, model_inputs, undecoded
@@ -130,7 +130,11 @@ def prepare_evaluation(dataset: Any, data: DataSummary, as_given: bool) -> Any:
 
 def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: str) -> datasets.IterableDataset:
     feature = (stream.features or {}).get(data.label_column)
+    given = stream.features or {}
     stream = undecoded(stream, data.input_columns)
+    for column in data.input_columns if MODALITIES[data.modality].needs_files else ():
+        cell_format = stream_format(given.get(column), data.modality, data.levels)
+        stream = stream if cell_format is None else stream.map(_FormatCells(column, cell_format))
     if isinstance(feature, datasets.ClassLabel):
         index_of = index_labels(range(len(feature.names)), feature, data.classes, what, known=False)
     elif is_string(feature):
@@ -139,6 +143,14 @@ def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: s
         # Nothing is known of the labels but their type, and numbers are taken as indices.
         index_of = None
     return stream if index_of is None else stream.map(_RelabelRow(data.label_column, LabelIndex(index_of)))
+
+
+class _FormatCells:
+    def __init__(self, column: str, cell_format: CellFormat):
+        self.column, self.cell_format = column, cell_format
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {self.column: self.cell_format(row[self.column])}
 
 
 class _RelabelRow:

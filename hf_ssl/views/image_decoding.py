@@ -136,7 +136,10 @@ def _to_8_bits(pixels: np.ndarray, levels: tuple[float, float] | None) -> np.nda
     if not (finite := np.isfinite(pixels)).all():
         # No number could stand for them: black, white and gray are all claims about the picture.
         raise ValueError(f"{(~finite).sum():,} of {finite.size:,} numbers are NaN or infinite")
-    black, white = levels or usual_levels([pixels])[:2]
+    found = levels or usual_levels([pixels])
+    if found is None:
+        raise ValueError("it has no pixels")
+    black, white = found[:2]
     low, high = float(pixels.min()), float(pixels.max())
     if low < black or high > white:
         raise ValueError(

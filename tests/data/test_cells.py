@@ -331,3 +331,23 @@ def test_the_sampling_rate_of_an_audio_column_is_honored(tmp_path):
 def test_samples_that_are_no_sound_name_their_row(value, message):
     with pytest.raises(BrokenExampleError, match=f"^row 7: {message}"):
         decode({**value, "name": "row 7"}, 16_000)
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "expected"),
+    [
+        (FLAT, [[0, 1, 51]], [[0, 1, 51]]),
+        (Array2D((1, 3), "uint16"), [[0, 13107, 65535]], [[0, 51, 255]]),
+    ],
+    ids=["levels of the labeled", "uint16"],
+)
+def test_a_stream_is_read_like_the_labeled_dataset(feature, value, expected):
+    data = inspect_data(column([[[0, 51, 255]], [[0, 0, 0]]], FLAT))
+    (row,) = prepare(column([value], feature).to_iterable_dataset(), data, "evaluation")
+    assert gray(np.asarray(decode_image(row["image"]))) == expected
+
+
+def test_a_stream_has_its_mode():
+    dataset = column([{"bytes": encoded(COLOR), "path": None}] * 2, datasets.Image(mode="L"))
+    (row, _) = prepare(dataset.to_iterable_dataset(), inspect_data(dataset), "evaluation")
+    assert np.array_equal(np.asarray(decode_image(row["image"])), np.asarray(COLOR.convert("L").convert("RGB")))
