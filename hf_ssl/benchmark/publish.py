@@ -137,8 +137,8 @@ def _files(folder: Path, namespace: str) -> dict[str, Path | bytes]:
     patterns = [repository.CARD, repository.RECORD, "data/*.parquet", "labels/*.parquet"]
     paths = repository.files_of(folder, patterns)
     files: dict[str, Path | bytes] = {path.relative_to(folder).as_posix(): path for path in paths}
-    for name, path in files.items():
-        check_regular(path, name)
+    for path in paths:
+        check_regular(path, path.relative_to(folder).as_posix())
     for name in (repository.CARD, repository.RECORD):
         # The rows of the tables are other people's texts, which may speak of keys.
         check_secrets(folder / name, get_token())
