@@ -18,18 +18,6 @@ EMA_ROLES = ("none", "evaluation", "teacher", "both")
 BATCH_NORM_VIEWS = ("published", "labeled", "all")
 # With eight processes a step of 8 labeled and 56 unlabeled images of 224 pixels gets its views in about 80 ms.
 _MOST_WORKERS = 8
-# Settings that describe the machine or the account of the person who trains, and not the training.
-PRIVATE_SETTINGS = ("output_dir", "logging_dir", "run_name", "hub_model_id", "resume_from_checkpoint", "local_rank")
-
-
-def is_private(name: str) -> bool:
-    """Whether a setting could tell a path, an account or a secret, and must not leave the machine.
-
-    Example:
-        >>> is_private("output_dir"), is_private("hub_token"), is_private("learning_rate")
-        (True, True, False)
-    """
-    return name in PRIVATE_SETTINGS or name.endswith("_token")
 
 
 def usual_workers() -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from ..report.markdown import cell, code, fence, plain
 from ..report.tables import table
 from . import repository
 from .baselines import SOURCE, published_errors
@@ -57,6 +58,10 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
         baselines_header=header,
         baselines=rows,
         usb_citation=USB_CITATION,
+        citations_fence=fence(task.citation),
+        cell=cell,
+        code=code,
+        plain=plain,
     )
     return f"{card}\n"
 

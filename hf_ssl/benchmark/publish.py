@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_token
 
 from ..hub.errors import clear_errors
-from ..hub.upload import commit_files
+from ..hub.upload import check_regular, check_secrets, commit_files
 from . import repository
 from .cards import with_namespace
 from .tasks import USB_TASKS, Task, get_task
@@ -83,6 +83,7 @@ def publish_task(
         logger.warning("%s: %s Make sure that you may publish it.", task.title, reason)
 
     api, repo_id = HfApi(), f"{namespace}/{repository.repository_name(task)}"
+    files = _files(folder, namespace)
     with clear_errors(repo_id):
         url = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
         before = api.dataset_info(repo_id)
@@ -91,7 +92,7 @@ def publish_task(
     after = commit_files(
         repo_id,
         "dataset",
-        _files(folder, namespace),
+        files,
         f"{task.title}, built by hf-ssl",
         is_stale=lambda name: name.startswith(("data/", "labels/")),
     )
@@ -128,10 +129,19 @@ def _verify(task: Task, folder: Path) -> None:
 
 
 def _files(folder: Path, namespace: str) -> dict[str, Path | bytes]:
-    """What is uploaded: path in the repository -> local file, or the content."""
+    """What is uploaded: path in the repository -> local file, or the content.
+
+    Raises:
+        ValueError: if a file is a link or device, or the card or the record of the build holds a token or key.
+    """
     patterns = [repository.CARD, repository.RECORD, "data/*.parquet", "labels/*.parquet"]
     paths = repository.files_of(folder, patterns)
     files: dict[str, Path | bytes] = {path.relative_to(folder).as_posix(): path for path in paths}
+    for path in paths:
+        check_regular(path, path.relative_to(folder).as_posix())
+    for name in (repository.CARD, repository.RECORD):
+        # The rows of the tables are other people's texts, which may speak of keys.
+        check_secrets(folder / name, get_token())
     card = (folder / repository.CARD).read_text(encoding="utf-8")
     return {**files, repository.CARD: with_namespace(card, namespace).encode()}
 

@@ -77,7 +77,8 @@ def load_examples(
             "it with --label-column"
         )
     labels = np.asarray(class_indices(dataset, label_column, classifier.names))
-    values = cells(dataset, input_columns(dataset, classifier.modality, columns, data, label_column))
+    names = input_columns(dataset, classifier.modality, columns, data, label_column)
+    values = cells(dataset, names, classifier.modality)
     return Examples(data, values, labels, source.notes)
 
 

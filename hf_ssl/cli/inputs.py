@@ -7,9 +7,14 @@ from typing import Any
 
 import datasets
 
+from ..data.cells import CellFormat, file_arrays, find_format, usual_levels
 from ..data.columns import find_input, usual_label
+from ..data.rows import undecoded
 from ..data.sources import DATA_FILES, count, other_files, read_lines, read_table, walk
 from ..modality import MODALITIES, Modality
+
+# Files that are opened before the first answer, to find out which numbers are white.
+_LOOKED_AT = 64
 
 
 @dataclass
@@ -58,7 +63,18 @@ def collect(inputs: Iterable[str], modality: str, columns: Sequence[str] | None)
             )
         items += found
         notes += more
+    if modality == "image":
+        _share_levels([item for item in items if isinstance(item.value, str)])
     return items, notes
+
+
+def _share_levels(items: Sequence[Item]) -> None:
+    """Give pictures of 32 bits a pixel, which do not say what is white, the levels of all of them together."""
+    found = usual_levels(file_arrays(item.value for item in items[:_LOOKED_AT]))
+    if found is None:
+        return
+    for item in items:
+        item.value = CellFormat({"levels": found[:2]})(item.value)
 
 
 def _of_folder(path: Path, kind: Modality) -> tuple[list[Item], list[str]]:
@@ -98,7 +114,7 @@ def _of_file(name: str, kind: Modality, columns: Sequence[str] | None) -> tuple[
 
 def _of_table(path: Path, modality: str, columns: Sequence[str] | None) -> list[Item]:
     dataset = read_table(path)
-    values = cells(dataset, input_columns(dataset, modality, columns, str(path)))
+    values = cells(dataset, input_columns(dataset, modality, columns, str(path)), modality)
     return [Item(str(path), row, value) for row, value in enumerate(values)]
 
 
@@ -131,11 +147,12 @@ def input_columns(
     return list(found[1])
 
 
-def cells(dataset: datasets.Dataset, columns: Sequence[str]) -> list[Any]:
-    """The values of the input column [N], undecoded; pairs if there are two columns."""
-    for name in columns:
-        feature = dataset.features[name]
-        if isinstance(feature, datasets.Image | datasets.Audio) and feature.decode:
-            dataset = dataset.cast_column(name, type(feature)(decode=False))
-    values = [dataset[name][:] for name in columns]
+def cells(dataset: datasets.Dataset, columns: Sequence[str], modality: str) -> list[Any]:
+    """The values of the input column [N], undecoded but as training reads them; pairs if there are two columns."""
+    dataset = undecoded(dataset, columns)
+    formats = [None if modality == "text" else find_format(dataset, name, modality) for name in columns]
+    values = [
+        dataset[name][:] if form is None else [form(cell, row) for row, cell in enumerate(dataset[name][:])]
+        for name, form in zip(columns, formats, strict=True)
+    ]
     return values[0] if len(columns) == 1 else list(zip(*values, strict=True))

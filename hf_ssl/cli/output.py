@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -27,11 +28,25 @@ def check_folder(folder: Path) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table as CSV."""
+    """Write a table as CSV. A text that a spreadsheet would take for a formula gets an apostrophe, see `harmless`."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([harmless(cell) for cell in row] for row in rows)
+
+
+def harmless(text: str) -> str:
+    """A cell that no spreadsheet program runs: before =, +, -, @, a tab or a line break stands an apostrophe.
+
+    So OWASP recommends it; the apostrophe says "text" to the program. Numbers stay numbers.
+
+    Example:
+        >>> [harmless(text) for text in ("cat", "-0.5", "=HYPERLINK(A1)", "@me", "-1+1")]
+        ['cat', '-0.5', "'=HYPERLINK(A1)", "'@me", "'-1+1"]
+    """
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return text
+    return text if re.fullmatch(r"[+-]?\d+(\.\d+)?", text) else f"'{text}"
 
 
 def drawn(path: Path, draw: Callable[[Path], None]) -> bool:

@@ -15,7 +15,8 @@ def register(subparsers: Subparsers) -> None:
         help="upload a trained model with its card to the Hub",
         description="Upload the model, card, curves and results in FOLDER to the model repository REPO_ID, in one "
         "commit, with the token of `hf auth login` or HF_TOKEN. Checkpoints, optimizer states and other files are not "
-        "uploaded. Pushing the same content again changes nothing.",
+        "uploaded; links, and files with a token or key in them, are refused. Pushing the same content again changes "
+        "nothing.",
     )
     parser.add_argument(
         "folder", metavar="FOLDER", help="output of `hf-ssl train` or `hf-ssl quickstart`, or a checkpoint"
@@ -34,10 +35,10 @@ def run(args: argparse.Namespace) -> None:
             should be private would be public.
         OSError: in one line, if the Hub refuses or cannot be reached; nothing is published then.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
 
     from ..hub.errors import clear_errors
-    from ..hub.upload import CARD, published_files, push_files
+    from ..hub.upload import CARD, public_content, published_files, push_files
 
     folder = Path(args.folder)
     model = find_model(folder)
@@ -48,6 +49,9 @@ def run(args: argparse.Namespace) -> None:
         files |= {name: path for name, path in published_files(folder).items() if name == "results.json"}
     if CARD not in files:
         print(f"hf-ssl: warning: {model} has no {CARD}, so its page will be empty", file=sys.stderr)
+    for name, path in files.items():
+        # Before there is a repository: what is refused leaves no empty one.
+        public_content(path, name, args.repo_id, get_token())
     api = HfApi()
     with clear_errors(args.repo_id):
         url = api.create_repo(args.repo_id, private=args.private or None, exist_ok=True)

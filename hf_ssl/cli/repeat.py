@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import is_private
+from ..published_settings import is_published_setting
 from .places import public_place
 from .train_options import TrainArguments, default_seed, make_parser
 
-# Beside private settings: what the run shows, how it was interrupted, and that it was published.
-_LEFT_OUT = ("config", "resume", "overwrite", "push_to_hub", "disable_tqdm", "report_to", "log_level")
+# Of the command's own options: where they stood, and how the run was interrupted.
+_LEFT_OUT = ("config", "resume", "overwrite")
 _PLACES = ("model", "labeled", "unlabeled", "test", "source")
 
 
@@ -30,10 +30,11 @@ def repeat_command(arguments: TrainArguments, settings: Mapping[str, Any], proce
         'hf-ssl train --model someone/model --max_steps 9'
     """
     usual = {**vars(make_parser().parse_args([])), "seed": default_seed(arguments.task)}
+    own = {name: value for name, value in dataclasses.asdict(arguments).items() if name not in _LEFT_OUT}
+    told = {name: value for name, value in settings.items() if is_published_setting(name)}
     words = []
-    for name, value in {**dataclasses.asdict(arguments), **settings}.items():
-        left_out = name in _LEFT_OUT or name.startswith("hub_") or is_private(name)
-        if left_out or value is None or value == usual.get(name):
+    for name, value in {**own, **told}.items():
+        if value is None or value == usual.get(name):
             continue
         words.append(f"--{name}")
         if name in _PLACES:

@@ -9,8 +9,9 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from ..config import SSLConfig, is_private
+from ..config import SSLConfig
 from ..modality import MODALITIES
+from ..published_settings import is_published_setting
 from ..report.plots import draw_curves
 from ..report.results import write_results
 from ..report.stages import stages_table
@@ -150,7 +151,7 @@ def shown_settings(settings: dict[str, Any], config: SSLConfig) -> dict[str, Any
     for item in dataclasses.fields(SSLConfig):
         default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
         ours = item.name not in inherited or item.name in _ALWAYS_SHOWN
-        if item.init and not is_private(item.name) and (ours or settings.get(item.name, default) != default):
+        if item.init and is_published_setting(item.name) and (ours or settings.get(item.name, default) != default):
             kept[item.name] = settings.get(item.name, default)
     kept["algorithm_kwargs"] = config.algorithm_kwargs
     return json.loads(json.dumps(kept, default=str))

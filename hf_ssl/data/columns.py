@@ -18,6 +18,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ..modality import MODALITIES, MODEL_INPUTS
+from .cells import Levels, array_depth, find_levels
 from .labels import Classes, find_classes, read_labels, shortened, without_label
 from .rows import model_inputs
 
@@ -49,6 +50,7 @@ class DataSummary:
         labels: classes [L] of the labeled set, int64.
         model_inputs: columns that already hold tensors for the model (`input_ids`, `attention_mask`, ...). If there
             are any, views are made from them and not from `input_columns`.
+        levels: the numbers of black and white in the labeled set, if neither a type nor a file says them.
     """
 
     modality: str
@@ -57,6 +59,7 @@ class DataSummary:
     classes: Classes
     labels: np.ndarray
     model_inputs: tuple[str, ...] = ()
+    levels: Levels | None = None
 
     @property
     def input_column(self) -> str | None:
@@ -114,7 +117,8 @@ def inspect_data(
     else:
         modality, inputs = _require_input(labeled, input_column, text_pair_column, label_column, processor)
     classes, labels = _read_classes(labeled, label_column, model_names)
-    return DataSummary(modality, inputs, label_column, classes, labels, tensors)
+    levels = find_levels(labeled, inputs[0]) if inputs and modality == "image" else None
+    return DataSummary(modality, inputs, label_column, classes, labels, tensors, levels)
 
 
 def check_kind(dataset: Any, argument: str) -> None:
@@ -323,7 +327,12 @@ def _kinds(dataset: datasets.Dataset, label_column: str | None, given: str | Non
     """Columns that may be the input -> what they can hold; a given one alone, as texts if nothing is known."""
     names = [name for name in dataset.column_names if name != label_column]
     found = {name: kinds for name in names if (kinds := column_modalities(dataset, name))}
-    return found if given is None else {given: found.get(given, ("text",))}
+    if given is not None:
+        return {given: found.get(given, ("text",))}
+    for name in [name for name in found if array_depth(dataset.features[name])]:
+        # Numbers may be anything, unless their column is called what it is.
+        found[name] = tuple(kind for kind in found[name] if name in MODALITIES[kind].usual_columns)
+    return {name: kinds for name, kinds in found.items() if kinds}
 
 
 def _require_input(
@@ -333,6 +342,11 @@ def _require_input(
     for setting, name in (("input_column", given), ("text_pair_column", pair)):
         if name is not None:
             _check_given(labeled, setting, name)
+    if given is not None and not column_modalities(labeled, given):
+        raise ValueError(
+            f"input_column must hold images, recordings or texts, got {given!r} of type {labeled.features[given]}; "
+            "name another column"
+        )
     able = processor_modalities(processor)
     found = find_input(labeled, able, label_column=label_column, input_column=given, text_pair_column=pair)
     if found is not None:
@@ -368,9 +382,19 @@ def column_modalities(dataset: datasets.Dataset, name: str) -> tuple[str, ...]:
             return (kind,)
     if is_string(feature):
         return (*_file_modalities(dataset.with_format(None)[name][0]), "text")
-    if isinstance(feature, Mapping) and {"bytes", "path"} <= feature.keys():
-        return _file_modalities(dataset.with_format(None)[name][0]["path"]) or tuple(_MEDIA)
-    return ()
+    if isinstance(feature, Mapping):
+        return _dict_modalities(feature, dataset.with_format(None)[name][0])
+    if isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary"):
+        return tuple(_MEDIA)
+    # One axis is time; two are height and width, or channels and time; a third one is that of colors.
+    return {1: ("audio",), 2: ("image", "audio"), 3: ("image",)}.get(array_depth(feature), ())
+
+
+def _dict_modalities(feature: Mapping[str, Any], cell: Any) -> tuple[str, ...]:
+    """What a column of dicts can hold: encoded files, or samples of sound with their rate."""
+    if "bytes" in feature:
+        return _file_modalities((cell or {}).get("path")) or tuple(_MEDIA)
+    return ("audio",) if {"array", "sampling_rate"} <= feature.keys() else ()
 
 
 def _file_modalities(cell: Any) -> tuple[str, ...]:

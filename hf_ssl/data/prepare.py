@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..modality import MODALITIES
+from .cells import CellFormat, find_format, stream_format
 from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, usual_label
 from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, without_label
 from .rows import Rows, missing_file, model_inputs, undecoded
@@ -71,9 +72,19 @@ def prepare(
         if tensors is None:
             _check_inputs(raw, data, what)
         _check_files(raw, data, what)
-    if tensors is None and label_index is None:
+    formats = _formats(raw, data)
+    if tensors is None and label_index is None and not formats:
         return raw
-    return Rows(raw, tensors, data.model_inputs, data.label_column, label_index)
+    return Rows(raw, tensors, data.model_inputs, data.label_column, label_index, formats)
+
+
+def _formats(raw: datasets.Dataset, data: DataSummary) -> dict[str, CellFormat]:
+    """What the cells of a column of images or recordings have in common, if they do not say it themselves."""
+    if not MODALITIES[data.modality].needs_files:
+        return {}
+    columns = [name for name in data.input_columns if name in raw.column_names]
+    found = {name: find_format(raw, name, data.modality, data.levels) for name in columns}
+    return {name: cell_format for name, cell_format in found.items() if cell_format is not None}
 
 
 def _check_model_inputs(dataset: datasets.Dataset, data: DataSummary, what: str) -> None:
@@ -179,10 +190,22 @@ def prepare_evaluation(dataset: Any, data: DataSummary, as_given: bool) -> Any:
 
 def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: str) -> datasets.IterableDataset:
     feature = (stream.features or {}).get(data.label_column)
+    given = stream.features or {}
     stream = undecoded(stream, data.input_columns)
+    for column in data.input_columns if MODALITIES[data.modality].needs_files else ():
+        cell_format = stream_format(given.get(column), data.modality, data.levels)
+        stream = stream if cell_format is None else stream.map(_FormatCells(column, cell_format))
     if not data.label_names:
         return stream
     return stream.map(_RelabelRow(data.label_column, StreamIndex(feature, data.classes, what)))
+
+
+class _FormatCells:
+    def __init__(self, column: str, cell_format: CellFormat):
+        self.column, self.cell_format = column, cell_format
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {self.column: self.cell_format(row[self.column])}
 
 
 class _RelabelRow:

@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from ..errors import BrokenExampleError
 from ..modality import MODEL_INPUTS
+from .cells import CellFormat, array_depth
 from .labels import LabelIndex
 
 logger = logging.get_logger(__name__)
@@ -74,6 +75,7 @@ class Rows(Dataset):
         inputs: names of these inputs; those with a suffix of `STRONG_SUFFIXES` are included.
         label_column: its name.
         label_index: from a cell of it to the index of the class; None if cells are indices already.
+        formats: column of images or recordings -> what all of its cells have in common.
     """
 
     def __init__(
@@ -83,8 +85,9 @@ class Rows(Dataset):
         inputs: Sequence[str] = (),
         label_column: str = "label",
         label_index: LabelIndex | None = None,
+        formats: Mapping[str, CellFormat] | None = None,
     ):
-        self.raw, self.tensors = raw, tensors
+        self.raw, self.tensors, self.formats = raw, tensors, dict(formats or {})
         self.label_column, self.label_index = label_column, label_index
         self.transformed = is_transformed(tensors)
         self.inputs = (*inputs, *(name + suffix for suffix in STRONG_SUFFIXES for name in inputs))
@@ -93,6 +96,10 @@ class Rows(Dataset):
             stored = [name for name in self.inputs if name in tensors.column_names]
             self.tensors = tensors.with_format("torch", columns=stored)
             self.raw = raw.remove_columns(stored)
+        arrays = [name for name in self.formats if array_depth(raw.features[name])]
+        if arrays:
+            # Without lists of lists of numbers in between.
+            self.raw = self.raw.with_format("numpy", columns=arrays, output_all_columns=True)
 
     @property
     def column_names(self) -> list[str]:
@@ -117,6 +124,9 @@ class Rows(Dataset):
         if self.tensors is not None:
             for row, made in zip(rows, self._tensors(self.tensors, indices), strict=True):
                 row.update({name: made[name] for name in self.inputs if name in made})
+        for name, cell_format in self.formats.items():
+            for index, row in zip(indices, rows, strict=True):
+                row[name] = cell_format(row[name], index)
         if self.label_index is not None:
             for row in rows:
                 row[self.label_column] = self.label_index(row.get(self.label_column))
@@ -180,7 +190,7 @@ class BrokenFiles:
 
     def _name(self, index: int) -> str:
         cell = raw_part(self.dataset)[index].get(self.column)
-        path = cell.get("path") if isinstance(cell, dict) else cell
+        path = cell.get("path") if isinstance(cell, Mapping) else cell
         return path if isinstance(path, str) and path else f"row {index} of the unlabeled dataset"
 
 

@@ -138,7 +138,7 @@ def _summary(dataset: Any, sample: datasets.Dataset, processing_class: Any, args
     classes = _classes(dataset, label)
     column = label if label is not None and classes is not None else _NO_LABEL
     classes = classes or Classes([], {}, False)
-    return replace(found, label_column=column, classes=classes, labels=np.zeros(0, dtype=np.int64))
+    return replace(found, label_column=column, classes=classes, labels=np.zeros(0, dtype=np.int64), levels=None)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
+from ..report.markdown import plain
 from ..report.run import RunFacts
 from ..report.tables import markdown_table
 from .provenance import DataSource, is_dataset_id
@@ -120,11 +121,13 @@ def result_table(run: RunFacts, found: Evaluations, baseline: Mapping[str, float
     if baseline is not None and not found.name and "accuracy" in keys:
         cells = [f"{baseline['test_accuracy']:.4f}" if key == "accuracy" else "" for key in keys]
         rows.append(["labeled examples alone (baseline), last", f"{baseline['steps']:,}", *cells])
-    return markdown_table(["weights", "step", *(_in_a_sentence(METRIC_NAMES.get(key, key)) for key in keys)], rows)
+    return markdown_table(
+        ["weights", "step", *(_in_a_sentence(METRIC_NAMES.get(key) or plain(key)) for key in keys)], rows
+    )
 
 
 def _titled(run: RunFacts, found: Evaluations) -> dict[str, Mapping[str, Any]]:
-    by = run.args.metric_for_best_model or "accuracy"
+    by = plain(run.args.metric_for_best_model or "accuracy")
     if run.holds_best:
         chosen = f"best, chosen by {by.removeprefix('eval_')} during training; this model"
         return {"last": found.last, chosen: found.saved}

@@ -219,25 +219,29 @@ class HubMixin(Trainer):
         # What is being uploaded must neither be written over nor deleted.
         self._finish_current_push()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        for name, path in published_files(checkpoint_folder).items():
+        message = f"Training in progress, step {self.state.global_step}"
+        token, revision = self.args.hub_token, self.args.hub_revision
+        try:
+            files = self._checkpoint_files(Path(checkpoint_folder), with_state)
+            job = push_files(self.public_name, files, message, token=token, revision=revision, blocking=False)
+        except (OSError, ValueError) as error:
+            # The training is worth more than this push; the next one brings what this one did not.
+            logger.warning(f"step {self.state.global_step} was not pushed: {error}")
+            return
+        self.push_in_progress = PushInProgress([job])  # type: ignore[assignment,arg-type]  # it is a list, None at first
+
+    def _checkpoint_files(self, folder: Path, with_state: bool) -> dict[str, Path]:
+        """What is pushed of a checkpoint: its model in place of the last one, and its state if asked for."""
+        for name, path in published_files(folder).items():
             copied = Path(self.args.output_dir, name)
             copied.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, copied)
         files = published_files(self.args.output_dir)
         if with_state:
-            folder = Path(checkpoint_folder)
-            name = "last-checkpoint" if strategy == HubStrategy.CHECKPOINT else folder.name
-            found = sorted(path for path in folder.rglob("*") if path.is_file())
+            name = "last-checkpoint" if self.args.hub_strategy == HubStrategy.CHECKPOINT else folder.name
+            found = sorted(path for path in folder.rglob("*") if not path.is_dir())
             files |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in found}
-        message = f"Training in progress, step {self.state.global_step}"
-        token, revision = self.args.hub_token, self.args.hub_revision
-        try:
-            job = push_files(self.public_name, files, message, token=token, revision=revision, blocking=False)
-        except OSError as error:
-            # The training is worth more than this push; the next one brings what this one did not.
-            logger.warning(f"step {self.state.global_step} was not pushed: {error}")
-            return
-        self.push_in_progress = PushInProgress([job])  # type: ignore[assignment,arg-type]  # it is a list, None at first
+        return files
 
     def _finish_current_push(self) -> None:
         super()._finish_current_push()

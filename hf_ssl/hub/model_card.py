@@ -3,6 +3,7 @@
 The text is in model_card_template.md, a Markdown file with Jinja's placeholders; this module computes their values.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from .._version import __version__
 from ..modality import MODALITIES
+from ..report.markdown import cell, code, fence, plain
 from ..report.results import versions
 from ..report.run import RunFacts, run_rows
 from ..report.stages import stages_table
@@ -73,14 +75,14 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
     return ModelCard.from_template(
         _metadata(run, model, card, measured, base, dataset, title),
         template_path=str(TEMPLATE),
-        title=title,
-        base_model=base,
-        dataset=_linked(dataset) if dataset else None,
-        architecture=model.architecture,
+        title=plain(title),
+        base_model=_linked(base, "") if base else None,
+        dataset=_linked(dataset, "datasets/") if dataset else None,
+        architecture=code(model.architecture),
         adapter=model.adapter,
         num_labeled=f"{run.num_labeled:,}",
         num_unlabeled=f"{run.num_unlabeled:,}",
-        method=run.algorithm.title or run.algorithm_name,
+        method=plain(run.algorithm.title or run.algorithm_name),
         num_classes=len(run.data.label_names),
         classes=_classes(run.data.label_names),
         results=[{"where": _where(found), "table": result_table(run, found, model.baseline)} for found in measured],
@@ -89,9 +91,11 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         verdict=card.verdict,
         training=markdown_table(["", ""], _training(run, model, base)),
         command=card.command,
+        command_fence=fence(card.command or ""),
         version=__version__,
         trained_on_evaluation=_trained_on_evaluation(run),
         citations="\n".join(filter(None, [run.algorithm.citation, USB_CITATION, PACKAGE_CITATION])),
+        citations_fence=fence(run.algorithm.citation),
         **_use(run, model),
     )
 
@@ -135,7 +139,8 @@ def _use(run: RunFacts, model: ModelFacts) -> dict[str, Any]:
         "task": row.pipeline,
         "auto_model": row.auto_model,
         "processor_part": row.processor_part,
-        "public_name": model.public_name,
+        # Within quotes of Python, which are those of JSON.
+        "public_name": json.dumps(model.public_name)[1:-1],
         "example": example,
         # A tokenizer takes the two texts of a pair one after the other.
         "example_arguments": '"A text.", "Another text."' if pair else example,
@@ -144,16 +149,17 @@ def _use(run: RunFacts, model: ModelFacts) -> dict[str, Any]:
 
 def _classes(names: Sequence[str]) -> str:
     more = len(names) - _MOST_CLASSES
-    return ", ".join(names[:_MOST_CLASSES]) + (f" and {more} more." if more > 0 else ".")
+    return ", ".join(map(plain, names[:_MOST_CLASSES])) + (f" and {more} more." if more > 0 else ".")
 
 
-def _linked(dataset: str) -> str:
-    is_id = provenance.is_dataset_id(dataset)
-    return f"[{dataset}](https://huggingface.co/datasets/{dataset})" if is_id else dataset
+def _linked(name: str, kind: str) -> str:
+    """The name of a model (kind "") or dataset ("datasets/"), as a link if it is a Hub id."""
+    is_id = provenance.is_dataset_id(name) or (not kind and provenance.is_public_id(name))
+    return f"[{plain(name)}](https://huggingface.co/{kind}{name})" if is_id else plain(name)
 
 
 def _where(found: Evaluations) -> str:
-    name = found.source.describe() or (f"`{found.name}`" if found.name else "the evaluation dataset")
+    name = found.source.describe() or (code(found.name) if found.name else "the evaluation dataset")
     return name + (f" ({found.size:,} examples)" if found.size else "")
 
 
@@ -166,8 +172,8 @@ def _trained_on_evaluation(run: RunFacts) -> bool:
 
 def _training(run: RunFacts, model: ModelFacts, base: str | None) -> list[list[str]]:
     """The rows of the table on how the model was trained."""
-    args, rows = run.args, run_rows(run)
-    rows["algorithm"] = run.algorithm.title if run.is_fitted else _algorithm(run)
+    args, rows = run.args, {name: plain(text) for name, text in run_rows(run).items()}
+    rows["algorithm"] = plain(run.algorithm.title) if run.is_fitted else _algorithm(run)
     if not run.is_fitted and run.state.global_step < run.state.max_steps:
         rows["steps"] += f"; {run.state.global_step:,} of them so far"
     for name, source in (("labeled", model.labeled), ("unlabeled", model.unlabeled)):
@@ -179,8 +185,8 @@ def _training(run: RunFacts, model: ModelFacts, base: str | None) -> list[list[s
         "labeled set": f"SHA-256 `{model.labeled_hash}`" if model.labeled_hash else "too large to be hashed",
         "seed": str(args.seed) + ("" if args.data_seed is None else f", data {args.data_seed}"),
         "parameters": f"{model.trainable:,} trainable",
-        "started from": base or "a model that is not on the Hub",
-        "hardware": model.hardware,
+        "started from": plain(base or "a model that is not on the Hub"),
+        "hardware": plain(model.hardware),
         "versions": ", ".join(f"{key} {value}" for key, value in versions().items()),
     }
     if not run.is_fitted:
@@ -193,11 +199,11 @@ def _training(run: RunFacts, model: ModelFacts, base: str | None) -> list[list[s
         rows["time"] = f"{runtime:,.0f} s"
     if run.data.modality == "text" and args.max_length:
         rows["tokens"] = f"at most {args.max_length}"
-    return [[key, value.replace("|", "\\|").replace("\n", " ")] for key, value in rows.items()]
+    return [[plain(key), cell(value)] for key, value in rows.items()]
 
 
 def _algorithm(run: RunFacts) -> str:
-    settings = ", ".join(f"`{key}={value}`" for key, value in run.settings.items()) or "no settings"
-    text = f"`{run.algorithm_name}` ({settings}), unsupervised loss times {run.args.unsupervised_weight:g}"
+    settings = ", ".join(code(f"{key}={value}") for key, value in run.settings.items()) or "no settings"
+    text = f"{code(run.algorithm_name)} ({settings}), unsupervised loss times {run.args.unsupervised_weight:g}"
     warmup = run.args.unsupervised_warmup_steps
     return text + (f" after a warm-up of {warmup:,} steps" if warmup else "")

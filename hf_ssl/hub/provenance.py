@@ -17,6 +17,7 @@ from transformers import TrainingArguments
 
 from ..data.duplicates import digest
 from ..data.rows import fetch_rows
+from ..report.markdown import code
 
 # A labeled set is small if labels are scarce; larger ones would be read once more for their hash alone.
 LARGEST_HASHED = 20_000
@@ -50,9 +51,8 @@ class DataSource:
 
     def describe(self) -> str:
         """Repository, configuration, split and revision in Markdown; empty if nothing is known."""
-        parts = [self.repository and f"`{self.repository}`", self.config and f"configuration `{self.config}`"]
-        parts += [self.split and f"split `{self.split}`", self.revision and f"revision `{self.revision}`"]
-        return ", ".join(part for part in parts if part)
+        parts = {"": self.repository, "configuration ": self.config, "split ": self.split, "revision ": self.revision}
+        return ", ".join(f"{what}{code(name)}" for what, name in parts.items() if name)
 
     @property
     def draw(self) -> str | None:

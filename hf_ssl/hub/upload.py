@@ -13,6 +13,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 
 from ..files import without_paths
 from .errors import clear_errors
+from .secrets import YOURS, find_secret
 
 CARD = "README.md"
 # Of an adapter: the base model's configuration with these classes. Beside the adapter it would be taken for that of a
@@ -60,11 +61,37 @@ _MODEL_LINE = re.compile(r'^model = ".*"$', re.MULTILINE)
 
 
 def published_files(folder: str | Path) -> dict[str, Path]:
-    """The files of a folder that are published: name -> path, as `PUBLISHED` lists them."""
-    files = sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.endswith(".tmp"))
+    """The files of a folder that are published: name -> path, as `PUBLISHED` lists them.
+
+    Raises:
+        ValueError: if one of them is a link or a device, and not a file of the run.
+    """
+    files = sorted(path for path in Path(folder).iterdir() if not path.name.endswith(".tmp") and not path.is_dir())
     found = {path.name: path for path in files if is_published(path.name)}
     base = Path(folder, BASE_CONFIG)
-    return {**found, BASE_CONFIG: base} if "adapter_config.json" in found and base.is_file() else found
+    if "adapter_config.json" in found and base.exists():
+        found[BASE_CONFIG] = base
+    for name, path in found.items():
+        check_regular(path, name)
+    return found
+
+
+def check_regular(path: Path, name: str) -> None:
+    """Raise a ValueError unless the file, and each folder that its name goes through, is what it seems.
+
+    A link may lead to a file that nobody meant to publish; reading a device or a pipe may never end.
+
+    Args:
+        path: of the file.
+        name: its path in the repository; its folders are those of the run, which themselves must not be links.
+    """
+    parts = [path, *path.parents[: name.count("/")]]
+    if (link := next((part for part in parts if part.is_symlink()), None)) is not None:
+        raise ValueError(
+            f"{link} must be a file of the run, got a link to {os.path.realpath(link)}; replace it by a copy"
+        )
+    if not path.is_file():
+        raise ValueError(f"{path} must be a regular file, got a device or pipe; delete it")
 
 
 def is_published(name: str) -> bool:
@@ -137,7 +164,7 @@ def push_files(
 
     Raises:
         OSError: in one line, if the Hub refuses or cannot be reached.
-        ValueError: if a file contains the access token.
+        ValueError: if a file contains a token or key, or is not a regular file; nothing is published then.
     """
     folders = {name.rpartition("/")[0] for name in files}
 
@@ -145,7 +172,7 @@ def push_files(
         folder = name.rpartition("/")[0]
         return folder in folders and (bool(folder) or (is_published(name) and name != CARD))
 
-    contents = {name: _public_content(path, repo_id, token or get_token()) for name, path in files.items()}
+    contents = {name: public_content(path, name, repo_id, token or get_token()) for name, path in files.items()}
     return commit_files(
         repo_id, "model", contents, message, is_stale=is_stale, token=token, revision=revision, blocking=blocking
     )
@@ -228,21 +255,34 @@ def commit_files(
         )
 
 
-def _public_content(path: Path, repo_id: str, token: str | None) -> Path | bytes:
+def public_content(path: Path, name: str, repo_id: str, token: str | None) -> Path | bytes:
     """What is uploaded of a file: the file, or other bytes if it names local folders or is the card.
 
+    Args:
+        path: of the file.
+        name: its path in the repository.
+        repo_id: the repository.
+        token: the access token in use.
+
     Raises:
-        ValueError: if it contains the access token.
+        ValueError: if it contains a token or key, or is not a regular file.
     """
+    check_regular(path, name)
+    check_secrets(path, token)
     if path.suffix not in (".json", ".md"):
         return path
     text = path.read_text(encoding="utf-8")
-    if token and token in text:
-        raise ValueError(f"{path} holds your access token and is not published; take it out")
     if path.name == CARD:
         return with_repository(text, repo_id).encode()
     public = without_paths(text)
     return path if public == text else public.encode()
+
+
+def check_secrets(path: Path, token: str | None) -> None:
+    """Raise a ValueError that names the file if it holds the access token, or what looks like a key of any kind."""
+    if (kind := find_secret(path, [token] if token else [])) is not None:
+        holds = kind if kind == YOURS else f"what looks like a key ({kind})"
+        raise ValueError(f"{path} holds {holds} and is not published; take it out")
 
 
 @cache

@@ -29,10 +29,10 @@ from torch import nn
 from transformers import TrainingArguments
 from transformers.utils import logging
 
-from ..config import is_private
 from ..files import atomic_write
 from ..model.adapters import is_adapted, kept_weights
 from ..model.ema import ModelEma
+from ..published_settings import is_published_setting
 
 logger = logging.get_logger(__name__)
 
@@ -87,13 +87,13 @@ def save_log(folder: str, name: str, logged: int, loss: torch.Tensor, sums: dict
 
 
 def save_settings(folder: str, args: TrainingArguments) -> None:
-    """Write the settings of ours, and those that differ from the defaults of `TrainingArguments`; no private ones."""
+    """Write the settings of ours, and others that differ from their defaults; published ones only."""
     values = args.to_dict()
     usual = {field.name: field.default for field in fields(TrainingArguments)}
     kept = {
         name: value
         for name, value in values.items()
-        if not is_private(name) and (name not in usual or value != usual[name])
+        if is_published_setting(name) and (name not in usual or value != usual[name])
     }
     with atomic_write(Path(folder, CONFIG)) as temporary:
         temporary.write_text(json.dumps(kept, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")

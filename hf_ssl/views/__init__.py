@@ -9,7 +9,8 @@ the order in which an example travels:
 
     base.py           `Views`, the contract: what a view maker must have, and what it inherits
     make.py           from the data and the settings to the view maker
-    image.py          images: decoded, cropped and flipped, with the RandAugment and cutout of image_operations.py;
+    image_decoding.py files, bytes and arrays of any kind -> RGB pictures of 8 bits
+    image.py          images: cropped and flipped, with the RandAugment and cutout of image_operations.py;
                       image_processor.py follows the model's own preprocessing, image_size.py gives it another size
     text.py           texts: ready augmentations, or words deleted and swapped and tokens masked
     audio.py          recordings: decoded and cropped at random, with the effects of audio_effects.py

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..data.cells import full_scale
 from ..errors import BrokenExampleError
 from .audio_effects import (
     EFFECTS,
@@ -51,49 +52,89 @@ _LIMITS = {
 def decode(value: Any, sampling_rate: int) -> np.ndarray:
     """The waveform of a cell of an audio column: float32 [n], mono, at `sampling_rate` Hz.
 
+    Channels are averaged. Integer samples are scaled to -1..1 by their type (int8, int16, uint8: 128 is silence), and
+    those of 32 or more bits by the first of 16, 24 and 32 bits that holds them all, in the whole dataset if
+    `hf_ssl.data.cells` has looked at it.
+
     Args:
         value: a dict {"bytes", "path"} (`datasets.Audio(decode=False)`; one of the two may be None), a dict {"array",
-            "sampling_rate"} with an array [n] or [channels, n], a path, a decoder of torchcodec, or an array or list
-            [n] of samples in -1..1 that are at `sampling_rate` already.
+            "sampling_rate"}, a file's bytes or path, a decoder of torchcodec, or an array or list of samples that are
+            at `sampling_rate` already. Arrays are [n], [channels, n] or [n, channels]: the longer axis is time. Dicts
+            may have what `hf_ssl.data.cells.CellFormat` adds to them.
         sampling_rate: Hz.
 
     Raises:
-        BrokenExampleError: in one line with the file's path, or "<bytes>", if it cannot be read, is cut off, or is
-            empty.
+        BrokenExampleError: in one line with the file's path, its row, or "<bytes>", if it cannot be read, is cut off,
+            is empty, or has samples that are NaN or infinite.
         ImportError: in one line, if soundfile or torchaudio is needed and cannot be imported.
 
     Example:
         >>> decode({"array": [[0.25, 0.5], [0.75, 0.5]], "sampling_rate": 8000}, 8000)
         array([0.5, 0.5], dtype=float32)
+        >>> decode(np.array([0, 16384], dtype=np.int16), 8000)
+        array([0. , 0.5], dtype=float32)
     """
     name, samples, rate = _samples(value, sampling_rate)
-    wave = np.asarray(samples)
+    facts = value if isinstance(value, Mapping) else {}
+    try:
+        wave = np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BrokenExampleError(f"{name}: samples must be numbers: {' '.join(str(error).split())}") from error
     if not wave.size:
         raise BrokenExampleError(f"{name}: it holds no samples")
-    if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] > wave.shape[1]):
+    if wave.ndim not in (1, 2):
         raise BrokenExampleError(f"{name}: samples must be [n] or [channels, n], got shape {wave.shape}")
-    if not np.issubdtype(wave.dtype, np.floating):
-        raise BrokenExampleError(f"{name}: samples must be floating-point numbers in -1..1, got type {wave.dtype}")
     # A copy: torch warns of arrays that must not be written to, as those of Arrow tables.
-    wave = np.array(wave if wave.ndim == 1 else wave.mean(axis=0), dtype=np.float32)
+    wave = np.array(_full_scale(wave, facts, name), dtype=np.float32)
+    if wave.ndim == 2:
+        # Decoders put channels first whatever the length; other arrays of two axes are longer in time.
+        wave = wave.mean(axis=0 if hasattr(value, "get_all_samples") or wave.shape[0] <= wave.shape[1] else 1)
     if not np.isfinite(wave).all():
         raise BrokenExampleError(f"{name}: some samples are NaN or infinite")
+    if not isinstance(rate, int | float | np.number) or not rate >= 1:
+        raise BrokenExampleError(f"{name}: its sampling rate must be at least 1 Hz, got {rate!r:.80}")
+    if heard := facts.get("heard_at"):
+        wave, rate = resample(wave, Fraction(int(rate), heard)), heard
     return resample(wave, Fraction(int(rate), sampling_rate))
 
 
-def _samples(value: Any, sampling_rate: int) -> tuple[str, Any, int]:
+def _full_scale(wave: np.ndarray, facts: Mapping[str, Any], name: str) -> np.ndarray:
+    """Samples in -1..1: floating-point numbers as they are, integers divided by what would be the loudest."""
+    if wave.dtype.kind == "f":
+        return wave
+    if wave.dtype.kind not in "iu":
+        raise BrokenExampleError(f"{name}: samples must be numbers, got type {wave.dtype}")
+    # Unsigned samples have their silence in the middle.
+    silence = facts.get("silence") or (2.0 ** (8 * wave.dtype.itemsize - 1) if wave.dtype.kind == "u" else 0.0)
+    scale = facts.get("full_scale") or (
+        2.0 ** (8 * wave.dtype.itemsize - 1) if wave.dtype.itemsize <= 2 else full_scale([wave])
+    )
+    wave = (wave.astype(np.float64) - silence) / scale
+    if np.abs(wave).max() > 1:
+        raise BrokenExampleError(f"{name}: samples must be within {scale:g}, as in the rest of the dataset")
+    return wave
+
+
+def _samples(value: Any, sampling_rate: int) -> tuple[str, Any, Any]:
     """Name, samples and rate of a cell."""
     if hasattr(value, "get_all_samples"):
-        decoded = value.get_all_samples()
+        try:
+            decoded = value.get_all_samples()
+        except Exception as error:  # torchcodec and FFmpeg raise errors of many kinds for broken files
+            raise BrokenExampleError(f"<array>: it cannot be decoded: {' '.join(str(error).split())}") from error
         return "<array>", decoded.data, decoded.sample_rate
+    if isinstance(value, bytes):
+        value = {"bytes": value}
     if isinstance(value, Mapping) and value.get("array") is not None:
-        return value.get("path") or "<array>", value["array"], value.get("sampling_rate") or sampling_rate
+        name = value.get("path") or value.get("name") or "<array>"
+        rate = value.get("sampling_rate")
+        return name, value["array"], sampling_rate if rate is None else rate
     if isinstance(value, Mapping) and (value.get("bytes") is not None or value.get("path") is not None):
-        name = value.get("path") or "<bytes>"
+        name = value.get("path") or value.get("name") or "<bytes>"
         return name, *_read(io.BytesIO(value["bytes"]) if value.get("bytes") is not None else value["path"], name)
     if isinstance(value, str) or hasattr(value, "__fspath__"):
         return str(value), *_read(str(value), str(value))
-    if isinstance(value, np.ndarray | Sequence | torch.Tensor) and not isinstance(value, bytes):
+    if isinstance(value, np.ndarray | Sequence | torch.Tensor):
         return "<array>", value, sampling_rate
     raise BrokenExampleError(
         f"an audio cell must be a file's bytes or path, or an array of samples, got {value!r:.80}"

@@ -9,103 +9,18 @@ augmentation a view is what its call returns, bit for bit (see `image_processor.
 the example's own generator.
 """
 
-import io
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from ..errors import BrokenExampleError
 from .base import ModelKeywords, Row, Views
+from .image_decoding import decode_image
 from .image_operations import OPERATIONS, apply_operation, cutout
 from .image_processor import FollowedProcessor
 from .image_size import sized
-
-_ORIENTATION = 0x0112
-# What Pillow's readers raise if the bytes are not what their header says.
-_BROKEN = (
-    OSError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-
-
-def decode_image(value: Any) -> Image.Image:
-    """An RGB image from what a dataset holds: a PIL image, {"bytes", "path"}, a path, or an array [H, W] or [H, W, C].
-
-    It is turned as the camera's EXIF note says. Transparent images are put on white. 16-bit gray is scaled to 8 bits,
-    and so are floating-point numbers in 0..1.
-
-    Raises:
-        BrokenExampleError: if it cannot be read; the message names the file.
-
-    Example:
-        >>> decode_image(np.full((2, 3), 0.5)).getpixel((0, 0))
-        (128, 128, 128)
-    """
-    name = "an image"
-    if isinstance(value, str):
-        name = value
-    elif isinstance(value, Mapping):
-        name = value.get("path") or name
-    try:
-        image = _open(value)
-        image.load()
-    except UnidentifiedImageError as error:
-        raise BrokenExampleError(f"cannot read {name}: it is not an image of a known format") from error
-    except FileNotFoundError as error:
-        raise BrokenExampleError(f"cannot read {name}: there is no such file") from error
-    except _BROKEN as error:
-        raise BrokenExampleError(f"cannot read {name}: {' '.join(str(error).split())}") from error
-    return _as_rgb(image)
-
-
-def _open(value: Any) -> Image.Image:
-    if isinstance(value, Mapping):
-        return Image.open(io.BytesIO(value["bytes"]) if value.get("bytes") is not None else value["path"])
-    if isinstance(value, str):
-        return Image.open(value)
-    return value if isinstance(value, Image.Image) else _from_array(np.asarray(value))
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    """Turned upright, on white and with three channels of 8 bits."""
-    if image.getexif().get(_ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _from_array(pixels: np.ndarray) -> Image.Image:
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if np.issubdtype(pixels.dtype, np.floating):
-        pixels = _to_8_bits(pixels, "F")
-    return Image.fromarray(pixels)
-
-
-def _to_8_bits(pixels: np.ndarray, mode: str) -> np.ndarray:
-    """Gray of 16 bits, integers or floating-point numbers -> uint8."""
-    if mode == "F":
-        scale = 255 if pixels.max() <= 1 else 1
-        return (np.nan_to_num(pixels) * scale).round().clip(0, 255).astype(np.uint8)
-    pixels = pixels.astype(np.int64)
-    # 32-bit integers may hold 8-bit values.
-    shift = 8 if mode != "I" or pixels.max() > 255 else 0
-    return (pixels >> shift).clip(0, 255).astype(np.uint8)
 
 
 class ImageViews(Views):

@@ -4,6 +4,7 @@ import csv
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,40 @@ def test_the_wheel_carries_every_file_of_the_package():
         p for p in (ROOT / "hf_ssl").rglob("*") if p.is_file() and p.suffix != ".py" and "__pycache__" not in p.parts
     }
     assert beside <= declared and ROOT / "hf_ssl" / "benchmark" / "baselines.json" in beside
+
+
+@pytest.mark.parametrize("name", ["a | b", "a\n# b", "<script>", "[x](https://evil.example)", "```\nx"])
+def test_names_change_nothing_of_a_card(name):
+    """Whatever a task and the record of its build call things, the card has the same lines."""
+    task = TASKS["yahoo_answers"]
+    draws = repository.draws_of(task)[:1]
+
+    def lines(name):
+        record = {
+            "splits": {split: {"rows": 5} for split in ("train", "test", name)},
+            "draws": {
+                f"labels{number}_seed{seed}": {
+                    "labeled": 4,
+                    "labeled_sha256": name,
+                    "num_labeled": number,
+                    "seed": seed,
+                }
+                for number, seed in draws
+            },
+            "overlap_with_test": {name: 0},
+            "hf_ssl": name,
+            "checksum": name,
+            "augmentation": None,
+        }
+        classes = (name, *task.class_names[1:])
+        card = render_card(replace(task, class_names=classes, title=name, hub_id=name), record)
+        return card.split("\n---\n", 1)[1].splitlines()
+
+    usual, hostile = lines("usual"), lines(name)
+    assert len(usual) == len(hostile)
+    for line, model in zip(hostile, usual, strict=True):
+        assert line.startswith(("#", "|", "```")) == model.startswith(("#", "|", "```"))
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) == len(re.findall(r"(?<!\\)\|", model))
+    text = re.sub(r"(```+).*?\1|(`+).*?\2", "", "\n".join(hostile), flags=re.DOTALL)
+    assert not re.search(r"(?<!\\)<script", text) and "](https://evil" not in text

@@ -1,5 +1,7 @@
 """`hf-ssl predict`: what the pipeline says, in the order of the inputs, broken ones included."""
 
+import csv
+
 import pytest
 import torch
 from PIL import Image
@@ -150,3 +152,16 @@ def test_a_damaged_model_predicts_nothing(tmp_path, pictures, capsys):
     loaded.save_pretrained(model)
     assert main(["evaluate", model, str(tmp_path / "data")]) == 2
     assert "accuracy" not in capsys.readouterr().out
+
+
+FORMULAS = ["=1+2", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\t=1", "\r=1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_table_runs_nothing_in_a_spreadsheet(text, tmp_path):
+    from hf_ssl.cli.output import write_csv
+
+    write_csv(tmp_path / "a.csv", ["input", "label"], [[text, text], ["cat", "-0.5"]])
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["input", "label"], [f"'{text}", f"'{text}"], ["cat", "-0.5"]]

@@ -213,3 +213,28 @@ def test_what_is_not_a_model_is_refused_before_anything_is_sent(spoil, message, 
     assert main(["push", str(finished_run), "someone/name"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and re.search(message, error)
+
+
+def test_a_key_is_found_before_there_is_a_repository(finished_run, capsys, monkeypatch):
+    from huggingface_hub import HfApi
+
+    from hf_ssl.cli import main
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda *args, **options: pytest.fail("something was sent"))
+    (finished_run / "modeling_x.py").write_text("login('hf_" + "aB3" * 12 + "')")
+    assert main(["push", str(finished_run), "someone/name"]) == 2
+    error = capsys.readouterr().err
+    assert "modeling_x.py holds what looks like a key (Hugging Face token) and is not published; take it out" in error
+    assert error.count("\n") == 1
+
+
+def test_a_link_is_refused_before_there_is_a_repository(finished_run, tmp_path, capsys, monkeypatch):
+    from huggingface_hub import HfApi
+
+    from hf_ssl.cli import main
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda *args, **options: pytest.fail("something was sent"))
+    (tmp_path / "private.txt").write_text("private")
+    (finished_run / "LICENSE").symlink_to(tmp_path / "private.txt")
+    assert main(["push", str(finished_run), "someone/name"]) == 2
+    assert re.search(r"run/LICENSE must be a file of the run, got a link to .*private\.txt", capsys.readouterr().err)
