@@ -120,13 +120,11 @@ def test_a_wav_file_from_a_pipe_has_no_length_and_is_read():
         ("no/such/file.wav", r"^no/such/file\.wav: there is no such file"),
         ({"bytes": None, "path": None}, "must be a file's bytes or path, or an array"),
         (None, "must be a file's bytes or path, or an array"),
-        (b"RIFF", "must be a file's bytes or path, or an array"),
+        (b"RIFF", "^<bytes>: it cannot be read as sound: "),
         ({"array": [], "sampling_rate": RATE, "path": "e.wav"}, "^e.wav: it holds no samples"),
         ({"bytes": encode(np.zeros(0)), "path": "e.wav"}, "^e.wav: it holds no samples"),
         (np.array([0.0, np.nan]), "^<array>: some samples are NaN"),
         (np.zeros((1, 2, 8)), r"shape \(1, 2, 8\)"),
-        (np.zeros((8, 2)), r"shape \(8, 2\)"),
-        (np.ones(8, np.int16), "must be floating-point numbers .* got type int16"),
     ],
 )
 def test_broken_cells(cell, message):
