@@ -35,6 +35,7 @@ from .training import optimization
 from .training.checkpointing import CheckpointMixin
 from .training.log_sums import LogSums
 from .training.start import check_arguments, prepare_datasets, search_duplicates
+from .training.trial import try_step
 from .training.watch import Watch
 from .views import Views
 from .views.make import check_views
@@ -175,6 +176,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         self._custom_views = self.views if views is not None or weak_view is not None else None
         self._head_is_fitted = False
         self.add_callback(_StepCallback(self))
+        rows = self.train_dataset, self.unlabeled_dataset, self.views, self.algorithm.views, self.data.label_column
+        try_step(self.model, self.algorithm, ViewDataset(*rows), args, processor_for(processing_class, "text"))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in Trainer and `CheckpointMixin`; the first training begins with the head that `args.start` asks for."""

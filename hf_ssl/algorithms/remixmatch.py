@@ -6,7 +6,8 @@ from torch import nn
 
 from .. import losses
 from ..batches.batch import SSLBatch
-from ..model.forward import ModelForward, View, ViewOutput
+from ..model.forward import ModelForward, ViewOutput
+from ..model.padding import View
 from .base import AlgorithmOutput, Progress, check
 from .mixmatch import MixMatch
 from .parts.alignment import MovingAverageAlignment

@@ -12,8 +12,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..data.columns import DataSummary
+from ..data.columns import DataSummary, processor_for
 from ..modality import MODALITIES, MODEL_INPUTS
+from .padding import match_pad_token
 
 logger = logging.get_logger(__name__)
 
@@ -111,7 +112,7 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         model: Hub id or local path, loaded with the modality's auto class and a head of the right size; or a model,
             which is used as it is after a check of its modality and size.
         data: modality and classes.
-        processor: for texts, the tokenizer: its padding token becomes that of a model that names none.
+        processor: for texts, the tokenizer: its padding token becomes the model's.
 
     Raises:
         ValueError: if the model is of another modality or transformers has no classifier of its kind, or if the head
@@ -130,8 +131,8 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         )
     if config is not None and (data.classes.named or _is_unnamed(config)):
         config.id2label, config.label2id = names, ids
-    if data.modality == "text" and config is not None and getattr(config, "pad_token_id", 0) is None:
-        config.pad_token_id = getattr(processor, "pad_token_id", None)
+    if data.modality == "text":
+        match_pad_token(loaded, processor_for(processor, "text"))
     mend_batch_norm_momentum(loaded)
     return loaded
 
