@@ -47,10 +47,16 @@ def offset_embeddings(model: nn.Module, ids: torch.Tensor, offset: torch.Tensor)
 
     def add(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
         looked_up = arguments[0] if arguments else None
-        if done or not isinstance(looked_up, torch.Tensor) or looked_up.shape != ids.shape:
+        if done or not isinstance(looked_up, torch.Tensor):
+            return output
+        if looked_up.shape == ids.shape and (len(ids) != ids.shape[1] or torch.equal(looked_up, ids)):
+            moved = _first(output) + offset
+        elif looked_up.shape == ids.T.shape:
+            # XLNet looks them up with the axes exchanged.
+            moved = _first(output) + offset.transpose(0, 1)
+        else:
             return output
         done.append(True)
-        moved = _first(output) + offset
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
     weight = getattr(_table(model), "weight", None)
@@ -66,7 +72,10 @@ def offset_embeddings(model: nn.Module, ids: torch.Tensor, offset: torch.Tensor)
         raise ValueError(_MISSING.format(type(model).__name__))
 
 
-_MISSING = "{} must look words up in a table of embeddings to be perturbed, and does not; choose another algorithm"
+_MISSING = (
+    "{} must look words up in a table of embeddings, where texts are perturbed, and does not; choose an algorithm that "
+    "perturbs nothing"
+)
 
 
 def _table(model: nn.Module) -> nn.Module:

@@ -113,7 +113,7 @@ def harmless_sides(model: nn.Module, head: nn.Module, view: View, lengths: Mappi
     Args:
         model: a classifier, not wrapped.
         head: its head.
-        view: one example or more, of which the first is used.
+        view: one example or more, of which the longest is used.
         lengths: keyword -> which axis of it is the sequence; None means axis 1 of all that is as long as `input_ids`.
 
     Returns:
@@ -137,8 +137,8 @@ def harmless_sides(model: nn.Module, head: nn.Module, view: View, lengths: Mappi
         >>> sorted(harmless_sides(model, model.head, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}))
         ['left', 'right']
     """
-    first = {key: values[:1] for key, values in view.items()}
-    axes = _text_axes(first) if lengths is None else lengths
+    axes = _text_axes(view) if lengths is None else lengths
+    first = _without_padding(view, axes)
     longest = max(first[key].shape[axis] for key, axis in axes.items())
     shorter = [
         {key: _shortened(values, axes[key], share) if key in axes else values for key, values in first.items()}
@@ -149,12 +149,10 @@ def harmless_sides(model: nn.Module, head: nn.Module, view: View, lengths: Mappi
         return set()
     with at_rest(model):
         alone = [_answers(model, head, each) for each in shorter]
-        found = set()
-        for side in SIDES:
-            together = _answers(model, head, concatenate([*shorter, first], model, side))
-            if all(_agree(one, together, row) for row, one in enumerate(alone)):
-                found.add(side)
-    return found
+        together = {side: _answers(model, head, concatenate([*shorter, first], model, side)) for side in SIDES}
+    return {
+        side for side in SIDES if all(_agree(one, together[side], row) for row, one in enumerate(alone))
+    }
 
 
 def sequence_axes(views: Sequence[View]) -> dict[str, int]:
@@ -188,6 +186,20 @@ def at_rest(model: nn.Module) -> Iterator[None]:
 def _text_axes(view: View) -> dict[str, int]:
     length = view["input_ids"].shape[1]
     return {key: 1 for key, values in view.items() if values.ndim > 1 and values.shape[1] == length}
+
+
+def _without_padding(view: View, axes: Mapping[str, int]) -> dict[str, torch.Tensor]:
+    """The example with the most tokens, as a view of one, without what its mask hides."""
+    mask = view.get("attention_mask")
+    if mask is None or mask.ndim != 2:
+        return {key: values[:1] for key, values in view.items()}
+    row = int(mask.sum(dim=1).argmax())
+    read = mask[row].nonzero().flatten()
+    first = {key: values[row : row + 1] for key, values in view.items()}
+    for key, axis in axes.items():
+        if first[key].shape[axis] == mask.shape[1]:
+            first[key] = first[key].index_select(axis, read)
+    return first
 
 
 def _shortened(values: torch.Tensor, axis: int, share: float) -> torch.Tensor:

@@ -66,6 +66,7 @@ def try_step(
         batch = SSLCollator(dataset.views).to_batch(_moved(items, device))
         try:
             forward = ModelForward(model, teacher=model, batch_norm_views=args.batch_norm_views)
+            _check_head(forward, args)
             _check_features(forward, batch)
             _check_padding(forward, batch.labeled, processor)
             what += f" with {algorithm.title or type(algorithm).__name__}"
@@ -77,7 +78,7 @@ def try_step(
             if pad_token(model) is None and "padding token" in str(error):
                 way_out = "set model.config.pad_token_id to the tokenizer's"
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            raise ValueError(f"{what}: {reason}; {way_out}") from error
+            raise ValueError(f"{what}: {reason if '; ' in reason else f'{reason}; {way_out}'}") from error
 
 
 def _small_batch(dataset: ViewDataset) -> dict[str, Any]:
@@ -89,6 +90,15 @@ def _small_batch(dataset: ViewDataset) -> dict[str, Any]:
         for number in range(_EXAMPLES)
     ]
     return SSLCollator(dataset.views)(dataset.__getitems__(keys))
+
+
+def _check_head(forward: ModelForward, args: SSLConfig) -> None:
+    """That a head which `args.start` fits can be written into the model."""
+    if args.start != "random" and getattr(forward.head, "bias", True) is None:
+        raise ValueError(
+            f"start={args.start!r} fits a head with a bias, and its head, like those of most decoders, has none; set "
+            "start='random'"
+        )
 
 
 def _check_features(forward: ModelForward, batch: SSLBatch) -> None:
@@ -111,7 +121,7 @@ def _check_padding(forward: ModelForward, view: View, tokenizer: Any) -> None:
     side = getattr(tokenizer, "padding_side", None)
     if side is None or "input_ids" not in view or view["input_ids"].shape[1] < _SHORTEST:
         return
-    sides = harmless_sides(forward.unwrapped, forward.head, _longest_row(view))
+    sides = harmless_sides(forward.unwrapped, forward.head, view)
     name = type(forward.unwrapped).__name__
     if sides and side not in sides:
         (other,) = sides
@@ -124,20 +134,6 @@ def _check_padding(forward: ModelForward, view: View, tokenizer: Any) -> None:
             f"{name} reads padding: its answers for a text depend on the longest text beside it; views of different "
             "lengths are classified in calls of their own"
         )
-
-
-def _longest_row(view: View) -> View:
-    """The text with the most tokens, without padding, as a view of one example."""
-    mask = view.get("attention_mask")
-    if mask is None or mask.ndim != 2:
-        return {key: values[:1] for key, values in view.items()}
-    row = int(mask.sum(dim=1).argmax())
-    read = mask[row].bool()
-    length = view["input_ids"].shape[1]
-    return {
-        key: values[row : row + 1, read] if values.ndim > 1 and values.shape[1] == length else values[row : row + 1]
-        for key, values in view.items()
-    }
 
 
 def _train(forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch) -> None:
