@@ -49,14 +49,11 @@ def offset_embeddings(model: nn.Module, ids: torch.Tensor, offset: torch.Tensor)
         looked_up = arguments[0] if arguments else None
         if done or not isinstance(looked_up, torch.Tensor):
             return output
-        if looked_up.shape == ids.shape and (len(ids) != ids.shape[1] or torch.equal(looked_up, ids)):
-            moved = _first(output) + offset
-        elif looked_up.shape == ids.T.shape:
-            # XLNet looks them up with the axes exchanged.
-            moved = _first(output) + offset.transpose(0, 1)
-        else:
+        fitting = _fitting(offset, ids, looked_up)
+        if fitting is None:
             return output
         done.append(True)
+        moved = _first(output) + fitting
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
     weight = getattr(_table(model), "weight", None)
@@ -70,6 +67,20 @@ def offset_embeddings(model: nn.Module, ids: torch.Tensor, offset: torch.Tensor)
             handle.remove()
     if not done:
         raise ValueError(_MISSING.format(type(model).__name__))
+
+
+def _fitting(offset: torch.Tensor, ids: torch.Tensor, looked_up: torch.Tensor) -> torch.Tensor | None:
+    """The offset in the shape of what a table looks up; None if that is something else than the ids."""
+    count, length = ids.shape
+    if looked_up.shape == ids.shape and (count != length or torch.equal(looked_up, ids)):
+        return offset
+    if looked_up.shape == ids.T.shape:
+        # XLNet exchanges the axes.
+        return offset.transpose(0, 1)
+    if looked_up.ndim == 2 and len(looked_up) == count and looked_up.shape[1] > length:
+        # Longformer and BigBird pad to whole blocks.
+        return nn.functional.pad(offset, (0, 0, 0, looked_up.shape[1] - length))
+    return None
 
 
 _MISSING = (

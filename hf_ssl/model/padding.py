@@ -145,13 +145,14 @@ def harmless_sides(model: nn.Module, head: nn.Module, view: View, lengths: Mappi
         for share in sorted({1 - 1 / longest, 1 - 2 / longest, 0.5})
         if round(share * longest) >= 1
     ]
-    if not shorter:
-        return set()
     with at_rest(model):
-        alone = [_answers(model, head, each) for each in shorter]
-        together = {side: _answers(model, head, concatenate([*shorter, first], model, side)) for side in SIDES}
+        alone = [(each, answers) for each in shorter if (answers := _answers_if_any(model, head, each)) is not None]
+        if not alone:
+            return set()
+        padded = [*(each for each, _ in alone), first]
+        together = {side: _answers(model, head, concatenate(padded, model, side)) for side in SIDES}
     return {
-        side for side in SIDES if all(_agree(one, together[side], row) for row, one in enumerate(alone))
+        side for side in SIDES if all(_agree(one, together[side], row) for row, (_, one) in enumerate(alone))
     }
 
 
@@ -221,6 +222,14 @@ def _answers(model: nn.Module, head: nn.Module, view: View) -> tuple[torch.Tenso
     with HeadReader(head) as reader:
         output = model(**view)
     return reader.split(output, model)
+
+
+def _answers_if_any(model: nn.Module, head: nn.Module, view: View) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """None for what is too short for the model: Funnel wants five tokens, a stack of convolutions some samples."""
+    try:
+        return _answers(model, head, view)
+    except (RuntimeError, IndexError, ValueError):
+        return None
 
 
 def _agree(alone: tuple[torch.Tensor, torch.Tensor], together: tuple[torch.Tensor, torch.Tensor], row: int) -> bool:
