@@ -7,7 +7,6 @@ from typing import Any, overload
 import torch
 import torch.distributed as dist
 
-
 _alone = False
 
 

@@ -145,8 +145,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, Trainer):
         )
         self.data, self.views, self._keeps_rows = data.summary, data.views, data.keeps_rows
         self.unlabeled_dataset, self._has_pool = data.unlabeled, unlabeled_dataset is not None
-        self._collator = SSLCollator(self.views)
-        self.card = CardFacts()
+        self._collator, self.card = SSLCollator(self.views), CardFacts()
         if model is not None:
             model = load_classifier(model, self.data, processing_class)
             self.local_base = next((name for name in [loaded_from(model)] if name and not is_public_id(name)), None)

@@ -1,6 +1,6 @@
 """Which classifiers of transformers can be trained, tried on every one of them with tiny random weights.
 
-    python examples/benchmarks/models_table.py                 # every class, into results/models.jsonl; goes on where it stopped
+    python examples/benchmarks/models_table.py                 # every class; goes on where it stopped
     python examples/benchmarks/models_table.py gpt2 wav2vec2   # these model types again
     python examples/benchmarks/models_table.py --page          # guides/models.md from the results
 
@@ -31,11 +31,13 @@ import numpy as np
 import soundfile
 import torch
 import transformers
-from models_tiny import CLASSES, IMAGE_SIZE, PAD, VOCABULARY, Case, cases, tiny_model
+from models_tiny import CLASSES, IMAGE_SIZE, VOCABULARY, Case, cases, tiny_model
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from hf_ssl import ModelForward, SSLConfig, SSLTrainer, __version__
+from hf_ssl.model.head import find_head
+from hf_ssl.model.padding import harmless_sides
 from hf_ssl.model.pooling import logits_of
 
 ALGORITHMS = ("fixmatch", "simmatch", "vat", "mixmatch", "remixmatch")
@@ -91,7 +93,8 @@ def make_processor(case: Case) -> Any:
         return make_extractor(case.model_type)
     if case.model_type == "siglip2":
         return transformers.Siglip2ImageProcessor(patch_size=16, max_num_patches=4)
-    size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    side = 2 * IMAGE_SIZE if case.model_type.startswith("mobilevit") else IMAGE_SIZE
+    size = {"height": side, "width": side}
     return transformers.ViTImageProcessor(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 
@@ -140,6 +143,7 @@ def try_class(case: Case, folder: str) -> dict[str, Any]:
         model.load_state_dict(weights)
         try:
             row["joint"] = try_joint_call(case, model)
+            row |= properties(case, model)
         except Exception as error:
             row["joint"] = f"fault: {type(error).__name__}: {one_line(error)}"
     return row
@@ -188,10 +192,13 @@ def try_algorithm(case: Case, model: Any, algorithm: str, folder: str) -> str:
 
 def try_joint_call(case: Case, model: Any) -> str:
     """ "equal" or "fault: ...": a view of short and one of long examples, together and alone."""
-    model.eval()
     short, long = make_views(case)
     forward = ModelForward(model)
     with torch.no_grad():
+        for _ in range(20 if forward.batch_norm else 0):
+            # Statistics of these examples; with those of a new model, activations vanish.
+            model.train()(**long)
+        model.eval()
         joint = forward(labeled=short, strong=long)
         for name, view in (("labeled", short), ("strong", long)):
             own = logits_of(model(**view))
@@ -209,6 +216,17 @@ def try_joint_call(case: Case, model: Any) -> str:
     return "equal"
 
 
+def properties(case: Case, model: Any) -> dict[str, Any]:
+    """What the head reads, and for texts on which sides padding changes nothing."""
+    head, view, shapes = find_head(model), make_views(case)[1], []
+    handle = head.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].ndim))
+    with torch.no_grad():
+        model(**view)
+    handle.remove()
+    sides = sorted(harmless_sides(model, head, view)) if case.modality == "text" else None
+    return {"scores_tokens": shapes[-1] > 2, "padding": sides}
+
+
 def make_views(case: Case) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Two examples each, the second two longer if the modality has lengths."""
     processor, rng = make_processor(case), np.random.default_rng(2)
@@ -218,7 +236,10 @@ def make_views(case: Case) -> tuple[dict[str, torch.Tensor], dict[str, torch.Ten
         views = [processor(part, padding=True, return_tensors="pt") for part in (texts[:2], texts[2:])]
     elif case.modality == "image":
         pixels = [rng.integers(0, 255, (IMAGE_SIZE, IMAGE_SIZE, 3)).astype(np.uint8) for _ in range(4)]
-        views = [processor([Image.fromarray(each) for each in part], return_tensors="pt") for part in (pixels[:2], pixels[2:])]
+        views = [
+            processor([Image.fromarray(each) for each in part], return_tensors="pt")
+            for part in (pixels[:2], pixels[2:])
+        ]
     else:
         waves = [rng.normal(size=count).astype(np.float32) for count in (2000, 2400, 3200, 2800)]
         padded = {} if case.model_type in ("whisper", "audio-spectrogram-transformer") else {"padding": True}
@@ -232,6 +253,49 @@ def one_line(error: BaseException) -> str:
 
 # ---- The page ----
 
+TITLES = {"text": "Texts", "image": "Images", "audio": "Recordings"}
+INTRODUCTION = """# Which models can be trained
+
+Every class that transformers {transformers} lists for sequence, image and audio classification was tried: {count}
+classes, with tiny random weights, on a CPU in float32, with the algorithms {algorithms}.
+
+| | classes |
+| --- | --: |
+| equal | {equal} |
+| refused | {refused} |
+| not tried | {not_tried} |
+
+- **equal**: a view has the same logits and features alone and in a joint call with longer ones, up to the rounding of
+  float32 ({tolerance:g} of the largest); the head makes these logits of these features; and three steps of training
+  leave finite weights that have changed. An algorithm that cannot do so is refused, and listed with its reason.
+- **refused**: `SSLTrainer(...)` raises a `ValueError` of one line with the reason before anything is trained.
+- **not tried**: the class needs a package that was not installed.
+
+There is no fourth kind: no class fails at its first step. Of each class one small configuration was tried. A
+checkpoint with other settings is checked in the same way, on a few of your own examples, each time an `SSLTrainer` is
+made.
+
+## What is checked when a trainer is made
+
+- The head must make the model's logits of its input, since losses and memories are built on both.
+- One step is computed on a few examples in a small copy of the algorithm, and its gradients. Nothing is left of it.
+- Padding must be on a side where the model does not mind it. A decoder takes the padding token of its tokenizer.
+
+Models that score every token (most decoders) are used as they are: features are what the head reads at the position
+where the model itself pools. Some models read padding on either side; their views of different lengths are classified
+in calls of their own, and a warning says that an answer depends on the longest text beside it.
+"""
+END = """
+## How this page was made
+
+```sh
+python examples/benchmarks/models_table.py          # results/models.jsonl, one line per class; goes on where it stopped
+python examples/benchmarks/models_table.py --page   # this page
+```
+
+hf-ssl {hf_ssl}, transformers {transformers}, torch {torch}.
+"""
+
 
 def verdict(row: dict[str, Any]) -> str:
     """ "equal", "refused", "not tried" or "fault", of a class with all its algorithms."""
@@ -243,27 +307,99 @@ def verdict(row: dict[str, Any]) -> str:
     return "equal" if row.get("joint") == "equal" else "refused"
 
 
-def read_results(path: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Class -> its row, the last one if there are several."""
+def page(rows: list[dict[str, Any]]) -> str:
+    """The guide, in Markdown."""
+    counts = Counter(verdict(row) for row in rows)
+    versions = {
+        "hf_ssl": __version__,
+        "transformers": transformers.__version__,
+        "torch": torch.__version__.split("+")[0],
+    }
+    text = INTRODUCTION.format(
+        count=len(rows),
+        algorithms=f"{', '.join(ALGORITHMS[:-1])} and {ALGORITHMS[-1]}",
+        equal=counts["equal"],
+        refused=counts["refused"],
+        not_tried=counts["not tried"],
+        tolerance=TOLERANCE,
+        **versions,
+    )
+    for modality, title in TITLES.items():
+        mine = [row for row in rows if row["modality"] == modality]
+        several = Counter(verdict(row) for row in mine)
+        text += f"\n## {title}\n\n{', '.join(f'{count} {name}' for name, count in several.most_common())}.\n"
+        text += refusals(mine) + table(mine, modality)
+    return text + END.format(**versions)
+
+
+def refusals(rows: list[dict[str, Any]]) -> str:
+    """The reasons, each once: of classes that are refused or not tried, and of single algorithms."""
+    lines = []
+    for row in rows:
+        if "not_tried" in row:
+            needs = row["not_tried"].partition(" but it was not found")[0]
+            lines.append(f"- `{row['class']}`, not tried: {needs}.")
+            continue
+        for reason, names in by_reason(row).items():
+            which = "" if len(names) == len(ALGORITHMS) else f" with {', '.join(names)}"
+            lines.append(f"- `{row['class']}`{which}: {reason}.")
+    return "\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def by_reason(row: dict[str, Any]) -> dict[str, list[str]]:
+    """Reason -> the algorithms that are refused for it."""
+    found: dict[str, list[str]] = {}
+    for name, result in row["algorithms"].items():
+        if result != "trained":
+            reason = result.partition("refused: ")[2] or result
+            reason = reason.partition(": ")[2] if reason.startswith(row["class"]) else reason
+            found.setdefault(reason.partition("; ")[0], []).append(name)
+    return found
+
+
+def table(rows: list[dict[str, Any]], modality: str) -> str:
+    """The classes that can be trained."""
+    texts = modality == "text"
+    lines = ["| class | " + ("head reads | padding | " if texts else "") + "refused with |"]
+    lines.append("| --- | " + ("--- | --- | " if texts else "") + "--- |")
+    for row in (row for row in rows if verdict(row) == "equal"):
+        without = ", ".join(name for name, result in row["algorithms"].items() if result != "trained")
+        cells = [f"`{row['class']}`"]
+        if texts:
+            cells += ["every token" if row["scores_tokens"] else "one vector"]
+            cells += [{0: "is read", 1: f"{(row['padding'] or [''])[0]} only"}.get(len(row["padding"]), "either side")]
+        lines.append(f"| {' | '.join([*cells, without])} |")
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def read_results(path: Path = RESULTS) -> dict[tuple[str, str], dict[str, Any]]:
+    """(Type, class) -> its row, the last one if there are several."""
     lines = path.read_text().splitlines() if path.is_file() else []
-    return {row["class"] + row["type"]: row for row in map(json.loads, lines)}
+    return {(row["type"], row["class"]): row for row in map(json.loads, lines)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("types", nargs="*", help="model types to try again; none: every class that has no result yet")
+    parser.add_argument("types", nargs="*", help="model types to try again; none: every class without a result")
     parser.add_argument("--page", action="store_true", help="write the page only")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    transformers.logging.set_verbosity_error()
-    datasets.disable_progress_bars()
+    quiet()
+    if not options.page:
+        try_classes(options.types)
+    results = read_results()
+    ordered = [results[key] for case in cases() if (key := (case.model_type, case.name)) in results]
+    print(Counter(verdict(row) for row in ordered))
+    if options.page:
+        RESULTS.write_text("".join(json.dumps(row) + "\n" for row in ordered))
+        PAGE.write_text(page(ordered))
+
+
+def try_classes(types: list[str]) -> None:
+    """Append a row per class to the results, and print what is not as it should be."""
     done = read_results()
-    chosen = [
-        case
-        for case in cases()
-        if (case.model_type in options.types if options.types else case.name + case.model_type not in done)
-    ]
-    for case in [] if options.page else chosen:
+    for case in cases():
+        if case.model_type not in types if types else (case.model_type, case.name) in done:
+            continue
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             row = try_class(case, folder)
         with RESULTS.open("a") as file:
@@ -272,7 +408,12 @@ def main() -> None:
         for name, result in [*row.get("algorithms", {}).items(), ("joint", row.get("joint", ""))]:
             if result not in ("trained", "equal", ""):
                 print(f"           {name}: {result}", flush=True)
-    print(Counter(verdict(row) for row in read_results().values()))
+
+
+def quiet() -> None:
+    warnings.filterwarnings("ignore")
+    transformers.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
 
 
 if __name__ == "__main__":

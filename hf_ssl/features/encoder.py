@@ -210,7 +210,7 @@ def _usual_pooling(model: nn.Module, modality: str) -> str:
 
 
 def _pooled(output: Any, backbone: nn.Module, mask: torch.Tensor | None) -> torch.Tensor:
-    """What a head would read of a base model: its pooled output, or a token if there is none or the pooler has weights.
+    """What a head would read of a base model: its pooled output, or a token without one or if the pooler has weights.
 
     Classifiers of images do not use such a pooler (ViT's), and it is often new. The token is the first one, or in
     decoders, whose first token has seen nothing but itself, the last one that the mask does not hide.

@@ -84,8 +84,8 @@ def _fitting(offset: torch.Tensor, ids: torch.Tensor, looked_up: torch.Tensor) -
 
 
 _MISSING = (
-    "{} must look words up in a table of embeddings, where texts are perturbed, and does not; choose an algorithm that "
-    "perturbs nothing"
+    "{} must look words up in a table of embeddings, where texts are perturbed, and does not; choose an algorithm "
+    "that perturbs nothing"
 )
 
 

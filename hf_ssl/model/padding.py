@@ -104,7 +104,9 @@ def match_pad_token(model: nn.Module, processor: Any) -> None:
         )
 
 
-def harmless_sides(model: nn.Module, head: nn.Module, view: View, lengths: Mapping[str, int] | None = None) -> set[str]:
+def harmless_sides(
+    model: nn.Module, head: nn.Module, view: View, lengths: Mapping[str, int] | None = None
+) -> set[str]:
     """On which sides padding leaves the answers of a model as they are, found by trying it on one example.
 
     The example is shortened to a few lengths, and each of these classified alone and padded to the length that it had:
@@ -151,9 +153,7 @@ def harmless_sides(model: nn.Module, head: nn.Module, view: View, lengths: Mappi
             return set()
         padded = [*(each for each, _ in alone), first]
         together = {side: _answers(model, head, concatenate(padded, model, side)) for side in SIDES}
-    return {
-        side for side in SIDES if all(_agree(one, together[side], row) for row, (_, one) in enumerate(alone))
-    }
+    return {side for side in SIDES if all(_agree(one, together[side], row) for row, (_, one) in enumerate(alone))}
 
 
 def sequence_axes(views: Sequence[View]) -> dict[str, int]:
@@ -207,7 +207,9 @@ def _shortened(values: torch.Tensor, axis: int, share: float) -> torch.Tensor:
     """The beginning and the end of a sequence, which may hold special tokens, without a part of the middle."""
     length = values.shape[axis]
     kept = max(round(share * length), 1)
-    return torch.cat([values.narrow(axis, 0, (kept + 1) // 2), values.narrow(axis, length - kept // 2, kept // 2)], axis)
+    return torch.cat(
+        [values.narrow(axis, 0, (kept + 1) // 2), values.narrow(axis, length - kept // 2, kept // 2)], axis
+    )
 
 
 def _padded(tensor: torch.Tensor, shape: Sequence[int], side: str, value: float) -> torch.Tensor:

@@ -84,15 +84,21 @@ class HeadReader:
         if read.ndim > 2 and returned.ndim == 2 and returned.shape[1] == classes + read.shape[-1]:
             return returned[:, :classes], float_logits(returned[:, classes:])
         raise ValueError(
-            f"features must be [N, D], one vector for each example, got {tuple(read.shape)} at the classification head "
-            f"of {name}; use a model that returns one vector of logits for each example"
+            f"features must be [N, D], one vector for each example, got {tuple(read.shape)} at the classification "
+            f"head of {name}; use a model that returns one vector of logits for each example"
         )
 
 
 def logits_of(output: Any) -> torch.Tensor:
-    """The logits in what a classification model returns: a tensor, a `ModelOutput`, a mapping or a tuple."""
+    """The logits in what a classification model returns: a tensor, a `ModelOutput`, a mapping or a tuple.
+
+    Raises:
+        ValueError: if there are none.
+    """
     if isinstance(output, torch.Tensor):
         return output
     if hasattr(output, "logits"):
         return output.logits
+    if isinstance(output, Mapping) and "logits" not in output:
+        raise ValueError(f"a classifier must return logits, got {', '.join(output)} alone; use another model")
     return output["logits"] if isinstance(output, Mapping) else output[0]

@@ -1,4 +1,4 @@
-"""Tiny classifiers of texts and recordings that differ in where they pool and how they see padding, and their inputs."""
+"""Tiny classifiers of texts and recordings that pool and see padding in different ways, and their inputs."""
 
 import torch
 import transformers
@@ -55,7 +55,15 @@ def texts(*lengths, side="right", seed=0, least=5):
     return {"input_ids": ids, "attention_mask": mask}
 
 
-XLNET = {"vocab_size": 32, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 16, "pad_token_id": PAD, "dropout": 0.0}
+XLNET = {
+    "vocab_size": 32,
+    "d_model": 16,
+    "n_layer": 2,
+    "n_head": 2,
+    "d_inner": 16,
+    "pad_token_id": PAD,
+    "dropout": 0.0,
+}
 
 
 def xlnet():
@@ -81,9 +89,7 @@ def speech(norm="group"):
         "classifier_proj_size": 16,
         "feat_extract_norm": norm,
     }
-    return make(
-        transformers.Wav2Vec2ForSequenceClassification, transformers.Wav2Vec2Config, {**SMALL, **settings}
-    )
+    return make(transformers.Wav2Vec2ForSequenceClassification, transformers.Wav2Vec2Config, {**SMALL, **settings})
 
 
 def speech_bert():
@@ -113,11 +119,7 @@ def spectra(*lengths, seed=0):
     return {"input_features": features, "attention_mask": mask}
 
 
-
-
 def bart():
     settings = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "eos_token_id": 2, "scale_embedding": True}
-    return make(
-        transformers.BartForSequenceClassification, transformers.BartConfig, {**SMALL, **settings, **heads}
-    )
+    return make(transformers.BartForSequenceClassification, transformers.BartConfig, {**SMALL, **settings, **heads})

@@ -22,6 +22,7 @@ from tests.helpers.sequence_models import (
     xlnet,
 )
 
+
 def assert_same(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
 
@@ -126,7 +127,12 @@ PAIRS = {
     "roberta": (roberta, texts(3, 4), texts(9, 6, seed=1), True),
     "xlnet": (xlnet, texts(3, 4, side="left"), texts(9, 6, side="left", seed=1), True),
     "wav2vec2-bert": (speech_bert, spectra(12, 9), spectra(20, 15, seed=1), True),
-    "wav2vec2 without group norm": (lambda: speech("layer"), waves(800, 960, mask=True), waves(1600, 1200, mask=True, seed=1), True),
+    "wav2vec2 without group norm": (
+        lambda: speech("layer"),
+        waves(800, 960, mask=True),
+        waves(1600, 1200, mask=True, seed=1),
+        True,
+    ),
     "wav2vec2 with group norm": (speech, waves(800, 960), waves(1600, 1200, seed=1), False),
     "fnet": (fnet, texts(5, 5), texts(9, 9, seed=1), False),
 }

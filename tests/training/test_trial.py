@@ -76,7 +76,11 @@ class Breaking(FixMatch):
 REFUSED = {
     "decoder, left": (gpt2, padding("left"), r"answers change with padding on the left.*padding_side = 'right'"),
     "xlnet, right": (xlnet, padding("right"), r"answers change with padding on the right.*padding_side = 'left'"),
-    "reformer": (reformer, {}, r"ReformerForSequenceClassification cannot be trained: .*make sure that config.axial_pos_shape factors"),
+    "reformer": (
+        reformer,
+        {},
+        r"ReformerForSequenceClassification cannot be trained: .*make sure that config.axial_pos_shape factors",
+    ),
 }
 
 
@@ -95,7 +99,8 @@ def test_a_model_whose_head_does_not_make_its_logits_is_refused(tmp_path):
 
 def test_what_fails_in_an_algorithm_is_told_as_the_algorithms(tmp_path):
     with pytest.raises(
-        ValueError, match=r"^BertForSequenceClassification cannot be trained with FixMatch: this algorithm never works; "
+        ValueError,
+        match=r"^BertForSequenceClassification cannot be trained with FixMatch: this algorithm never works; ",
     ):
         trainer(tmp_path, new_model("text"), given={"algorithm": Breaking})
 
