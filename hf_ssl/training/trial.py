@@ -82,11 +82,13 @@ def try_step(
 
 
 def _small_batch(dataset: ViewDataset) -> dict[str, Any]:
-    # The pool may be a stream, which is not read ahead of time.
-    pool = dataset.unlabeled if hasattr(dataset.unlabeled, "__getitem__") else dataset.labeled
+    if not hasattr(dataset.unlabeled, "__getitem__"):
+        # A stream is not read ahead of time.
+        names = {**dataset.labeled_names, **dataset.unlabeled_names}
+        dataset = ViewDataset(dataset.labeled, dataset.labeled, dataset.views, names, dataset.label_column)
     keys = [
         ExampleKey(labeled, number % len(rows), epoch=0, cycle=number // len(rows))
-        for labeled, rows in ((True, dataset.labeled), (False, pool))
+        for labeled, rows in ((True, dataset.labeled), (False, dataset.unlabeled))
         for number in range(_EXAMPLES)
     ]
     return SSLCollator(dataset.views)(dataset.__getitems__(keys))
@@ -106,8 +108,11 @@ def _check_features(forward: ModelForward, batch: SSLBatch) -> None:
     for training in (True, False):
         # Once more without dropout, which may be inside the head.
         forward.unwrapped.train(training)
-        out = forward(labeled=batch.labeled)["labeled"]
-        made = forward.classify(out.features)
+        with torch.no_grad():
+            out = forward(labeled=batch.labeled)["labeled"]
+            made = forward.classify(out.features)
+        if not out.logits.isfinite().all():
+            break  # Broken weights are told as such when training begins.
         rounding = _ROUNDING.get(made.dtype, _ROUNDING_OF_HALF) * out.logits.abs().max()
         if (made - out.logits).abs().max() <= rounding:
             break
