@@ -256,8 +256,8 @@ def one_line(error: BaseException) -> str:
 TITLES = {"text": "Texts", "image": "Images", "audio": "Recordings"}
 INTRODUCTION = """# Which models can be trained
 
-Every class that transformers {transformers} lists for sequence, image and audio classification was tried: {count}
-classes, with tiny random weights, on a CPU in float32, with the algorithms {algorithms}.
+The classes that transformers {transformers} lists for sequence, image and audio classification, {count} of them, with
+tiny random weights on a CPU in float32, and the algorithms {algorithms}.
 
 | | classes |
 | --- | --: |
@@ -289,7 +289,7 @@ END = """
 ## How this page was made
 
 ```sh
-python examples/benchmarks/models_table.py          # results/models.jsonl, one line per class; goes on where it stopped
+python examples/benchmarks/models_table.py          # one line per class; goes on where it stopped
 python examples/benchmarks/models_table.py --page   # this page
 ```
 
@@ -324,6 +324,10 @@ def page(rows: list[dict[str, Any]]) -> str:
         tolerance=TOLERANCE,
         **versions,
     )
+    tried = {(row["type"], row["class"]) for row in rows}
+    missing = [f"`{case.name}`" for case in cases() if (case.model_type, case.name) not in tried]
+    if missing:
+        text += f"\nWithout a result so far: {', '.join(missing)}.\n"
     for modality, title in TITLES.items():
         mine = [row for row in rows if row["modality"] == modality]
         several = Counter(verdict(row) for row in mine)

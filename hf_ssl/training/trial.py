@@ -8,7 +8,7 @@ as a step with so few examples.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -154,10 +154,9 @@ def _train(forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch) -> N
 
 def _small(algorithm: SSLAlgorithm) -> SSLAlgorithm | None:
     """A copy of the algorithm for few examples, with its settings; None if its class is made in another way."""
-    sizes = {"num_labeled": _EXAMPLES, "num_unlabeled": _EXAMPLES}
-    batches = {"labeled_batch_size": _EXAMPLES, "unlabeled_batch_size": _EXAMPLES}
-    problem = replace(algorithm.problem, **sizes, **batches)
-    task = {field.name: getattr(problem, field.name) for field in fields(ProblemSpec)}
+    task = {field.name: getattr(algorithm.problem, field.name) for field in fields(ProblemSpec)}
+    for size in ("num_labeled", "num_unlabeled", "labeled_batch_size", "unlabeled_batch_size"):
+        task[size] = _EXAMPLES
     try:
         return type(algorithm)(**algorithm.current_settings(), **task)
     except TypeError:
