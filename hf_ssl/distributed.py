@@ -1,6 +1,7 @@
 """What the processes of one run tell each other. In a single process they change nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, TypeVar, overload
 
@@ -8,11 +9,29 @@ import torch
 import torch.distributed as dist
 
 Value = TypeVar("Value")
+_alone = False
 
 
 def world_size() -> int:
     """Number of processes that train together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() and not _alone else 1
+
+
+@contextmanager
+def on_its_own() -> Iterator[None]:
+    """Let a process compute by itself inside the `with` block, as if it were the only one.
+
+    Example:
+        >>> with on_its_own():
+        ...     world_size()
+        1
+    """
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 @overload

@@ -35,6 +35,7 @@ from .training.checkpointing import CheckpointMixin
 from .training.evaluation import EvaluationMixin
 from .training.log_sums import LogSums
 from .training.start import check_arguments, prepare_datasets, search_duplicates
+from .training.trial import try_step
 from .training.watch import Watch
 from .views import Views
 from .views.make import check_views
@@ -144,8 +145,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         self.data, self.views, self._keeps_rows = data.summary, data.views, data.keeps_rows
         self.unlabeled_dataset, self._has_pool = data.unlabeled, unlabeled_dataset is not None
         processing_class = data.processing_class
-        self._collator = SSLCollator(self.views)
-        self.card = CardFacts()
+        self._collator, self.card = SSLCollator(self.views), CardFacts()
         if model is not None:
             model = load_classifier(model, self.data, processing_class)
             self.local_base = next((name for name in [loaded_from(model)] if name and not is_public_id(name)), None)
@@ -175,6 +175,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         self._custom_views = self.views if views is not None or weak_view is not None else None
         self._head_is_fitted = False
         self.add_callback(_StepCallback(self))
+        rows = self.train_dataset, self.unlabeled_dataset, self.views, self.algorithm.views, self.data.label_column
+        try_step(self.model, self.algorithm, ViewDataset(*rows), args, processor_for(processing_class, "text"))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in Trainer and `CheckpointMixin`; the first training begins with the head that `args.start` asks for."""

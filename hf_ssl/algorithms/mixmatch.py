@@ -7,7 +7,8 @@ import torch
 
 from .. import losses
 from ..batches.batch import SSLBatch
-from ..model.forward import ModelForward, View, ViewOutput, concatenate
+from ..model.forward import ModelForward, ViewOutput
+from ..model.padding import View, concatenate
 from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
 from .parts.mixup import Mixup
 

@@ -9,7 +9,9 @@ from torch import nn
 
 from .. import losses
 from ..batches.batch import SSLBatch
-from ..model.forward import ModelForward, View, ViewOutput, differentiable_inputs
+from ..model.embedding import OFFSET, word_embeddings
+from ..model.forward import ModelForward, ViewOutput, differentiable_inputs
+from ..model.padding import View
 from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
 from .parts.fisher import fisher_product
 
@@ -121,8 +123,8 @@ class VAT(SSLAlgorithm):
         """What can be perturbed in a view: its keyword, its values, and the other keywords."""
         others = dict(view)
         if "input_ids" in others:
-            language_model: Any = model.unwrapped
-            return "inputs_embeds", language_model.get_input_embeddings()(others.pop("input_ids")), others
+            # Relative to the words' own embeddings, which the model looks up.
+            return OFFSET, torch.zeros_like(word_embeddings(model.unwrapped, others["input_ids"])), others
         key = next(key for key, values in view.items() if values.is_floating_point())
         return key, others.pop(key), others
 

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from ..modality import MODALITIES
 from ..model.adapters import adapters_in_use, unused_copies
 from ..model.head import find_head
+from ..model.pooling import HeadReader
 from ..model.wrapping import unwrap, without_adapters
 
 POOLINGS = ("auto", "head", "mean")
@@ -145,14 +147,10 @@ class Encoder:
 
     def _head_input(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         if self.head is None:
-            return _pooled(self.model(**inputs), self.backbone)
-        captured: list[torch.Tensor] = []
-        handle = self.head.register_forward_pre_hook(lambda _, arguments: captured.append(arguments[0]))
-        try:
-            self.model(**inputs)
-        finally:
-            handle.remove()
-        return captured[-1]
+            return _pooled(self.model(**inputs), self.backbone, inputs.get("attention_mask"))
+        with HeadReader(self.head) as reader:
+            output = self.model(**inputs)
+        return reader.split(output, self.model)[1]
 
     def _both(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Both poolings from one call of the classifier."""
@@ -236,10 +234,11 @@ def _usual_pooling(model: nn.Module, modality: str) -> str:
     return "mean" if hasattr(inner, "config") and (modality == "text" or speech) else "head"
 
 
-def _pooled(output: Any, backbone: nn.Module) -> torch.Tensor:
-    """What a head would read of a base model: its pooled output, or the first token if the pooler has weights.
+def _pooled(output: Any, backbone: nn.Module, mask: torch.Tensor | None) -> torch.Tensor:
+    """What a head would read of a base model: its pooled output, or a token without one or if the pooler has weights.
 
-    Classifiers of images do not use such a pooler (ViT's), and it is often new.
+    Classifiers of images do not use such a pooler (ViT's), and it is often new. The token is the first one, or in
+    decoders, whose first token has seen nothing but itself, the last one that the mask does not hide.
     """
     if isinstance(output, torch.Tensor):
         return output
@@ -247,13 +246,23 @@ def _pooled(output: Any, backbone: nn.Module) -> torch.Tensor:
     pooler = getattr(backbone, "pooler", None)
     is_new = isinstance(pooler, nn.Module) and any(isinstance(module, nn.Linear) for module in pooler.modules())
     if hidden is not None and hidden.ndim == 3 and (pooled is None or is_new):
-        return hidden[:, 0]
+        if not _is_decoder(backbone):
+            return hidden[:, 0]
+        positions = torch.arange(hidden.shape[1], device=hidden.device)
+        last = positions[-1] if mask is None else (positions * mask).argmax(dim=1)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
     if pooled is None:
         raise ValueError(
             f"pooling='head' needs a classification head or a pooled output, which {type(backbone).__name__} lacks; "
             "use pooling='mean'"
         )
     return pooled.flatten(1)
+
+
+def _is_decoder(backbone: nn.Module) -> bool:
+    """Whether it was trained to predict the next token, and not also hidden ones."""
+    kind = getattr(getattr(backbone, "config", None), "model_type", None)
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
 def _token_mask(backbone: nn.Module, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -9,13 +9,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..config import BATCH_NORM_VIEWS
-from ..losses import float_logits
 from .ema import ModelEma
+from .embedding import OFFSET, offset_embeddings
 from .head import find_head
+from .padding import SIDES, View, concatenate, harmless_sides, sequence_axes
+from .pooling import HeadReader
 from .wrapping import compile_like, unwrap, without_ddp
-
-# Model keywords to tensors [N, ...] whose first axis is the example.
-View = Mapping[str, torch.Tensor]
 
 
 class ViewOutput(NamedTuple):
@@ -118,6 +117,9 @@ class ModelForward:
         self._teacher_call = None if self.teacher_model is None else compile_like(model, self.teacher_model)
         self.batch_norm = has_batch_norm(self.unwrapped)
         self._teacher_head: nn.Module | None = None
+        # On which side sequences of different lengths are padded, once this has been tried; None: they are not joined.
+        self._tried_sides = False
+        self._side: str | None = None
 
     def __call__(
         self,
@@ -224,58 +226,60 @@ class ModelForward:
     def _run(
         self, model: nn.Module, head: nn.Module, views: Mapping[str, View], *, update_statistics: bool
     ) -> dict[str, ViewOutput]:
-        """One call of `model` on all `views`."""
-        captured: list[torch.Tensor] = []
-        handle = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
-        try:
-            with nullcontext() if update_statistics else frozen_statistics(unwrap(model)):
-                logits = logits_of(model(**concatenate(list(views.values()), unwrap(model))))
-        finally:
-            handle.remove()
-        # Heads of the algorithms and statistics are float32, also beside a model in bfloat16.
-        features = float_logits(captured[-1])
-        if features.ndim != 2:
-            raise ValueError(
-                f"features must be [N, D], one vector for each example, got {tuple(features.shape)} at the "
-                f"classification head of {type(unwrap(model)).__name__}; use a model that pools before its head"
-            )
+        """One call of `model` on all `views`, and further ones beside it for views that cannot share a call."""
+        first, *rest = self._groups(views, head)
+        outputs = self._call(model, head, first, update_statistics)
+        beside = self.beside if model is self.model else model
+        for group in rest:
+            outputs |= self._call(beside, head, group, update_statistics)
+        return {name: outputs[name] for name in views}
+
+    def _call(
+        self, model: nn.Module, head: nn.Module, views: Mapping[str, View], update_statistics: bool
+    ) -> dict[str, ViewOutput]:
+        inner = unwrap(model)
+        inputs = concatenate(list(views.values()), inner, self._side or "right")
+        offset = inputs.pop(OFFSET, None)
+        moved: Any = nullcontext()
+        if offset is not None:
+            # A compiled graph would not notice the offset.
+            model, moved = inner, offset_embeddings(inner, inputs["input_ids"], offset)
+        with HeadReader(head) as reader, moved, nullcontext() if update_statistics else frozen_statistics(inner):
+            output = model(**inputs)
+        logits, features = reader.split(output, inner)
         sizes = [first_axis(view) for view in views.values()]
         parts = zip(logits.split(sizes), features.split(sizes), strict=True)
         return {name: ViewOutput(*part) for name, part in zip(views, parts, strict=True)}
+
+    def _groups(self, views: Mapping[str, View], head: nn.Module) -> list[Mapping[str, View]]:
+        """The views by calls: all in one, unless they have other keywords, or padding would change their answers."""
+        alike: dict[tuple[Any, ...], dict[str, View]] = {}
+        for name, view in views.items():
+            alike.setdefault(tuple(view), {})[name] = view
+        groups: list[Mapping[str, View]] = []
+        for group in alike.values():
+            axes = sequence_axes(list(group.values())) if len(group) > 1 else {}
+            if not axes or self._padding_side(group, head, axes) is not None:
+                groups.append(group)
+                continue
+            shapes: dict[tuple[Any, ...], dict[str, View]] = {}
+            for name, view in group.items():
+                shapes.setdefault(tuple(values.shape[1:] for values in view.values()), {})[name] = view
+            groups.extend(shapes.values())
+        return groups
+
+    def _padding_side(self, views: Mapping[str, View], head: nn.Module, axes: Mapping[str, int]) -> str | None:
+        """The side on which views of different lengths are padded, tried once; None if neither will do."""
+        if "pixel_values" in axes:
+            return None
+        if not self._tried_sides:
+            shortest = min(views.values(), key=lambda view: min(view[key].shape[axis] for key, axis in axes.items()))
+            sides = harmless_sides(self.unwrapped, self.head, shortest, axes)
+            self._side = next((side for side in SIDES if side in sides), None)
+            self._tried_sides = True
+        return self._side
 
 
 def first_axis(view: View) -> int:
     """Number of examples in a view."""
     return next(iter(view.values())).shape[0]
-
-
-def logits_of(output: Any) -> torch.Tensor:
-    """The logits in what a classification model returns: a tensor, a `ModelOutput`, a mapping or a tuple."""
-    if isinstance(output, torch.Tensor):
-        return output
-    if hasattr(output, "logits"):
-        return output.logits
-    return output["logits"] if isinstance(output, Mapping) else output[0]
-
-
-def concatenate(views: list[View], model: nn.Module | None = None) -> dict[str, torch.Tensor]:
-    """Join views along the example axis; sequences of different lengths are padded at their end to the longest.
-
-    Token ids are padded with the model's `config.pad_token_id`, everything else (masks, samples) with 0.
-
-    Example:
-        >>> concatenate([{"input_ids": torch.tensor([[5, 6]])}, {"input_ids": torch.tensor([[7, 8, 9]])}])
-        {'input_ids': tensor([[5, 6, 0],
-                [7, 8, 9]])}
-    """
-    if len(views) == 1:
-        return dict(views[0])
-    joined = {}
-    for key in views[0]:
-        tensors = [view[key] for view in views]
-        if tensors[0].ndim > 1 and len({tensor.shape[1:] for tensor in tensors}) > 1:
-            length = max(tensor.shape[-1] for tensor in tensors)
-            pad = getattr(getattr(model, "config", None), "pad_token_id", None) if key == "input_ids" else 0
-            tensors = [nn.functional.pad(t, (0, length - t.shape[-1]), value=pad or 0) for t in tensors]
-        joined[key] = torch.cat(tensors)
-    return joined

@@ -16,6 +16,7 @@ from ..data.columns import DataSummary, processor_for
 from ..modality import MODALITIES, MODEL_INPUTS
 from .adapters import check_adapters
 from .classes import config_names, name_classes, say_new_head, settle_classes
+from .padding import match_pad_token
 from .precision import to_full_precision
 
 logger = logging.get_logger(__name__)
@@ -112,8 +113,8 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         model: Hub id or local path, loaded with the modality's auto class; or a model, after a check of its modality
             and size.
         data: modality and classes.
-        processor: for texts, the tokenizer: its padding token becomes that of a model that names none; for images, the
-            image processor: timm's is saved in the model's configuration.
+        processor: for texts, the tokenizer: its padding token becomes the model's; for images, the image processor:
+            timm's is saved in the model's configuration.
 
     Raises:
         ValueError: if the model is of another modality or transformers has no classifier of its kind, or if the head
@@ -129,8 +130,8 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
         if not isinstance(model, str):
             _keep_or_renew(model, config, data.label_names)
         name_classes(config, data.label_names)
-    if data.modality == "text" and config is not None and getattr(config, "pad_token_id", 0) is None:
-        config.pad_token_id = getattr(processor, "pad_token_id", None)
+    if data.modality == "text":
+        match_pad_token(loaded, processor_for(processor, "text"))
     if data.modality == "image" and data.input_columns and processor is not None and config is not None:
         # Not at the top: texts and recordings are trained on without Pillow.
         from ..views.image_size import carry_settings

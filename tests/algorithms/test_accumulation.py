@@ -238,13 +238,14 @@ WATCHED = {
 def still(make_trainer, algorithm, accumulation, **config):
     """A trainer in float64 whose weights never move, for steps of 4 + 8 images."""
     trainer = make_trainer(
-        make_vit().double(),
+        make_vit(),
         algorithm=algorithm,
         algorithm_kwargs=WATCHED[algorithm],
         per_device_train_batch_size=4 // accumulation,
         gradient_accumulation_steps=accumulation,
         **{"learning_rate": 0.0, "max_steps": 4, **config},
     )
+    trainer.model.double()
     trainer.algorithm.double()
     cast = trainer.views.finish
     trainer.views.finish = lambda view: {key: value.double() for key, value in cast(view).items()}

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from hf_ssl import ModelForward
-from hf_ssl.model.forward import concatenate, differentiable_inputs
+from hf_ssl.model.forward import differentiable_inputs
 from hf_ssl.model.head import find_head
+from hf_ssl.model.padding import concatenate
 from hf_ssl.model.wrapping import unwrap
 
 
@@ -159,22 +160,38 @@ def test_unwrap_looks_through_compilation():
 def test_features_must_be_one_vector_for_each_example():
     class Unpooled(Net):
         def forward(self, x):
-            return super().forward(x.unsqueeze(1)).logits.mean(1)
+            return super().forward(x.unsqueeze(1)).logits
 
-    with pytest.raises(ValueError, match="pools before its head"):
+    with pytest.raises(ValueError, match="one vector of logits for each example"):
         ModelForward(Unpooled())(labeled=view(2))
 
 
-def test_sequences_of_different_lengths_are_padded_to_the_longest():
+SHORT = {"input_ids": torch.ones(1, 2, dtype=torch.int64), "attention_mask": torch.ones(1, 2)}
+LONG = {"input_ids": torch.ones(1, 3, dtype=torch.int64), "attention_mask": torch.ones(1, 3)}
+
+
+@pytest.mark.parametrize(
+    ("side", "ids", "mask"), [("right", [1, 1, 9], [1, 1, 0]), ("left", [9, 1, 1], [0, 1, 1])], ids=["right", "left"]
+)
+def test_sequences_of_different_lengths_are_padded_to_the_longest(side, ids, mask):
     model = Net()
     model.config = SimpleNamespace(pad_token_id=9)
-    views = [
-        {"input_ids": torch.ones(1, 2, dtype=torch.int64), "attention_mask": torch.ones(1, 2)},
-        {"input_ids": torch.ones(1, 3, dtype=torch.int64), "attention_mask": torch.ones(1, 3)},
-    ]
-    joined = concatenate(views, model)
-    assert joined["input_ids"].tolist() == [[1, 1, 9], [1, 1, 1]]
-    assert joined["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
+    joined = concatenate([SHORT, LONG], model, side)
+    assert joined["input_ids"].tolist() == [ids, [1, 1, 1]]
+    assert joined["attention_mask"].tolist() == [mask, [1, 1, 1]]
+
+
+@pytest.mark.parametrize(("shape", "longer"), [((2, 5, 4), (1, 7, 4)), ((2, 4, 5), (1, 4, 7)), ((2, 5), (1, 7))])
+def test_the_axis_that_differs_is_padded(shape, longer):
+    joined = concatenate([{"input_features": torch.ones(shape)}, {"input_features": torch.ones(longer)}])
+    assert joined["input_features"].shape == (3, *longer[1:])
+    assert joined["input_features"].sum() == torch.ones(shape).sum() + torch.ones(longer).sum()
+
+
+def test_images_of_two_sizes_are_not_padded():
+    images = [{"pixel_values": torch.ones(1, 3, size, size)} for size in (4, 6)]
+    with pytest.raises(ValueError, match="images of one call must have one size, got 3 x 4 x 4 and 3 x 6 x 6"):
+        concatenate(images)
 
 
 def test_speech_encoders_let_the_gradient_of_their_input_through():
