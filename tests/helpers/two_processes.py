@@ -67,8 +67,10 @@ def make_trainer(
         defaults |= {"algorithm": algorithm, "algorithm_kwargs": KEYWORDS.get(algorithm)}
     own = None if isinstance(algorithm, str) else algorithm
     args = SSLConfig(str(folder), **{**defaults, **config})
-    trainer = SSLTrainer(model.double() if double else model, args, algorithm=own, **given)
+    trainer = SSLTrainer(model, args, algorithm=own, **given)
     if double:
+        # Both at once: a step is tried when a trainer is made, and new heads are float32.
+        trainer.model.double()
         trainer.algorithm.double()
     return trainer
 

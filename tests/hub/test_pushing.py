@@ -113,7 +113,7 @@ data = "someone/colors:labels12_seed0"
 open("recipe.yaml", "w").write("algorithm: flexmatch\\nalgorithm_kwargs: {threshold: 0.34}\\nema_decay: 0.5\\n")
 done = cli("train", "--model", "someone/tiny-text", "--labeled", f"{data}@labeled", "--unlabeled", "someone/pool",
     "--test", f"{data}@test", "--config", os.path.abspath("recipe.yaml"), "--ema_role", "evaluation",
-    "--max_steps", "30", "--eval_steps", "10", "--save_steps", "10", "--learning_rate", "5e-2",
+    "--max_steps", "60", "--eval_steps", "20", "--save_steps", "20", "--learning_rate", "5e-2",
     "--per_device_train_batch_size", "4", "--seed", "0", "--use_cpu", "--disable_tqdm", "true",
     "--baseline", "--output_dir", f"{folder}/secret-folder", "--push_to_hub", "--hub_model_id", "someone/result",
     "--hub_token", sys.argv[2])
