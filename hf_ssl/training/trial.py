@@ -146,6 +146,8 @@ def _train(forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch) -> N
     small = _small(algorithm)
     if small is not None:
         small.to(batch.labels.device)
+        if next(forward.unwrapped.parameters()).dtype == torch.float64:
+            small.double()
         # In the middle of a training, where everything takes part.
         loss = small(forward, batch, Progress(step=500, max_steps=1000, steps_per_epoch=10)).loss
         parameters = [parameter for parameter in forward.unwrapped.parameters() if parameter.requires_grad]
