@@ -65,14 +65,15 @@ class Reads:
 NO_SEARCH = {"duplicate_check_seconds": 0}
 # Modality, labels of the pool, settings, and what is read of the pool before the first batch: columns -> rows.
 STARTS = {
-    "images": ("image", "names", NO_SEARCH, {}),
+    # Of images some show the range of their numbers.
+    "images": ("image", "names", NO_SEARCH, {("image",): RANGE}),
     "audio": ("audio", "names", NO_SEARCH, {}),
     "texts": ("text", "names", NO_SEARCH, {}),
     "texts by length": ("text", "names", {**NO_SEARCH, "train_sampling_strategy": "group_by_length"}, {}),
     "no labels": ("text", "none", NO_SEARCH, {}),
     # Which labels there are has to be known where no feature names them; their column alone is read.
     "labels without names": ("text", "strings", NO_SEARCH, {("label",): POOL}),
-    "images, search for duplicates": ("image", "names", {}, {("image",): SAMPLE}),
+    "images, search for duplicates": ("image", "names", {}, {("image",): RANGE + SAMPLE}),
     "texts, search for duplicates": ("text", "names", {}, {("text",): SAMPLE}),
 }
 
@@ -86,8 +87,6 @@ def test_a_start_reads_nothing_of_the_pool_but_a_sample(monkeypatch, tmp_path, m
         pool = pool.remove_columns("label")
         pool = pool.add_column("label", [names[i % 3] for i in range(POOL)]) if labels == "strings" else pool
     reads, before = Reads(monkeypatch), []
-    real = ViewDataset.__getitems__
-    monkeypatch.setattr(ViewDataset, "__getitems__", lambda *a: before.append(dict(reads.rows)) or real(*a))
     args = SSLConfig(
         str(tmp_path),
         algorithm="flexmatch",
@@ -100,8 +99,13 @@ def test_a_start_reads_nothing_of_the_pool_but_a_sample(monkeypatch, tmp_path, m
         disable_tqdm=True,
         **config,
     )
-    SSLTrainer(new_model(modality), args, **{**given, "unlabeled_dataset": pool}).train()
-    assert before[0] == expected
+    trainer = SSLTrainer(new_model(modality), args, **{**given, "unlabeled_dataset": pool})
+    real = ViewDataset.__getitems__
+    monkeypatch.setattr(ViewDataset, "__getitems__", lambda *a: before.append(dict(reads.rows)) or real(*a))
+    trainer.train()
+    # Two examples of the pool are in the step that is tried when a trainer is made.
+    columns = (modality, "label") if "label" in pool.column_names else (modality,)
+    assert before[0] == {**expected, columns: 2}
     # That is not because nothing is counted.
     assert sum(reads.rows.values()) > sum(expected.values())
 

@@ -60,7 +60,6 @@ def text_trainer(folder, tokenizer, model=None, pair=False, **more):
 CUT = {"truncation": True}
 TOKENIZERS = {
     "as it is": {},
-    "padding left": {"padding_side": "left"},
     "truncation left": {"truncation_side": "left"},
     "limit 20": {"model_max_length": 20},
     "limit 4": {"model_max_length": 4},
