@@ -62,6 +62,7 @@ class Reads:
         return method
 
 
+RANGE = 64
 NO_SEARCH = {"duplicate_check_seconds": 0}
 # Modality, labels of the pool, settings, and what is read of the pool before the first batch: columns -> rows.
 STARTS = {
