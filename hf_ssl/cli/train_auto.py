@@ -42,6 +42,8 @@ from .train_stages import Request, card_facts, last_checkpoint, train_baseline
 
 # By default fine-tuning takes as long as the stages before it, and at least this many seconds.
 _LEAST_SECONDS = 30.0
+# Part of the time that is planned for: steps take longer than the first ones, as processors warm up.
+_SURE = 0.85
 # Examples of the pool on which two models are compared.
 _COMPARED = 2_000
 # Texts whose lengths are looked at, and the most tokens of one by default: a pass takes time in proportion.
@@ -121,7 +123,9 @@ class _Stages:
         self._say(f"Encoding {total:,} examples with the frozen model, once; what was encoded before is kept.")
         tests = {} if trainer.eval_dataset is None else {"": trainer.eval_dataset}
         given = trainer.model, trainer.train_dataset, trainer.unlabeled_dataset, trainer.data
+        start = time.perf_counter()
         self.reading: Reading = read(*given, trainer.processing_class, trainer.args, evaluation=tests)
+        self.per_example = (time.perf_counter() - start) / total
 
     def fit(self) -> tuple[Stage, Stage]:
         """The probe of labels alone, and the classifier of labels and pool."""
@@ -250,9 +254,12 @@ class _Stages:
         trial.remove_callback(PrinterCallback)
         per_step = step_seconds(trial)
         del trial
-        # The trial and an evaluation at the end take of it, too.
-        spent_since = time.perf_counter() - self.began - spent
-        steps = from_first_process(planned_steps(left - spent_since, per_step, self.advice.most_steps))
+        # The trial took of it, and the test set and a part of the pool are classified at the end.
+        left -= time.perf_counter() - self.began - spent
+        test: Any = self.trainer.eval_dataset
+        at_the_end = len(test or ()) + min(len(self.trainer.unlabeled_dataset), _COMPARED)
+        left = _SURE * (left - at_the_end * self.per_example)
+        steps = from_first_process(planned_steps(left, per_step, self.advice.most_steps))
         if steps == 0:
             needed = duration(FEWEST_STEPS * per_step)
             self._say(f"No fine-tuning: {FEWEST_STEPS} steps take {needed}, and {duration(max(left, 0))} are left.")
