@@ -109,8 +109,9 @@ class _Stages:
         self.plans_steps = "max_steps" not in given
         # Not to be trained: it prepares datasets, and evaluates and saves the model.
         self.trainer = self._trainer(model)
+        self.output.settings = self.settings | {"algorithm": settings["algorithm"]}
         if data.summary.modality == "text" and "max_length" not in given:
-            self.settings["max_length"] = usual_tokens(self.trainer)
+            self.settings["max_length"] = self.output.settings["max_length"] = usual_tokens(self.trainer)
             self.trainer = self._trainer(model)
 
     # ---- On frozen features ----
@@ -185,6 +186,7 @@ class _Stages:
         checkpoint = last_checkpoint(self.request)
         model = self._start_model(start)
         steps = self._steps(model, start, checkpoint)
+        self.output.settings["max_steps"] = steps
         if steps == 0:
             return None
         if self.request.arguments.baseline:

@@ -75,6 +75,8 @@ class Output:
     Attributes:
         folder: the output folder.
         runs: a row of `results.json` for each finished training.
+        settings: keywords of SSLConfig that were used, for `results.json`.
+        verdict: which of several stages was kept, and why; None without stages.
     """
 
     def __init__(self, request: Request):
@@ -83,6 +85,7 @@ class Output:
         self.runs: list[dict[str, Any]] = []
         self._histories: dict[str, list[list[dict]]] = {}
         self._has_curves = False
+        self.settings = dict(request.settings)
         self.verdict: str | None = None
 
     def add(self, row: dict[str, Any], history: list[dict[str, Any]]) -> None:
@@ -93,7 +96,7 @@ class Output:
     def write_results(self) -> None:
         """Write `results.json` with the trainings so far."""
         request = self.request
-        settings = shown_settings(request.settings, request.config)
+        settings = shown_settings(self.settings, request.config)
         settings |= {"labeled": request.data.name, "base_model": public_place(request.arguments.model), "model": "."}
         write_results(self.folder, self.runs, settings)
 

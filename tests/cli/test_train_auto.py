@@ -113,6 +113,13 @@ def test_what_the_user_sets_wins(images):
     assert results_of(run)[-1]["steps"] == 2
     settings = json.loads((run / "ssl_config.json").read_text())
     assert (settings["learning_rate"], settings["unlabeled_batch_ratio"]) == (1e-3, 2)
+    told = json.loads((run / "results.json").read_text())["settings"]
+    assert (told["algorithm"], told["max_steps"], told["learning_rate"], told["lr_scheduler_type"]) == (
+        "auto",
+        2,
+        1e-3,
+        "cosine",
+    )
 
 
 def test_texts_without_a_test_set(tmp_path, capsys):
