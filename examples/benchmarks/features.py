@@ -33,8 +33,7 @@ from evidence_tasks import TASKS, Places, load, make_model
 from hf_ssl import SSLConfig
 from hf_ssl.benchmark.splits import draw_labels, index_hash
 from hf_ssl.features import FeatureBank, FeatureClassifier, Graph, normalize, pool_mean
-from hf_ssl.features.balance import FREE
-from hf_ssl.features.probe import fit_probe, one_hot
+from hf_ssl.features.probe import FREE, fit_probe, one_hot
 from hf_ssl.files import atomic_write
 from hf_ssl.report.results import versions
 from hf_ssl.report.tables import table

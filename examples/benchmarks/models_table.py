@@ -356,7 +356,7 @@ def by_reason(row: dict[str, Any]) -> dict[str, list[str]]:
     for name, result in row["algorithms"].items():
         if result != "trained":
             reason = result.partition("refused: ")[2] or result
-            reason = reason.partition(": ")[2] if reason.startswith(row["class"]) else reason
+            reason = reason.partition(": ")[2] or reason if reason.startswith(row["class"]) else reason
             found.setdefault(reason.partition("; ")[0], []).append(name)
     return found
 

@@ -132,7 +132,7 @@ class _Stages:
         """The probe of labels alone, and the classifier of labels and pool."""
         given = self.reading.features, self.reading.labels, self.reading.num_classes
         start = time.perf_counter()
-        probe = self._fitted("probe", labels_alone(*given)[1], start)
+        probe = self._fitted("probe", labels_alone(*given), start)
         start = time.perf_counter()
         return probe, self._fitted("features", labels_and_pool(*given), start)
 
@@ -172,7 +172,7 @@ class _Stages:
             reading.features,
             reading.labels,
             reading.num_classes,
-            lambda *given: labels_alone(*given)[1],
+            labels_alone,
             labels_and_pool,
         )
         for stage, estimate in ((probe, found.first), (features, found.second)):

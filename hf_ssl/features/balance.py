@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from .graph import class_shares
-from .probe import fit_probe, one_hot
+from .probe import FREE, fit_probe, one_hot
 
 ClassBalance = Literal["auto", "uniform", "labels"] | np.ndarray | None
 
@@ -23,8 +23,6 @@ ClassBalance = Literal["auto", "uniform", "labels"] | np.ndarray | None
 _HALVINGS, _NO_SIGN = 4, 0.05
 # Steps of the estimate of the pool's shares.
 _STEPS = 30
-# Of probes on labels alone.
-FREE = 10.0
 
 
 def expected_shares(

@@ -21,10 +21,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ..model.head import feature_size, find_head, linear_of, write_head
-from .balance import FREE, ClassBalance, balanced, expected_shares
+from .balance import ClassBalance, balanced, expected_shares
 from .graph import Graph
 from .normalization import normalize, pool_mean
-from .probe import fit_probe, one_hot
+from .probe import FREE, fit_probe, fit_raw, one_hot
 from .self_training import self_train, shared_weights
 
 # Share of the weight that the labeled examples have together, in every fit with pseudo-labels.
@@ -115,7 +115,7 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
         targets, rows, weights = _lesson(labels, agreed)
         probe = fit_probe(features[rows], targets, weights, regularization=FREE)
         self.coef_, self.intercept_ = probe.weight.T.copy(), probe.bias.copy()
-        self.head_coef_, self.head_intercept_ = _linear_in(X, rows, targets, weights)
+        self.head_coef_, self.head_intercept_ = fit_raw(X, targets, weights, rows)
         self.label_distributions_ = agreed
         self.transduction_ = self.classes_[np.where(labels >= 0, labels, agreed.argmax(axis=1))]
         return self
@@ -234,15 +234,3 @@ def _lesson(labels: np.ndarray, agreed: np.ndarray) -> tuple[np.ndarray, np.ndar
     rows = np.concatenate([known, np.arange(len(labels))])
     targets = one_hot(np.concatenate([labels[known], agreed.argmax(axis=1)]), count)
     return targets, rows, shared_weights(len(known), len(labels), _LABEL_WEIGHT)
-
-
-def _linear_in(
-    X: np.ndarray, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [C, D] and bias [C] of softmax regression on features as they are."""
-    # Centered and scaled by one number for the fit, which can be undone in the weights.
-    center = X.mean(axis=0, dtype=np.float64).astype(np.float32)
-    scale = max(float(np.sqrt(np.square(X - center).sum(axis=1, dtype=np.float64)).mean()), 1e-12)
-    probe = fit_probe((X[rows] - center) / scale, targets, weights, regularization=FREE)
-    weight = probe.weight.T / scale
-    return weight, probe.bias - weight @ center

@@ -7,6 +7,8 @@ import torch
 
 # Steps of L-BFGS and the gradient at which it stops; more changes no prediction that was looked at.
 _STEPS, _TOLERANCE = 60, 1e-4
+# Regularization of probes on labels alone, and of heads.
+FREE = 10.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,32 @@ def fit_probe(
     with torch.enable_grad():
         solver.step(loss)
     return Probe(weight.detach().numpy(), bias.detach().numpy())
+
+
+def fit_raw(
+    features: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight [C, D] and bias [C] of softmax regression on features as they are, such as a model's head reads them.
+
+    Args:
+        features: [N, D]; their center and scale are those of all of them.
+        targets: classes [M] or probabilities [M, C] of the rows.
+        weights: of the rows, [M], 1 by default.
+        rows: positions [M] of the examples to fit to, all by default.
+
+    Example:
+        >>> weight, bias = fit_raw(np.array([[10.0, 5.0], [12.0, 5.0]]), np.array([0, 1]))
+        >>> (np.array([[11.9, 5.0]]) @ weight.T + bias).argmax(axis=1).tolist()
+        [1]
+    """
+    # Centered and scaled by one number for the fit, which can be undone in the weights.
+    center = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centered = features - center
+    scale = max(float(np.sqrt(np.square(centered).sum(axis=1, dtype=np.float64)).mean()), 1e-12)
+    chosen = centered if rows is None else centered[rows]
+    probe = fit_probe(chosen / scale, targets, weights, regularization=FREE)
+    weight = probe.weight.T / scale
+    return weight, probe.bias - weight @ center
 
 
 def one_hot(classes: np.ndarray, num_classes: int) -> np.ndarray:

@@ -19,9 +19,8 @@ from torch import nn
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..model.head import feature_size, find_head, linear_of, write_head
-from .balance import FREE
 from .bank import FeatureBank
-from .probe import fit_probe
+from .probe import fit_raw
 
 
 @dataclass(frozen=True)
@@ -143,10 +142,4 @@ def head_for(head_features: np.ndarray, probabilities: np.ndarray) -> LinearHead
         >>> float((head.logits(read).argmax(axis=1) == logits.argmax(axis=1)).mean()) > 0.97
         True
     """
-    # Centered and scaled by one number for the fit, which can be undone in the weights.
-    center = head_features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    centered = head_features - center
-    scale = max(float(np.sqrt(np.square(centered).sum(axis=1, dtype=np.float64)).mean()), 1e-12)
-    probe = fit_probe(centered / scale, probabilities, regularization=FREE)
-    weight = probe.weight.T / scale
-    return LinearHead(weight, probe.bias - weight @ center)
+    return LinearHead(*fit_raw(head_features, probabilities))

@@ -16,10 +16,9 @@ from transformers.utils import logging
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..model.head import check_writable, find_head
-from .balance import FREE
 from .classifier import FeatureClassifier
 from .normalization import normalize, pool_mean
-from .probe import Probe, fit_probe, one_hot
+from .probe import FREE, fit_probe, one_hot
 from .reading import LinearHead, Reading, head_for, read
 
 logger = logging.get_logger(__name__)
@@ -59,8 +58,8 @@ def fit_head(
     logger.info(f"head fitted to {len(classes):,} examples ({', '.join(map(str, counts[:20]))} per class)")
 
 
-def labels_alone(features: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[Probe, np.ndarray]:
-    """A probe on the labeled examples, and its probabilities [N, C] of all.
+def labels_alone(features: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The probabilities [N, C] of a probe on the labeled examples alone.
 
     Args:
         features: [N, D].
@@ -69,7 +68,7 @@ def labels_alone(features: np.ndarray, labels: np.ndarray, num_classes: int) -> 
     """
     normalized, known = normalize(features, pool_mean(features)), labels >= 0
     probe = fit_probe(normalized[known], one_hot(labels[known], num_classes), regularization=FREE)
-    return probe, probe.probabilities(normalized)
+    return probe.probabilities(normalized)
 
 
 def labels_and_pool(features: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -82,7 +81,7 @@ def labels_and_pool(features: np.ndarray, labels: np.ndarray, num_classes: int) 
 
 def probe_head(reading: Reading) -> tuple[LinearHead, np.ndarray]:
     """The head of labels alone, and the classes of labels and pool by it."""
-    _, probabilities = labels_alone(reading.features, reading.labels, reading.num_classes)
+    probabilities = labels_alone(reading.features, reading.labels, reading.num_classes)
     return head_for(reading.head_features, probabilities), probabilities.argmax(axis=1)
 
 
