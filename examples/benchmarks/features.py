@@ -2,8 +2,8 @@
 
     python examples/benchmarks/features.py --data DATA --image-model M --text-model M --output results/features.json
 
-The three tasks, encoders and test sets are those of evidence.py (images at 128 pixels, texts of 64 tokens, pools of
-5,000 photographs, all texts and all recordings); labels are drawn by `hf_ssl.benchmark.splits` with seeds 0 to 4. One
+The three tasks, encoders and test sets are those of evidence.py (images at 128 pixels and enlarged by cubic
+interpolation, texts of 64 tokens, pools of 5,000 photographs, all texts and all recordings); labels are drawn by `hf_ssl.benchmark.splits` with seeds 0 to 4. One
 pass of the frozen encoder gives the features of pool and test set; test rows are only ever predicted. Columns:
 
 - probe: softmax regression on the labeled features alone;
@@ -12,8 +12,10 @@ pass of the frozen encoder gives the features of pool and test set; test rows ar
 - fit seconds: CPU seconds of the classifier.
 
 All settings are the package's defaults. They were chosen on held-out parts of the training data with other draws: the
-mean of graph and self-training against each alone, five ways to join them, three strengths of the last fit, and what
-makes class shares other than uniform. No setting was chosen on the test rows.
+mean of graph and self-training against each alone, five ways to join them, three strengths of the last fit, what makes
+class shares other than uniform, and when clusters take part. So was the interpolation: a probe of 250 photographs has
+66.0 % on held-out ones with the processor's own linear one, which is made for pictures that get smaller, 68.0 with the
+cubic one and 69.0 with Lanczos's. No setting was chosen on the test rows.
 """
 
 import argparse
@@ -29,6 +31,8 @@ from typing import Any
 import numpy as np
 import torch
 from evidence_tasks import TASKS, Places, load, make_model
+
+from transformers.image_utils import PILImageResampling
 
 from hf_ssl import SSLConfig
 from hf_ssl.benchmark.splits import draw_labels, index_hash
@@ -53,6 +57,8 @@ def encode(task: str, places: Places) -> tuple[FeatureBank, FeatureBank, float]:
     settings = TASKS[task].settings | CHANGES[task]
     views = {name: settings[name] for name in ("image_size", "max_length", "max_length_seconds") if name in settings}
     model, processor = make_model(task, places, dict(TASKS[task].own), names, settings.get("image_size"), seed=0)
+    if task == "images":
+        processor.resample = PILImageResampling.BICUBIC
     args = SSLConfig("features", use_cpu=not torch.cuda.is_available(), dataloader_num_workers=0, **views)
     start = time.process_time()
     with tempfile.TemporaryDirectory() as cache:

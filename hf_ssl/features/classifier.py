@@ -4,6 +4,8 @@
                                  │                                 └── self-training from it ─┤
                                  └── probe on the labels ── self-training from it ────────────┴── mean, balanced
                                                                                                      │
+                         clusters, named by this mean, if the pool falls into them (`clusters`) ─────┤
+                                                                                                     │
                                                     one linear model on the pool's classes and labels
 
 The graph is right if classes are clusters of any form, the linear model if they are not; each alone loses up to ten
@@ -22,6 +24,7 @@ from torch import nn
 
 from ..model.head import feature_size, find_head, linear_of, write_head
 from .balance import ClassBalance, balanced, expected_shares
+from .clusters import cut_alike, mixture, stable_clusters
 from .graph import Graph
 from .normalization import normalize, pool_mean
 from .probe import FREE, fit_probe, fit_raw, one_hot
@@ -145,7 +148,12 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
             taught_by(alone.probabilities(features)),
             taught_by(spread),
         ]
-        agreed = balance(np.mean([balance(each) for each in teachers], axis=0))
+        opinions = [balance(each) for each in teachers]
+        agreed = balance(np.mean(opinions, axis=0))
+        if stable_clusters(features, count, balance):
+            clusters = mixture(features, agreed, balance, labels)
+            if cut_alike(graph.weights, clusters.argmax(axis=1), [each.argmax(axis=1) for each in opinions]):
+                agreed = balance((agreed + clusters) / 2)
         return agreed, shares
 
     def decision_function(self, X: Any) -> np.ndarray:
