@@ -31,6 +31,8 @@ _FRAMES = 76
 
 class SpeechEmbeddingConfig(PretrainedConfig):
     model_type = "speech_embedding_classifier"
+    # Of the lowest blocks, which do not learn; see `SpeechEmbeddingClassifier.freeze`.
+    frozen_blocks: int = 0
 
 
 class SpeechEmbeddingClassifier(PreTrainedModel):
@@ -60,6 +62,7 @@ class SpeechEmbeddingClassifier(PreTrainedModel):
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         self.classifier = nn.Linear(channels, config.num_labels)
         self.post_init()
+        self.freeze(config.frozen_blocks)
 
     def _init_weights(self, module):
         if isinstance(module, nn.Linear):

@@ -3,8 +3,9 @@
     python examples/benchmarks/features.py --data DATA --image-model M --text-model M --output results/features.json
 
 The three tasks, encoders and test sets are those of evidence.py (images at 128 pixels and enlarged by cubic
-interpolation, texts of 64 tokens, pools of 5,000 photographs, all texts and all recordings); labels are drawn by `hf_ssl.benchmark.splits` with seeds 0 to 4. One
-pass of the frozen encoder gives the features of pool and test set; test rows are only ever predicted. Columns:
+interpolation, texts of 64 tokens, pools of 5,000 photographs, all texts and all recordings); labels are drawn by
+`hf_ssl.benchmark.splits` with seeds 0 to 4. One pass of the frozen encoder gives the features of pool and test set;
+test rows are only ever predicted. Columns:
 
 - probe: softmax regression on the labeled features alone;
 - propagation: the classes that the labels reach over the graph of nearest neighbors, and a probe on them;
@@ -31,7 +32,6 @@ from typing import Any
 import numpy as np
 import torch
 from evidence_tasks import TASKS, Places, load, make_model
-
 from transformers.image_utils import PILImageResampling
 
 from hf_ssl import SSLConfig

@@ -27,7 +27,7 @@ from ..features.fitted import FITTED
 from ..features.reading import LinearHead, Reading, head_for, read
 from ..features.start import labels_alone, labels_and_pool
 from ..metrics import compute_metrics
-from ..model.forward import has_batch_norm
+from ..model.forward import learns_batch_norm
 from ..model.head import feature_size, find_head
 from ..model.loading import load_classifier
 from ..report.results import result_of
@@ -35,7 +35,7 @@ from ..report.stages import verdict
 from ..trainer import SSLTrainer
 from ..training.budget import FEWEST_STEPS, TRIAL_STEPS, planned_steps, step_seconds
 from ..training.freezing import train_upper
-from ..training.recommended import recommended
+from ..training.recommended import LORA_RATE, recommended
 from .durations import duration, seconds_of
 from .train_output import Output
 from .train_stages import Request, card_facts, last_checkpoint, train_baseline
@@ -84,6 +84,8 @@ def train_in_stages(request: Request, output: Output, given: Collection[str], be
     probe, features = stages.fit()
     found = stages.compare(probe, features)
     start = features if found.second_is_better else probe
+    if request.arguments.baseline:
+        stages.baselines()
     kept, agreement = start, None
     if request.settings["algorithm"] == "auto" and (tuned := stages.fine_tune(start)) is not None:
         agreement = stages.agreement(start, found)
@@ -189,8 +191,6 @@ class _Stages:
         self.output.settings["max_steps"] = steps
         if steps == 0:
             return None
-        if self.request.arguments.baseline:
-            self._add(train_baseline(self.request, {**self.settings, "max_steps": steps})[0])
         began = time.perf_counter()
         self.tuning = self._tuner(model, start, max_steps=steps)
         if not self.tuning.args.disable_tqdm:
@@ -200,6 +200,20 @@ class _Stages:
         row = {**result_of(self.tuning.run_facts(), time.perf_counter() - began), "kept": False}
         self._add(row, self.tuning.state.log_history)
         return Stage(row, logits=logits)
+
+    def baselines(self) -> None:
+        """Fine-tune on the labels alone, from a new head, all weights and then adapters with a higher rate."""
+        rate = self.settings["learning_rate"]
+        settings = {
+            **self.settings,
+            "max_steps": self.settings["max_steps"] if not self.plans_steps else self.advice.most_steps,
+        }
+        self._add(*train_baseline(self.request, settings))
+        try:
+            faster = {**settings, "learning_rate": LORA_RATE * rate}
+            self._add(*train_baseline(self.request, faster, lora=True))
+        except ValueError as error:
+            self._say(f"No baseline with adapters: {error}")
 
     def _start_model(self, start: Stage) -> nn.Module:
         assert start.head is not None, "a stage of features has a head"
@@ -240,7 +254,7 @@ class _Stages:
         """How many steps to train: as the user says, as an interrupted run had planned, or as fit into the time."""
         if not self.plans_steps:
             return self.settings["max_steps"]
-        if has_batch_norm(model):
+        if learns_batch_norm(model):
             self._say("No fine-tuning: it brought nothing to models with batch normalization; --max-steps N does it.")
             return 0
         if checkpoint is not None:

@@ -83,7 +83,10 @@ class TrainArguments:
         None, "FILE", "YAML or JSON file with any of these options by name; options on the command line win over it."
     )
     baseline: bool = _option(
-        False, "", "Train on the labeled examples alone first, with the same settings, and compare the two."
+        False,
+        "",
+        "Train on the labeled examples alone first, and compare: with the settings of a named algorithm; with auto "
+        "and features once all weights and once adapters (LoRA).",
     )
     time_budget: str | None = _option(
         None,

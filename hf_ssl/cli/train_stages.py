@@ -3,7 +3,7 @@
 import copy
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from ..config import SSLConfig
 from ..hub.card_facts import CardFacts
 from ..model.loading import load_classifier, load_processor
+from ..model.lora import with_lora
 from ..report.results import result_of
 from ..trainer import SSLTrainer
 from .pretrained import check_modality, classified_by
@@ -77,37 +78,46 @@ def prepare(arguments: TrainArguments, settings: dict[str, Any]) -> Request:
     return Request(arguments, settings, data, processor)
 
 
-def train_baseline(request: Request, settings: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def train_baseline(
+    request: Request, settings: dict[str, Any], *, lora: bool = False
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Train on the labeled examples alone with the same settings; with --resume, read an earlier such training back.
 
     Args:
         settings: keywords of SSLConfig, those of the training that it is compared with.
+        lora: train adapters and the head instead of all weights.
 
     Returns:
         the row for `results.json`, and the log.
+
+    Raises:
+        ValueError: if the model has no layers for adapters.
     """
-    folder = Path(settings["output_dir"])
-    if request.arguments.resume and (earlier := _earlier_baseline(folder, settings["seed"])):
+    folder, name = Path(settings["output_dir"]), "supervised_lora" if lora else "supervised"
+    own = folder / "baseline" / "lora" if lora else folder / "baseline"
+    if request.arguments.resume and (earlier := _earlier_baseline(folder, own, name, settings["seed"])):
         return earlier
     role = _BASELINE_ROLES.get(settings["ema_role"], settings["ema_role"])
     changed = {"algorithm": "supervised", "algorithm_kwargs": None, "ema_role": role}
-    changed |= {"output_dir": str(folder / "baseline"), "save_strategy": "no"}
+    changed |= {"output_dir": str(own), "save_strategy": "no"}
     changed |= {"load_best_model_at_end": False, "push_to_hub": False}
     config = SSLConfig(**copy.deepcopy({**settings, **changed}))
     if request.is_main:
-        print("\nLabeled-only baseline first:", flush=True)
-    trainer, row = _train(request, config)
+        print(f"\nLabeled-only baseline{' with LoRA' if lora else ''}:", flush=True)
+    trainer, row = _train(request, config, change_model=with_lora if lora else None)
     trainer.save_state()
-    return row, trainer.state.log_history
+    return {**row, "algorithm": name}, trainer.state.log_history
 
 
-def _earlier_baseline(folder: Path, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+def _earlier_baseline(
+    folder: Path, own: Path, name: str, seed: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
     """The row and the log of a baseline that an earlier run finished with this seed."""
-    state, results = folder / "baseline" / "trainer_state.json", folder / "results.json"
+    state, results = own / "trainer_state.json", folder / "results.json"
     if not state.is_file() or not results.is_file():
         return None
     rows = json.loads(results.read_text(encoding="utf-8"))["runs"]
-    rows = [row for row in rows if row["algorithm"] == "supervised" and row["seed"] == seed]
+    rows = [row for row in rows if row["algorithm"] == name and row["seed"] == seed]
     return (rows[0], json.loads(state.read_text(encoding="utf-8"))["log_history"]) if rows else None
 
 
@@ -143,11 +153,13 @@ def _train(
     checkpoint: str | None = None,
     facts: CardFacts | None = None,
     baseline: dict[str, Any] | None = None,
+    change_model: Callable[[Any], Any] | None = None,
 ) -> tuple[SSLTrainer, dict[str, Any]]:
     data = request.data
     # The head starts from the same random weights in the baseline and in the run it is compared with.
     set_seed(config.seed)
     model = load_classifier(request.arguments.model, data.summary)
+    model = model if change_model is None else change_model(model)
     trainer = SSLTrainer(
         model,
         config,

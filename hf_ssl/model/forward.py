@@ -38,6 +38,15 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
+def learns_batch_norm(model: nn.Module) -> bool:
+    """Whether batch normalization uses the batch in training; some pretrained models keep their own statistics."""
+    training = model.training
+    model.train()
+    found = any(isinstance(module, _BatchNorm) and module.training for module in model.modules())
+    model.train(training)
+    return found
+
+
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Let batch normalization use the batch's statistics without recording them in its running averages."""

@@ -8,6 +8,7 @@ from .tables import markdown_table, table
 TITLES = {
     "probe": "probe (labels alone, frozen features)",
     "supervised": "supervised (labels alone, fine-tuned)",
+    "supervised_lora": "supervised_lora (labels alone, adapters)",
     "features": "features (labels and pool, frozen features)",
 }
 _HEADER = ["stage", "test accuracy", "estimate from labels", "seconds", "kept"]

@@ -44,6 +44,8 @@ class Recommendation:
 # the speech embedding (330,000 parameters, 1e-3) and MiniLM did.
 _RATE, _PARAMETERS = 2e-4, 22e6
 _RATES = (2e-5, 1e-3)
+# Adapters learn at this multiple of the rate of all weights.
+LORA_RATE = 5.0
 
 _COMMON: dict[str, Any] = {
     "per_device_train_batch_size": 8,
