@@ -42,8 +42,8 @@ def test_every_stage_has_a_row_in_the_order_they_ran_and_one_is_kept(images, cap
     arguments, run = images
     assert main([*arguments, "--max-steps", "4", "--baseline"]) == 0
     rows = results_of(run)
-    assert [row["algorithm"] for row in rows] == ["probe", "features", "supervised", "distillation"]
-    assert [row["steps"] for row in rows] == [0, 0, 4, 4]
+    assert [row["algorithm"] for row in rows] == ["probe", "features", "supervised", "supervised_lora", "distillation"]
+    assert [row["steps"] for row in rows] == [0, 0, 4, 4, 4]
     assert sum(row["kept"] for row in rows if "kept" in row) == 1
     assert all(0 <= row["test_accuracy"] <= 1 and row["seconds"] >= 0 for row in rows)
     assert 0 < rows[1]["estimate"] <= 1 and 0 < rows[1]["estimate_error"] < 0.5
@@ -89,6 +89,19 @@ def test_fine_tuning_that_ran_away_is_given_up_and_nothing_of_it_is_left(images,
     )
     right = [classify(str(path))[0]["label"] == path.parent.name for path in pictures]
     assert np.mean(right) == pytest.approx(stage["test_accuracy"])
+
+
+def test_without_fine_tuning_the_baselines_are_trained_all_the_same(images):
+    arguments, run = images
+    assert main([*arguments, "--algorithm", "features", "--max-steps", "2", "--baseline"]) == 0
+    rows = results_of(run)
+    assert [row["algorithm"] for row in rows] == ["probe", "features", "supervised", "supervised_lora"]
+    # Adapters learn at a multiple of the rate, which is written nowhere but in their own log.
+    rates = [
+        json.loads((run / folder / "trainer_state.json").read_text())["log_history"][0]["learning_rate"]
+        for folder in ("baseline", "baseline/lora")
+    ]
+    assert rates[1] == pytest.approx(5 * rates[0])
 
 
 def test_no_time_means_no_fine_tuning(images, capsys):
