@@ -54,7 +54,7 @@ OPTIONS = {
 }
 
 
-def run(task: str, per_class: int, seed: int, places: Places, validation: bool = False) -> dict[str, Any]:
+def run(task: str, per_class: int, seed: int, places: Places, validation: bool, baseline: bool) -> dict[str, Any]:
     """One call of the command; a row with the accuracy and seconds of each stage."""
     data = load(TASKS[task], places)
     count = data["train"].features["label"].num_classes
@@ -103,7 +103,7 @@ def run(task: str, per_class: int, seed: int, places: Places, validation: bool =
     }
 
 
-def run_setfit(task: str, per_class: int, seed: int, places: Places, validation: bool = False) -> dict[str, Any]:
+def run_setfit(task: str, per_class: int, seed: int, places: Places, validation: bool) -> dict[str, Any]:
     """SetFit on the same labels, with its own defaults."""
     from evidence_outside import setfit
 
@@ -177,6 +177,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tasks", "--task", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--per-class", nargs="+", type=int)
     parser.add_argument("--seeds", "--seed", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument(
+        "--no-baseline", action="store_true", help="no fine-tuning on the labels alone, which takes long"
+    )
     parser.add_argument("--setfit", action="store_true", help="SetFit instead of the command")
     parser.add_argument("--validation", action="store_true", help="test on a part of the training data; not saved")
     args = parser.parse_args(arguments)
@@ -207,7 +210,10 @@ def main(arguments: list[str] | None = None) -> int:
     for key in wanted:
         if key in done and not args.validation:
             continue
-        row = (run_setfit if args.setfit else run)(*key, places, args.validation)
+        if args.setfit:
+            row = run_setfit(*key, places, args.validation)
+        else:
+            row = run(*key, places, args.validation, not args.no_baseline)
         found = {name: round(100 * stage["test_accuracy"], 1) for name, stage in row["stages"].items()}
         print(*key, found, {name: stage["seconds"] for name, stage in row["stages"].items()}, flush=True)
         if not args.validation:

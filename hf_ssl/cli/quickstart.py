@@ -15,6 +15,9 @@ def register(subparsers: Subparsers) -> None:
         description="Train a small network on scikit-learn's handwritten digits twice, once on the labeled digits "
         "alone and once with a semi-supervised algorithm, and compare. Prints a table, and writes the model, its "
         "card, results.json and curves.png.",
+        epilog="Next, on your own files: `hf-ssl train --model MODEL --labeled LABELED --unlabeled POOL --output-dir "
+        "DIR` starts from a pretrained model, and needs a few labels and a folder or table of unlabeled examples. "
+        "(There is no pretrained encoder among the files at hand here, so the small network learns from scratch.)",
     )
     parser.add_argument(
         "--algorithm", default="fixmatch", metavar="NAME", help="compare this algorithm with training on labels alone"

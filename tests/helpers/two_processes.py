@@ -16,6 +16,8 @@ from transformers import Dinov2Config, Dinov2ForImageClassification, ResNetConfi
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.distributed import gather
 from hf_ssl.errors import NotFiniteError
+from hf_ssl.features import bank
+from hf_ssl.model.head import find_head
 
 from tests.helpers.odd_algorithms import LateHead, Spoiled
 from tests.helpers.resuming import everything, log_lines
@@ -125,6 +127,7 @@ ODD = {
     },
     "a weight without a part": {"algorithm": "fixmatch", "model": "dinov2", "gradient_checkpointing": True},
 }
+STARTS = ("head", "features")
 SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "num_labels": 3}
 
 
@@ -161,6 +164,18 @@ def batch_norm(folder):
     return found
 
 
+def fitted_heads(folder):
+    """The weights of heads that were fitted before the training, by `start`."""
+    bank.default_cache = lambda: folder / "features"
+    heads = {}
+    for start in STARTS:
+        # The head is fitted when training begins, and stays as it is at a rate of 0.
+        trainer = make_trainer(folder / start, "fixmatch", start=start, max_steps=1, learning_rate=0.0)
+        trainer.train()
+        heads[start] = find_head(trainer.accelerator.unwrap_model(trainer.model)).weight.tolist()
+    return heads
+
+
 def main(folder: Path) -> None:
     # As in conftest.py: each training ends with a collection.
     gc.freeze()
@@ -184,6 +199,7 @@ def main(folder: Path) -> None:
     part = make_trainer(folder / "part", "fixmatch", labeled_in_part=True, double=True, logging_steps=2)
     part.train()
     report["logs"]["labeled in part"] = log_lines(part)
+    report["heads"] = fitted_heads(folder / "heads")
     report["batch norm"] = batch_norm(folder / "batch-norm")
     report["processes"] = trainer.args.world_size
     (folder / f"rank{rank}.json").write_text(json.dumps(report))

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import ResNetForImageClassification
 
+from hf_ssl.model.head import find_head
+
 from tests.helpers import two_processes
 from tests.helpers.launching import ROOT, launch
 from tests.helpers.odd_algorithms import LateHead
@@ -81,6 +83,16 @@ def test_what_only_some_processes_see_is_counted_like_in_one(reports, tmp_path):
     for report in reports[1]:
         for row, again in zip(lines, report["logs"]["labeled in part"], strict=True):
             assert again == pytest.approx(row, rel=1e-4)
+
+
+@pytest.mark.parametrize("start", two_processes.STARTS)
+def test_a_fitted_head_is_the_same_in_both_and_in_one_process(start, reports, tmp_path, monkeypatch):
+    # So that it is undone, for the helper sets it.
+    monkeypatch.setattr("hf_ssl.features.bank.default_cache", lambda: tmp_path)
+    alone = two_processes.fitted_heads(tmp_path)[start]
+    for report in reports[1]:
+        torch.testing.assert_close(torch.tensor(report["heads"][start]), torch.tensor(alone), rtol=1e-4, atol=1e-5)
+    assert alone != find_head(two_processes.new_model("image", 0)).weight.tolist()
 
 
 def test_the_evaluated_model_is_the_saved_one_also_with_batch_normalization(reports, tmp_path):
