@@ -26,7 +26,7 @@ NEW_FILES = ".partial"
 _STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 # How code that is not Python tells of them: Rust with the number, torch without.
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
-_TORCH_ERRORS = ("PytorchStreamWriter failed", "iostream error", "file write failed")
+_TORCH_ERRORS = ("inline_container", "iostream error")
 
 
 # ---- Whole or not at all ----

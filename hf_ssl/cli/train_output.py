@@ -17,10 +17,15 @@ from ..report.results import write_results
 from ..report.stages import stages_table
 from ..report.tables import results_table
 from ..trainer import SSLTrainer
+from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS
+from ..training.checkpoint_folders import checkpoints, leftovers
 from .output import drawn
 from .places import public_place
+from .train_resume import earlier_baseline
 from .train_stages import Request
 
+# What a run leaves in its folder beside checkpoints, even if it was interrupted before the first of them.
+_LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "runs"}
 # Settings of TrainingArguments that are of interest even at their defaults.
 _ALWAYS_SHOWN = (
     "seed",
@@ -48,22 +53,27 @@ def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         ValueError: --overwrite replaces an earlier run, but ... holds files and no earlier run (no results.json); ...
     """
     present = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    if not present or resume:
+    if not present:
         return
-    runs = "results.json" in present or any(name.startswith("checkpoint-") for name in present)
-    if not overwrite:
+    runs = bool(_LEFT_BY_RUNS.intersection(present) or checkpoints(folder) or leftovers(folder))
+    if resume or overwrite:
+        if not runs:
+            option, does = ("--overwrite", "replaces") if overwrite else ("--resume", "continues")
+            raise ValueError(
+                f"{option} {does} an earlier run, but {folder} holds files and no earlier run (no results.json); "
+                "choose another folder"
+            )
+    else:
         choice = (
             "--resume continues the run in it, --overwrite starts it from scratch" if runs else "choose another folder"
         )
         raise ValueError(f"--output-dir must be new or empty, but {folder} is not empty; {choice}")
-    if not runs:
-        raise ValueError(
-            f"--overwrite replaces an earlier run, but {folder} holds files and no earlier run (no results.json); "
-            "choose another folder"
-        )
-    for entry in folder.glob("checkpoint-*"):
-        shutil.rmtree(entry)
-    shutil.rmtree(folder / "baseline", ignore_errors=True)
+    if overwrite:
+        # The results first: with them a run that is killed from here on would seem to be finished.
+        for name in ("results.json", STATE, "README.md", "curves.png", *WEIGHTS):
+            (folder / name).unlink(missing_ok=True)
+        for entry in (*checkpoints(folder), *leftovers(folder), folder / "baseline"):
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 class Output:
@@ -87,6 +97,9 @@ class Output:
         self._has_curves = False
         self.settings = dict(request.settings)
         self.verdict: str | None = None
+        arguments = request.arguments
+        kept = arguments.baseline and arguments.resume
+        self._baseline = earlier_baseline(self.folder, request.settings["seed"]) if kept else None
 
     def add(self, row: dict[str, Any], history: list[dict[str, Any]]) -> None:
         """Take in a finished training: its row of `results.json`, and its log."""
@@ -94,11 +107,13 @@ class Output:
         self._histories[row["algorithm"]] = [history]
 
     def write_results(self) -> None:
-        """Write `results.json` with the trainings so far."""
-        request = self.request
+        """Write `results.json` with the trainings so far, and a finished baseline that is yet to be read back."""
+        request, runs = self.request, list(self.runs)
+        if self._baseline is not None and all(row["algorithm"] != "supervised" for row in runs):
+            runs.append(self._baseline)
         settings = shown_settings(self.settings, request.config)
         settings |= {"labeled": request.data.name, "base_model": public_place(request.arguments.model), "model": "."}
-        write_results(self.folder, self.runs, settings)
+        write_results(self.folder, runs, settings)
 
     def save(self, trainer: SSLTrainer) -> None:
         """Write model, state, curves, card and results, and push them if asked to; every process takes part."""

@@ -290,8 +290,9 @@ def _newest_complete(output_dir: str | Path) -> str:
         if problem is None:
             return str(folder)
         logger.warning(f"{problem}; skipping this checkpoint")
-    seen = f"; {len(found)} incomplete there" if found else ""
-    raise ValueError(f"there is no complete checkpoint in {output_dir}{seen}; start without resume_from_checkpoint")
+    seen = f"; {len(found)} incomplete or damaged there" if found else ""
+    advice = "start without resume_from_checkpoint (hf-ssl train: with --overwrite)"
+    raise ValueError(f"there is no complete checkpoint in {output_dir}{seen}; {advice}")
 
 
 def find_problem(folder: str | Path) -> str | None:
