@@ -6,14 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal, overload
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, get_session, get_token
 
 from ..files import without_paths
-from ..training.checksums import CHECKSUMS, checksums
+from ..training.checksums import CHECKSUMS, checksum, checksums
 from .errors import clear_errors
 from .secrets import YOURS, find_secret
 
@@ -287,13 +286,7 @@ def _checksums_of(contents: Mapping[str, Path | bytes]) -> dict[str, bytes]:
     for name in (name for name in contents if name.rpartition("/")[2] == CHECKSUMS):
         folder = name.removesuffix(CHECKSUMS)
         listed = {path.removeprefix(folder): content for path, content in contents.items() if path.startswith(folder)}
-        lists[name] = checksums(
-            {
-                path: sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()
-                for path, content in listed.items()
-                if path != CHECKSUMS
-            }
-        )
+        lists[name] = checksums({path: checksum(it) for path, it in listed.items() if path != CHECKSUMS})
     return lists
 
 

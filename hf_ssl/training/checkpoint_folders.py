@@ -14,8 +14,12 @@ import re
 import shutil
 from pathlib import Path
 
+from transformers.utils import logging
+
 from ..files import NEW_FILES, files_below, sync
 from .checksums import write_checksums
+
+logger = logging.get_logger(__name__)
 
 _PARTIAL, _REPLACED, _DELETED = "partial", "replaced", "deleted"
 
@@ -135,7 +139,11 @@ def rotate(newest: Path, limit: int | None, best: str | Path | None = None) -> N
     others.sort(key=lambda folder: ((step := step_of(folder) or 0) > now, -step))
     room = max(limit - (len(present) - len(others)), 0)
     for folder in others[room:]:
-        delete(folder)
+        try:
+            delete(folder)
+        except OSError as error:
+            # The new checkpoint is there; the training goes on.
+            logger.warning(f"{folder} is beyond save_total_limit and cannot be deleted: {error}")
 
 
 def _beside(checkpoint: Path, kind: str) -> Path:

@@ -20,7 +20,7 @@ def write_checksums(folder: str | Path) -> None:
     """List every file in `folder` and below with its checksum: each is read once."""
     folder = Path(folder)
     digests = {
-        path.relative_to(folder).as_posix(): _digest(path) for path in files_below(folder) if path.name != CHECKSUMS
+        path.relative_to(folder).as_posix(): checksum(path) for path in files_below(folder) if path.name != CHECKSUMS
     }
     (folder / CHECKSUMS).write_bytes(checksums(digests))
 
@@ -33,7 +33,7 @@ def checksums(digests: Mapping[str, str]) -> bytes:
         00ff  a.json
     """
     lines = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
-    return f"{lines}# {hashlib.sha256(lines.encode()).hexdigest()}\n".encode()
+    return f"{lines}# {checksum(lines.encode())}\n".encode()
 
 
 def find_change(folder: str | Path) -> str | None:
@@ -62,7 +62,7 @@ def find_change(folder: str | Path) -> str | None:
         path = Path(folder, name)
         if not path.is_file():
             return f"{path} is missing: this checkpoint is incomplete"
-        if _digest(path) != digest:
+        if checksum(path) != digest:
             return _damaged(path)
     return None
 
@@ -81,6 +81,9 @@ def _damaged(path: Path) -> str:
     return f"{path} is damaged: it was changed or truncated after it was saved"
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+def checksum(content: Path | bytes) -> str:
+    """SHA-256 of a file or of bytes, in hexadecimal digits."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
