@@ -23,6 +23,7 @@ _PATH_KEYS = (
 
 # In a folder, the folder of the files that are being written into it.
 NEW_FILES = ".partial"
+_TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.[^.]*)?")
 _STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 # How code that is not Python tells of them: Rust with the number, torch without.
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -36,8 +37,8 @@ _TORCH_ERRORS = ("inline_container", "iostream error")
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, which replaces `path` when the block ends, or is deleted when it fails.
 
-    A reader sees the old content or the new one, never a part, even if the machine loses its power. The suffix stays,
-    since libraries choose formats by it.
+    A reader sees the old content or the new one, never a part, even if the machine loses its power. The temporary
+    name is hidden and this process's own; the suffix stays, since libraries choose formats by it.
 
     Raises:
         OSError: in one line that names `path`, if the disk is full or cannot be written to.
@@ -51,7 +52,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         ['results.json']
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         with clear_storage_errors(path):
             yield temporary
@@ -102,6 +103,22 @@ def atomic_files(folder: str | Path) -> Iterator[Path]:
             sync(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def unfinished(folder: str | Path) -> list[Path]:
+    """What a process that was killed left in a folder that it was writing files to.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in (".results.4711.tmp.json", "results.tmp.json"):
+        ...     _ = (folder / name).write_text("{")
+        >>> [path.name for path in unfinished(folder)]
+        ['.results.4711.tmp.json']
+    """
+    folder = Path(folder)
+    found = [path for path in folder.glob(".*.tmp*") if _TEMPORARY.fullmatch(path.name)]
+    return found + [path for path in [folder / NEW_FILES] if path.exists()]
 
 
 def files_below(folder: str | Path) -> list[Path]:

@@ -43,21 +43,28 @@ def with_checkpoint(request: Request) -> Request:
     if not request.arguments.resume and not request.settings["resume_from_checkpoint"]:
         return request
     # The first process of several cleans up; what is then found is the same for all.
-    chosen, line = from_first_process(_chosen(request) if request.is_main else (None, ""))
+    found = from_first_process(_chosen(request) if request.is_main else None)
+    chosen, line, refusal = found if found is not None else (None, "", None)
+    if refusal is not None:
+        # Said once.
+        raise ValueError(refusal) if request.is_main else SystemExit(2)
     if request.is_main:
         print(line, flush=True)
     return dataclasses.replace(request, settings={**request.settings, "resume_from_checkpoint": chosen})
 
 
-def _chosen(request: Request) -> tuple[str | None, str]:
-    """The checkpoint to start from, and the line that says so."""
+def _chosen(request: Request) -> tuple[str | None, str, str | None]:
+    """The checkpoint to start from, the line that says so, and why it is refused if it is."""
     folder, named = Path(request.settings["output_dir"]), request.settings["resume_from_checkpoint"]
     clean_up(folder)
     if not named and not checkpoints(folder):
-        return None, f"{folder} holds no checkpoint yet: starting from scratch.{_baseline_again(request)}"
-    chosen = choose_checkpoint(named or True, folder)
-    state = TrainerState.load_from_json(str(Path(chosen, STATE)))
-    return chosen, f"Resuming from {chosen}, step {state.global_step:,} of {state.max_steps:,}."
+        return None, f"{folder} holds no checkpoint yet: starting from scratch.{_baseline_again(request)}", None
+    try:
+        chosen = choose_checkpoint(named or True, folder)
+    except ValueError as error:
+        return None, "", str(error)
+    step = TrainerState.load_from_json(str(Path(chosen, STATE))).global_step
+    return chosen, f"Resuming from {chosen}, step {step:,}.", None
 
 
 def _baseline_again(request: Request) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from ..files import NEW_FILES, files_below, sync
+from ..files import files_below, sync, unfinished
 from .checksums import write_checksums
 
 logger = logging.get_logger(__name__)
@@ -51,11 +51,10 @@ def step_of(folder: Path) -> int | None:
 
 
 def leftovers(output_dir: str | Path) -> list[Path]:
-    """What a killed process left in a run's folder while it wrote or deleted a checkpoint or the model."""
-    found = [
-        path for kind in (_PARTIAL, _REPLACED, _DELETED) for path in Path(output_dir).glob(f".checkpoint-*.{kind}")
-    ]
-    return found + [path for path in [Path(output_dir, NEW_FILES)] if path.exists()]
+    """What a killed process left in a run's folder while it wrote or deleted a checkpoint or another file."""
+    folder = Path(output_dir)
+    found = [path for kind in (_PARTIAL, _REPLACED, _DELETED) for path in folder.glob(f".checkpoint-*.{kind}")]
+    return found + unfinished(folder)
 
 
 def clean_up(output_dir: str | Path) -> None:
@@ -64,8 +63,11 @@ def clean_up(output_dir: str | Path) -> None:
         whole = folder.with_name(folder.name[1:].removesuffix(f".{_REPLACED}"))
         if not whole.exists():
             os.replace(folder, whole)
-    for folder in leftovers(output_dir):
-        shutil.rmtree(folder, ignore_errors=True)
+    for left in leftovers(output_dir):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def partial(checkpoint: Path) -> Path:
