@@ -179,14 +179,13 @@ class CheckpointMixin(Trainer):
 
     def _save_trainer_state(self, folder: str) -> None:
         """Write the state of the training, with that of callbacks, as in Trainer."""
+        parts: dict[str, list[dict]] = {}
         for part in (*self.callback_handler.callbacks, self.control):
             if isinstance(part, ExportableState):
-                name = type(part).__name__
-                # Of several callbacks of one class there is a list.
-                if isinstance(self.state.stateful_callbacks[name], list):
-                    self.state.stateful_callbacks[name].append(part.state())
-                else:
-                    self.state.stateful_callbacks[name] = part.state()
+                parts.setdefault(type(part).__name__, []).append(part.state())
+        kept: Any = self.state.stateful_callbacks
+        # Of several callbacks of one class there is a list.
+        kept |= {name: states[0] if len(states) == 1 else states for name, states in parts.items()}
         self.state.save_to_json(str(Path(folder, checkpoint_files.STATE)))
 
     def save_state(self) -> None:
@@ -213,7 +212,7 @@ class CheckpointMixin(Trainer):
 
     def _save_model(self, folder: Path, state_dict: dict[str, Any] | None) -> None:
         """Write weights and configuration, as in Trainer, and what makes the model's inputs."""
-        model = self.model
+        model: Any = self.model
         if not isinstance(model, PreTrainedModel) and not is_adapted(model):
             state_dict = model.state_dict() if state_dict is None else state_dict
             model = self.accelerator.unwrap_model(model, keep_torch_compile=False)
@@ -222,7 +221,9 @@ class CheckpointMixin(Trainer):
         else:
             weights = checkpoint_files.unshared(state_dict or {})
             save_file(weights, folder / checkpoint_files.WEIGHTS[0], metadata={"format": "pt"})
-        processor = self.processing_class or getattr(self.data_collator, "tokenizer", None)
+        processor = self.processing_class
+        if processor is None:
+            processor = getattr(self.data_collator, "tokenizer", None)
         if processor is not None:
             processor.save_pretrained(folder)
 
