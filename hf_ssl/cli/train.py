@@ -4,8 +4,8 @@ train_options.py    what was asked for: options, recipe, defaults
 train_data.py       the datasets, loaded and put together
 train_auto.py       --algorithm auto and features: probe, features, fine-tuning, and which of them is kept
 train_stages.py     the trainings of a named algorithm: labels alone (--baseline), then the algorithm
-train_resume.py     going on with an earlier run: from where, and whether anything is left to do
-train_output.py     the output folder: what may be replaced, what is written, what is said at the end
+train_resume.py     the output folder and an earlier run in it: what may be replaced, where it goes on
+train_output.py     the output folder: what is written, what is said at the end
 repeat.py           the command line that repeats the run, for the card
 """
 
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
     from ..algorithms import resolve_algorithm
     from .places import is_hub_id
     from .train_options import STAGED, given_options, parse
-    from .train_output import Output, prepare_folder
-    from .train_resume import continues_in_place, is_finished, with_checkpoint
+    from .train_output import Output
+    from .train_resume import start
     from .train_stages import prepare, train_algorithm, train_baseline
 
     arguments, settings = parse(args.words)
@@ -55,16 +55,12 @@ def run(args: argparse.Namespace) -> None:
     if not any(is_hub_id(source) for source in (arguments.labeled, arguments.unlabeled, arguments.test) if source):
         # Reading files takes a moment; downloads take long and keep their bars.
         quiet_datasets()
-    request, given = prepare(arguments, settings), given_options(args.words)
-    in_place = continues_in_place(request)
-    if is_finished(request, given):
-        if request.is_main:
-            print(f"The run in {settings['output_dir']} is finished: nothing left to do; --overwrite starts it again.")
+    given = given_options(args.words)
+    request = start(prepare(arguments, settings), given)
+    if request is None:
         return
-    request = with_checkpoint(request)
     output = Output(request)
     if request.is_main:
-        prepare_folder(output.folder, in_place, arguments.overwrite)
         for note in request.data.notes:
             print(note, flush=True)
     if staged:

@@ -1,8 +1,7 @@
-"""The output folder of `hf-ssl train`: what may be replaced there, what is written, and what is said at the end."""
+"""The output folder of `hf-ssl train`: what is written there, and what is said at the end."""
 
 import dataclasses
 import json
-import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,11 @@ from ..report.results import write_results
 from ..report.stages import stages_table
 from ..report.tables import results_table
 from ..trainer import SSLTrainer
-from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS
-from ..training.checkpoint_folders import checkpoints, leftovers
 from .output import drawn
 from .places import public_place
 from .train_resume import earlier_baseline
 from .train_stages import Request
 
-# What a run leaves in its folder beside checkpoints, even if it was interrupted before the first of them.
-_LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "runs"}
 # Settings of TrainingArguments that are of interest even at their defaults.
 _ALWAYS_SHOWN = (
     "seed",
@@ -35,45 +30,6 @@ _ALWAYS_SHOWN = (
     "per_device_train_batch_size",
     "max_steps",
 )
-
-
-def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse to mix with an earlier run, or with other files, unless told to; delete an earlier run if told to.
-
-    Raises:
-        ValueError: if the folder holds something and neither flag says what is to happen with it.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = folder.joinpath("holiday.jpg").write_bytes(b"")
-        >>> prepare_folder(folder, resume=False, overwrite=True)  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        ValueError: --overwrite replaces an earlier run, but ... holds files and no earlier run (no results.json); ...
-    """
-    present = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    if not present:
-        return
-    runs = bool(_LEFT_BY_RUNS.intersection(present) or checkpoints(folder) or leftovers(folder))
-    if resume or overwrite:
-        if not runs:
-            option, does = ("--overwrite", "replaces") if overwrite else ("--resume", "continues")
-            raise ValueError(
-                f"{option} {does} an earlier run, but {folder} holds files and no earlier run (no results.json); "
-                "choose another folder"
-            )
-    else:
-        choice = (
-            "--resume continues the run in it, --overwrite starts it from scratch" if runs else "choose another folder"
-        )
-        raise ValueError(f"--output-dir must be new or empty, but {folder} is not empty; {choice}")
-    if overwrite:
-        # The results first: with them a run that is killed from here on would seem to be finished.
-        for name in ("results.json", STATE, "README.md", "curves.png", *WEIGHTS):
-            (folder / name).unlink(missing_ok=True)
-        for entry in (*checkpoints(folder), *leftovers(folder), folder / "baseline"):
-            shutil.rmtree(entry, ignore_errors=True)
 
 
 class Output:

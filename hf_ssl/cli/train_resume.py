@@ -1,70 +1,139 @@
-"""How `hf-ssl train` goes on with an earlier run: from which checkpoint, and whether there is anything left to do."""
+"""How `hf-ssl train` begins: what may be replaced in its folder, where it goes on, whether anything is left to do."""
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerState, TrainingArguments
 
 from ..features.encoding import from_first_process
-from ..training.checkpoint_files import STATE, choose_checkpoint
-from ..training.checkpoint_folders import checkpoints, clean_up
+from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS, choose_checkpoint
+from ..training.checkpoint_folders import checkpoints, clean_up, leftovers
 from .train_options import STAGED
 from .train_stages import Request
 
+# What a run leaves in its folder beside checkpoints, even if it was interrupted before the first of them.
+_LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "runs"}
 
-def continues_in_place(request: Request) -> bool:
-    """Whether an earlier run in `--output-dir` is to be continued there.
+
+def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse to mix with an earlier run, or with other files, unless told to; delete an earlier run if told to.
 
     Raises:
-        ValueError: if `--overwrite` would delete the checkpoint that is to be resumed from.
+        ValueError: if the folder holds something and neither flag says what is to happen with it.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = folder.joinpath("holiday.jpg").write_bytes(b"")
+        >>> prepare_folder(folder, resume=False, overwrite=True)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: --overwrite replaces an earlier run, but ... holds files and no earlier run (no results.json); ...
     """
-    named = request.settings["resume_from_checkpoint"]
-    inside = bool(named) and Path(named).resolve().parent == Path(request.settings["output_dir"]).resolve()
-    if inside and request.arguments.overwrite:
-        raise ValueError(
-            f"--overwrite deletes the earlier run, and with it the checkpoint to resume from, {named}; leave one of "
-            "the two options out, or choose another --output-dir"
+    present = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    if not present:
+        return
+    runs = bool(_LEFT_BY_RUNS.intersection(present) or checkpoints(folder) or leftovers(folder))
+    if resume or overwrite:
+        if not runs:
+            option, does = ("--overwrite", "replaces") if overwrite else ("--resume", "continues")
+            raise ValueError(
+                f"{option} {does} an earlier run, but {folder} holds files and no earlier run (no results.json); "
+                "choose another folder"
+            )
+    else:
+        choice = (
+            "--resume continues the run in it, --overwrite starts it from scratch" if runs else "choose another folder"
         )
-    return request.arguments.resume or inside
+        raise ValueError(f"--output-dir must be new or empty, but {folder} is not empty; {choice}")
+    if overwrite:
+        # The results first: with them a run that is killed from here on would seem to be finished.
+        for name in ("results.json", STATE, "README.md", "curves.png", *WEIGHTS):
+            (folder / name).unlink(missing_ok=True)
+        for entry in (*checkpoints(folder), *leftovers(folder), folder / "baseline"):
+            shutil.rmtree(entry, ignore_errors=True)
 
 
-def with_checkpoint(request: Request) -> Request:
-    """The request with the checkpoint that it starts from, which is said in a line.
+@dataclass
+class _Decision:
+    """What the first of several processes has found, for all of them.
+
+    Args:
+        checkpoint: to start from; None to start from scratch.
+        line: what is said of it.
+        finished: whether nothing is left to do.
+        refusal: why the run is refused; None if it is not.
+    """
+
+    checkpoint: str | None = None
+    line: str = ""
+    finished: bool = False
+    refusal: str | None = None
+
+
+def start(request: Request, given: Collection[str]) -> Request | None:
+    """The request with the checkpoint that it starts from, and its folder ready; None if nothing is left to do.
 
     `--resume` is the newest complete checkpoint in `--output-dir`, or a start from scratch if none was written yet;
-    `--resume_from_checkpoint` is the one that it names. All processes take the one that the first has found.
+    `--resume_from_checkpoint` is the one that it names. Which one it is, is said in a line.
+
+    Args:
+        given: names of the settings that the user chose.
 
     Raises:
-        ValueError: if the named checkpoint is not complete, or all there are damaged; the message names the file.
+        ValueError: if the folder holds something and no option says what is to happen with it, if the named checkpoint
+            is not complete, or if all there are damaged; the message names the file.
     """
-    if not request.arguments.resume and not request.settings["resume_from_checkpoint"]:
-        return request
-    # The first process of several cleans up; what is then found is the same for all.
-    found = from_first_process(_chosen(request) if request.is_main else None)
-    chosen, line, refusal = found if found is not None else (None, "", None)
-    if refusal is not None:
+    # One process looks and cleans up, and no other leaves before it knows what was found.
+    found = from_first_process(_decide(request, given) if request.is_main else _Decision())
+    if found.refusal is not None:
         # Said once.
-        raise ValueError(refusal) if request.is_main else SystemExit(2)
-    if request.is_main:
-        print(line, flush=True)
-    return dataclasses.replace(request, settings={**request.settings, "resume_from_checkpoint": chosen})
+        raise ValueError(found.refusal) if request.is_main else SystemExit(2)
+    if found.line and request.is_main:
+        print(found.line, flush=True)
+    settings = {**request.settings, "resume_from_checkpoint": found.checkpoint}
+    return None if found.finished else dataclasses.replace(request, settings=settings)
 
 
-def _chosen(request: Request) -> tuple[str | None, str, str | None]:
-    """The checkpoint to start from, the line that says so, and why it is refused if it is."""
+def _decide(request: Request, given: Collection[str]) -> _Decision:
+    arguments, folder = request.arguments, Path(request.settings["output_dir"])
+    named = request.settings["resume_from_checkpoint"]
+    inside = bool(named) and Path(named).resolve().parent == folder.resolve()
+    try:
+        if inside and arguments.overwrite:
+            raise ValueError(
+                f"--overwrite deletes the earlier run, and with it the checkpoint to resume from, {named}; leave one "
+                "of the two options out, or choose another --output-dir"
+            )
+        if _is_finished(request, given):
+            done = f"The run in {folder} is finished: nothing left to do; --overwrite starts it again."
+            return _Decision(line=done, finished=True)
+        resumes = arguments.resume or inside
+        if resumes:
+            prepare_folder(folder, True, False)
+        found = _chosen(request) if resumes or named else _Decision()
+        if not resumes:
+            # Last: a checkpoint elsewhere must be whole before anything is deleted here.
+            prepare_folder(folder, False, arguments.overwrite)
+        return found
+    except (ValueError, OSError) as error:
+        return _Decision(refusal=str(error))
+
+
+def _chosen(request: Request) -> _Decision:
+    """The checkpoint to start from."""
     folder, named = Path(request.settings["output_dir"]), request.settings["resume_from_checkpoint"]
     clean_up(folder)
     if not named and not checkpoints(folder):
-        return None, f"{folder} holds no checkpoint yet: starting from scratch.{_baseline_again(request)}", None
-    try:
-        chosen = choose_checkpoint(named or True, folder)
-    except ValueError as error:
-        return None, "", str(error)
+        return _Decision(line=f"{folder} holds no checkpoint yet: starting from scratch.{_baseline_again(request)}")
+    chosen = choose_checkpoint(named or True, folder)
     step = TrainerState.load_from_json(str(Path(chosen, STATE))).global_step
-    return chosen, f"Resuming from {chosen}, step {step:,}.", None
+    return _Decision(chosen, f"Resuming from {chosen}, step {step:,}.")
 
 
 def _baseline_again(request: Request) -> str:
@@ -77,7 +146,7 @@ def _baseline_again(request: Request) -> str:
     return " The labeled-only baseline keeps no checkpoints and is trained again, too."
 
 
-def is_finished(request: Request, given: Collection[str]) -> bool:
+def _is_finished(request: Request, given: Collection[str]) -> bool:
     """Whether the run that is to be resumed has done all that is asked for: every training and every file.
 
     `results.json` has the row of the last training only after everything else was written.
