@@ -25,6 +25,7 @@ _PATH_KEYS = (
 NEW_FILES = ".partial"
 _TEMPORARY = re.compile(r"\..*\.\d+\.tmp(\.[^.]*)?")
 _STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+_REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space") | {errno.EIO: "check the disk"}
 # How code that is not Python tells of them: Rust with the number, torch without.
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _TORCH_ERRORS = ("inline_container", "iostream error")
@@ -151,10 +152,14 @@ def _discard(path: Path) -> None:
 
 
 @contextmanager
-def clear_storage_errors(path: str | Path, advice: str = "free some space or choose another folder") -> Iterator[None]:
+def clear_storage_errors(path: str | Path, otherwise: str = "or choose another folder") -> Iterator[None]:
     """Turn the errors of a disk that is full or cannot be written to into one line that names the file or folder.
 
     torch, safetensors and tokenizers raise exceptions of their own for it; anything else passes unchanged.
+
+    Args:
+        path: what is written.
+        otherwise: what follows the remedy.
 
     Raises:
         OSError: with the number of the error.
@@ -173,7 +178,8 @@ def clear_storage_errors(path: str | Path, advice: str = "free some space or cho
         if number is None:
             raise
         kind = type(error) if isinstance(error, OSError) else OSError
-        clear = kind(f"{path} cannot be written: {os.strerror(number)}; {advice}")
+        remedy = _REMEDIES.get(number, "make it writable")
+        clear = kind(f"{path} cannot be written: {os.strerror(number)}; {remedy} {otherwise}")
         clear.errno = number
         raise clear from error
 

@@ -161,9 +161,9 @@ class CheckpointMixin(Trainer):
     @contextlib.contextmanager
     def _whole_or_absent(self, checkpoint: Path) -> Iterator[str]:
         """The folder into which all processes write a checkpoint; it gets the checkpoint's name when they are done."""
-        advice = "free some space and resume; checkpoints before this one are as they were"
+        otherwise = "and resume; checkpoints before this one are as they were"
         try:
-            with clear_storage_errors(checkpoint, advice):
+            with clear_storage_errors(checkpoint, otherwise):
                 if self.args.should_save:
                     checkpoint_folders.begin(checkpoint)
                 self.accelerator.wait_for_everyone()
