@@ -402,6 +402,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
             views=self.views.describe(),
             duplicates=self.duplicates,
             has_pool=self._has_pool,
+            earlier_seconds=self.earlier_seconds,
         )
 
     def describe(self) -> str:

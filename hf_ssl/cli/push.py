@@ -68,7 +68,7 @@ def find_model(folder: Path) -> Path:
     Raises:
         ValueError: if there is none; if a checkpoint holds one, the message offers it.
     """
-    from ..training.checkpoint_files import checkpoints
+    from ..training.checkpoint_folders import checkpoints
 
     if not folder.is_dir():
         found = "a file" if folder.exists() else "not there"

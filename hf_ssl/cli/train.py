@@ -4,7 +4,8 @@ train_options.py    what was asked for: options, recipe, defaults
 train_data.py       the datasets, loaded and put together
 train_auto.py       --algorithm auto and features: probe, features, fine-tuning, and which of them is kept
 train_stages.py     the trainings of a named algorithm: labels alone (--baseline), then the algorithm
-train_output.py     the output folder: what may be replaced, what is written, what is said at the end
+train_resume.py     the output folder and an earlier run in it: what may be replaced, where it goes on
+train_output.py     the output folder: what is written, what is said at the end
 repeat.py           the command line that repeats the run, for the card
 """
 
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace) -> None:
     from ..algorithms import resolve_algorithm
     from .places import is_hub_id
     from .train_options import STAGED, given_options, parse
-    from .train_output import Output, prepare_folder
+    from .train_output import Output
+    from .train_resume import start
     from .train_stages import prepare, train_algorithm, train_baseline
 
     arguments, settings = parse(args.words)
@@ -53,17 +55,19 @@ def run(args: argparse.Namespace) -> None:
     if not any(is_hub_id(source) for source in (arguments.labeled, arguments.unlabeled, arguments.test) if source):
         # Reading files takes a moment; downloads take long and keep their bars.
         quiet_datasets()
-    request = prepare(arguments, settings)
+    given = given_options(args.words)
+    request = start(prepare(arguments, settings), given)
+    if request is None:
+        return
     output = Output(request)
     if request.is_main:
-        prepare_folder(output.folder, arguments.resume, arguments.overwrite)
         for note in request.data.notes:
             print(note, flush=True)
     if staged:
         # Not at the top: only this needs scikit-learn, which takes a second to import.
         from .train_auto import train_in_stages
 
-        trainer = train_in_stages(request, output, given_options(args.words), began)
+        trainer = train_in_stages(request, output, given, began)
     else:
         if arguments.baseline and settings["algorithm"] != "supervised":
             output.add(*train_baseline(request, request.settings))

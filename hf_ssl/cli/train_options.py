@@ -94,7 +94,11 @@ class TrainArguments:
         "With --algorithm auto: how long the whole command may take, such as 90s, 3m or 1h. Fine-tuning gets what the "
         "stages before it leave. By default it takes as long as they did.",
     )
-    resume: bool = _option(False, "", "Continue from the last checkpoint in --output-dir.")
+    resume: bool = _option(
+        False,
+        "",
+        "Continue the run in --output-dir from its newest complete checkpoint, or from scratch if it has none yet.",
+    )
     overwrite: bool = _option(
         False,
         "",
@@ -182,6 +186,12 @@ def _config_field(item: dataclasses.Field) -> Any:
             "fine-tuning. Or the name of an algorithm, which `hf-ssl algorithms` lists."
         )
         return field(default=item.default, metadata={**item.metadata, "help": text})
+    if item.name == "resume_from_checkpoint":
+        text = (
+            "Folder of the checkpoint to continue from, instead of the newest complete one that --resume finds; "
+            "--resume is not needed with it."
+        )
+        return field(default=item.default, metadata={**item.metadata, "help": text, "metavar": "FOLDER"})
     # Argparse takes a percent sign for a format; TrainingArguments doubles some of its own already.
     text = " ".join(str(item.metadata.get("help", "")).replace("%%", "%").replace("%", "%%").split()) or " "
     metadata = {**item.metadata, "help": text}

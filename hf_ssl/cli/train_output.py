@@ -1,8 +1,7 @@
-"""The output folder of `hf-ssl train`: what may be replaced there, what is written, and what is said at the end."""
+"""The output folder of `hf-ssl train`: what is written there, and what is said at the end."""
 
 import dataclasses
 import json
-import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ..report.tables import results_table
 from ..trainer import SSLTrainer
 from .output import drawn
 from .places import public_place
+from .train_resume import earlier_baseline
 from .train_stages import Request
 
 # Settings of TrainingArguments that are of interest even at their defaults.
@@ -30,40 +30,6 @@ _ALWAYS_SHOWN = (
     "per_device_train_batch_size",
     "max_steps",
 )
-
-
-def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse to mix with an earlier run, or with other files, unless told to; delete an earlier run if told to.
-
-    Raises:
-        ValueError: if the folder holds something and neither flag says what is to happen with it.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = folder.joinpath("holiday.jpg").write_bytes(b"")
-        >>> prepare_folder(folder, resume=False, overwrite=True)  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        ValueError: --overwrite replaces an earlier run, but ... holds files and no earlier run (no results.json); ...
-    """
-    present = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    if not present or resume:
-        return
-    runs = "results.json" in present or any(name.startswith("checkpoint-") for name in present)
-    if not overwrite:
-        choice = (
-            "--resume continues the run in it, --overwrite starts it from scratch" if runs else "choose another folder"
-        )
-        raise ValueError(f"--output-dir must be new or empty, but {folder} is not empty; {choice}")
-    if not runs:
-        raise ValueError(
-            f"--overwrite replaces an earlier run, but {folder} holds files and no earlier run (no results.json); "
-            "choose another folder"
-        )
-    for entry in folder.glob("checkpoint-*"):
-        shutil.rmtree(entry)
-    shutil.rmtree(folder / "baseline", ignore_errors=True)
 
 
 class Output:
@@ -87,6 +53,9 @@ class Output:
         self._has_curves = False
         self.settings = dict(request.settings)
         self.verdict: str | None = None
+        arguments = request.arguments
+        kept = arguments.baseline and arguments.resume
+        self._baseline = earlier_baseline(self.folder, request.settings["seed"]) if kept else None
 
     def add(self, row: dict[str, Any], history: list[dict[str, Any]]) -> None:
         """Take in a finished training: its row of `results.json`, and its log."""
@@ -94,11 +63,13 @@ class Output:
         self._histories[row["algorithm"]] = [history]
 
     def write_results(self) -> None:
-        """Write `results.json` with the trainings so far."""
-        request = self.request
+        """Write `results.json` with the trainings so far, and a finished baseline that is yet to be read back."""
+        request, runs = self.request, list(self.runs)
+        if self._baseline is not None and all(row["algorithm"] != "supervised" for row in runs):
+            runs.append(self._baseline)
         settings = shown_settings(self.settings, request.config)
         settings |= {"labeled": request.data.name, "base_model": public_place(request.arguments.model), "model": "."}
-        write_results(self.folder, self.runs, settings)
+        write_results(self.folder, runs, settings)
 
     def save(self, trainer: SSLTrainer) -> None:
         """Write model, state, curves, card and results, and push them if asked to; every process takes part."""

@@ -17,7 +17,7 @@ from transformers.utils.hub import PushInProgress
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
-from ..files import atomic_write
+from ..files import atomic_files, atomic_write
 from ..model.loading import count_trainable
 from ..report.plots import draw_curves
 from ..report.run import RunFacts
@@ -156,7 +156,8 @@ class HubMixin(Trainer):
             base = model.get_base_model()
             config = copy.deepcopy(base.config)
             config.architectures = [type(base).__name__]
-            config.save_pretrained(Path(folder, BASE_CONFIG).parent)
+            with atomic_files(Path(folder, BASE_CONFIG).parent) as new:
+                config.save_pretrained(new)
         self._write_card(folder)
 
     # ---- Pushing ----
@@ -235,7 +236,8 @@ class HubMixin(Trainer):
         for name, path in published_files(folder).items():
             copied = Path(self.args.output_dir, name)
             copied.parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, copied)
+            with atomic_write(copied) as temporary:
+                shutil.copyfile(path, temporary)
         files = published_files(self.args.output_dir)
         if with_state:
             name = "last-checkpoint" if self.args.hub_strategy == HubStrategy.CHECKPOINT else folder.name

@@ -12,6 +12,7 @@ from typing import Literal, overload
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, get_session, get_token
 
 from ..files import without_paths
+from ..training.checksums import CHECKSUMS, checksum, checksums
 from .errors import clear_errors
 from .secrets import YOURS, find_secret
 
@@ -173,6 +174,7 @@ def push_files(
         return folder in folders and (bool(folder) or (is_published(name) and name != CARD))
 
     contents = {name: public_content(path, name, repo_id, token or get_token()) for name, path in files.items()}
+    contents |= _checksums_of(contents)
     return commit_files(
         repo_id, "model", contents, message, is_stale=is_stale, token=token, revision=revision, blocking=blocking
     )
@@ -276,6 +278,16 @@ def public_content(path: Path, name: str, repo_id: str, token: str | None) -> Pa
         return with_repository(text, repo_id).encode()
     public = without_paths(text)
     return path if public == text else public.encode()
+
+
+def _checksums_of(contents: Mapping[str, Path | bytes]) -> dict[str, bytes]:
+    """The lists of checksums among the files, for what is uploaded: without local paths a file has another one."""
+    lists = {}
+    for name in (name for name in contents if name.rpartition("/")[2] == CHECKSUMS):
+        folder = name.removesuffix(CHECKSUMS)
+        listed = {path.removeprefix(folder): content for path, content in contents.items() if path.startswith(folder)}
+        lists[name] = checksums({path: checksum(it) for path, it in listed.items() if path != CHECKSUMS})
+    return lists
 
 
 def check_secrets(path: Path, token: str | None) -> None:

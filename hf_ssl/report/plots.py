@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..files import atomic_write
+
 # Key of a log line -> title of its panel.
 _PANELS = {
     "eval_accuracy": "Test accuracy",
@@ -41,7 +43,8 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[History]], title: s
     for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
         _draw_panel(axis, key, histories)
     figure.suptitle(title, fontsize=12)
-    figure.savefig(path, dpi=110)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def _draw_panel(axis: Any, key: str, histories: Mapping[str, Sequence[History]]) -> None:
@@ -103,4 +106,5 @@ def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str]) -> None
             color = "white" if shares[row, column] > 0.5 else "black"
             axis.text(column, row, f"{number:,}" if number else "", ha="center", va="center", color=color, fontsize=8)
     figure.colorbar(picture, label="share of the true class", shrink=0.8)
-    figure.savefig(path, dpi=110)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110)

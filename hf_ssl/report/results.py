@@ -34,7 +34,7 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
 
     Args:
         run: its facts.
-        seconds: how long it took.
+        seconds: how long it took, since it was resumed if it was.
         best_split: the split on which the best evaluation was chosen.
     """
     accuracies = [row["eval_accuracy"] for row in run.history if "eval_accuracy" in row]
@@ -47,7 +47,7 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
         "num_labeled": run.num_labeled,
         "num_unlabeled": run.num_unlabeled,
         "steps": run.state.global_step,
-        "seconds": round(seconds, 1),
+        "seconds": round(run.earlier_seconds + seconds, 1),
         "mask_ratio": run.last("mask_ratio"),
         "pseudo_label_accuracy": run.last("pseudo_label_accuracy"),
     }

@@ -34,6 +34,7 @@ class RunFacts:
         views: kind of view -> a sentence about it.
         duplicates: what the search for examples in several datasets found; None without a search, or a finding.
         has_pool: whether there is an unlabeled dataset; without one the labeled examples serve as the pool.
+        earlier_seconds: how long the run had taken before it was interrupted and resumed.
     """
 
     args: SSLConfig
@@ -48,6 +49,7 @@ class RunFacts:
     views: Mapping[str, str]
     duplicates: Duplicates | None = None
     has_pool: bool = True
+    earlier_seconds: float = 0.0
 
     @property
     def max_steps(self) -> int:

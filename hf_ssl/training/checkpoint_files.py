@@ -6,19 +6,23 @@
                                 model only those that are trained, since the base model comes from elsewhere
     ssl_ema.safetensors         the moving average, if one is kept
     ssl_algorithm.safetensors   buffers and heads of the algorithm
-    ssl_log.safetensors         the sums of the next log line, so that it is the same after resuming
+    ssl_log.safetensors         the sums of the next log line, and the loss and the time of the run so far, so that
+                                they are the same after resuming
     ssl_config.json             the settings of the run, without paths and tokens; it replaces Trainer's
                                 training_args.bin, a pickle that holds both
+    checksums.sha256            the checksums of all files, which are checked before any of them is used
 
 The student has its own file because `save_pretrained` may rename weights (ViT), and `Trainer` then reads back only
-those whose names still fit. Each file is written under another name and moved into place, so that it is whole or
-absent; the last file of a checkpoint is Trainer's trainer_state.json, so that a folder without it was interrupted.
+those whose names still fit. `checkpoint_folders` says how a checkpoint comes into being as a whole. Of Trainer's
+files, optimizer.pt, scheduler.pt and rng_state.pth are pickles: torch reads them with `weights_only=True`, which makes
+tensors and plain values and runs no code of the file.
 """
 
 import json
 import re
 import zipfile
-from dataclasses import fields
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +33,11 @@ from torch import nn
 from transformers import TrainingArguments
 from transformers.utils import logging
 
-from ..files import atomic_write
 from ..model.adapters import is_adapted, kept_weights
 from ..model.ema import ModelEma
 from ..published_settings import is_published_setting
+from .checkpoint_folders import checkpoints, step_of
+from .checksums import CHECKSUMS, find_change
 
 logger = logging.get_logger(__name__)
 
@@ -41,6 +46,8 @@ EMA = "ssl_ema.safetensors"
 ALGORITHM = "ssl_algorithm.safetensors"
 LOG = "ssl_log.safetensors"
 CONFIG = "ssl_config.json"
+STATE = "trainer_state.json"
+_WHOLE_MODEL = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 
 
@@ -66,24 +73,43 @@ def save_state(
         ema: the moving average, if one is kept.
         processes: how many train; each leaves a random state that a complete checkpoint must have.
     """
-    info = {"algorithm": name, "processes": processes, "ema": ema is not None}
+    # Those of earlier versions have no checksums, and are complete without them.
+    info = {"algorithm": name, "processes": processes, "ema": ema is not None, "checksums": True}
     _write(Path(folder, STUDENT), student_state(student), info)
     _write(Path(folder, ALGORITHM), algorithm.state_dict(), info)
     if ema is not None:
         _write(Path(folder, EMA), ema.state_dict(), {**info, "decay": repr(ema.decay)})
 
 
-def save_log(folder: str, name: str, logged: int, loss: torch.Tensor, sums: dict[str, torch.Tensor]) -> None:
-    """Write the sums of the log line in progress.
+@dataclass
+class RunSums:
+    """What a run has added up, and a resumed one goes on with.
+
+    Args:
+        logged: step of the last line that was logged.
+        loss: sum of the losses since then; when saved, [P] for P processes.
+        sums: name -> [2], sum and count of each term and metric since then; when saved, [P, 2].
+        total_loss: sum of the losses that were logged; None if an earlier version, which did not keep it, saved.
+        seconds: how long the run has taken.
+    """
+
+    logged: int
+    loss: torch.Tensor
+    sums: dict[str, torch.Tensor]
+    total_loss: float | None = None
+    seconds: float = 0.0
+
+
+def save_log(folder: str, name: str, run: RunSums) -> None:
+    """Write what the run has added up.
 
     Args:
         folder, name: as in `save_state`.
-        logged: step of the last line that was logged.
-        loss: sum [P] of the losses since then, one for each of P processes.
-        sums: name -> sum and count [P, 2] of each term and metric.
+        run: of all processes.
     """
-    tensors = {"loss": loss, **{f"sums/{key}": value for key, value in sums.items()}}
-    _write(Path(folder, LOG), tensors, {"algorithm": name, "logged": logged})
+    tensors = {"loss": run.loss, **{f"sums/{key}": value for key, value in run.sums.items()}}
+    info = {"algorithm": name, "logged": run.logged, "total_loss": run.total_loss, "seconds": run.seconds}
+    _write(Path(folder, LOG), tensors, info)
 
 
 def save_settings(folder: str, args: TrainingArguments) -> None:
@@ -95,8 +121,22 @@ def save_settings(folder: str, args: TrainingArguments) -> None:
         for name, value in values.items()
         if is_published_setting(name) and (name not in usual or value != usual[name])
     }
-    with atomic_write(Path(folder, CONFIG)) as temporary:
-        temporary.write_text(json.dumps(kept, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    text = json.dumps(kept, indent=2, sort_keys=True, default=str) + "\n"
+    Path(folder, CONFIG).write_text(text, encoding="utf-8")
+
+
+def delete_other_weights(folder: Path, names: Collection[str]) -> None:
+    """Delete weights in a model's folder that would be read in place of, or with, those that have just been saved.
+
+    A model in one file leaves the files of one in several, and the other way round.
+
+    Args:
+        names: of the files that have been saved.
+    """
+    if any(_WHOLE_MODEL.fullmatch(name) for name in names):
+        for path in folder.iterdir():
+            if _WHOLE_MODEL.fullmatch(path.name) and path.name not in names:
+                path.unlink()
 
 
 def student_state(student: nn.Module) -> dict[str, torch.Tensor]:
@@ -110,12 +150,12 @@ def student_state(student: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _write(path: Path, state: dict[str, torch.Tensor], info: dict[str, Any]) -> None:
-    with atomic_write(path) as temporary:
-        save_file(_unshared(state), temporary, metadata={"format": "pt", "hf_ssl": json.dumps(info)})
+    save_file(unshared(state), path, metadata={"format": "pt", "hf_ssl": json.dumps(info)})
 
 
-def _unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    # safetensors refuses tensors that share memory (tied weights); loading copies each name's values anyway.
+def unshared(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors that can be written: safetensors refuses those that share memory, such as tied weights."""
+    # Loading copies each name's values anyway.
     seen: set[int] = set()
     result = {}
     for name, tensor in state.items():
@@ -175,10 +215,8 @@ def load_state(folder: str, algorithm: nn.Module, name: str, ema: ModelEma | Non
             raise ValueError(f"{path} does not fit this model: {error}") from None
 
 
-def load_log(
-    folder: str, name: str, process: int, processes: int
-) -> tuple[int, torch.Tensor, dict[str, torch.Tensor]]:
-    """What `save_log` wrote, for one process: step of the last log line, its loss, its sums.
+def load_log(folder: str, name: str, process: int, processes: int) -> RunSums:
+    """What `save_log` wrote, for one process.
 
     If the number of processes has changed since, each gets the mean over the former ones.
     """
@@ -188,7 +226,8 @@ def load_log(
         return tensor[process] if len(tensor) == processes else tensor.mean(dim=0)
 
     sums = {key.removeprefix("sums/"): share(value) for key, value in state.items() if key != "loss"}
-    return int(info["logged"]), share(state["loss"]), sums
+    loss, told = share(state["loss"]), (info.get("total_loss"), info.get("seconds", 0.0))
+    return RunSums(int(info["logged"]), loss, sums, *told)
 
 
 def _read(path: Path, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -221,15 +260,15 @@ def _load(path: Path, module: nn.Module, state: dict[str, torch.Tensor]) -> None
 
 
 def choose_checkpoint(wanted: str | Path | bool, output_dir: str | Path) -> str:
-    """The checkpoint folder to resume from.
+    """The checkpoint folder to resume from; every byte of it has been checked.
 
     Args:
-        wanted: a folder, or True for the newest complete one in `output_dir`. Newer ones that are incomplete, because
-            the run was killed while it wrote them, are skipped with a warning.
+        wanted: a folder, or True for the newest complete one in `output_dir`. Newer ones that are incomplete or
+            damaged are skipped with a warning.
         output_dir: of the run.
 
     Raises:
-        ValueError: if the folder is not a complete checkpoint (the message offers an older one), or there is none.
+        ValueError: if the folder is not a complete checkpoint (the message offers another one), or there is none.
     """
     return _newest_complete(output_dir) if isinstance(wanted, bool) else _complete(wanted)
 
@@ -238,9 +277,10 @@ def _complete(folder: str | Path) -> str:
     problem = find_problem(folder)
     if problem is None:
         return str(folder)
-    older = [other for other in checkpoints(Path(folder).parent) if not find_problem(other)]
+    others = (other for other in checkpoints(Path(folder).parent) if other.resolve() != Path(folder).resolve())
+    offered = next((other for other in others if not find_problem(other)), None)
     offer = "there is no complete one beside it; start from scratch"
-    raise ValueError(f"{problem}; {f'resume from {older[0]}, which is complete' if older else offer}")
+    raise ValueError(f"{problem}; {offer if offered is None else f'resume from {offered}, which is complete'}")
 
 
 def _newest_complete(output_dir: str | Path) -> str:
@@ -250,29 +290,16 @@ def _newest_complete(output_dir: str | Path) -> str:
         if problem is None:
             return str(folder)
         logger.warning(f"{problem}; skipping this checkpoint")
-    seen = f"; {len(found)} incomplete there" if found else ""
-    raise ValueError(f"there is no complete checkpoint in {output_dir}{seen}; start without resume_from_checkpoint")
-
-
-def checkpoints(output_dir: str | Path) -> list[Path]:
-    """The checkpoint folders of a run, the newest first.
-
-    Example:
-        >>> import tempfile
-        >>> run = tempfile.TemporaryDirectory()
-        >>> for name in ("checkpoint-500", "checkpoint-1000", "logs"):
-        ...     Path(run.name, name).mkdir()
-        >>> [path.name for path in checkpoints(run.name)]
-        ['checkpoint-1000', 'checkpoint-500']
-    """
-    found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in Path(output_dir).glob("checkpoint-*")]
-    return [path for match, path in sorted((int(m[1]), p) for m, p in found if m)[::-1]]
+    seen = f"; {len(found)} incomplete or damaged there" if found else ""
+    advice = "start without resume_from_checkpoint (hf-ssl train: with --overwrite)"
+    raise ValueError(f"there is no complete checkpoint in {output_dir}{seen}; {advice}")
 
 
 def find_problem(folder: str | Path) -> str | None:
     """Why a folder is not a complete checkpoint of SSLTrainer, naming the file; None if it is one.
 
-    Each file is opened but not read: a truncated file is found by its table of contents.
+    Every file is read and compared with its checksum. Checkpoints of earlier versions have none: their files are
+    opened, and a truncated one is found by its table of contents.
 
     Example:
         >>> find_problem("runs/checkpoint-9")
@@ -281,13 +308,19 @@ def find_problem(folder: str | Path) -> str | None:
     folder = Path(folder)
     if not folder.is_dir():
         return f"{folder} is not a folder"
+    return find_change(folder) or _find_gap(folder) or _find_other_step(folder)
+
+
+def _find_gap(folder: Path) -> str | None:
+    """A file that is missing, or whose end is."""
     weights = [name for name in WEIGHTS if (folder / name).is_file()]
-    needed = [STUDENT, ALGORITHM, LOG, "optimizer.pt", "scheduler.pt", "trainer_state.json"]
+    needed = [STUDENT, ALGORITHM, LOG, "optimizer.pt", "scheduler.pt", STATE]
     # An adapter that is not called "default" is in a folder of its name.
     adapters = [str(path.relative_to(folder)) for path in folder.glob(f"*/{WEIGHTS[-1]}")]
     needed += weights[:1] or adapters or WEIGHTS[:1]
     info = _info(folder / ALGORITHM)
     needed += [EMA] if info.get("ema") else []
+    needed += [CHECKSUMS] if info.get("checksums") else []
     processes = info.get("processes", 1)
     needed += [f"rng_state_{rank}.pth" for rank in range(processes)] if processes > 1 else ["rng_state.pth"]
     for name in needed:
@@ -299,12 +332,26 @@ def find_problem(folder: str | Path) -> str | None:
     return None
 
 
+def _find_other_step(folder: Path) -> str | None:
+    """What in the state of the training contradicts the folder's name, or itself."""
+    path = folder / STATE
+    state = json.loads(path.read_text(encoding="utf-8"))
+    step, most, named = state.get("global_step"), state.get("max_steps"), step_of(folder)
+    if not isinstance(step, int) or step < 0 or (named is not None and step != named):
+        expected = "a number of steps" if named is None else f"{named}, as the folder is named"
+        return f"{path} is damaged: its global_step must be {expected}, got {step!r}"
+    if isinstance(most, int) and 0 < most < step:
+        return f"{path} is damaged: its global_step must be at most max_steps, {most}, got {step}"
+    return None
+
+
 def _info(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("hf_ssl", "{}"))
-    except (OSError, SafetensorError):
+            info = json.loads((file.metadata() or {}).get("hf_ssl", "{}"))
+    except (OSError, ValueError, SafetensorError):
         return {}
+    return info if isinstance(info, dict) else {}
 
 
 def _is_whole(path: Path) -> bool:
@@ -316,5 +363,5 @@ def _is_whole(path: Path) -> bool:
             return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
     except (OSError, ValueError, SafetensorError):
         return False
-    # torch.save writes a zip archive, whose directory is at its end.
-    return zipfile.is_zipfile(path)
+    # torch.save writes a zip archive, whose directory is at its end; the list of checksums has checked itself.
+    return path.name == CHECKSUMS or zipfile.is_zipfile(path)

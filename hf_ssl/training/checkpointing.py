@@ -1,24 +1,28 @@
 """The part of SSLTrainer that evaluates, saves and resumes: which weights, which files, and nothing lost."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
-from transformers import Trainer
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers import PreTrainedModel, Trainer
+from transformers.trainer_callback import ExportableState
 
 from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
 from ..distributed import copy_from_first
+from ..files import atomic_files, atomic_write, clear_storage_errors
 from ..model.adapters import is_adapted, save_kept_weights
 from ..model.classes import check_same_classes
 from ..model.ema import ModelEma
 from ..model.layerdrop import LayerDrop
 from ..model.wrapping import without_ddp
-from . import checkpoint_files
+from . import checkpoint_files, checkpoint_folders
+from .checksums import find_change
 from .log_sums import LogSums
 from .processes import may_drop_layers, search_for_unused_weights
 from .watch import Watch
@@ -36,6 +40,7 @@ class CheckpointMixin(Trainer):
         algorithm_name: resuming with an algorithm of another name is refused.
         ema: the moving average of the weights; None if none is kept.
         watch: looks at what is about to be evaluated or saved.
+        earlier_seconds: how long the run had taken up to the checkpoint that it was resumed from.
     """
 
     args: SSLConfig
@@ -43,13 +48,16 @@ class CheckpointMixin(Trainer):
     algorithm_name: str
     ema: ModelEma | None = None
     watch: Watch
+    earlier_seconds: float = 0.0
     # The terms and metrics of the log line in progress.
     _sums: LogSums
     # Of the model in training.
     _layerdrop = LayerDrop(nn.Module())
-    # Which weights the evaluation in progress asked for, and the log line that the resumed run was in.
+    # Which weights the evaluation in progress asked for, and what the resumed run had added up.
     _weights: str | None = None
-    _resumed_log: tuple[int, torch.Tensor, dict[str, torch.Tensor]] | None = None
+    _resumed: checkpoint_files.RunSums | None = None
+    # When this sitting of the run began.
+    _began = 0.0
 
     # ---- Evaluation: with the averaged weights if ema_role says so ----
 
@@ -122,18 +130,102 @@ class CheckpointMixin(Trainer):
     # ---- Saving ----
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        self.watch.check(self.state.global_step, self.accelerator.unwrap_model(self.model))
-        super()._save_checkpoint(model, trial)
+        """As in Trainer, but the folder gets its name when it is whole, and old ones are deleted by their steps.
+
+        Raises:
+            OSError: in one line, if the disk is full or cannot be written to; earlier checkpoints are as they were.
+        """
+        step = self.state.global_step
+        self.watch.check(step, self.accelerator.unwrap_model(self.model))
+        if self.hp_search_backend is None and trial is None:
+            self.store_flos()
+        run = Path(self._get_output_dir(trial))
+        checkpoint = run / f"checkpoint-{step}"
+        with self._whole_or_absent(checkpoint) as folder:
+            self.save_model(folder, _internal_call=True)
+            if self.state.best_global_step:
+                best = run / f"checkpoint-{self.state.best_global_step}"
+                if self.state.best_global_step == step or best.exists():
+                    self.state.best_model_checkpoint = str(best)
+            if not self.args.save_only_model:
+                self._save_optimizer_and_scheduler(folder)
+                self._save_scaler(folder)
+                self._save_rng_state(folder)
+            if self.args.should_save:
+                self._save_trainer_state(folder)
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(checkpoint))
+        if self.args.should_save:
+            checkpoint_folders.rotate(checkpoint, self.args.save_total_limit, self.state.best_model_checkpoint)
+
+    @contextlib.contextmanager
+    def _whole_or_absent(self, checkpoint: Path) -> Iterator[str]:
+        """The folder into which all processes write a checkpoint; it gets the checkpoint's name when they are done."""
+        otherwise = "and resume; checkpoints before this one are as they were"
+        try:
+            with clear_storage_errors(checkpoint, otherwise):
+                if self.args.should_save:
+                    checkpoint_folders.begin(checkpoint)
+                self.accelerator.wait_for_everyone()
+                yield str(checkpoint_folders.partial(checkpoint))
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    checkpoint_folders.finish(checkpoint)
+                self.accelerator.wait_for_everyone()
+        except BaseException:
+            if self.args.should_save:
+                checkpoint_folders.give_up(checkpoint)
+            raise
+
+    def _save_trainer_state(self, folder: str) -> None:
+        """Write the state of the training, with that of callbacks, as in Trainer."""
+        parts: dict[str, list[dict]] = {}
+        for part in (*self.callback_handler.callbacks, self.control):
+            if isinstance(part, ExportableState):
+                parts.setdefault(type(part).__name__, []).append(part.state())
+        kept: Any = self.state.stateful_callbacks
+        # Of several callbacks of one class there is a list.
+        kept |= {name: states[0] if len(states) == 1 else states for name, states in parts.items()}
+        self.state.save_to_json(str(Path(folder, checkpoint_files.STATE)))
+
+    def save_state(self) -> None:
+        """As in Trainer, and whole or not at all."""
+        if self.args.should_save:
+            with atomic_write(Path(self.args.output_dir, checkpoint_files.STATE)) as temporary:
+                self.state.save_to_json(str(temporary))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        with self._evaluated_weights(), self._layerdrop.switched(on=True):
-            super()._save(output_dir, None if self.args.ema_evaluates else state_dict)
-        if self.args.should_save:
-            folder = output_dir or self.args.output_dir
-            # A pickle, which holds the paths and tokens of the person who trained.
-            Path(folder, TRAINING_ARGS_NAME).unlink(missing_ok=True)
-            checkpoint_files.save_settings(folder, self.args)
-            save_kept_weights(folder, self.accelerator.unwrap_model(self.model))
+        """As in Trainer, each file whole or not at all, and without its pickle of the settings.
+
+        That pickle, training_args.bin, holds the paths and tokens of the person who trains.
+        """
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        with atomic_files(folder) as new:
+            with self._evaluated_weights(), self._layerdrop.switched(on=True):
+                self._save_model(new, None if self.args.ema_evaluates else state_dict)
+            checkpoint_files.save_settings(str(new), self.args)
+            save_kept_weights(new, self.accelerator.unwrap_model(self.model))
+            names = {path.name for path in new.iterdir()}
+        checkpoint_files.delete_other_weights(folder, names)
+
+    def _save_model(self, folder: Path, state_dict: dict[str, Any] | None) -> None:
+        """Write weights and configuration, as in Trainer, and what makes the model's inputs."""
+        model: Any = self.model
+        if not isinstance(model, PreTrainedModel) and not is_adapted(model):
+            state_dict = model.state_dict() if state_dict is None else state_dict
+            model = self.accelerator.unwrap_model(model, keep_torch_compile=False)
+        if isinstance(model, PreTrainedModel) or is_adapted(model):
+            model.save_pretrained(folder, state_dict=state_dict)
+        else:
+            weights = checkpoint_files.unshared(state_dict or {})
+            save_file(weights, folder / checkpoint_files.WEIGHTS[0], metadata={"format": "pt"})
+        processor = self.processing_class
+        if processor is None:
+            processor = getattr(self.data_collator, "tokenizer", None)
+        if processor is not None:
+            processor.save_pretrained(folder)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
@@ -144,27 +236,30 @@ class CheckpointMixin(Trainer):
             student = self.accelerator.unwrap_model(self.model)
             name, processes = self.algorithm_name, self.args.world_size
             checkpoint_files.save_state(output_dir, student, self.algorithm, name, self.ema, processes=processes)
-            checkpoint_files.save_log(output_dir, name, self._globalstep_last_logged, loss, sums)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # The checkpoint is complete once every process has written its part; older ones must not be deleted before.
-        self.accelerator.wait_for_everyone()
+            so_far = self._total_loss_scalar, self.earlier_seconds + time.perf_counter() - self._began
+            run = checkpoint_files.RunSums(self._globalstep_last_logged, loss, sums, *so_far)
+            checkpoint_files.save_log(output_dir, name, run)
 
     # ---- Resuming ----
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer.
+        """As in Trainer, and from a checkpoint of a finished run there is no further step.
+
+        `train_loss` and the times are those of the whole run, also after resuming.
 
         Args:
             resume_from_checkpoint: a checkpoint folder, or True for the newest complete one in `args.output_dir`. One
-                that a killed run left incomplete is skipped with a warning.
+                that is incomplete or damaged is skipped with a warning.
 
         Raises:
             ValueError: if the named checkpoint is incomplete, damaged or of another algorithm or model, or there is
-                none; the message names the file, and an older checkpoint that is complete.
+                none; the message names the file, and another checkpoint that is complete.
+            OSError: in one line, if a checkpoint cannot be written; those before it are as they were.
         """
-        self._resumed_log = None
+        self._resumed, self.earlier_seconds = None, 0.0
+        if self.args.should_save:
+            checkpoint_folders.clean_up(self.args.output_dir)
+        self.accelerator.wait_for_everyone()
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
         self._forget_evaluation()
@@ -207,11 +302,15 @@ class CheckpointMixin(Trainer):
             name = self.algorithm_name
             checkpoint_files.load_state(checkpoint, self.algorithm, name, self.ema)
             rank, processes = self.args.process_index, self.args.world_size
-            self._resumed_log = checkpoint_files.load_log(checkpoint, name, rank, processes)
+            self._resumed = checkpoint_files.load_log(checkpoint, name, rank, processes)
 
     def _load_best_model(self) -> None:
         model = self.accelerator.unwrap_model(self.model)
         folder = str(self.state.best_model_checkpoint)
+        if (problem := find_change(folder)) is not None:
+            raise ValueError(
+                f"{problem}, so the best model cannot be loaded; resume with load_best_model_at_end=False for the last"
+            )
         averaged = self.ema is not None and self.args.ema_evaluates
         if is_adapted(model) and checkpoint_files.load_evaluated(folder, model, self.algorithm_name, averaged):
             pass  # Trainer would look for an adapter called "default", and cannot load prompts.
@@ -237,13 +336,30 @@ class CheckpointMixin(Trainer):
             self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
 
     def _begin_log(self) -> None:
-        """Start with empty sums or, after resuming, with those of the log line that the interrupted run was in."""
+        """Start with empty sums or, after resuming, with those that the run had when the checkpoint was written."""
+        self._began = time.perf_counter()
         self._sums.clear()
-        if self._resumed_log is None:
+        if self._resumed is None:
             return
-        self._globalstep_last_logged, loss, sums = self._resumed_log
-        self._tr_loss += loss.to(self._tr_loss)
-        # Trainer's mean over the whole run counts only the steps since resuming.
-        self._total_loss_scalar -= self.accelerator.gather(self._tr_loss.reshape(1)).mean().item()
-        self._sums.values = {name: value.to(self.args.device) for name, value in sums.items()}
-        self._resumed_log = None
+        run, self._resumed = self._resumed, None
+        self._globalstep_last_logged, self.earlier_seconds = run.logged, run.seconds
+        self._tr_loss += run.loss.to(self._tr_loss)
+        self._sums.values = {name: value.to(self.args.device) for name, value in run.sums.items()}
+        if run.total_loss is not None:
+            self._total_loss_scalar, self._initial_global_step = run.total_loss, 0
+        else:
+            # The losses before the checkpoint are not known: the mean is that of the steps since resuming.
+            self._total_loss_scalar -= self.accelerator.gather(self._tr_loss.reshape(1)).mean().item()
+
+    # ---- What training ends with ----
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """As in Trainer, which would take one more step in a run that is resumed from its last one."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
+
+    def _finalize_training(self, trial: Any, num_train_samples: int, start_time: float) -> Any:
+        """As in Trainer, with the times of the whole run."""
+        return super()._finalize_training(trial, num_train_samples, start_time - self.earlier_seconds)

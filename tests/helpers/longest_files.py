@@ -13,6 +13,7 @@ LONGEST = (
     "algorithms/test_distributed.py",
     "test_works_with.py",
     "training/test_resume.py",
+    "training/test_checkpoint_storage.py",
     "training/test_step_costs.py",
     "benchmark/test_publish.py",
     "cli/test_train.py",

@@ -4,12 +4,14 @@ import json
 import multiprocessing
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from hf_ssl.files import without_paths
 from hf_ssl.hub import upload
+from hf_ssl.training.checksums import CHECKSUMS, find_change, write_checksums
 
 
 class Client:
@@ -121,3 +123,22 @@ def test_published_json_names_no_folders(tmp_path):
     text = '{"_name_or_path":   "someone/model"}'
     assert without_paths(text) is text
     assert without_paths("no JSON") == "no JSON"
+
+
+def test_checksums_of_a_checkpoint_are_those_of_what_is_uploaded(commits, tmp_path):
+    """The state of a training names a local folder, so what is uploaded of it is another file."""
+    checkpoint, downloaded = tmp_path / "checkpoint-2", tmp_path / "last-checkpoint"
+    (checkpoint / "adapter").mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": str(checkpoint)}))
+    (checkpoint / "optimizer.pt").write_bytes(b"0011")
+    (checkpoint / "adapter" / "config.json").write_text("{}")
+    write_checksums(checkpoint)
+    names = [path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file()]
+    upload.push_files("a/b", {f"last-checkpoint/{name}": checkpoint / name for name in names}, "title")
+    for name, content in added(commits[0]).items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else Path(content).read_bytes())
+    assert "tmp" not in (downloaded / "trainer_state.json").read_text()
+    assert len((downloaded / CHECKSUMS).read_text().splitlines()) == 4
+    assert find_change(downloaded) is None and find_change(checkpoint) is None
