@@ -1,18 +1,16 @@
 """How far files may go: bounds that broken and hostile files run into, and honest ones do not come near.
 
-    path --check_file--> no pipe, device or socket --read_text, read_json, lines--> size, line, depth --> parser
+    path --check_file--> not a pipe, device or socket, not too large --check_depth, lines--> parser
 
 A file is compared with these numbers before anything of its size is allocated, so that a few kilobytes cannot ask for
 the memory or the time of gigabytes. The bound on the pixels of an image is Pillow's own, `PIL.Image.MAX_IMAGE_PIXELS`
 (89 million), which people know how to change.
 """
 
-import json
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from reprlib import Repr
 from typing import Any, TextIO
 
@@ -23,13 +21,17 @@ import numpy as np
 # Bytes of a line, of a row of a table, and of a file that is one text: four million tokens. A longer one is a sign of
 # damage, such as a quotation mark that never closes or a disk image with a wrong name.
 LONGEST_ROW = 2**24
-# Bytes of a JSON or YAML file that is read as a whole; the largest tokenizers take 40 million.
-LARGEST_DOCUMENT = 2**28
+# Bytes of a JSON document that is read as a whole; the largest tokenizers take 40 million.
+LARGEST_DOCUMENT = 2**30
+# Bytes of a YAML document. Recipes have some lines; Python's reader takes half a minute for a million bytes.
+LARGEST_YAML = 2**18
 # How deep JSON and YAML may be nested. What people write stays under 20; readers in C overflow the stack at some
 # ten thousand, and `datasets` makes types of columns by recursion.
 DEEPEST = 100
-# Nodes of a YAML document once its aliases are written out: nine lines of aliases can stand for a billion.
-MOST_NODES = 100_000
+# Values of a YAML document once its aliases are written out: nine lines of aliases can stand for a billion.
+MOST_NODES = 20_000
+# Rows of a Parquet file, whose encoding can repeat one value for ever in a few bytes.
+MOST_ROWS = 2**29
 
 # ---- Recordings ----
 
@@ -43,6 +45,13 @@ MOST_CHANNELS = 256
 
 # Bytes of an encoded image that is copied into a dataset: 89 million pixels of four times 16 bits take 716 million.
 LARGEST_IMAGE = 2**30
+
+# ---- Models ----
+
+# Layers of a model, and weights that may be missing from its files because they are new: a head for 100,000 classes.
+# More means a configuration that is not that of the weights, and would fill the memory with random numbers.
+MOST_LAYERS = 2_000
+MOST_NEW_WEIGHTS = 2**28
 
 # ---- Archives ----
 
@@ -101,52 +110,6 @@ def check_file(path: str | os.PathLike[str], most: int | None = None) -> None:
         raise ValueError(f"{path} must be a file, got {problem}; remove it or give another one")
     if most is not None and os.path.exists(path) and (size := os.path.getsize(path)) > most:
         raise ValueError(f"{path} must have at most {most:,} bytes, got {size:,}; give a smaller file")
-
-
-def read_text(path: str | os.PathLike[str], most: int = LARGEST_DOCUMENT, encoding: str = "utf-8") -> str:
-    """The text of a file that is read as a whole.
-
-    Raises:
-        ValueError: in one line, as `check_file`, or if it is not UTF-8.
-        OSError: if it cannot be opened.
-    """
-    check_file(path, most)
-    try:
-        return Path(path).read_text(encoding=encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be UTF-8 text, got byte {error.object[error.start]} at {error.start}") from None
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        ValueError: in one line, as `check_file`, or if it is not JSON or nested too deep.
-        OSError: if it cannot be opened.
-    """
-    return parse_json(read_text(path), str(path))
-
-
-def parse_json(text: str, what: str) -> Any:
-    """What a JSON text holds; `what` names it in errors.
-
-    Raises:
-        ValueError: in one line, if it is not JSON or nested too deep.
-
-    Example:
-        >>> parse_json('{"a": [1]}', "config.json")
-        {'a': [1]}
-        >>> parse_json("[" * 200, "config.json")
-        Traceback (most recent call last):
-        ...
-        ValueError: config.json must be nested at most 100 deep, got 200; flatten it
-    """
-    check_depth([text.encode("utf-8", "surrogatepass")], what)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise ValueError(f"{what} must be JSON, got {error.msg} at {place}") from None
 
 
 def check_depth(chunks: Iterable[bytes], what: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
+from ..documents import parse_yaml, read_text
 from . import repository
 from .cards import declared_files
 from .plan import make_draw
@@ -124,9 +124,9 @@ def _wrong_card(task: Task, folder: Path, record: dict[str, Any]) -> list[str]:
     if not card.is_file():
         return [f"there is no {repository.CARD}"]
     try:
-        metadata = yaml.safe_load(card.read_text(encoding="utf-8").split("---\n")[1])
+        metadata = parse_yaml(read_text(card).split("---\n")[1], repository.CARD)
         declared = {entry["config_name"]: entry["data_files"] for entry in metadata["configs"]}
-    except (IndexError, KeyError, TypeError, ValueError, yaml.YAMLError):
+    except (IndexError, KeyError, TypeError, ValueError):
         return [f"the metadata of {repository.CARD} cannot be read"]
     return [
         f"{repository.CARD} does not declare {name} as it should"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...limits import check_file, lines
+from ...limits import check_file, lines, short
 from ..repository import SAMPLING_RATE
 from ..tasks import Task
 from . import pickles
@@ -186,7 +186,9 @@ def _open_pickle(path: Path, task: Task) -> RawSplit:
 
 
 def _short(row: Any) -> str:
-    return f"one with {', '.join(map(repr, row)) or 'nothing'}" if isinstance(row, dict) else f"a {type(row).__name__}"
+    if not isinstance(row, dict):
+        return f"a {type(row).__name__}"
+    return f"one with {', '.join(map(short, row)) or 'nothing'}"
 
 
 def _read_waves(path: Path, waves: list, indices: np.ndarray) -> Iterator[dict]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...limits import check_file
+from ...data.table_limits import check_table
 from ...modality import MODALITIES
 from ..repository import AUGMENTATIONS
 from ..tasks import Task
@@ -64,7 +64,7 @@ def _load(folder: str, workdir: Path) -> "datasets.DatasetDict":
 
     for path in sorted(Path(folder).rglob("*")):
         if not path.is_dir():
-            check_file(path)
+            check_table(path)
     return _read_folder(datasets.load_dataset, folder, cache_dir=str(workdir / "datasets"))
 
 

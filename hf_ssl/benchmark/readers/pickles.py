@@ -191,6 +191,8 @@ class _Machine:
 def _pairs(values: list[Any] | tuple[Any, ...]) -> dict[Any, Any]:
     for key in values[::2]:
         # Before it is hashed, which may take for ever for tuples inside of tuples.
+        if isinstance(key, list | tuple | dict):
+            raise TypeError(f"a key of a dict is a {type(key).__name__}")
         if not isinstance(key, int | str | bytes):
             raise NotAdmittedError(f"a dict with a key of type {type(key).__name__}")
     return dict(zip(values[::2], values[1::2], strict=True))
