@@ -38,6 +38,8 @@ MOST_ROWS = 2**29
 # Samples of one channel, before and after resampling: 51 minutes at 44.1 kHz, 2.3 hours at 16 kHz, half a gigabyte in
 # memory. Models listen to seconds; the header of a broken file may claim 2^63.
 MOST_SAMPLES = 2**27
+# Hz. Speech on the telephone has 8,000; a header that says less than this is broken, or turns seconds into hours.
+LOWEST_RATE = 100
 # Channels that are mixed into one. Arrays of microphones have up to 64.
 MOST_CHANNELS = 256
 

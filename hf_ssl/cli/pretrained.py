@@ -6,7 +6,7 @@ from huggingface_hub import ModelCard
 
 from ..documents import parse_yaml, read_text
 from ..modality import MODALITIES, Modality
-from ..model.folder import check_size
+from ..model.folder import check_folder, check_size
 from ..model.loading import load_config
 
 
@@ -58,6 +58,7 @@ def trained_modality(model: str) -> Modality:
     Raises:
         ValueError: if the model is not a classifier of images, texts or recordings.
     """
+    check_folder(model)
     if Path(model).is_dir() and not Path(model, "config.json").is_file() and (kind := _from_card(model)):
         # An adapter: its folder has a card, but no configuration.
         return kind

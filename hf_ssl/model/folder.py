@@ -113,7 +113,11 @@ def loading_error(model: str, error: Exception, what: str = "cannot be loaded") 
 
 def one_line(error: Exception) -> str:
     """An error's text, shortened; with its type if that does not say it in words."""
-    text = " ".join(str(error).split())
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:
+        # transformers' pipelines tell all that they tried; the last line is the last error.
+        text = text.splitlines()[-1]
+    text = " ".join(text.split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return text if isinstance(error, OSError | ValueError) and text else f"{type(error).__name__}: {text}"
 

@@ -19,6 +19,7 @@ import torch
 
 from ..data.cells import full_scale
 from ..errors import BrokenExampleError
+from ..limits import LOWEST_RATE, short
 from .audio_effects import (
     EFFECTS,
     LARGEST_DENOMINATOR,
@@ -90,15 +91,15 @@ def decode(value: Any, sampling_rate: int) -> np.ndarray:
         wave = wave.mean(axis=0 if hasattr(value, "get_all_samples") or wave.shape[0] <= wave.shape[1] else 1)
     if not np.isfinite(wave).all():
         raise BrokenExampleError(f"{name}: some samples are NaN or infinite")
-    if not isinstance(rate, int | float | np.number) or not 1 <= rate < math.inf:
-        raise BrokenExampleError(f"{name}: its sampling rate must be at least 1 Hz, got {rate!r:.80}")
+    if not isinstance(rate, int | float | np.number) or not LOWEST_RATE <= rate < math.inf:
+        raise BrokenExampleError(f"{name}: its sampling rate must be at least {LOWEST_RATE} Hz, got {short(rate)}")
     if heard := facts.get("heard_at"):
         wave, rate = _resampled(wave, int(rate), heard, name), heard
     return _resampled(wave, int(rate), sampling_rate, name)
 
 
 def _resampled(wave: np.ndarray, old: int, new: int, name: str) -> np.ndarray:
-    """The wave at another rate, unless it would be too long: a second at 1 Hz may be a file's only sample."""
+    """The wave at another rate, unless it would be too long."""
     check_samples(len(wave) * new // old, f" at {new:,} Hz", name)
     return resample(wave, Fraction(old, new))
 
