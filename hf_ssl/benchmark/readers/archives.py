@@ -15,10 +15,10 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from ...limits import LARGEST_HEADER, MOST_MEMBERS, check_file, most_unpacked
 from .base import progress
@@ -39,7 +39,12 @@ _DAMAGE = (
     RuntimeError,  # an encrypted member; headers that name each other
 )
 # How a compressed tar archive begins -> what reads it.
-_COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\x00\x00": lzma.open}
+_COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x5d\x00\x00": lzma.open,
+}
 
 
 def is_archive(path: Path) -> bool:
@@ -109,8 +114,8 @@ def _unpack_tar(archive: Path, folder: Path) -> Iterator[str]:
 def _decompressed(archive: Path) -> Iterator["_Bounded"]:
     with open(archive, "rb") as file:
         start = file.read(6)
-    found = next((reader for magic, reader in _COMPRESSIONS.items() if start.startswith(magic)), open)
-    with cast(BinaryIO, found(archive, "rb")) as file:
+    readers: Iterator[Callable[..., Any]] = (read for magic, read in _COMPRESSIONS.items() if start.startswith(magic))
+    with cast(BinaryIO, next(readers, open)(archive, "rb")) as file:
         yield _Bounded(file, archive)
 
 
