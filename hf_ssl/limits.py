@@ -43,10 +43,11 @@ LOWEST_RATE = 100
 # Channels that are mixed into one. Arrays of microphones have up to 64.
 MOST_CHANNELS = 256
 
-# ---- Images ----
+# ---- Images and recordings ----
 
-# Bytes of an encoded image that is copied into a dataset: 89 million pixels of four times 16 bits take 716 million.
-LARGEST_IMAGE = 2**30
+# Bytes of a file that is read as a whole, to be copied into a dataset or compared with others: 89 million pixels of
+# four times 16 bits take 716 million.
+LARGEST_FILE = 2**30
 
 # ---- Models ----
 

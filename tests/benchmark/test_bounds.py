@@ -16,10 +16,11 @@ import pytest
 import scipy.io
 
 from hf_ssl import limits
-from hf_ssl.benchmark.readers import archives, arrays, open_source, pickles, texts
+from hf_ssl.benchmark import verify
+from hf_ssl.benchmark.readers import archives, arrays, hub_datasets, open_source, pickles, texts
 
 from tests.helpers.benchmark_sources import TASKS, make_source
-from tests.helpers.hostile_files import at_once, nested, npy_claiming, pipe, tar_of_sparse
+from tests.helpers.hostile_files import at_once, flac_claiming, nested, npy_claiming, pipe, sound_bytes, tar_of_sparse
 
 
 def read_all(source, workdir: Path) -> None:
@@ -339,6 +340,25 @@ def test_pipes_are_never_opened(case, tmp_path):
         else:
             # Listed are files alone.
             assert path.suffix in (".jpg", ".wav", ".txt")
+
+
+def test_a_dataset_cannot_name_devices_or_files_of_holes(tmp_path):
+    with open(tmp_path / "holes.png", "wb") as file:
+        file.truncate(2**40)
+    for path, reason in (
+        ("/dev/zero", "must be a file, got a device"),
+        (tmp_path / "holes.png", "at most 1,073,741,824"),
+    ):
+        with at_once(), pytest.raises(ValueError, match=rf"^data, row 1: the row has no content: .*{reason}"):
+            hub_datasets._content({"bytes": None, "path": str(path)}, "data, row 1")
+
+
+def test_recordings_of_a_built_task_are_checked_within_the_bounds():
+    with pytest.raises(ValueError, match=r"the recording: .* at most 134,217,728 samples, got 68,719,476,735"):
+        verify._check_wave(flac_claiming(2**36 - 1))
+    with pytest.raises(ValueError, match="must be mono at 16,000 Hz, got 2 samples, 3 channels and 8,000 Hz"):
+        verify._check_wave(sound_bytes(np.zeros((2, 3)), 8_000))
+    verify._check_wave(sound_bytes(np.zeros(5)))
 
 
 def test_pipes_among_parquet_files_and_damaged_records_are_named(tmp_path):

@@ -134,6 +134,9 @@ def test_pipes_among_pictures_are_known_as_such(tmp_path):
         assert missing_file(dataset, "image") == str(tmp_path / "y" / "2.png")
         assert digest({"path": str(tmp_path / "y" / "2.png"), "bytes": None}) is None
         assert digest({"path": str(tmp_path / "y" / "1.png"), "bytes": None}) is not None
+        with open(tmp_path / "holes.png", "wb") as file:
+            file.truncate(2**40)
+        assert digest({"path": str(tmp_path / "holes.png"), "bytes": None}) is None
 
 
 SAVED = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ...limits import LARGEST_IMAGE, check_file, lines, short
+from ...limits import LARGEST_FILE, check_file, lines, short
 
 _T = TypeVar("_T")
 # How deep below a given folder raw files are looked for: archives and mirrors like to wrap them in one or two folders.
@@ -234,7 +234,7 @@ def image_file(path: Path, source: str) -> dict:
     Raises:
         ValueError: naming the file if it is empty or damaged.
     """
-    check_file(path, LARGEST_IMAGE)
+    check_file(path, LARGEST_FILE)
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.table_limits import check_table
+from ...limits import LARGEST_FILE, check_file
 from ...modality import MODALITIES
 from ..repository import AUGMENTATIONS
 from ..tasks import Task
@@ -182,6 +183,7 @@ def _content(cell: dict[str, Any], place: str) -> bytes:
     if cell.get("bytes") is not None:
         return cell["bytes"]
     try:
+        check_file(cell["path"], LARGEST_FILE)
         return Path(cell["path"]).read_bytes()
-    except (KeyError, TypeError, OSError) as error:
+    except (KeyError, TypeError, OSError, ValueError) as error:
         raise ValueError(f"{place}: the row has no content: {error}") from error
