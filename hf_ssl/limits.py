@@ -7,6 +7,7 @@ the memory or the time of gigabytes. The bound on the pixels of an image is Pill
 (89 million), which people know how to change.
 """
 
+import errno
 import os
 import re
 import stat
@@ -94,8 +95,8 @@ def file_problem(path: str | os.PathLike[str]) -> str | None:
     """
     try:
         mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return None
+    except (OSError, ValueError) as error:
+        return "a link to itself" if getattr(error, "errno", None) == errno.ELOOP else None
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "not a file")
 
 

@@ -94,6 +94,10 @@ def test_what_is_not_a_file_is_told_and_never_opened(tmp_path):
             ValueError, match=r"a\.png must be a file, got a named pipe; remove it or give another one"
         ):
             limits.check_file(tmp_path / "a.png")
+    (tmp_path / "itself.png").symlink_to(tmp_path / "itself.png")
+    assert limits.file_problem(tmp_path / "itself.png") == "a link to itself"
+    (tmp_path / "nowhere.png").symlink_to(tmp_path / "no such file")
+    assert limits.file_problem(tmp_path / "nowhere.png") is None
     assert limits.file_problem("/dev/zero") == "a device"
     assert limits.file_problem(tmp_path) == "a folder"
     (tmp_path / "b.png").write_bytes(b"1234")

@@ -11,7 +11,6 @@ from ..data.cells import CellFormat, file_arrays, find_format, usual_levels
 from ..data.columns import find_input, usual_label
 from ..data.rows import undecoded
 from ..data.sources import DATA_FILES, count, other_files, read_lines, read_table, walk
-from ..limits import check_file
 from ..modality import MODALITIES, Modality
 
 # Files that are opened before the first answer, to find out which numbers are white.
@@ -54,7 +53,7 @@ def collect(inputs: Iterable[str], modality: str, columns: Sequence[str] | None)
     for name in inputs:
         if Path(name).is_dir():
             found, more = _of_folder(Path(name), kind)
-        elif Path(name).exists():
+        elif Path(name).is_file():
             found, more = _of_file(name, kind, columns)
         elif modality == "text" and any(letter.isspace() for letter in name.strip()):
             found, more = [Item(name, None, name)], []
@@ -97,9 +96,6 @@ def _of_folder(path: Path, kind: Modality) -> tuple[list[Item], list[str]]:
 def _of_file(name: str, kind: Modality, columns: Sequence[str] | None) -> tuple[list[Item], list[str]]:
     path = Path(name)
     suffix = path.suffix.lower()
-    if not kind.needs_files or suffix in DATA_FILES:
-        # An image or recording that is a pipe is a row with its error.
-        check_file(path)
     if suffix in DATA_FILES:
         return _of_table(path, kind.name, columns), []
     if suffix == ".txt" and not kind.needs_files:

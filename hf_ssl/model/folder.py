@@ -107,7 +107,7 @@ def loading_error(model: str, error: Exception, what: str = "cannot be loaded") 
         expected = isinstance(error, OSError | ValueError)
         return error if expected else ValueError(f"{model} {what}: {one_line(error)}")
     if (problem := broken_file(Path(model))) is not None:
-        return ValueError(f"{model} {what}: {problem}")
+        return ValueError(f"{model} cannot be loaded: {problem}")
     return ValueError(f"{model} {what}: {one_line(error)}")
 
 

@@ -53,9 +53,6 @@ def test_hostile_pictures_are_rows_with_errors_and_the_others_get_answers(tmp_pa
     assert "got 3,600,000,000" in rows["huger.png"]["error"]
     assert "EPS is not a format of pictures" in rows["program.png"]["error"]
     assert "it is a named pipe and not a file" in rows["pipe.png"]["error"]
-    with at_once():
-        assert main(["predict", str(tmp_path / "model"), str(folder / "pipe.png"), str(folder / "z.png")]) == 0
-    assert "1 of 2 inputs could not be read" in capsys.readouterr().out
 
 
 def test_hostile_recordings_are_rows_with_errors_and_the_others_get_answers(tmp_path, capsys):
@@ -163,14 +160,6 @@ def test_a_damaged_model_is_one_line_and_status_2(model_and_rows, tmp_path, caps
         line = capsys.readouterr().err.splitlines()[-1]
         assert line.startswith("hf-ssl: error: ") and "model.safetensors is damaged" in line
     assert not (tmp_path / "run" / "model").exists()
-
-
-@pytest.mark.parametrize("name", ["rows.csv", "rows.txt", "rows.jsonl"])
-def test_a_pipe_as_a_table_is_one_line_and_status_2(name, model_and_rows, tmp_path, capsys):
-    model, _ = model_and_rows
-    with at_once():
-        assert main(["predict", model, str(pipe(tmp_path / name))]) == 2
-    assert f"{name} must be a file, got a named pipe; remove it or give another one" in capsys.readouterr().err
 
 
 def test_what_a_message_quotes_is_printable_and_short(model_and_rows, tmp_path, capsys):
