@@ -95,7 +95,7 @@ def _from_card(model: str) -> Modality | None:
         else:
             found = ModelCard.load(model).data.to_dict()
         tag = found.get("pipeline_tag")
-    except (OSError, ValueError, LookupError, AttributeError):
+    except Exception:  # a card may hold anything, and is only a hint
         return None
     return next((kind for kind in MODALITIES.values() if kind.pipeline == tag), None)
 

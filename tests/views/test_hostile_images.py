@@ -28,6 +28,10 @@ BROKEN = {
         png(1, 1, (b"zTXt", b"a\0\0" + zlib.compress(bytes(10**8))), rows=b"\0\0"),
         "cannot read a.png",
     ),
+    "a color profile that unpacks to 100 MB": (
+        png(1, 1, (b"iCCP", b"a\0\0" + zlib.compress(bytes(10**8))), rows=b"\0\0"),
+        "cannot read a.png",
+    ),
     "a chunk that claims 2 GB": (png(9, 9)[:33] + b"\x7f\xff\xff\xffIDAT" + bytes(20), "cannot read a.png"),
     "empty": (b"", "not an image of a known format"),
     "a text": (b"not a picture", "not an image of a known format"),
