@@ -351,7 +351,7 @@ class SSLConfig(TrainingArguments):
         if isinstance(self.algorithm_kwargs, str):
             try:
                 self.algorithm_kwargs = json.loads(self.algorithm_kwargs)
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, RecursionError) as error:
                 raise ValueError(
                     f"algorithm_kwargs must be JSON, got {self.algorithm_kwargs!r}: {error}; an example is "
                     "'{\"threshold\": 0.9}'"

@@ -7,6 +7,7 @@ from pathlib import Path
 import datasets
 from filelock import FileLock
 
+from ..data.table_limits import check_table
 from . import repository
 from .build import build_task
 from .tasks import TASKS, Task, get_task
@@ -53,7 +54,7 @@ def load_task(
     location = find_repository(task, source)
     if isinstance(location, Path):
         _check_built(task, location, repository.config_name(num_labeled, seed))
-        return datasets.load_dataset(str(location), configuration)
+        return _load_built(location, configuration)
     try:
         return datasets.load_dataset(location, configuration)
     except OSError as error:
@@ -62,6 +63,18 @@ def load_task(
             f"that has {repository.repository_name(task)}, a folder made by `hf-ssl benchmark build {name}`, or the "
             "raw data"
         ) from error
+
+
+def _load_built(folder: Path, configuration: str) -> datasets.DatasetDict:
+    for path in folder.rglob("*.parquet"):
+        check_table(path)
+    try:
+        return datasets.load_dataset(str(folder), configuration)
+    except (ImportError, OSError):
+        raise
+    except Exception as error:  # pyarrow and `datasets` raise errors of many kinds for damaged files
+        reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+        raise ValueError(f"{folder} is damaged ({reason}); build the task again") from error
 
 
 def _check_setting(task: Task, num_labeled: int, seed: int, deduplicated: bool) -> None:

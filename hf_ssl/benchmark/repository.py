@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from ..documents import parse_json, read_text
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} is not a built task: it has no {RECORD}; make one with `hf-ssl benchmark build`")
     try:
         # Earlier builds called the number of labeled examples of a draw num_labels.
-        record = json.loads(path.read_text(encoding="utf-8").replace('"num_labels"', '"num_labeled"'))
+        record = parse_json(read_text(path).replace('"num_labels"', '"num_labeled"'), RECORD)
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); build the task again") from error
     if not _is_record(record):

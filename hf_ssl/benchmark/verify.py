@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
+from ..documents import parse_yaml, read_text
+from ..views.audio_files import read_file
 from . import repository
 from .cards import declared_files
 from .plan import make_draw
@@ -124,9 +125,9 @@ def _wrong_card(task: Task, folder: Path, record: dict[str, Any]) -> list[str]:
     if not card.is_file():
         return [f"there is no {repository.CARD}"]
     try:
-        metadata = yaml.safe_load(card.read_text(encoding="utf-8").split("---\n")[1])
+        metadata = parse_yaml(read_text(card).split("---\n")[1], repository.CARD)
         declared = {entry["config_name"]: entry["data_files"] for entry in metadata["configs"]}
-    except (IndexError, KeyError, TypeError, ValueError, yaml.YAMLError):
+    except (IndexError, KeyError, TypeError, ValueError):
         return [f"the metadata of {repository.CARD} cannot be read"]
     return [
         f"{repository.CARD} does not declare {name} as it should"
@@ -248,10 +249,10 @@ def _check_decoding(task: Task, folder: Path, record: dict[str, Any]) -> Check:
 
 
 def _check_wave(data: bytes) -> None:
-    soundfile = library("soundfile", "hf-ssl[audio]")
-    try:
-        wave, sampling_rate = soundfile.read(io.BytesIO(data))
-    except soundfile.SoundFileError as error:
-        raise ValueError(f"the recording cannot be read: {error}") from error
-    if sampling_rate != repository.SAMPLING_RATE or wave.ndim != 1 or len(wave) == 0:
-        raise ValueError(f"the recording must be mono at 16,000 Hz, got shape {wave.shape} at {sampling_rate:,} Hz")
+    wave, sampling_rate = read_file(io.BytesIO(data), "the recording")
+    channels = library("soundfile", "hf-ssl[audio]").info(io.BytesIO(data)).channels
+    if sampling_rate != repository.SAMPLING_RATE or channels != 1 or len(wave) == 0:
+        raise ValueError(
+            f"the recording must be mono at 16,000 Hz, got {len(wave):,} samples, {channels} channels and "
+            f"{sampling_rate:,} Hz"
+        )

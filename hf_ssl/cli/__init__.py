@@ -17,6 +17,10 @@ from .parser import CommandParser, with_hyphens
 COMMANDS = (quickstart, train, predict, evaluate, algorithms, push, benchmark)
 
 
+# Letters of an error on the screen.
+_LONGEST_MESSAGE = 900
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; parsed arguments hold the command's `run`."""
     parser = CommandParser(
@@ -54,13 +58,28 @@ def main(arguments: list[str] | None = None) -> int:
         message = _explanation(error)
         if message is None or os.environ.get("HF_SSL_TRACEBACK"):
             raise
-        print(f"hf-ssl: error: {message}", file=sys.stderr)
+        print(f"hf-ssl: error: {_printable(message)}", file=sys.stderr)
         return 2
     return 0
 
 
+def _printable(message: str) -> str:
+    """A message that may quote a file: control characters as Python writes them, and its middle left out if long.
+
+    Example:
+        >>> print(_printable("the column 'a\\x00\\x1b[2J' is missing"))
+        the column 'a\\x00\\x1b[2J' is missing
+    """
+    if len(message) > _LONGEST_MESSAGE:
+        half = _LONGEST_MESSAGE // 2
+        message = f"{message[:half]} ... {message[-half:]}"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+
+
 def _explanation(error: Exception) -> str | None:
     """One line about wrong input or a failed connection; None for anything else, which is a bug of ours."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({' '.join(str(error).split()) or 'nothing more is known'}); use less data"
     if isinstance(error, ValueError | TypeError | OSError | ImportError):
         return " ".join(str(error).split())
     if "huggingface_hub" not in sys.modules:

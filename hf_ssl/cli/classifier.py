@@ -8,6 +8,7 @@ from typing import Any, cast
 from transformers import AudioClassificationPipeline, BatchFeature, pipeline
 from transformers.utils import logging
 
+from ..model.folder import loading_error
 from ..model.limits import text_limit
 from .inputs import Item
 from .pretrained import trained_modality
@@ -52,8 +53,8 @@ class Classifier:
             # The stub has one overload per task and none for a task that is only known at run time.
             given = {"pipeline_class": _AudioPipeline} if self.modality == "audio" else {}
             self.pipeline: Any = pipeline(cast(Any, kind.pipeline), model=model, device=device, **cast(Any, given))
-        except RuntimeError as error:
-            raise ValueError(f"{model} cannot be used on {device or 'this device'}: {error}") from None
+        except Exception as error:  # of any kind, if its files are damaged
+            raise loading_error(model, error, f"cannot be used on {device or 'this device'}") from None
         config = self.pipeline.model.config
         self.names: list[str] = [config.id2label.get(index) for index in range(config.num_labels)]
         if len(set(self.names) - {None}) < config.num_labels:

@@ -1,11 +1,12 @@
 """What a model's folder or Hub id says about itself: which modalities it can classify, or was trained to classify."""
 
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import ModelCard
 
+from ..documents import parse_yaml, read_text
 from ..modality import MODALITIES, Modality
+from ..model.folder import check_folder, check_size
 from ..model.loading import load_config
 
 
@@ -57,11 +58,13 @@ def trained_modality(model: str) -> Modality:
     Raises:
         ValueError: if the model is not a classifier of images, texts or recordings.
     """
+    check_folder(model)
     if Path(model).is_dir() and not Path(model, "config.json").is_file() and (kind := _from_card(model)):
         # An adapter: its folder has a card, but no configuration.
         return kind
     _check_folder(model)
     config = load_config(model)
+    check_size(model, config)
     architecture = (getattr(config, "architectures", None) or [""])[0]
     able = [kind for kind in MODALITIES.values() if architecture in _architectures(kind)]
     if not able and config.model_type == "timm_wrapper":
@@ -86,10 +89,14 @@ def _architectures(kind: Modality) -> set[str]:
 
 def _from_card(model: str) -> Modality | None:
     try:
-        card: Any = ModelCard.load(str(Path(model, "README.md")) if Path(model).is_dir() else model)
-    except (OSError, ValueError):
+        if Path(model).is_dir():
+            # Its metadata are YAML between two lines of hyphens.
+            found = parse_yaml(read_text(Path(model, "README.md")).split("---\n")[1], "README.md")
+        else:
+            found = ModelCard.load(model).data.to_dict()
+        tag = found.get("pipeline_tag")
+    except Exception:  # a card may hold anything, and is only a hint
         return None
-    tag = card.data.pipeline_tag
     return next((kind for kind in MODALITIES.values() if kind.pipeline == tag), None)
 
 

@@ -5,13 +5,12 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast, get_type_hints
 
-import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..config import SSLConfig
+from ..documents import parse_yaml, read_text
 from .durations import seconds_of
 from .parser import HelpFormatter
 
@@ -226,11 +225,9 @@ def read_recipe(path: str, known: Iterable[str]) -> dict[str, Any]:
     """
     try:
         # Every JSON document is also a YAML document.
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = parse_yaml(read_text(path), f"--config {path}")
     except FileNotFoundError:
         raise FileNotFoundError(f"--config must name a file, got {path}, but there is no file {path}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"--config must be YAML or JSON, got {path}: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(
             f"--config must hold options by name, such as 'algorithm: fixmatch', got a {type(content).__name__} in "

@@ -11,6 +11,7 @@ of a dataset in 0..255.
 """
 
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from typing import Any, NamedTuple
 import datasets
 import numpy as np
 from PIL import Image
+
+from ..limits import file_problem
 
 # Rows that are looked at to find the range of numbers.
 _LOOKED_AT = 64
@@ -237,18 +240,34 @@ def usual_levels(samples: Sequence[np.ndarray], column: str = "image") -> Levels
 
 
 def file_arrays(cells: Iterable[Any]) -> list[np.ndarray]:
-    """The pixels of those files among the cells that have 32 bits a pixel; of others only the header is read."""
+    """What `find_levels` needs of the files among the cells that have 32 bits a pixel; of others, the header is read.
+
+    Of each such file these are its least and greatest finite pixel, and one that is not a whole number, if there is
+    one: the pictures themselves may be large.
+    """
     found = []
     for cell in cells:
         data = cell if isinstance(cell, bytes) else cell.get("bytes") if isinstance(cell, Mapping) else None
         path = cell.get("path") if isinstance(cell, Mapping) else cell
+        if data is None and file_problem(str(path)):
+            continue
         try:
-            with Image.open(str(path) if data is None else io.BytesIO(data)) as image:
-                if image.mode in ("F", "I"):
-                    found.append(np.asarray(image))
+            with warnings.catch_warnings():
+                # Decoding will refuse it.
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(str(path) if data is None else io.BytesIO(data)) as image:
+                    if image.mode in ("F", "I"):
+                        found.append(_telling(np.asarray(image)))
         except Exception:  # Pillow raises almost anything for broken files; decoding will say which one is broken
             continue
     return found
+
+
+def _telling(pixels: np.ndarray) -> np.ndarray:
+    finite = pixels[np.isfinite(pixels)]
+    if not finite.size:
+        return finite
+    return np.concatenate([[finite.min(), finite.max()], finite[finite != np.round(finite)][:1]]).astype(pixels.dtype)
 
 
 def _is_whole(pixels: np.ndarray) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from transformers.utils import logging
 
+from ..limits import LARGEST_FILE, check_file
 from .rows import fetch_rows, raw_part, tensor_part
 
 logger = logging.get_logger(__name__)
@@ -267,6 +268,7 @@ def digest(value: Any) -> bytes | None:
 
 
 def _read_into(hashed: Any, path: str) -> None:
+    check_file(path, LARGEST_FILE)
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
             hashed.update(chunk)

@@ -6,11 +6,14 @@
 """
 
 import os
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import datasets
+from PIL import Image
 from torch.utils.data import Dataset
 from transformers.utils import logging
 
@@ -22,6 +25,8 @@ from .labels import LabelIndex
 logger = logging.get_logger(__name__)
 
 _COMPANIONS = ("attention_mask", "token_type_ids")
+# What no mistake in the code of a transform raises, but broken files do.
+_BROKEN = (OSError, EOFError, SyntaxError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
 # A second set of columns, or of keys that a transform returns, is the strong view: `pixel_values_strong`.
 STRONG_SUFFIXES = ("_strong", "_strong_2")
 
@@ -136,8 +141,8 @@ class Rows(Dataset):
     def _tensors(tensors: datasets.Dataset, indices: list[int]) -> list[dict[str, Any]]:
         try:
             return tensors.__getitems__(indices)
-        except OSError as error:
-            # Pillow, soundfile and open() raise it for files that are missing or broken; it names them if it can.
+        except _BROKEN as error:
+            # Pillow, soundfile and open() raise these for files that are missing or broken, and name them if they can.
             raise BrokenExampleError(f"the transform of row {', '.join(map(str, indices))} failed: {error}") from error
 
 
@@ -148,7 +153,7 @@ def missing_file(dataset: datasets.Dataset, column: str) -> str | None:
     first = dataset[0][column]
     if not isinstance(first, dict | str) or (isinstance(first, dict) and first.get("bytes") is not None):
         return None
-    return next((path for path in map(_path_alone, dataset[column]) if path and not os.path.exists(path)), None)
+    return next((path for path in map(_path_alone, dataset[column]) if path and not os.path.isfile(path)), None)
 
 
 def _path_alone(cell: Any) -> str | None:

@@ -22,6 +22,7 @@ import datasets
 from ..modality import MODALITIES
 from .columns import LABEL_COLUMNS
 from .labels import sorted_names
+from .table_limits import check_table
 
 DATA_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 _FILE_SUFFIXES = {suffix for row in MODALITIES.values() for suffix in row.suffixes}
@@ -151,6 +152,7 @@ def read_table(path: Path, label_column: str | None = None) -> datasets.Dataset:
     Raises:
         ValueError: if it cannot be read, or has no row.
     """
+    check_table(path)
     kind = DATA_FILES[path.suffix.lower()]
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
@@ -275,8 +277,10 @@ def _load_saved(path: Path, split: str | None, role: str) -> datasets.Dataset:
     """What `save_to_disk` wrote."""
     try:
         found = datasets.load_from_disk(str(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} was written by save_to_disk and cannot be read back: {error}") from None
+    except Exception as error:  # what json, pyarrow and `datasets` stumble on in damaged files
+        raise ValueError(
+            f"{path} was written by save_to_disk and cannot be read back: {error or type(error).__name__}"
+        ) from None
     if not isinstance(found, datasets.Dataset):
         return _choose_split(found, role, str(path), split)
     if split:
@@ -291,6 +295,8 @@ def _load_tables(
     suffixes = {file.suffix.lower() for file in files} & DATA_FILES.keys()
     if suffixes:
         tables = [file for file in files if file.suffix.lower() in suffixes]
+        for table in tables:
+            check_table(table)
         # Of several kinds `datasets` reads the most frequent one, which may not take the options of another.
         options = _csv_options(tables, label_column) if len(suffixes) == 1 and suffixes <= {".csv", ".tsv"} else {}
         return _load_dataset(str(path), role, split, path=str(path), **options)

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from ..modality import MODALITIES
 from ..views.text import usual_max_length
+from .loading import load_config
 
 # Last parts of the names of tables that have one row per position, as transformers' models call them.
 _TABLES = {
@@ -143,7 +144,7 @@ def text_architecture(model: Any) -> Any:
     if not isinstance(model, str):
         return model
     row = MODALITIES["text"]
-    config = AutoConfig.from_pretrained(model)
+    config = load_config(model)
     if type(config) not in row.configurations():
         return None
     try:

@@ -16,6 +16,7 @@ from ..data.columns import DataSummary, processor_for
 from ..modality import MODALITIES, MODEL_INPUTS
 from .adapters import check_adapters
 from .classes import config_names, name_classes, say_new_head, settle_classes
+from .folder import broken_file, check_folder, check_layers, check_size, loading_error, one_line
 from .padding import match_pad_token
 from .precision import to_full_precision
 
@@ -31,15 +32,22 @@ def load_config(model: str) -> PreTrainedConfig:
     Raises:
         ValueError: in one line, if there is none under that name, or the Hub cannot be reached.
     """
+    check_folder(model)
     try:
-        return AutoConfig.from_pretrained(model)
-    except (OSError, ValueError, KeyError) as error:
+        config = AutoConfig.from_pretrained(model)
+    except Exception as error:  # transformers checks little of what is in the file
         if isinstance(error.__cause__, LocalEntryNotFoundError):
             raise ValueError(
                 f"a model must be a folder or a Hub id, got {model}, but the Hub cannot be reached and {model} is "
                 "neither a folder nor in the cache; check the name and the connection"
             ) from None
+        if Path(model).is_dir():
+            raise loading_error(model, error) from None
+        if not isinstance(error, OSError | ValueError | KeyError):
+            raise
         raise ValueError(f"no model {model} was found: {' '.join(str(error).split())}") from None
+    check_layers(model, config)
+    return config
 
 
 def load_processor(model: str, modality: str | None = None) -> Any:
@@ -63,8 +71,10 @@ def load_processor(model: str, modality: str | None = None) -> Any:
             if modality is not None:
                 raise
             continue
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            cause = "" if Path(model).is_dir() else f" ({error})"
+        except Exception as error:  # of any kind, if there is no such processor, or its files are damaged
+            # A folder without one is told of in other words.
+            usual = isinstance(error, OSError | ValueError | TypeError | KeyError | AttributeError)
+            cause = "" if usual and Path(model).is_dir() else f" ({one_line(error)})"
             continue
         if kind != "text":
             return processor
@@ -73,6 +83,8 @@ def load_processor(model: str, modality: str | None = None) -> Any:
             if processor.pad_token is None:
                 processor.pad_token = processor.eos_token
             return processor
+    if (problem := broken_file(Path(model))) is not None:
+        raise ValueError(f"{model} comes with what cannot be read: {problem}")
     if modality is None:
         raise ValueError(
             f"{model} has no tokenizer, image processor or feature extractor; give that of the model it was trained "
@@ -154,21 +166,25 @@ def _keep_or_renew(model: nn.Module, config: Any, names: Sequence[str]) -> None:
 
 def _from_pretrained(model: str, data: DataSummary) -> nn.Module:
     row = MODALITIES[data.modality]
-    config = AutoConfig.from_pretrained(model)
+    config = load_config(model)
     if type(config) not in row.configurations():
         raise ValueError(
             f"{model} is a {config.model_type} model, and transformers has no {data.modality} classification with it; "
             f"the data are {row.plural}: choose {row.model}"
         )
+    check_size(model, config)
     names = data.label_names
-    loaded, found = row.model_class().from_pretrained(
-        model,
-        num_labels=len(names),
-        id2label=dict(enumerate(names)),
-        label2id={name: index for index, name in enumerate(names)},
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-    )
+    try:
+        loaded, found = row.model_class().from_pretrained(
+            model,
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # of any kind, if its files are damaged
+        raise loading_error(model, error) from error
     if config.num_labels == len(names):
         settle_classes(loaded, config_names(config), names, model, by_path=True, missing=found["missing_keys"])
     elif found["mismatched_keys"]:

@@ -13,7 +13,7 @@ the order in which an example travels:
     image.py          images: cropped and flipped, with the RandAugment and cutout of image_operations.py;
                       image_processor.py follows the model's own preprocessing, image_size.py gives it another size
     text.py           texts: ready augmentations, or words deleted and swapped and tokens masked
-    audio.py          recordings: decoded and cropped at random, with the effects of audio_effects.py
+    audio.py          recordings: read by audio_files.py and cropped at random, with the effects of audio_effects.py
     tensor_rows.py    rows that already hold tensors for the model
     custom.py         callables of the user that make the weak or the strong view
     seeds.py          the global generators seeded, for transforms and callables that draw from them

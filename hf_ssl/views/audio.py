@@ -2,18 +2,16 @@
 
     row -> decode: float32 [n] at the extractor's rate -> effects (strong) -> crop [<= max_length] -> collate
 
-Decoding needs soundfile, and torchaudio for other rates than the extractor's; nothing here needs torchcodec. The
-effects are in `audio_effects.py`, what the feature extractor does to a crop in `extractor.py`.
+Decoding needs soundfile, and torchaudio for other rates than the extractor's; nothing here needs torchcodec. Files are
+read in `audio_files.py`; the effects are in `audio_effects.py`, what the feature extractor does to a crop in
+`extractor.py`.
 """
 
 import copy
 import io
 import math
-import os
-import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ import torch
 
 from ..data.cells import full_scale
 from ..errors import BrokenExampleError
+from ..limits import LOWEST_RATE, short
 from .audio_effects import (
     EFFECTS,
     LARGEST_DENOMINATOR,
@@ -30,6 +29,7 @@ from .audio_effects import (
     resample,
     small_ratio,
 )
+from .audio_files import check_samples, file_seconds, read_file
 from .base import ModelKeywords, Row, Views
 from .extractor import OwnCalls
 
@@ -78,7 +78,7 @@ def decode(value: Any, sampling_rate: int) -> np.ndarray:
     facts = value if isinstance(value, Mapping) else {}
     try:
         wave = np.asarray(samples)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise BrokenExampleError(f"{name}: samples must be numbers: {' '.join(str(error).split())}") from error
     if not wave.size:
         raise BrokenExampleError(f"{name}: it holds no samples")
@@ -91,11 +91,17 @@ def decode(value: Any, sampling_rate: int) -> np.ndarray:
         wave = wave.mean(axis=0 if hasattr(value, "get_all_samples") or wave.shape[0] <= wave.shape[1] else 1)
     if not np.isfinite(wave).all():
         raise BrokenExampleError(f"{name}: some samples are NaN or infinite")
-    if not isinstance(rate, int | float | np.number) or not rate >= 1:
-        raise BrokenExampleError(f"{name}: its sampling rate must be at least 1 Hz, got {rate!r:.80}")
+    if not isinstance(rate, int | float | np.number) or not LOWEST_RATE <= rate < math.inf:
+        raise BrokenExampleError(f"{name}: its sampling rate must be at least {LOWEST_RATE} Hz, got {short(rate)}")
     if heard := facts.get("heard_at"):
-        wave, rate = resample(wave, Fraction(int(rate), heard)), heard
-    return resample(wave, Fraction(int(rate), sampling_rate))
+        wave, rate = _resampled(wave, int(rate), heard, name), heard
+    return _resampled(wave, int(rate), sampling_rate, name)
+
+
+def _resampled(wave: np.ndarray, old: int, new: int, name: str) -> np.ndarray:
+    """The wave at another rate, unless it would be too long."""
+    check_samples(len(wave) * new // old, f" at {new:,} Hz", name)
+    return resample(wave, Fraction(old, new))
 
 
 def _full_scale(wave: np.ndarray, facts: Mapping[str, Any], name: str) -> np.ndarray:
@@ -131,9 +137,9 @@ def _samples(value: Any, sampling_rate: int) -> tuple[str, Any, Any]:
         return name, value["array"], sampling_rate if rate is None else rate
     if isinstance(value, Mapping) and (value.get("bytes") is not None or value.get("path") is not None):
         name = value.get("path") or value.get("name") or "<bytes>"
-        return name, *_read(io.BytesIO(value["bytes"]) if value.get("bytes") is not None else value["path"], name)
+        return name, *read_file(io.BytesIO(value["bytes"]) if value.get("bytes") is not None else value["path"], name)
     if isinstance(value, str) or hasattr(value, "__fspath__"):
-        return str(value), *_read(str(value), str(value))
+        return str(value), *read_file(str(value), str(value))
     if isinstance(value, np.ndarray | Sequence | torch.Tensor):
         return "<array>", value, sampling_rate
     raise BrokenExampleError(
@@ -158,10 +164,8 @@ def usual_seconds(dataset: Any, column: str, longest: float = 10.0) -> float:
         cell = dataset[index][column]
         if isinstance(cell, Mapping) and cell.get("array") is None and (cell.get("bytes") or cell.get("path")):
             source = io.BytesIO(cell["bytes"]) if cell.get("bytes") is not None else cell["path"]
-            try:
-                seconds = max(seconds, _soundfile().info(source).duration)
-            except (OSError, RuntimeError) as error:
-                raise BrokenExampleError(f"{cell.get('path') or '<bytes>'}: it cannot be read as sound") from error
+            name = cell.get("path") or "<bytes>"
+            seconds = max(seconds, file_seconds(source, name))
         else:
             seconds = max(seconds, len(decode(cell, _RATE)) / _RATE)
     return min(seconds, longest) or longest
@@ -364,36 +368,3 @@ def _rate(feature_extractor: Any, given: int | None) -> int:
     if rate is not None and given not in (None, rate):
         raise ValueError(f"sampling_rate must be the feature extractor's {rate} Hz, got {given}; leave it out")
     return int(given or rate or 0)
-
-
-def _soundfile() -> Any:
-    """The library soundfile, which only recordings need, imported when it is first needed."""
-    try:
-        return import_module("soundfile")
-    except (ImportError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ImportError(
-            f'recordings need soundfile, which cannot be imported ({reason}); pip install "hf-ssl[audio]"'
-        ) from error
-
-
-def _read(source: Any, name: str) -> tuple[np.ndarray, int]:
-    """Samples [channels, n] and the rate of a file."""
-    soundfile = _soundfile()
-    if isinstance(source, str) and not os.path.exists(source):
-        raise BrokenExampleError(f"{name}: there is no such file")
-    try:
-        with soundfile.SoundFile(source) as file:
-            wave = file.read(dtype="float32", always_2d=True)
-            rate, expected, log = file.samplerate, file.frames, file.extra_info
-    except (OSError, RuntimeError) as error:
-        reason = re.sub(r"^Error opening .*?:( |$)", "", " ".join(str(error).split()))
-        raise BrokenExampleError(f"{name}: it cannot be read as sound: {reason or 'unknown format'}") from error
-    # libsndfile reads as much of a cut-off WAV file as exists and says so only in its log. Programs that write to a
-    # pipe cannot know the length and leave the largest one in the header.
-    short = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    if len(wave) < expected:
-        raise BrokenExampleError(f"{name}: it is cut off: {len(wave)} of {expected} samples")
-    if short and int(short[2]) < int(short[1]) < 2**31:
-        raise BrokenExampleError(f"{name}: it is cut off: {short[2]} of {short[1]} bytes of sound")
-    return wave.T, rate

@@ -25,6 +25,13 @@ AMOUNTS = {
 }
 # Ratios of two small whole numbers: the resampling filter of 9973 : 10000 would cost more than the rest of the view.
 LARGEST_DENOMINATOR = 100
+# Numbers of a resampling filter of torchaudio's, which has a row for each place that an output sample can have between
+# two input samples. 44,100 : 16,000 Hz takes 76,000; 44,101 : 16,000 Hz would take 706 million.
+_LARGEST_FILTER = 2**22
+# torchaudio's filter: zero crossings of the sine on each side, and its cutoff as a share of the lower Nyquist rate.
+_CROSSINGS, _ROLLOFF = 6, 0.99
+# Numbers that are computed together if there is no such filter.
+_TOGETHER = 2**20
 
 
 class DrawnEffect(NamedTuple):
@@ -116,15 +123,51 @@ def reverberation(
 def resample(wave: np.ndarray, ratio: Fraction) -> np.ndarray:
     """[n] -> [ceil(n / ratio)]: keeps one sample for each `ratio`.
 
-    Played at the old rate, the wave is `ratio` times as fast and as high.
+    Played at the old rate, the wave is `ratio` times as fast and as high. Ratios of large whole numbers, for which
+    torchaudio's filter takes gigabytes, give the same answer in little memory.
 
     Raises:
         ImportError: if torchaudio is needed and cannot be imported.
     """
     if ratio == 1:
         return wave
+    reach = _reach(ratio)
+    if ratio.denominator * (2 * reach + ratio.numerator) > _LARGEST_FILTER:
+        return interpolated(wave, ratio)
     functional = torchaudio_functional()
     return functional.resample(torch.from_numpy(wave), ratio.numerator, ratio.denominator).numpy()
+
+
+def _reach(ratio: Fraction) -> int:
+    """Input samples on each side of an output sample that the filter takes in."""
+    return math.ceil(_CROSSINGS * ratio.numerator / (min(ratio.numerator, ratio.denominator) * _ROLLOFF))
+
+
+def interpolated(wave: np.ndarray, ratio: Fraction) -> np.ndarray:
+    """What `torchaudio.functional.resample` makes, float32 [n] -> [ceil(n / ratio)], for any ratio in little memory.
+
+    The same sine under the same window (Smith, "Digital Audio Resampling"), but computed for the few input samples
+    around each output sample instead of once for all places between two samples.
+
+    Example:
+        >>> interpolated(np.ones(5, np.float32), Fraction(1, 2)).shape
+        (10,)
+    """
+    old, new, reach = ratio.numerator, ratio.denominator, _reach(ratio)
+    cutoff = min(old, new) * _ROLLOFF
+    padded = np.pad(wave, (reach, reach + 2))
+    taps = np.arange(2 * reach + 2)
+    result = np.empty(math.ceil(len(wave) * new / old), dtype=np.float32)
+    step = max(1, _TOGETHER // len(taps))
+    for start in range(0, len(result), step):
+        place = np.arange(start, min(start + step, len(result)), dtype=np.int64)
+        first = place * old // new
+        # In whole numbers up to here: the distance is exact, however long the recording.
+        distance = (first[:, None] + taps - reach) * new - (place * old)[:, None]
+        time = np.clip(distance * (cutoff / (old * new)), -_CROSSINGS, _CROSSINGS)
+        weight = np.sinc(time) * np.cos(time * (math.pi / (2 * _CROSSINGS))) ** 2 * (cutoff / old)
+        result[place] = (padded[first[:, None] + taps] * weight).sum(axis=1)
+    return result
 
 
 def small_ratio(factor: float) -> Fraction:

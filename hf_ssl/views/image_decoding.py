@@ -2,11 +2,14 @@
 
     file, bytes, PIL, array --open--> any mode of Pillow --upright, 8 bits, mode of the dataset, on white--> RGB
 
-Everything that can be wrong with a picture is a `BrokenExampleError`, so that one of them ends neither a training nor
-a prediction. What is only beside the picture, such as a camera's notes, is never a reason not to show it.
+Nothing is decoded that has more pixels than Pillow's own bound, or would have another program run. Everything that can
+be wrong with a picture is a `BrokenExampleError`, so that one of them ends neither a training nor a prediction. What
+is only beside the picture, such as a camera's notes, is never a reason not to show it.
 """
 
 import io
+import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..data.cells import usual_levels
 from ..errors import BrokenExampleError
+from ..limits import file_problem
 
 _ORIENTATION = 0x0112
 # Value of the EXIF tag -> what turns the stored picture upright.
@@ -27,6 +31,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Pillow has Ghostscript run these.
+_PROGRAMS = ("EPS",)
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 # Modes of more than 8 bits a channel; a dataset that asks for one gets gray.
 _DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -71,15 +77,41 @@ def decode_image(value: Any) -> Image.Image:
         raise BrokenExampleError(f"cannot read {name}: {reason}") from error
 
 
+def open_image(source: str | bytes) -> Image.Image:
+    """A file's path or bytes as an image of which only the header was read.
+
+    Raises:
+        ValueError: if it is a pipe, device, socket or folder, has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, or is
+            a program that draws a picture.
+        Exception: almost any other that Pillow's readers raise for broken files.
+    """
+    if isinstance(source, str) and (problem := file_problem(source)):
+        raise ValueError(f"it is {problem} and not a file")
+    most = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        # Of this many pixels Pillow warns; it refuses twice as many.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(source if isinstance(source, str) else io.BytesIO(source))
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            found = re.search(r"\d+", str(error))
+            size = f"{int(found[0]):,}" if found else "more"
+            raise ValueError(
+                f"an image must have at most {most:,} pixels, got {size}; make it smaller, or set "
+                "PIL.Image.MAX_IMAGE_PIXELS"
+            ) from None
+    if image.format in _PROGRAMS:
+        raise ValueError(f"{image.format} is not a format of pictures; save it as PNG")
+    return image
+
+
 def _open(value: Any) -> Image.Image:
     if isinstance(value, Mapping) and value.get("array") is not None:
         return _from_array(value["array"], value)
     if isinstance(value, Mapping):
         value = value["bytes"] if value.get("bytes") is not None else value["path"]
-    if isinstance(value, bytes):
-        return Image.open(io.BytesIO(value))
-    if isinstance(value, str):
-        return Image.open(value)
+    if isinstance(value, bytes | str):
+        return open_image(value)
     return value if isinstance(value, Image.Image) else _from_array(value, {})
 
 

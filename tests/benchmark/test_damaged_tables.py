@@ -178,7 +178,7 @@ def test_table_of_sounds_that_does_not_fit_is_named(name, table, old, new, reaso
 def test_json_rows_are_limited(tmp_path, monkeypatch):
     """A quotation mark that never closes must not take all of a large file into memory."""
     monkeypatch.setattr("hf_ssl.benchmark.readers.texts._READ", 1000)
-    monkeypatch.setattr("hf_ssl.benchmark.readers.texts._LONGEST_ROW", 5000)
+    monkeypatch.setattr("hf_ssl.benchmark.readers.texts.LONGEST_ROW", 5000)
     for name in ("train", "dev", "test"):
         (tmp_path / f"{name}.json").write_text('{"0": {"ori": "' + json.dumps("x" * 50_000))
     with pytest.raises(ValueError, match=r"train\.json, row 1: it is not valid JSON"):

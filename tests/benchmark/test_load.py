@@ -134,6 +134,22 @@ def test_a_folder_whose_record_has_the_former_name_of_the_label_count_is_loaded(
     assert all(check.passed or check.of_source for check in verify_task(earlier))
 
 
+@pytest.mark.parametrize("record", [None, "[" * 100_000, "[1]", '{"task": '])
+def test_a_built_folder_that_is_damaged_is_named(record, folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    if record is None:
+        path = next(copy.glob("data/train-*.parquet"))
+        # A page of the content, not what describes it.
+        data = bytearray(path.read_bytes())
+        data[20:60] = b"\xff" * 40
+        path.write_bytes(data)
+    else:
+        (copy / "benchmark.json").write_text(record)
+    with pytest.raises(ValueError, match=r"copy(/benchmark\.json)? (is damaged|lacks)") as error:
+        load_task("ag_news", num_labeled=200, seed=1, source=copy)
+    assert "\n" not in str(error.value)
+
+
 def test_a_draw_that_was_not_built_is_named(raw, tmp_path):
     folder = build_task(replace(raw.task, seeds=(0,)), raw.folder, tmp_path / "out")
     with pytest.raises(

@@ -318,7 +318,7 @@ def test_the_sampling_rate_of_an_audio_column_is_honored(tmp_path):
         ({"array": [], "sampling_rate": 16_000}, "it holds no samples"),
         ({"array": [0.0, float("nan")], "sampling_rate": 16_000}, "some samples are NaN or infinite"),
         ({"array": [0.0, float("inf")], "sampling_rate": 16_000}, "some samples are NaN or infinite"),
-        ({"array": [0.0], "sampling_rate": 0}, "its sampling rate must be at least 1 Hz, got 0"),
+        ({"array": [0.0], "sampling_rate": 0}, "its sampling rate must be at least 100 Hz, got 0"),
         ({"array": ["a"], "sampling_rate": 16_000}, "samples must be numbers, got type <U1"),
         ({"array": [[0.0], [0.0, 1.0]], "sampling_rate": 16_000}, "samples must be numbers"),
         (

@@ -1,15 +1,19 @@
 """Raw pixel arrays, each row a PNG: CIFAR's pickles, STL-10's binaries, MedMNIST's npz files, SVHN's MATLAB files."""
 
+import io
+import lzma
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from ...limits import check_file, most_unpacked, short
 from ..tasks import Task
 from . import pickles
 from .base import RawSource, RawSplit, check_class, check_classes, check_lengths, image_pixels, library, pick
@@ -30,7 +34,8 @@ _CIFAR_FILES = {
     "cifar100": _CifarFiles({"train": ("train",), "test": ("test",)}, "meta", "fine_label"),
 }
 _STL_SHAPE = (3, 96, 96)
-_NPZ_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
+# A compression that zipfile does not know, or a password, is a RuntimeError.
+_NPZ_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, OverflowError)
 
 
 def open_cifar_pickles(task: Task, source: RawSource) -> dict[str, RawSplit]:
@@ -48,9 +53,12 @@ def open_cifar_pickles(task: Task, source: RawSource) -> dict[str, RawSplit]:
 
 def _check_meta(path: Path, key: str, task: Task) -> None:
     content = _strings(pickles.load(path, arrays=True), path)
-    names = [name.decode() if isinstance(name, bytes) else name for name in content.get(f"{key}_names", ())]
+    given = content.get(f"{key}_names", ())
+    names = (
+        [name.decode() if isinstance(name, bytes) else name for name in given] if isinstance(given, list) else given
+    )
     if names != list(task.class_names):
-        raise ValueError(f"{path}: its {key}_names are {names!r:.200}, not the classes of {task.name}")
+        raise ValueError(f"{path}: its {key}_names are {short(names)}, not the classes of {task.name}")
 
 
 def _open_batches(paths: list[Path], key: str, task: Task) -> RawSplit:
@@ -86,6 +94,8 @@ def _batch(path: Path, key: str) -> tuple[list[Any], np.ndarray]:
         raise ValueError(f"{path}: its data must be uint8 [n, 3072], got a {type(pixels).__name__}")
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != 3072:
         raise ValueError(f"{path}: its data must be uint8 [n, 3072], got {pixels.dtype} {list(pixels.shape)}")
+    if not isinstance(content[key], list | tuple | np.ndarray):
+        raise ValueError(f"{path}: its {key} must be a list, got a {type(content[key]).__name__}")
     return list(content[key]), pixels
 
 
@@ -135,14 +145,17 @@ def open_npz(task: Task, source: RawSource) -> dict[str, RawSplit]:
     path = source.file(f"{task.name}.npz")
     splits = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with zipfile.ZipFile(path) as archive:
+            _check_unpacked(archive, path)
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
             for split, prefix in (("train", "train"), ("validation", "val"), ("test", "test")):
                 if split not in ("train", "test", *task.sizes):
                     continue
-                missing = [name for name in (f"{prefix}_images", f"{prefix}_labels") if name not in arrays]
+                missing = [name for name in (f"{prefix}_images", f"{prefix}_labels") if name not in names]
                 if missing:
                     raise ValueError(f"there is no {missing[0]} in it")
-                labels = check_classes(arrays[f"{prefix}_labels"], len(task.class_names), path)
+                with archive.open(f"{prefix}_labels.npy") as file:
+                    labels = check_classes(npy_array(file.read()), len(task.class_names), path)
                 with _npz_rows(path, f"{prefix}_images") as (shape, _):
                     check_lengths(labels, shape[0], path)
                 splits[split] = RawSplit(labels, partial(_read_npz, path, f"{prefix}_images"))
@@ -153,18 +166,52 @@ def open_npz(task: Task, source: RawSource) -> dict[str, RawSplit]:
     return splits
 
 
+def _check_unpacked(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise a ValueError if the arrays are of a size that the file cannot have been made from."""
+    packed, unpacked = path.stat().st_size, sum(member.file_size for member in archive.infolist())
+    if unpacked > (most := most_unpacked(packed)):
+        raise ValueError(f"{path}: arrays of {packed:,} bytes must unpack to at most {most:,}, got {unpacked:,}")
+
+
+def npy_array(data: bytes) -> np.ndarray:
+    """The array of an .npy file, which its header describes and its content has to fill.
+
+    Raises:
+        ValueError: if it holds objects, or more or less than its header says.
+    """
+    file = io.BytesIO(data)
+    shape, _, dtype = _npy_header(file)
+    claimed, there = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
+    if claimed != there:
+        raise ValueError(f"the header tells of {claimed:,} bytes, and there are {there:,}")
+    file.seek(0)
+    return np.load(file, allow_pickle=False)
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is stored by columns, and type of an .npy file, which is left at the first number."""
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, dtype = read_header(file)
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"a shape must be of whole numbers, got {short(shape)}")
+    return shape, by_columns, dtype
+
+
 @contextmanager
 def _npz_rows(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], Iterator[np.ndarray]]]:
     """The shape of an array in an npz file, and its rows, one at a time."""
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_columns, dtype = read_header(file)
+        shape, by_columns, dtype = _npy_header(file)
         if dtype != np.uint8 or by_columns or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
             raise ValueError(f"{path}: {name} must be uint8 [n, H, W] or [n, H, W, 3], got {dtype} {list(shape)}")
 
         def rows() -> Iterator[np.ndarray]:
-            size = int(np.prod(shape[1:]))
+            size = math.prod(shape[1:])
+            if size > archive.getinfo(f"{name}.npy").file_size:
+                raise ValueError(f"{path}: {name} ends at row 1 of {shape[0]}")
             for row in range(1, shape[0] + 1):
                 try:
                     data = file.read(size)
@@ -200,7 +247,11 @@ def open_svhn_mat(task: Task, source: RawSource) -> dict[str, RawSplit]:
 
 def _matlab(path: Path, name: str) -> np.ndarray:
     scipy_io = library("scipy.io", "scipy")
+    check_file(path)
     try:
+        stated = next((shape for variable, shape, _ in scipy_io.whosmat(path) if variable == name), ())
+        if math.prod(stated) > (most := most_unpacked(path.stat().st_size)):
+            raise ValueError(f"{name} must have at most {most:,} numbers in a file of its size, got {stated}")
         return scipy_io.loadmat(path, variable_names=[name])[name]
     except KeyError:
         raise ValueError(f"{path}: there is no variable {name} in it") from None

@@ -1,7 +1,6 @@
 """Collections of sound files with a table of labels or a folder per class, and USB's audio pickles."""
 
 import csv
-import io
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -9,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ...limits import check_file, lines, short
 from ..repository import SAMPLING_RATE
 from ..tasks import Task
 from . import pickles
+from .arrays import npy_array
 from .audio import audio_file, audio_row, waveform
 from .base import NotThisFormError, RawSource, RawSplit, check_class, files_in, text_lines
 
@@ -185,7 +186,9 @@ def _open_pickle(path: Path, task: Task) -> RawSplit:
 
 
 def _short(row: Any) -> str:
-    return f"one with {', '.join(map(repr, row)) or 'nothing'}" if isinstance(row, dict) else f"a {type(row).__name__}"
+    if not isinstance(row, dict):
+        return f"a {type(row).__name__}"
+    return f"one with {', '.join(map(short, row)) or 'nothing'}"
 
 
 def _read_waves(path: Path, waves: list, indices: np.ndarray) -> Iterator[dict]:
@@ -193,11 +196,11 @@ def _read_waves(path: Path, waves: list, indices: np.ndarray) -> Iterator[dict]:
         where, data = f"{path}, row {index + 1}", waves[index]
         data = data.read() if isinstance(data, pickles.Chunk) else data
         try:
-            wave = np.load(io.BytesIO(data), allow_pickle=False)
+            wave = npy_array(data)
             if wave.dtype.kind == "i":
                 wave = wave.astype(np.float32) / -np.iinfo(wave.dtype).min
             wave = waveform({"array": np.squeeze(wave), "sampling_rate": SAMPLING_RATE})
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, OverflowError, MemoryError) as error:
             raise ValueError(f"{where}: 'wav' is not a waveform: {error}") from error
         yield audio_row(wave, f"{path.stem}-{index}.flac", f"{path.name}, row {index + 1}")
 
@@ -234,9 +237,10 @@ def _read_files(folder: Path, names: list[str], indices: np.ndarray) -> Iterator
 
 def _table(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV with a header, each with the place it came from."""
+    check_file(path)
     with open(path, encoding="utf-8-sig", newline="") as file:
         try:
-            rows = csv.reader(file, strict=True)
+            rows = csv.reader(lines(file, str(path)), strict=True)
             header = next(rows, [])
             if missing := [name for name in columns if name not in header]:
                 raise ValueError(f"{path}: there is no column {missing[0]}; it has {', '.join(header)}")

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ...limits import LARGEST_FILE, check_file, lines, short
+
 _T = TypeVar("_T")
 # How deep below a given folder raw files are looked for: archives and mirrors like to wrap them in one or two folders.
 _DEPTH = 3
@@ -117,6 +119,9 @@ class RawSource:
                     f"{', '.join(names)} are in {found[0]} and in {found[1]}; give the one that is meant as the source"
                 )
             if found:
+                for name in names:
+                    if not (found[0] / name).is_dir():
+                        check_file(found[0] / name)
                 return found[0]
         return None
 
@@ -155,9 +160,10 @@ def files_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 def text_lines(path: Path) -> Iterator[tuple[str, str]]:
     """The lines of a UTF-8 file that are not blank, without white space around them, each with its place."""
+    check_file(path)
     with open(path, encoding="utf-8-sig") as file:
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(lines(file, str(path)), start=1):
                 if line.strip():
                     yield f"{path}, row {number}", line.strip()
         except UnicodeDecodeError as error:
@@ -193,10 +199,10 @@ def check_class(value: Any, num_classes: int, where: str, first: int = 0) -> int
     """
     try:
         number: int | None = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or not first <= number < first + num_classes:
-        raise ValueError(f"{where}: label {value!r} is not one of the classes {first}..{first + num_classes - 1}")
+        raise ValueError(f"{where}: label {short(value)} is not one of the classes {first}..{first + num_classes - 1}")
     return number - first
 
 
@@ -228,6 +234,7 @@ def image_file(path: Path, source: str) -> dict:
     Raises:
         ValueError: naming the file if it is empty or damaged.
     """
+    check_file(path, LARGEST_FILE)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -239,13 +246,14 @@ def image_bytes(data: bytes, name: str | None, source: str, where: str) -> dict:
     """The row of an encoded image; errors as in `image_file`, naming `where`."""
     if not data:
         raise ValueError(f"{where}: the image is empty (0 bytes)")
-    image = library("PIL.Image", "hf-ssl[vision]")
+    library("PIL.Image", "hf-ssl[vision]")
+    from ...views.image_decoding import open_image  # imports torch
+
     try:
-        with image.open(io.BytesIO(data)) as opened:
+        with open_image(data) as opened:
             opened.load()
-    # Pillow raises many kinds of errors for damaged files, SyntaxError among them.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, image.DecompressionBombError) as error:
-        reason = str(error).split("<_io")[0].strip()
+    except Exception as error:  # Pillow raises many kinds for damaged files, SyntaxError among them
+        reason = " ".join(str(error).split("<_io")[0].split()) or type(error).__name__
         raise ValueError(f"{where}: the image is damaged: {reason}") from error
     return {"image": {"bytes": data, "path": name}, "source": source}
 

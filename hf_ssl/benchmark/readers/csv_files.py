@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...limits import LONGEST_ROW, check_file
+from ...limits import lines as bounded_lines
 from ..tasks import Task
 from .base import RawSource, RawSplit, check_class, pick, progress
 
-# A longer field is a sign of a quotation mark that never closes, which would take in all of the file.
-_LONGEST_FIELD = 2**24
 _HEADERS = {
     "class",
     "class index",
@@ -98,12 +98,14 @@ def _read(path: Path, layout: Layout, lines: _Lines, indices: np.ndarray) -> Ite
 
 def _records(path: Path, layout: Layout, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
     """Rows with their numbers, counted from 1 without the header."""
-    # `csv` has one setting of the longest field for the whole process.
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
+    # `csv` has one setting of the longest field for the whole process. A quotation mark that never closes would take
+    # in all of the file.
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_ROW))
     row, expected = 0, 1 + len(layout.columns)
+    check_file(path)
     with open(path, encoding="utf-8-sig", newline="") as file:
         try:
-            reader = csv.reader(lines(file), strict=True)
+            reader = csv.reader(lines(bounded_lines(file, str(path))), strict=True)
             for fields in reader:
                 if not fields or (row == 0 and _is_header(fields)):
                     continue

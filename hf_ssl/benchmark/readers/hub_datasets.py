@@ -1,7 +1,7 @@
 """Copies of a task as a `datasets` dataset: on the Hub, saved by `save_to_disk`, or a folder of Parquet files."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...data.table_limits import check_table
+from ...limits import LARGEST_FILE, check_file
 from ...modality import MODALITIES
 from ..repository import AUGMENTATIONS
 from ..tasks import Task
@@ -51,8 +53,8 @@ def open_datasets(task: Task, source: RawSource) -> dict[str, RawSplit]:
 
     for folder in source.folders():
         if (folder / "dataset_dict.json").is_file():
-            return _open(datasets.load_from_disk(str(folder)), task, str(folder))
-        if any(folder.glob("*.parquet")):
+            return _open(_read_folder(datasets.load_from_disk, str(folder)), task, str(folder))
+        if any(path.is_file() for path in folder.glob("*.parquet")):
             root = folder.parent if folder.name == "data" else folder
             return _open(_load(str(root), source.workdir), task, str(root))
     raise NotThisFormError("a `datasets` folder (dataset_dict.json, or *.parquet)")
@@ -61,10 +63,20 @@ def open_datasets(task: Task, source: RawSource) -> dict[str, RawSplit]:
 def _load(folder: str, workdir: Path) -> "datasets.DatasetDict":
     import datasets
 
+    for path in sorted(Path(folder).rglob("*")):
+        if not path.is_dir():
+            check_table(path)
+    return _read_folder(datasets.load_dataset, folder, cache_dir=str(workdir / "datasets"))
+
+
+def _read_folder(read: Callable[..., Any], folder: str, **options: Any) -> Any:
     try:
-        return datasets.load_dataset(folder, cache_dir=str(workdir / "datasets"))
-    except datasets.exceptions.DatasetGenerationError as error:
-        raise ValueError(f"{folder}: a file of the dataset is damaged: {error.__cause__ or error}") from error
+        return read(folder, **options)
+    except ImportError:
+        raise
+    except Exception as error:  # pyarrow, pandas, and `datasets` itself raise errors of many kinds for damaged files
+        reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+        raise ValueError(f"{folder}: a file of the dataset is damaged: {reason}") from error
 
 
 def _open(parts: "datasets.Dataset | datasets.DatasetDict", task: Task, name: str) -> dict[str, RawSplit]:
@@ -171,6 +183,7 @@ def _content(cell: dict[str, Any], place: str) -> bytes:
     if cell.get("bytes") is not None:
         return cell["bytes"]
     try:
+        check_file(cell["path"], LARGEST_FILE)
         return Path(cell["path"]).read_bytes()
-    except (KeyError, TypeError, OSError) as error:
+    except (KeyError, TypeError, OSError, ValueError) as error:
         raise ValueError(f"{place}: the row has no content: {error}") from error

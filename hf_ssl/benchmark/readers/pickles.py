@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ...limits import check_file
 from .pickle_arrays import NAMES, ArrayState, Chunk, Name, NotAdmittedError, as_text
 
 __all__ = ["Chunk", "load"]
@@ -60,8 +61,9 @@ def load(path: Path, arrays: bool = False) -> Any:
     """
     path = Path(path)
     try:
+        check_file(path)
         with _File(io.FileIO(path)) as file:
-            machine = _Machine(arrays)
+            machine = _Machine(arrays, path.stat().st_size)
             for name, argument in _instructions(file, path):
                 _ACTIONS[name](machine, argument)
             return _plain(machine.stack.pop())
@@ -119,8 +121,9 @@ def _sized_argument(name: str, file: _File, path: Path, size: int) -> str | byte
 class _Machine:
     """The stack machine of `pickle`; the comments of `pickletools` say what each instruction does."""
 
-    def __init__(self, arrays: bool):
-        self.arrays = arrays
+    def __init__(self, arrays: bool, size: int):
+        # Bytes that calls may still make: each of a file's is decoded once, and a call costs only a few.
+        self.arrays, self.left = arrays, 2 * size
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -171,7 +174,11 @@ class _Machine:
         name, arguments = self.take(2)
         if not isinstance(name, Name) or not isinstance(arguments, tuple):
             raise NotAdmittedError("a call")
-        self.push(name.make(*arguments))
+        made = name.make(*arguments)
+        self.left -= len(made) if isinstance(made, bytes) else 0
+        if self.left < 0:
+            raise NotAdmittedError("calls that make more than the file holds")
+        self.push(made)
 
     def build(self) -> None:
         """The state of an array or of its type, which follows after it."""
@@ -182,6 +189,12 @@ class _Machine:
 
 
 def _pairs(values: list[Any] | tuple[Any, ...]) -> dict[Any, Any]:
+    for key in values[::2]:
+        # Before it is hashed, which may take for ever for tuples inside of tuples.
+        if isinstance(key, list | tuple | dict):
+            raise TypeError(f"a key of a dict is a {type(key).__name__}")
+        if not isinstance(key, int | str | bytes):
+            raise NotAdmittedError(f"a dict with a key of type {type(key).__name__}")
     return dict(zip(values[::2], values[1::2], strict=True))
 
 
@@ -237,8 +250,6 @@ def _plain(value: Any) -> Any:
         if isinstance(value, list):
             value[:] = map(visit, value)
         elif isinstance(value, dict):
-            if wrong := [key for key in value if not isinstance(key, int | str | bytes)]:
-                raise NotAdmittedError(f"a dict with a key of type {type(wrong[0]).__name__}")
             value.update({key: visit(item) for key, item in value.items()})
         elif isinstance(value, tuple):
             seen[id(value)] = tuple(map(visit, value))

@@ -9,13 +9,12 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from ...limits import LONGEST_ROW, check_file
 from ..repository import AUGMENTATIONS
 from ..tasks import Task
 from .base import RawSource, RawSplit, check_class, files_in, pick, progress
 
 _READ = 2**20
-# A longer row is a sign of damage; without a limit a whole broken file would be taken for one row.
-_LONGEST_ROW = 2**24
 _USB_FILES = {"train": "train.json", "validation": "dev.json", "test": "test.json"}
 
 
@@ -39,6 +38,7 @@ def open_text_folders(task: Task, source: RawSource) -> dict[str, RawSplit]:
 def _read_texts(folder: Path, paths: list[str], indices: np.ndarray) -> Iterator[dict]:
     for index in indices:
         path = folder / paths[index]
+        check_file(path, LONGEST_ROW)
         try:
             text = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -84,6 +84,7 @@ def _row(row: dict, where: str) -> dict:
 
 def _scan(path: Path) -> Iterator[tuple[str, dict]]:
     """The rows of one large JSON object {name: {...}, ...}, in order, each with the place it came from."""
+    check_file(path)
     with open(path, encoding="utf-8-sig") as file:
         yield from _ObjectScanner(file, path).rows()
 
@@ -142,6 +143,7 @@ class _ObjectScanner:
     def symbol(self) -> str:
         """The next character that is not white space, and past it; '' at the end."""
         while (place := self.after_space()) == len(self.buffer) and not self.ended:
+            self.place = place
             self.refill()
         self.place = place + 1
         return self.buffer[place : place + 1]
@@ -149,13 +151,17 @@ class _ObjectScanner:
     def value(self) -> Any:
         """The next JSON value. One that cannot be decoded may only be cut off by the end of the buffer."""
         while True:
-            start = self.after_space()
+            start = self.place = self.after_space()
             try:
                 result, end = self._decoder.raw_decode(self.buffer, start)
                 if end < len(self.buffer) or self.ended:
                     self.place = end
                     return result
             except json.JSONDecodeError as error:
-                if self.ended or len(self.buffer) - start > _LONGEST_ROW:
+                if self.ended or len(self.buffer) - start > LONGEST_ROW:
                     raise self.error(f"it is not valid JSON: {error.msg}") from error
+            except RecursionError as error:
+                raise self.error("it is nested too deep") from error
+            except ValueError as error:  # a number of thousands of digits
+                raise self.error(f"it is not valid JSON: {error}") from error
             self.refill()
