@@ -78,7 +78,7 @@ def load_examples(
         )
     labels = np.asarray(class_indices(dataset, label_column, classifier.names))
     names = input_columns(dataset, classifier.modality, columns, data, label_column)
-    values = cells(dataset, names, classifier.modality)
+    values = list(cells(dataset, names, classifier.modality))
     return Examples(data, values, labels, source.notes)
 
 
