@@ -1,6 +1,7 @@
 """A trained classifier as `hf-ssl predict` and `hf-ssl evaluate` use it: some of its inputs may be broken."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -48,14 +49,12 @@ class Classifier:
     def __init__(self, model: str, batch_size: int = 16, device: str | None = None):
         if batch_size < 1:
             raise ValueError(f"--batch-size must be at least 1, got {batch_size}")
-        kind = trained_modality(model)
-        self.modality = kind.name
         logging.disable_progress_bar()
-        try:
+        with _told_in_one_line(f"{model} cannot be used on {device or 'this device'}"):
+            kind = trained_modality(model)
             # The stub has one overload per task and none for a task that is only known at run time.
             self.pipeline: Any = pipeline(cast(Any, kind.pipeline), model=model, device=device)
-        except RuntimeError as error:
-            raise ValueError(f"{model} cannot be used on {device or 'this device'}: {error}") from None
+        self.modality = kind.name
         config = self.pipeline.model.config
         self.names: list[str] = [config.id2label.get(index) for index in range(config.num_labels)]
         if len(set(self.names) - {None}) < config.num_labels:
@@ -155,6 +154,21 @@ class Classifier:
         # As in training: without a mask to hide it, padding must not depend on the other texts of a batch.
         padding = False if "attention_mask" in tokenizer.model_input_names else "max_length"
         return lambda value: preprocess(_as_text(value), truncation=True, max_length=length, padding=padding)
+
+
+@contextmanager
+def _told_in_one_line(what: str) -> Iterator[None]:
+    """What libraries raise about damaged folders, of any type and with tracebacks in the text, as a ValueError."""
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        if isinstance(error, ValueError | OSError) and len(lines) == 1:
+            raise
+        cause = lines[-1] if "Traceback" in str(error) else _one_line(error)
+        raise ValueError(f"{what}: {cause[:300]}; save or download it again, or give another MODEL") from None
 
 
 def _cast(inputs: BatchFeature, dtype: Any) -> BatchFeature:

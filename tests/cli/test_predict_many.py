@@ -222,6 +222,41 @@ def test_one_text_that_fails_in_a_batch_of_the_model_fails_alone(tmp_path):
         assert answers[place].probabilities == pytest.approx(expected[place].probabilities)
 
 
+def damaged(folder, how):
+    """A model's folder that cannot be loaded, for the reason `how`."""
+    save_model("text", folder)
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    content = weights.read_bytes()
+    if how == "weights cut off":
+        weights.write_bytes(content[: len(content) // 2])
+    elif how == "weights that are none":
+        weights.write_bytes(b"\xff" * len(content))
+    elif how == "weights that are missing":
+        weights.unlink()
+    elif how == "a setting of another type":
+        config.write_text(config.read_text().replace('"hidden_size": 16', '"hidden_size": "many"'))
+    elif how == "settings nested too deep":
+        config.write_text('{"a":' * 50_000 + "1" + "}" * 50_000)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "weights cut off",
+        "weights that are none",
+        "weights that are missing",
+        "a setting of another type",
+        "settings nested too deep",
+    ],
+)
+def test_a_damaged_model_is_one_line(tmp_path, how, capsys):
+    assert main(["predict", str(damaged(tmp_path / "model", how)), "a text", "--device", "cpu"]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line.lower()]
+    assert error.startswith("hf-ssl: error: ") and str(tmp_path / "model") in error
+    assert len(error) < 1000 and "Traceback" not in error
+
+
 # ---- Memory ----
 
 
