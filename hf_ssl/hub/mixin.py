@@ -171,7 +171,7 @@ class HubMixin(Trainer):
         token = token if token is not None else self.args.hub_token
         private = private if private is not None else self.args.hub_private_repo
         self.repository = create_repository(HfApi(token=token), self.public_name, private=private)
-        self.hub_model_id = self.repository.url.repo_id
+        self.hub_model_id = self.repository.url.repo_id  # type: ignore[assignment]  # it is a name, None at first
         self.push_in_progress = None
 
     def push_to_hub(  # type: ignore[override]  # Trainer's returns None in other processes, too, and does not say so

@@ -118,7 +118,8 @@ class EvaluationMixin(Trainer):
         `predict` returns the scores, and metrics of the user may need all of them at once.
         """
         classes = getattr(getattr(self.model, "config", None), "num_labels", None) or 0
-        size = self.num_examples(dataloader) if has_length(dataloader) else _LENGTH_OF_STREAM
+        is_known = has_length(dataloader)
+        size = self.num_examples(dataloader) if is_known else _LENGTH_OF_STREAM
         before = self.args.batch_eval_metrics
         alone = description == "Evaluation" and isinstance(self.compute_metrics, RunningMetrics)
         self.args.batch_eval_metrics = before or (alone and classes * size > _MOST_SCORES)
