@@ -200,7 +200,7 @@ def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset
     """Names of files are taken relative to the folder of their table, if the first of these files exists there."""
     texts = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.Value)]
     # Of all columns at once: `datasets` copies all features each time that it is asked for a column.
-    first = dataset.with_format(None)[0]
+    first = dataset.select_columns(texts).with_format(None)[0] if texts else {}
     for name in texts:
         if _is_file_beside(first[name], folder):
             paths = [None if cell is None else str((folder / cell).absolute()) for cell in dataset[name][:]]
