@@ -50,7 +50,7 @@ class Classifier:
         if batch_size < 1:
             raise ValueError(f"--batch-size must be at least 1, got {batch_size}")
         logging.disable_progress_bar()
-        with _told_in_one_line(f"{model} cannot be used on {device or 'this device'}"):
+        with _told_in_one_line(f"{model} cannot be used" + (f" on {device}" if device else "")):
             kind = trained_modality(model)
             # The stub has one overload per task and none for a task that is only known at run time.
             self.pipeline: Any = pipeline(cast(Any, kind.pipeline), model=model, device=device)
@@ -89,6 +89,8 @@ class Classifier:
         prepare = self._preparation()
         for value in values:
             try:
+                if isinstance(value, Exception):
+                    raise value
                 prepared = prepare(value)
             except Exception as error:  # whatever a library raises about one input is that input's error
                 yield None, _one_line(error)

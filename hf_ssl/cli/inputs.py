@@ -1,7 +1,9 @@
 """What the inputs of `hf-ssl predict` name: files, folders, rows of tables, lines of texts, and texts in quotes."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from ..data.cells import CellFormat, file_arrays, find_format, usual_levels
 from ..data.columns import find_input, usual_label
 from ..data.rows import undecoded
 from ..data.sources import DATA_FILES, count, lines_of, other_files, read_table, walk
+from ..errors import BrokenExampleError
 from ..modality import MODALITIES, Modality
 
 # Files that are opened before the first answer, to find out which numbers are white.
@@ -27,7 +30,8 @@ class Item:
     Args:
         name: the file; for a text in quotes, the text.
         row: position in a table or text file, from 0; None for a file that is one input.
-        value: a path or {"bytes", "path"} of an image or recording, a text, or a pair of texts.
+        value: a path or {"bytes", "path"} of an image or recording, a text, or a pair of texts; or the error that
+            says why there is nothing to classify.
     """
 
     name: str
@@ -85,7 +89,7 @@ class Inputs:
 
     def __iter__(self) -> Iterator[Item]:
         for item in chain.from_iterable(part.read() for part in self.parts):
-            if self.levels is not None:
+            if self.levels is not None and not isinstance(item.value, Exception):
                 item.value = self.levels(item.value)
             yield item
 
@@ -114,6 +118,10 @@ def collect(inputs: Iterable[str], modality: str, columns: Sequence[str] | None)
             part, more = _of_folder(Path(name), kind)
         elif Path(name).is_file():
             part, more = _of_file(name, kind, columns)
+        elif os.path.lexists(name):
+            # The others get their answers: what it is instead of a file is the error of its row.
+            error = BrokenExampleError(f"{name} must be a file, got a device, a pipe or a link that leads nowhere")
+            part, more = Part(1, partial(_single, Item(name, None, error))), []
         elif modality == "text" and any(letter.isspace() for letter in name.strip()):
             part, more = _of_names([name]), []
         else:
@@ -134,6 +142,10 @@ def _shared_levels(found: Inputs) -> CellFormat | None:
     files = chain.from_iterable(part.read() for part in found.parts if not part.contents)
     levels = usual_levels(file_arrays(item.value for item in islice(files, _LOOKED_AT)))
     return None if levels is None else CellFormat({"levels": levels[:2]})
+
+
+def _single(item: Item) -> Iterator[Item]:
+    yield replace(item)
 
 
 def _of_names(names: Sequence[str]) -> Part:

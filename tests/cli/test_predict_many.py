@@ -222,6 +222,21 @@ def test_one_text_that_fails_in_a_batch_of_the_model_fails_alone(tmp_path):
         assert answers[place].probabilities == pytest.approx(expected[place].probabilities)
 
 
+@pytest.mark.parametrize("how", ["a pipe", "a link to a device", "a link that leads nowhere"])
+def test_what_is_no_file_is_a_row_and_is_never_opened(tmp_path, how, capsys):
+    odd, output = tmp_path / "odd.png", tmp_path / "p.csv"
+    if how == "a pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero" if how == "a link to a device" else tmp_path / "gone.png")
+    good = write_image(tmp_path / "good.png", "red")
+    model = save_model("image", tmp_path / "model")
+    assert main(["predict", model, str(odd), str(good), "--output", str(output)]) == 0
+    first, second = read_csv(output)
+    assert first["error"].startswith(f"{odd} must be a file, got a device, a pipe or a link") and not first["label"]
+    assert second["label"] and not second["error"]
+
+
 def damaged(folder, how):
     """A model's folder that cannot be loaded, for the reason `how`."""
     save_model("text", folder)
