@@ -9,6 +9,7 @@ from email.utils import format_datetime
 import pytest
 from huggingface_hub import HfApi, close_session, constants, get_session
 
+from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.cli import main
 from hf_ssl.hub import requests
 from hf_ssl.hub.repositories import create_repository, filled_or_gone
@@ -17,6 +18,7 @@ from hf_ssl.hub.upload import commit_files
 
 from tests.helpers.command_data import save_model
 from tests.helpers.loopback_hub import READ_TOKEN, TOKEN, LoopbackHub, Repository
+from tests.helpers.tiny_tasks import new_model, task
 
 REPO = "someone/name"
 FILES = {"README.md": b"# A card", "model.safetensors": b"weights"}
@@ -267,3 +269,26 @@ def test_the_command_says_it_in_one_line(hub, tmp_path, capsys, monkeypatch):
     assert state(hub) is None
     assert main(["push", model, REPO]) == 0
     assert {"README.md", "model.safetensors", "config.json"} <= set(state(hub))
+
+
+def make_trainer(folder, **config):
+    options = {"max_steps": 1, "use_cpu": True, "report_to": "none", "disable_tqdm": True, "save_strategy": "no"}
+    args = SSLConfig(output_dir=str(folder), hub_model_id=REPO, hub_token=TOKEN, **options, **config)
+    return SSLTrainer(new_model("image"), args, **task("image"))
+
+
+def test_a_trainer_leaves_no_empty_repository_either_and_makes_it_again(hub, tmp_path):
+    trainer = make_trainer(tmp_path)
+    hub.fail("/commit/", 1, status=403, message=QUOTA)
+    with pytest.raises(OSError, match="the account has reached a limit of the Hub"):
+        trainer.push_to_hub()
+    assert state(hub) is None
+    trainer.push_to_hub()
+    assert {"README.md", "model.safetensors"} <= set(state(hub))
+
+
+def test_a_push_in_another_thread_waits_as_long_as_it_is_told(hub, waits, tmp_path):
+    trainer = make_trainer(tmp_path, push_to_hub=True)
+    hub.fail("/commit/", 2, status=429, Retry_After="7")
+    trainer.push_to_hub(blocking=False).result(60)
+    assert waits == [7.0, 7.0] and {"README.md", "model.safetensors"} <= set(state(hub))
