@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     args = build_parser().parse_args(with_hyphens(sys.argv[1:] if arguments is None else arguments))
     try:
-        args.run(args)
+        _run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough (`hf-ssl algorithms | head`), and Python must not try to flush the output at exit.
@@ -57,6 +57,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"hf-ssl: error: {message}", file=sys.stderr)
         return 2
     return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    # Not at the top: help needs no HTTP client.
+    from ..hub.requests import guarded
+
+    # Models and datasets are loaded by their ids with requests that would wait for ever.
+    with guarded(follow=True):
+        args.run(args)
 
 
 def _explanation(error: Exception) -> str | None:

@@ -24,8 +24,9 @@ _TRIES = 5
 _TRY_LATER = (408, 429, 500, 502, 503, 504)
 _PARTS = ("connect", "read", "write", "pool")
 
-# How many blocks of `guarded` are in progress, in all threads: uploads are made in threads of their own.
-_guards = 0
+# The blocks of `guarded` in progress, in all threads, since uploads are made in threads of their own: whether each
+# follows redirects.
+_guards: list[bool] = []
 _lock = threading.Lock()
 
 
@@ -34,16 +35,19 @@ class RefusedAnswer(OSError):
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
+def guarded(follow: bool = False) -> Iterator[None]:
     """Watch the requests that huggingface_hub makes in this block, in whichever thread.
 
     A request without a time limit gets `TIMEOUT`. `RefusedAnswer` is raised for a redirect of an API call to another
     host (where nothing is sent), for a web page in place of JSON, and if the Hub asks to wait for longer than
     `LONGEST_WAIT`.
+
+    Args:
+        follow: let what is only read be redirected to another host, as mirrors of the Hub do; the client does not send
+            the token there.
     """
-    global _guards
     with _lock:
-        _guards += 1
+        _guards.append(follow)
         client = get_session()
         hooks = client.event_hooks
         if _limit not in hooks["request"]:
@@ -56,7 +60,7 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         with _lock:
-            _guards -= 1
+            _guards.remove(follow)
 
 
 def patiently(call: Callable[[], T]) -> T:
@@ -120,7 +124,7 @@ def _check(response: Any) -> None:
     if not (path.startswith("/api/") or ".git/info/lfs/" in path):
         # Files are redirected to where they are stored; the client does not send the token there.
         return
-    if response.has_redirect_location:
+    if response.has_redirect_location and (request.method not in ("GET", "HEAD") or not all(_guards)):
         target = request.url.join(response.headers["location"])
         if (target.host, target.port) != (request.url.host, request.url.port):
             raise RefusedAnswer(

@@ -292,3 +292,29 @@ def test_a_push_in_another_thread_waits_as_long_as_it_is_told(hub, waits, tmp_pa
     hub.fail("/commit/", 2, status=429, Retry_After="7")
     trainer.push_to_hub(blocking=False).result(60)
     assert waits == [7.0, 7.0] and {"README.md", "model.safetensors"} <= set(state(hub))
+
+
+def test_a_command_has_time_limits_for_what_it_loads_and_may_use_a_mirror(hub, monkeypatch, capsys):
+    hub.repositories[REPO] = Repository(kind="model")
+    found = {}
+
+    def run(args):
+        api = HfApi(token=TOKEN)
+        with LoopbackHub() as mirror:
+            mirror.repositories[REPO] = Repository(kind="model")
+            there = mirror.url.replace("127.0.0.1", "localhost")
+            hub.fail(f"/api/models/{REPO}", 1, status=302, body="", Location=f"{there}/api/models/{REPO}")
+            found["read"] = api.model_info(REPO).id
+            found["tokens"] = [token for _, _, token in mirror.requests]
+            hub.fail("/repos/create", 1, status=307, body="", Location=f"{there}/api/repos/create")
+            with pytest.raises(RefusedAnswer, match="nothing is sent"):
+                api.create_repo("someone/other")
+            found["after"] = len(mirror.requests)
+        monkeypatch.setattr(requests, "TIMEOUT", 0.2)
+        hub.fail(f"/api/models/{REPO}", 1, hang=3)
+        api.model_info(REPO)
+
+    monkeypatch.setattr("hf_ssl.cli.predict.run", run)
+    assert main(["predict", "model", "input"]) == 2
+    assert "timed out" in capsys.readouterr().err
+    assert found == {"read": REPO, "tokens": [None], "after": 1}
