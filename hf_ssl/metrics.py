@@ -6,6 +6,7 @@ it, which costs 8 ms per 1,000 examples on a CPU core. `classification_metrics` 
 """
 
 import tempfile
+from dataclasses import dataclass
 from typing import Any
 
 import datasets
@@ -24,14 +25,77 @@ _CITATION = """@inproceedings{usb2022,
 }"""
 
 
-def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts [C, C]: row true class, column predicted class.
+@dataclass(frozen=True)
+class Confusion:
+    """Which classes are taken for which: the pairs of a true and a predicted class that occur.
+
+    The matrix [C, C] of all pairs would not fit into memory for 100,000 classes.
+
+    Args:
+        num_classes: C.
+        true, predicted: of each pair that occurs [P], in ascending order.
+        counts: how often it does [P], at least 1.
 
     Example:
-        >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), num_classes=2).tolist()
+        >>> confusion = Confusion.of(np.array([0, 1, 1]), np.array([0, 0, 1]), num_classes=2)
+        >>> confusion.matrix([0, 1]).tolist()
         [[1, 1], [0, 1]]
+        >>> confusion.hits.tolist(), confusion.examples.tolist(), confusion.guesses.tolist()
+        ([1, 1], [2, 1], [1, 2])
     """
-    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+    num_classes: int
+    true: np.ndarray
+    predicted: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> "Confusion":
+        """That of predicted classes [N] and true ones [N]."""
+        pairs, counts = np.unique(np.asarray(labels, np.int64) * num_classes + predicted, return_counts=True)
+        return cls(num_classes, *np.divmod(pairs, num_classes), counts)
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Number of right predictions of each class [C]."""
+        return self._total(self.true, self.true == self.predicted)
+
+    @property
+    def examples(self) -> np.ndarray:
+        """Number of examples of each class [C]."""
+        return self._total(self.true)
+
+    @property
+    def guesses(self) -> np.ndarray:
+        """How often each class was predicted [C]."""
+        return self._total(self.predicted)
+
+    def matrix(self, classes: ArrayLike) -> np.ndarray:
+        """Counts [K, K] of some classes [K]: row true class, column predicted class."""
+        classes = np.asarray(classes)
+        place = np.full(self.num_classes, -1)
+        place[classes] = np.arange(len(classes))
+        rows, columns = place[self.true], place[self.predicted]
+        inside = (rows >= 0) & (columns >= 0)
+        result = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        result[rows[inside], columns[inside]] = self.counts[inside]
+        return result
+
+    def hardest(self, most: int) -> np.ndarray:
+        """At most so many classes, in ascending order: those that most often are, or are taken for, another one.
+
+        Example:
+            >>> Confusion.of(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 1]), num_classes=4).hardest(2).tolist()
+            [1, 2]
+        """
+        wrong = self.examples + self.guesses - 2 * self.hits
+        return np.sort(np.argsort(-wrong, kind="stable")[:most])
+
+    def _total(self, classes: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
+        chosen = slice(None) if which is None else which
+        result = np.zeros(self.num_classes, dtype=np.int64)
+        np.add.at(result, classes[chosen], self.counts[chosen])
+        return result
 
 
 def classification_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
@@ -58,8 +122,24 @@ def classification_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, fl
         raise ValueError(
             f"scores must be finite, got NaN or infinity in {bad:,} of {len(scores):,} rows; check the model's weights"
         )
-    counts = confusion_matrix(scores.argmax(axis=1), labels, scores.shape[1])
-    return _from_counts(counts) | _top5(_in_top5(scores, labels))
+    return class_metrics(scores.argmax(axis=1), labels, scores.shape[1]) | _top5(_in_top5(scores, labels))
+
+
+def ranking_metrics(ranked: ArrayLike, labels: ArrayLike, num_classes: int) -> dict[str, float]:
+    """`classification_metrics`, from the most probable classes of each example instead of all scores.
+
+    Args:
+        ranked: [N, K] the K most probable classes, the most probable first; K is 5, or C if that is less.
+        labels: [N] true classes in 0..C-1.
+        num_classes: C.
+
+    Example:
+        >>> ranking_metrics([[1, 0], [0, 1], [1, 0], [1, 0]], [1, 0, 1, 0], num_classes=2)["accuracy"]
+        0.75
+    """
+    ranked, labels = np.asarray(ranked), np.asarray(labels)
+    hits = (ranked == labels[:, None]).any(axis=1) if num_classes > 5 else np.empty(0)
+    return class_metrics(ranked[:, 0], labels, num_classes) | _top5(hits)
 
 
 def finite_rows(scores: np.ndarray) -> np.ndarray:
@@ -167,7 +247,7 @@ class ClassificationMetrics(evaluate.Metric):
     def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
         predicted, labels = np.asarray(predictions), np.asarray(references)
         # Classes that neither occur nor were predicted change none of the numbers.
-        return _from_counts(confusion_matrix(predicted, labels, int(max(predicted.max(), labels.max())) + 1))
+        return class_metrics(predicted, labels, int(max(predicted.max(), labels.max())) + 1)
 
 
 def _arrays_of(prediction: EvalPrediction) -> tuple[np.ndarray, np.ndarray]:
@@ -198,14 +278,16 @@ def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarr
     return scores, labels
 
 
-def _from_counts(counts: np.ndarray) -> dict[str, float]:
-    """The metrics that follow from a confusion matrix [C, C]."""
-    hits, true, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    recall, precision = hits / np.maximum(true, 1), hits / np.maximum(predicted, 1)
-    f1 = 2 * hits / np.maximum(true + predicted, 1)
-    seen = (true + predicted) > 0
+def class_metrics(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> dict[str, float]:
+    """The metrics that follow from predicted classes [N] and true ones [N]."""
+    hits, true, guesses = (
+        np.bincount(classes, minlength=num_classes) for classes in (labels[labels == predicted], labels, predicted)
+    )
+    recall, precision = hits / np.maximum(true, 1), hits / np.maximum(guesses, 1)
+    f1 = 2 * hits / np.maximum(true + guesses, 1)
+    seen = (true + guesses) > 0
     metrics = {
-        "accuracy": hits.sum() / counts.sum(),
+        "accuracy": hits.sum() / len(labels),
         "balanced_accuracy": recall[true > 0].mean(),
         "precision": precision[seen].mean(),
         "recall": recall[seen].mean(),

@@ -9,10 +9,10 @@ from transformers import EvalPrediction
 
 from hf_ssl.metrics import (
     ClassificationMetrics,
+    Confusion,
     RunningMetrics,
     classification_metrics,
     compute_metrics,
-    confusion_matrix,
 )
 
 
@@ -33,7 +33,8 @@ def test_by_hand():
         "f1": (2 / 3 + 1 / 2 + 0) / 3,
     }
     assert result == pytest.approx(expected)
-    assert confusion_matrix(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 2]), 3).tolist() == [
+    confusion = Confusion.of(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 2]), 3)
+    assert confusion.matrix([0, 1, 2]).tolist() == [
         [1, 1, 0],
         [0, 1, 0],
         [0, 1, 0],

@@ -14,7 +14,7 @@ from ..model.forward import ModelForward
 from ..model.head import head_weight
 from .base import Progress, check
 from .parts.alignment import QueueAlignment
-from .parts.memory import last_occurrence, slot_logits, smoothed
+from .parts.memory import last_occurrence, slot_logits, smoothed, votes_of
 from .parts.projection import embed, projection_head
 from .parts.thresholds import FixedThreshold
 from .steps import StepStatistics
@@ -117,9 +117,8 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
         aligned = out["aligned"] = self.alignment(probs)
         if progress.epoch == 0:
             return aligned
-        classes = losses.one_hot(self.memory_labels, self.problem.num_classes).to(aligned)
-        votes = losses.probabilities(out["similarity"]) @ classes
-        return smoothed(aligned, votes, self.memory_written, self.smoothing)
+        votes = votes_of(losses.probabilities(out["similarity"]), self.memory_labels, self.problem.num_classes)
+        return smoothed(aligned, votes.to(aligned), self.memory_written, self.smoothing)
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """The smoothed distributions themselves."""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from huggingface_hub import HfApi, get_token
 
 from ..hub.errors import clear_errors
+from ..hub.repositories import create_repository, filled_or_gone
+from ..hub.requests import patiently
 from ..hub.upload import check_regular, check_secrets, commit_files
 from . import repository
 from .cards import with_namespace
@@ -84,25 +86,26 @@ def publish_task(
 
     api, repo_id = HfApi(), f"{namespace}/{repository.repository_name(task)}"
     files = _files(folder, namespace)
-    with clear_errors(repo_id):
-        url = api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
-        before = api.dataset_info(repo_id)
-    if private and not before.private:
-        raise ValueError(f"{url} exists and is public; make it private first")
-    after = commit_files(
-        repo_id,
-        "dataset",
-        files,
-        f"{task.title}, built by hf-ssl",
-        is_stale=lambda name: name.startswith(("data/", "labels/")),
-    )
+    made = create_repository(api, repo_id, "dataset", private or None)
+    with filled_or_gone(api, made, "dataset"):
+        with clear_errors(repo_id):
+            before = patiently(lambda: api.dataset_info(repo_id))
+        if private and not before.private:
+            raise ValueError(f"{made.url} exists and is public; make it private first")
+        after = commit_files(
+            repo_id,
+            "dataset",
+            files,
+            f"{task.title}, built by hf-ssl",
+            is_stale=lambda name: name.startswith(("data/", "labels/")),
+        )
     place = None
     if collection and task.name in USB_TASKS:
         try:
             place = _collect(api, task, namespace, bool(before.private))
         except OSError as error:
             logger.warning("%s", error)
-    return Published(str(url), after.oid != before.sha, place)
+    return Published(str(made.url), after.oid != before.sha, place)
 
 
 def _check_folder(task: Task, folder: Path) -> None:

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     args = build_parser().parse_args(with_hyphens(sys.argv[1:] if arguments is None else arguments))
     try:
-        args.run(args)
+        _run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough (`hf-ssl algorithms | head`), and Python must not try to flush the output at exit.
@@ -74,6 +74,15 @@ def _printable(message: str) -> str:
         half = _LONGEST_MESSAGE // 2
         message = f"{message[:half]} ... {message[-half:]}"
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+
+
+def _run(args: argparse.Namespace) -> None:
+    # Not at the top: help needs no HTTP client.
+    from ..hub.requests import guarded
+
+    # Models and datasets are loaded by their ids with requests that would wait for ever.
+    with guarded(follow=True):
+        args.run(args)
 
 
 def _explanation(error: Exception) -> str | None:

@@ -1,11 +1,12 @@
 """A trained classifier as `hf-ssl predict` and `hf-ssl evaluate` use it: some of its inputs may be broken."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from transformers import AudioClassificationPipeline, BatchFeature, pipeline
+import numpy as np
+from transformers import BatchFeature, pipeline
+from transformers.pipelines.base import pad_collate_fn
 from transformers.utils import logging
 
 from ..model.folder import loading_error
@@ -13,7 +14,8 @@ from ..model.limits import text_limit
 from .inputs import Item
 from .pretrained import trained_modality
 
-HEADER = ("input", "row", "label", "probability")
+# So many inputs are held back at most while they are read to fill a batch: a long run of broken files fills none.
+_MOST_WAITING = 1024
 
 
 @dataclass
@@ -29,8 +31,9 @@ class Classifier:
 
     Args:
         model: folder or Hub id.
-        batch_size: inputs per call of the model, at least 1. Recordings that are not cut to one length, and images of
-            which the model's processor makes different shapes, are classified one by one.
+        batch_size: inputs per call of the model, at least 1. Recordings that are not cut to one length, images of
+            which the model's processor makes different shapes, and texts whose tokenizer has no token to pad with are
+            classified one by one.
         device: as torch names it; None takes the fastest one.
 
     Raises:
@@ -46,13 +49,12 @@ class Classifier:
     def __init__(self, model: str, batch_size: int = 16, device: str | None = None):
         if batch_size < 1:
             raise ValueError(f"--batch-size must be at least 1, got {batch_size}")
+        logging.disable_progress_bar()
         kind = trained_modality(model)
         self.modality = kind.name
-        logging.disable_progress_bar()
         try:
             # The stub has one overload per task and none for a task that is only known at run time.
-            given = {"pipeline_class": _AudioPipeline} if self.modality == "audio" else {}
-            self.pipeline: Any = pipeline(cast(Any, kind.pipeline), model=model, device=device, **cast(Any, given))
+            self.pipeline: Any = pipeline(cast(Any, kind.pipeline), model=model, device=device)
         except Exception as error:  # of any kind, if its files are damaged
             raise loading_error(model, error, f"cannot be used on {device or 'this device'}") from None
         config = self.pipeline.model.config
@@ -63,65 +65,139 @@ class Classifier:
                 f"{config.id2label!s:.80}; correct its config.json"
             )
         self.clips = _clips(self.pipeline.feature_extractor) if self.modality == "audio" else None
-        one_by_one = self.modality == "audio" and self.clips is None
-        one_by_one |= self.modality == "image" and not _makes_one_shape(self.pipeline.image_processor)
-        self.batch_size = 1 if one_by_one else batch_size
+        self.batch_size = 1 if self._one_by_one() else batch_size
 
-    def __call__(self, values: Sequence[Any]) -> Iterator[Answer]:
-        """The answer to each value, in order."""
-        errors: dict[int, str] = {}
-        answers = iter(self.pipeline(self._decoded(values, errors), batch_size=self.batch_size, **self._options()))
-        ready: list[Answer] = []
-        for index in range(len(values)):
-            # The pipeline reads a batch ahead: once the next answer is there, all errors up to this input are known.
-            if index not in errors and not ready:
-                answer = next(answers, None)
-                if answer is not None:
-                    ready.append(_answer_of(answer))
-            yield Answer({}, errors[index]) if index in errors else ready.pop()
+    def __call__(self, values: Iterable[Any], top_k: int | None = None) -> Iterator[Answer]:
+        """The answer to each value, in order; values are read a batch ahead.
 
-    def _options(self) -> dict[str, Any]:
-        if self.modality != "text":
-            return {"top_k": len(self.names)}
+        Args:
+            values: inputs, as `hf_ssl.cli.inputs` yields them.
+            top_k: how many classes an answer holds, the most probable ones; None holds all.
+        """
+        for batch in self._batches(self._read(values)):
+            answers = iter(self._classified([inputs for inputs, _ in batch if inputs is not None], top_k))
+            for inputs, error in batch:
+                yield Answer({}, error) if inputs is None else next(answers)
+
+    def _one_by_one(self) -> bool:
+        if self.modality == "audio":
+            return self.clips is None
+        if self.modality == "image":
+            return not _makes_one_shape(self.pipeline.image_processor)
+        return self.pipeline.tokenizer.pad_token_id is None
+
+    def _read(self, values: Iterable[Any]) -> Iterator[tuple[Any, str]]:
+        """For each value the model's inputs and "", or None and why there are none."""
+        prepare = self._preparation()
+        for value in values:
+            try:
+                if isinstance(value, Exception):
+                    raise value
+                prepared = prepare(value)
+            except Exception as error:  # whatever a library raises about one input is that input's error
+                yield None, _one_line(error)
+                continue
+            yield prepared, ""
+
+    def _batches(self, read: Iterable[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
+        """Runs of inputs, of which `batch_size` could be read, or fewer if many between them could not."""
+        batch: list[tuple[Any, str]] = []
+        filled = 0
+        for inputs, error in read:
+            batch.append((inputs, error))
+            filled += inputs is not None
+            if filled == self.batch_size or len(batch) == self.batch_size + _MOST_WAITING:
+                yield batch
+                batch, filled = [], 0
+        if batch:
+            yield batch
+
+    def _classified(self, inputs: list[Any], top_k: int | None) -> list[Answer]:
+        """The answers to one batch. If the model cannot take it, its inputs one by one, to find out which it is."""
+        if not inputs:
+            return []
+        try:
+            logits = self.pipeline.forward(self._collated(inputs))["logits"]
+        except Exception as error:  # as in `_read`
+            if len(inputs) == 1:
+                return [Answer({}, f"the model cannot take it: {_one_line(error)}")]
+            return [answer for single in inputs for answer in self._classified([single], top_k)]
+        probabilities = probabilities_of(logits.float().numpy(), self.pipeline.model.config)
+        return [self._answer(row, top_k) for row in probabilities]
+
+    def _collated(self, inputs: list[Any]) -> Any:
+        if self.batch_size == 1:
+            return inputs[0]
+        part = self.pipeline
+        return pad_collate_fn(part.tokenizer, part.feature_extractor or part.image_processor)(inputs)
+
+    def _answer(self, probabilities: np.ndarray, top_k: int | None) -> Answer:
+        """No class follows from scores that are not finite."""
+        if np.isnan(probabilities).any():
+            return Answer({}, "the model's scores are NaN; its weights are damaged, or the input has extreme values")
+        best = highest(probabilities, len(self.names) if top_k is None else top_k)
+        return Answer({self.names[i]: p for i, p in zip(best, probabilities[best].tolist(), strict=True)})
+
+    def _preparation(self) -> Callable[[Any], Any]:
+        """What makes the model's inputs of a value."""
+        # Each needs packages of its modality only, which the others must not ask for.
+        preprocess = self.pipeline.preprocess
+        if self.modality == "image":
+            from ..views.image import decode_image
+
+            return lambda value: preprocess(decode_image(value))
+        if self.modality == "audio":
+            from ..views.audio import decode
+
+            clips, rate, dtype = self.clips, self.pipeline.feature_extractor.sampling_rate, self.pipeline.dtype
+            if clips is None:
+                return lambda value: preprocess(decode(value, rate))
+            return lambda value: _cast(BatchFeature(clips.collate([clips.accept(decode(value, rate))])), dtype)
         tokenizer = self.pipeline.tokenizer
         length = text_limit(self.pipeline.model, tokenizer)
         # As in training: without a mask to hide it, padding must not depend on the other texts of a batch.
         padding = False if "attention_mask" in tokenizer.model_input_names else "max_length"
-        return {"top_k": len(self.names), "truncation": True, "max_length": length, "padding": padding}
-
-    def _decoded(self, values: Sequence[Any], errors: dict[int, str]) -> Iterator[Any]:
-        """The values that can be read, as the pipeline takes them; `errors` collects the others by position."""
-        decode = self._decoder()
-        for index, value in enumerate(values):
-            try:
-                decoded = decode(value)
-            except (ValueError, OSError) as error:
-                errors[index] = " ".join(str(error).split())
-                continue
-            yield decoded
-
-    def _decoder(self) -> Callable[[Any], Any]:
-        # Each needs packages of its modality only, which the others must not ask for.
-        if self.modality == "image":
-            from ..views.image import decode_image
-
-            return decode_image
-        if self.modality == "audio":
-            from ..views.audio import decode
-
-            rate = self.pipeline.feature_extractor.sampling_rate
-            clips = self.clips
-            if clips is None:
-                return lambda value: decode(value, rate)
-            return lambda value: BatchFeature(clips.collate([clips.accept(decode(value, rate))]))
-        return _as_text
+        return lambda value: preprocess(_as_text(value), truncation=True, max_length=length, padding=padding)
 
 
-def _answer_of(rows: Sequence[dict[str, Any]]) -> Answer:
-    """What the pipeline says about one input; no class follows from scores that are not finite."""
-    if any(math.isnan(row["score"]) for row in rows):
-        return Answer({}, "the model's scores are NaN; its weights are damaged, or the input has extreme values")
-    return Answer({row["label"]: float(row["score"]) for row in rows})
+def _cast(inputs: BatchFeature, dtype: Any) -> BatchFeature:
+    return inputs if dtype is None else inputs.to(dtype=dtype)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def probabilities_of(logits: np.ndarray, config: Any) -> np.ndarray:
+    """What transformers' pipelines make of logits [N, C]: probabilities [N, C], or a regression's numbers as they are.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> config = SimpleNamespace(problem_type=None, num_labels=2)
+        >>> probabilities_of(np.log([[1.0, 3.0]]), config).round(2).tolist()
+        [[0.25, 0.75]]
+    """
+    if config.problem_type == "regression":
+        return logits
+    if config.problem_type == "multi_label_classification" or config.num_labels == 1:
+        return 1 / (1 + np.exp(-logits))
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def highest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Positions [K] of the `count` highest scores [C], the highest first; of equal ones the first. K = min(count, C).
+
+    Example:
+        >>> highest(np.array([0.1, 0.4, 0.1, 0.4]), 3).tolist()
+        [1, 3, 0]
+    """
+    places = np.arange(len(scores))
+    if count < len(scores):
+        limit = np.partition(scores, -count)[-count]
+        above = np.flatnonzero(scores > limit)
+        places = np.sort(np.concatenate([above, np.flatnonzero(scores == limit)[: count - len(above)]]))
+    return places[np.argsort(-scores[places], kind="stable")]
 
 
 def _makes_one_shape(processor: Any) -> bool:
@@ -142,33 +218,50 @@ def _as_text(value: Any) -> Any:
     return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
 
 
-def as_rows(items: Sequence[Item], answers: Sequence[Answer], top: int) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the table: input, row, then label and probability `top` times, and the error.
+def as_rows(items: Iterable[Item], answers: Iterable[Answer], top: int) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the table of all answers, see `header` and `cells_of`.
 
     Example:
-        >>> header, rows = as_rows([Item("cat.jpg", None, "cat.jpg")], [Answer({"cat": 0.75, "dog": 0.25})], top=1)
-        >>> header
-        ['input', 'row', 'label', 'probability', 'error']
+        >>> head, rows = as_rows([Item("cats.csv", 0, "A cat.")], [Answer({"cat": 0.75, "dog": 0.25})], top=1)
+        >>> head
+        ['input', 'row', 'content', 'label', 'probability', 'error']
         >>> rows
-        [['cat.jpg', '', 'cat', '0.7500', '']]
+        [['cats.csv', '0', 'A cat.', 'cat', '0.7500', '']]
     """
-    header = [*HEADER, *(f"{name}_{k}" for k in range(2, top + 1) for name in HEADER[2:]), "error"]
-    rows = []
-    for item, answer in zip(items, answers, strict=True):
-        best = [cell for label, p in list(answer.probabilities.items())[:top] for cell in (label, f"{p:.4f}")]
-        best += [""] * (2 * top - len(best))
-        rows.append([item.name, "" if item.row is None else str(item.row), *best, answer.error])
-    return header, rows
+    items = list(items)
+    contents = max((len(item.contents()) for item in items), default=0)
+    rows = [cells_of(item, answer, contents, top) for item, answer in zip(items, answers, strict=True)]
+    return header(contents, top), rows
 
 
-class _AudioPipeline(AudioClassificationPipeline):
-    """transformers' pipeline, which also takes the model's inputs instead of a recording."""
+def header(contents: int, top: int) -> list[str]:
+    """Names of the columns: input, row, content (of rows of tables), label and probability `top` times, error.
 
-    def preprocess(self, *args: Any, **options: Any) -> Any:
-        (inputs,) = args
-        if not isinstance(inputs, BatchFeature):
-            return super().preprocess(inputs, **options)
-        return inputs if self.dtype is None else inputs.to(dtype=self.dtype)
+    Args:
+        contents: how many columns show what was classified: 0, or 1, or 2 for pairs of texts.
+        top: how many classes are shown.
+    """
+    return ["input", "row", *_numbered(["content"], contents), *_numbered(["label", "probability"], top), "error"]
+
+
+def cells_of(item: Item, answer: Answer, contents: int, top: int) -> list[str]:
+    """The row of one input, with the columns of `header`; what it does not have is empty."""
+    shown = item.contents()
+    best = [cell for label, p in list(answer.probabilities.items())[:top] for cell in (label, f"{p:.4f}")]
+    row = "" if item.row is None else str(item.row)
+    return [
+        item.name,
+        row,
+        *shown,
+        *[""] * (contents - len(shown)),
+        *best,
+        *[""] * (2 * top - len(best)),
+        answer.error,
+    ]
+
+
+def _numbered(names: Sequence[str], times: int) -> list[str]:
+    return [name if k == 1 else f"{name}_{k}" for k in range(1, times + 1) for name in names]
 
 
 def _clips(feature_extractor: Any) -> Any:

@@ -46,12 +46,12 @@ def run(args: argparse.Namespace) -> None:
     if folder is not None:
         check_folder(folder)
     from .classifier import Classifier
-    from .evaluation import compare, load_examples, shown, write_evaluation
+    from .evaluation import RANKS, compare, load_examples, shown, write_evaluation
 
     quiet_datasets()
     classifier = Classifier(args.model, args.batch_size, args.device)
     examples = load_examples(args.data, args.label_column, args.column, classifier)
-    answers = with_progress(classifier(examples.values), len(examples.values), "example")
+    answers = with_progress(classifier(examples.values, RANKS), len(examples.values), "example")
     print("".join(f"{note}\n" for note in examples.notes), end="")
     errors = [answer.error for answer in answers if answer.error]
     if errors:

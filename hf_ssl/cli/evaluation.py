@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,12 +14,16 @@ from ..data.columns import usual_label
 from ..data.labels import Classes, index_labels, read_labels
 from ..data.sources import count, load_source
 from ..files import atomic_write
-from ..metrics import classification_metrics, confusion_matrix
+from ..metrics import Confusion, ranking_metrics
 from ..report.plots import draw_confusion
 from ..report.tables import class_table, confusion_text, table
 from .classifier import Answer, Classifier, as_rows
 from .inputs import Item, cells, input_columns
 from .output import drawn, write_csv
+
+# Of each answer the classes that metrics look at are kept. More classes than these are drawn, or listed in
+# evaluation.json, only if they are often mistaken, or occur.
+RANKS, _DRAWN, _LISTED = 5, 100, 1000
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,14 @@ class Evaluation:
         examples, answers: N of each.
         names: the model's classes.
         metrics: name -> value in [0, 1], over the examples that could be read.
-        confusion: counts [C, C]; rows are true classes, columns predicted ones.
+        confusion: which classes are taken for which.
     """
 
     examples: Examples
     answers: Sequence[Answer]
     names: list[str]
     metrics: dict[str, float]
-    confusion: np.ndarray
+    confusion: Confusion
 
 
 def load_examples(
@@ -78,7 +83,7 @@ def load_examples(
         )
     labels = np.asarray(class_indices(dataset, label_column, classifier.names))
     names = input_columns(dataset, classifier.modality, columns, data, label_column)
-    values = cells(dataset, names, classifier.modality)
+    values = list(cells(dataset, names, classifier.modality))
     return Examples(data, values, labels, source.notes)
 
 
@@ -129,9 +134,10 @@ def compare(examples: Examples, answers: Sequence[Answer], names: list[str]) -> 
     read = [i for i, answer in enumerate(answers) if not answer.error]
     if not read:
         raise ValueError(f"none of the {count(len(answers), 'example')} in {examples.source} could be read")
-    scores = np.array([[answers[i].probabilities[name] for name in names] for i in read])
-    metrics = classification_metrics(scores, examples.labels[read])
-    confusion = confusion_matrix(scores.argmax(axis=1), examples.labels[read], len(names))
+    position = {name: index for index, name in enumerate(names)}
+    ranked = np.array([[position[name] for name in islice(answers[i].probabilities, RANKS)] for i in read])
+    metrics = ranking_metrics(ranked, examples.labels[read], len(names))
+    confusion = Confusion.of(ranked[:, 0], examples.labels[read], len(names))
     return Evaluation(examples, answers, names, metrics, confusion)
 
 
@@ -140,7 +146,7 @@ def shown(evaluation: Evaluation) -> str:
     percent = [[name, f"{100 * value:.2f} %"] for name, value in evaluation.metrics.items()]
     return "\n\n".join(
         [
-            count(int(evaluation.confusion.sum()), "example"),
+            count(int(evaluation.confusion.counts.sum()), "example"),
             table(["metric", "value"], percent),
             class_table(evaluation.confusion, evaluation.names),
             confusion_text(evaluation.confusion, evaluation.names),
@@ -165,19 +171,20 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> list[str]:
     write_csv(folder / "predictions.csv", [*header, "true_label"], table_rows)
     picture = folder / "confusion_matrix.png"
     written = ["evaluation.json", "predictions.csv"]
-    if drawn(picture, lambda path: draw_confusion(path, evaluation.confusion, evaluation.names)):
+    shown = evaluation.confusion.hardest(_DRAWN)
+    counts, names = evaluation.confusion.matrix(shown), [evaluation.names[i] for i in shown]
+    if drawn(picture, lambda path: draw_confusion(path, counts, names)):
         written.append(picture.name)
     return written
 
 
 def _as_json(evaluation: Evaluation) -> dict[str, Any]:
-    counts, answers = evaluation.confusion, evaluation.answers
+    confusion, answers, names = evaluation.confusion, evaluation.answers, evaluation.names
+    hits, true, guesses = confusion.hits.tolist(), confusion.examples.tolist(), confusion.guesses.tolist()
     classes = {
-        name: {
-            "examples": int(counts[i].sum()),
-            "recall": float(counts[i, i] / counts[i].sum()) if counts[i].sum() else None,
-        }
-        for i, name in enumerate(evaluation.names)
+        name: {"examples": true[i], "recall": hits[i] / true[i] if true[i] else None}
+        for i, name in enumerate(names)
+        if len(names) <= _LISTED or true[i] or guesses[i]
     }
     unreadable = sum(bool(answer.error) for answer in answers)
     return {
@@ -185,8 +192,16 @@ def _as_json(evaluation: Evaluation) -> dict[str, Any]:
         "examples": len(answers) - unreadable,
         "unreadable": unreadable,
         "classes": classes,
-        "confusion_matrix": {"rows": "true class", "columns": "predicted class", "counts": counts.tolist()},
+        "confusion_matrix": {"rows": "true class", "columns": "predicted class", **_counts(confusion, names)},
     }
+
+
+def _counts(confusion: Confusion, names: Sequence[str]) -> dict[str, Any]:
+    """The whole matrix, or of more than `_LISTED` classes the pairs that occur: true class, predicted class, count."""
+    if len(names) <= _LISTED:
+        return {"counts": confusion.matrix(range(len(names))).tolist()}
+    pairs = zip(confusion.true, confusion.predicted, confusion.counts.tolist(), strict=True)
+    return {"pairs": [[names[true], names[guess], number] for true, guess, number in pairs]}
 
 
 def _name(value: Any, data: str) -> str:

@@ -27,12 +27,71 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table as CSV. A text that a spreadsheet would take for a formula gets an apostrophe, see `harmless`."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows([harmless(cell) for cell in row] for row in rows)
+def check_file(option: str, path: Path, suffix: str, inputs: Iterable[str | Path], overwrite: bool) -> None:
+    """Raise an OSError or ValueError at once if a command must not or cannot write the file of an option.
+
+    Args:
+        option: its name, for the error.
+        path: of the file; what is there is not opened.
+        suffix: that it must have.
+        inputs: what the command reads; none of it is ever overwritten.
+        overwrite: whether another existing file may be replaced.
+
+    Example:
+        >>> check_file("--output", Path(__file__), ".py", [__file__], overwrite=True)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: --output must not be an input, got ...output.py, which would be lost; give another file
+    """
+    if path.suffix.lower() != suffix or not path.absolute().parent.is_dir() or path.is_dir():
+        raise ValueError(f"{option} must be a {suffix} file in an existing folder, got {path}")
+    if path.exists() and any(os.path.exists(name) and os.path.samefile(name, path) for name in inputs):
+        raise ValueError(f"{option} must not be an input, got {path}, which would be lost; give another file")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{option} must be a file, got {path}, which is a device or pipe; give another one")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{option} must not exist yet, got {path}; give another file, or --overwrite")
+    if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{option} must be in a folder that can be written to, got {path}; give another file")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """Write a table as CSV, row by row, and return how many rows it has.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe, see `harmless`. Names of files that are not
+    text are written with their bytes as `\\udc..`.
+
+    Raises:
+        OSError: with the file's name, if it cannot be written, as on a full disk; nothing is left of it then.
+    """
+    written = 0
+    try:
+        with (
+            atomic_write(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(header)
+            for row in rows:
+                writer.writerow([harmless(cell) for cell in row])
+                written += 1
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, f"{error.strerror}; nothing was written", str(path)) from None
+    return written
+
+
+def printable(text: str, most: int = 80) -> str:
+    """A text in one line of a terminal: at most so many characters, without line breaks and control sequences.
+
+    Example:
+        >>> printable("two\\nlines"), printable("\\x1b[2J"), printable("long " * 40, most=10)
+        ('two lines', '\\\\x1b[2J', 'long long…')
+    """
+    text = " ".join(text[: 4 * most].split())
+    text = text if len(text) <= most else text[: most - 1].rstrip() + "…"
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def harmless(text: str) -> str:

@@ -1,17 +1,26 @@
-"""`hf-ssl predict`: classes and their probabilities for files, folders and tables, through transformers.pipeline."""
+"""`hf-ssl predict`: classes and their probabilities for files, folders and tables, through transformers.pipeline.
+
+Inputs are read, classified and written one batch at a time, so that a million of them need the memory of a few.
+"""
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .output import write_csv
+from .output import check_file, printable, write_csv
 from .parser import Subparsers, add_classifier_options
-from .screen import quiet_datasets, with_progress
+from .screen import progress, quiet_datasets
 
 if TYPE_CHECKING:
     from .classifier import Answer
+
+# How many classes are told of each input if --top-k is not given: in a file, and on the screen.
+_IN_FILE, _ON_SCREEN = 5, 1
+# Rows that are aligned with each other on the screen, and classes that are listed with their numbers of inputs.
+_ALIGNED, _LISTED = 1000, 20
 
 
 def register(subparsers: Subparsers) -> None:
@@ -32,12 +41,32 @@ def register(subparsers: Subparsers) -> None:
         help="an image or recording; a folder of them, however nested; a CSV, TSV, JSON, JSON Lines or Parquet file; "
         "a .txt file with one text per line; a text in quotes",
     )
-    parser.add_argument("--output", metavar="FILE.csv", help="write the table to this file instead of showing it")
     parser.add_argument(
-        "--top", type=int, default=1, metavar="K", help="show the K most probable classes of each input"
+        "--output",
+        metavar="FILE.csv",
+        help="write the table to this file, which must not exist yet, instead of showing it",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the file of --output if it exists; never if it is an INPUT"
+    )
+    parser.add_argument(
+        "--top-k",
+        type=_top_k,
+        metavar="K",
+        help="tell the K most probable classes of each input, or `all` (default: 5 in a file, 1 on the screen)",
     )
     add_classifier_options(parser)
     parser.set_defaults(run=run)
+
+
+def _top_k(text: str) -> float:
+    """The number of classes; infinity for all."""
+    if text == "all":
+        return float("inf")
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 on, or all, got {text}") from None
 
 
 def run(args: argparse.Namespace) -> None:
@@ -46,52 +75,81 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, OSError: in one line, for an option, model or input that cannot be used.
     """
-    if args.top < 1:
-        raise ValueError(f"--top must be at least 1, got {args.top}")
-    target = None if args.output is None else _checked(args.output)
+    if args.top_k is not None and args.top_k < 1:
+        raise ValueError(f"--top-k must be at least 1, or all, got {args.top_k}")
+    target = None if args.output is None else Path(args.output)
+    if target is not None:
+        check_file("--output", target, ".csv", args.inputs, args.overwrite)
     from ..data.sources import count
-    from .classifier import Classifier, as_rows
+    from .classifier import Classifier, cells_of, header
     from .inputs import collect
 
     quiet_datasets()
     classifier = Classifier(args.model, args.batch_size, args.device)
     items, notes = collect(args.inputs, classifier.modality, args.column)
-    if not items:
+    if not len(items):
         raise ValueError("INPUT must hold something to classify, got only empty files; give others")
-    answers = with_progress(classifier([item.value for item in items]), len(items), "input")
-    header, rows = as_rows(items, answers, min(args.top, len(classifier.names)))
     print("".join(f"{note}\n" for note in notes), end="")
+    usual = _ON_SCREEN if target is None else _IN_FILE
+    top = int(min(args.top_k or usual, len(classifier.names)))
+    tally = _Tally()
+    answers = classifier((item.value for item in items), top)
+    if target is not None or len(items) < _ALIGNED:
+        # A bar would stand between the tables of more rows.
+        answers = progress(answers, len(items), "input")
+    pairs = zip(items, map(tally.seen, answers), strict=True)
+    head = header(items.contents, top)
+    rows = (cells_of(item, answer, items.contents, top) for item, answer in pairs)
     if target is None:
-        print(_shown(header, rows))
+        _show(head, rows)
     else:
-        write_csv(target, header, rows)
-        print(_summary(answers))
-        print(f"\nWritten to {target}: {count(len(rows), 'row')}")
-    errors = [answer.error for answer in answers if answer.error]
-    if errors:
-        print(f"{len(errors):,} of {len(items):,} inputs could not be read; the first: {errors[0]}")
-    if len(errors) == len(items):
-        raise ValueError(f"none of the {count(len(items), 'input')} could be read")
+        written = write_csv(target, head, rows)
+        print(tally.table())
+        print(f"\nWritten to {target}: {count(written, 'row')}")
+    tally.say_errors(len(items))
 
 
-def _checked(output: str) -> Path:
-    target = Path(output)
-    if target.suffix.lower() != ".csv" or not target.absolute().parent.is_dir() or target.is_dir():
-        raise ValueError(f"--output must be a .csv file in an existing folder, got {output}")
-    return target
+class _Tally:
+    """What is remembered of answers that went by: how many inputs have which class, and how many have an error."""
+
+    def __init__(self) -> None:
+        self.labels: Counter[str] = Counter()
+        self.errors = 0
+        self.first_error = ""
+
+    def seen(self, answer: "Answer") -> "Answer":
+        """Count an answer, and return it."""
+        if answer.error:
+            self.errors += 1
+            self.first_error = self.first_error or answer.error
+        else:
+            self.labels[next(iter(answer.probabilities))] += 1
+        return answer
+
+    def table(self) -> str:
+        """The most frequent classes with their numbers of inputs."""
+        from ..report.tables import table
+
+        rows = [[printable(label), f"{number:,}"] for label, number in self.labels.most_common(_LISTED)]
+        more = len(self.labels) - len(rows)
+        return table(["label", "inputs"], rows) + (f"\nand {more:,} more classes" if more else "")
+
+    def say_errors(self, total: int) -> None:
+        """Print how many inputs have an error.
+
+        Raises:
+            ValueError: if all have.
+        """
+        if self.errors:
+            print(f"{self.errors:,} of {total:,} inputs could not be read; the first: {self.first_error}")
+        if self.errors == total:
+            raise ValueError(f"none of the {total:,} input{'s' * (total > 1)} could be read")
 
 
-def _shown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The table as text, without columns that hold nothing."""
+def _show(header: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
+    """Print the rows as tables of at most `_ALIGNED` rows, without columns that hold nothing."""
     from ..report.tables import table
 
-    places = [i for i in range(len(header)) if any(row[i] for row in rows)]
-    return table([header[i] for i in places], [[row[i] for i in places] for row in rows], left=True)
-
-
-def _summary(answers: Sequence["Answer"]) -> str:
-    """How many inputs have which class."""
-    from ..report.tables import table
-
-    counts = Counter(next(iter(answer.probabilities)) for answer in answers if not answer.error)
-    return table(["label", "inputs"], [[label, f"{number:,}"] for label, number in counts.most_common()])
+    while block := [[printable(cell) for cell in row] for row in islice(rows, _ALIGNED)]:
+        places = [i for i in range(len(header)) if any(row[i] for row in block)]
+        print(table([header[i] for i in places], [[row[i] for i in places] for row in block], left=True))

@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> None:
     from huggingface_hub import HfApi, get_token
 
     from ..hub.errors import clear_errors
+    from ..hub.repositories import create_repository, filled_or_gone
+    from ..hub.requests import patiently
     from ..hub.upload import CARD, public_content, published_files, push_files
 
     folder = Path(args.folder)
@@ -53,12 +55,14 @@ def run(args: argparse.Namespace) -> None:
         # Before there is a repository: what is refused leaves no empty one.
         public_content(path, name, args.repo_id, get_token())
     api = HfApi()
-    with clear_errors(args.repo_id):
-        url = api.create_repo(args.repo_id, private=args.private or None, exist_ok=True)
-        before = api.model_info(url.repo_id)
-        if args.private and not before.private:
-            raise ValueError(f"{url} exists and is public; make it private first")
-    after = push_files(url.repo_id, files, args.message)
+    repository = create_repository(api, args.repo_id, private=args.private or None)
+    url = repository.url
+    with filled_or_gone(api, repository):
+        with clear_errors(args.repo_id):
+            before = patiently(lambda: api.model_info(url.repo_id))
+            if args.private and not before.private:
+                raise ValueError(f"{url} exists and is public; make it private first")
+        after = push_files(url.repo_id, files, args.message)
     print(f"Nothing has changed: {url}" if after.oid == before.sha else f"Pushed {len(files)} files: {url}")
 
 

@@ -18,9 +18,14 @@ def quiet_datasets() -> None:
 
 def with_progress(items: Iterable[T], total: int, unit: str) -> list[T]:
     """The items as a list; a progress bar is shown until the last one is there, if the screen is a terminal."""
+    return list(progress(items, total, unit))
+
+
+def progress(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
+    """The items one by one, with the same progress bar."""
     from tqdm.auto import tqdm
 
-    return list(tqdm(items, total=total, unit=unit, disable=None, leave=False))
+    yield from tqdm(items, total=total, unit=unit, disable=None, leave=False)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ a model is applied to the column of a table on which it would have been trained.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import datasets
@@ -325,11 +326,17 @@ def find_input(
 
 def _kinds(dataset: datasets.Dataset, label_column: str | None, given: str | None) -> dict[str, tuple[str, ...]]:
     """Columns that may be the input -> what they can hold; a given one alone, as texts if nothing is known."""
-    names = [name for name in dataset.column_names if name != label_column]
-    found = {name: kinds for name in names if (kinds := column_modalities(dataset, name))}
+    # Asked for once: `datasets` copies all features each time, which takes minutes for thousands of columns.
+    features, first = dataset.features, dataset.with_format("arrow")[:1]
+    held = {
+        name: _modalities(feature, partial(_first_cell, first, name))
+        for name, feature in features.items()
+        if name != label_column
+    }
+    found = {name: kinds for name, kinds in held.items() if kinds}
     if given is not None:
         return {given: found.get(given, ("text",))}
-    for name in [name for name in found if array_depth(dataset.features[name])]:
+    for name in [name for name in found if array_depth(features[name])]:
         # Numbers may be anything, unless their column is called what it is.
         found[name] = tuple(kind for kind in found[name] if name in MODALITIES[kind].usual_columns)
     return {name: kinds for name, kinds in found.items() if kinds}
@@ -376,14 +383,21 @@ def _require_input(
 
 def column_modalities(dataset: datasets.Dataset, name: str) -> tuple[str, ...]:
     """What a column can hold: one modality by its feature, several for encoded files without one."""
-    feature = dataset.features[name]
+    return _modalities(dataset.features[name], lambda: dataset.with_format(None)[name][0])
+
+
+def _first_cell(rows: Any, name: str) -> Any:
+    return rows[name][0].as_py()
+
+
+def _modalities(feature: Any, first_cell: Callable[[], Any]) -> tuple[str, ...]:
     for kind, modality in _MEDIA.items():
         if isinstance(feature, modality.feature_class()):
             return (kind,)
     if is_string(feature):
-        return (*_file_modalities(dataset.with_format(None)[name][0]), "text")
+        return (*_file_modalities(first_cell()), "text")
     if isinstance(feature, Mapping):
-        return _dict_modalities(feature, dataset.with_format(None)[name][0])
+        return _dict_modalities(feature, first_cell())
     if isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary"):
         return tuple(_MEDIA)
     # One axis is time; two are height and width, or channels and time; a third one is that of colors.

@@ -141,7 +141,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _without_hidden(labels: list[Label | None], feature: Any, known: Collection[str]) -> list[Label | None]:
+def _without_hidden(labels: list[Label | None], feature: Any, known: Collection[Hashable]) -> list[Label | None]:
     if not isinstance(feature, datasets.ClassLabel) and "-1" in known:
         return labels
     return [None if label == -1 and not isinstance(label, str) else label for label in labels]
@@ -402,6 +402,8 @@ class StreamIndex:
     def __init__(self, feature: Any, classes: Classes, what: str):
         numbered = all(as_number(name) is not None for name in classes.names)
         index_of: dict[Hashable, int] = {name: index for index, name in enumerate(classes.names)}
+        # Most labels are these: looking through all classes for each label would take C^2 comparisons.
+        self.by_name = index_of
         self.feature, self.what = feature, what
         self.classes = Classes(classes.names, index_of if numbered else classes.index_of, classes.named)
         self.known: dict[Hashable, int | None] = {}
@@ -412,12 +414,15 @@ class StreamIndex:
         Raises:
             ValueError: for a label that is not one of the classes; the message names it.
         """
-        (label,) = _without_hidden([_plain(cell)], self.feature, self.classes.names)
+        (label,) = _without_hidden([_plain(cell)], self.feature, self.by_name)
         if label is None:
             return None
         if label not in self.known:
             if not isinstance(label, int | str):
                 raise ValueError(f"a label of the {self.what} dataset is {_not_a_class(label)}")
-            found = index_labels([label], self.feature, self.classes, self.what)
-            self.known[label] = int(label) if found is None else found[label]
+            index = self.by_name.get(_name(label, self.feature))
+            if index is None:
+                found = index_labels([label], self.feature, self.classes, self.what)
+                index = int(label) if found is None else found[label]
+            self.known[label] = index
         return self.known[label]

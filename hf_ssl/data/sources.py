@@ -132,13 +132,22 @@ def read_lines(path: Path) -> tuple[list[str], int]:
     Raises:
         ValueError: if the file is not UTF-8.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            lines = [line.strip() for line in file]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    lines = [line.strip() for line in lines_of(path)]
     texts = [line for line in lines if line]
     return texts, len(lines) - len(texts)
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a text file (UTF-8), read one by one.
+
+    Raises:
+        ValueError: if the file is not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from file
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
 def read_table(path: Path, label_column: str | None = None) -> datasets.Dataset:
@@ -192,10 +201,14 @@ def _usual(header: Sequence[str]) -> str | None:
 def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset:
     """Names of files are taken relative to the folder of their table, if the first of these files exists there."""
     texts = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.Value)]
+    # Of all columns at once: `datasets` copies all features each time that it is asked for a column.
+    first = dataset.select_columns(texts).with_format(None)[0] if texts else {}
     for name in texts:
-        if _is_file_beside(dataset[name][0], folder):
+        if _is_file_beside(first[name], folder):
             paths = [None if cell is None else str((folder / cell).absolute()) for cell in dataset[name][:]]
-            dataset = dataset.remove_columns(name).add_column(name, paths)
+            # Not removed first: a dataset without columns has no rows.
+            added = dataset.add_column(f"absolute {name}", paths)
+            dataset = added.remove_columns(name).rename_column(f"absolute {name}", name)
     return dataset
 
 
@@ -328,7 +341,8 @@ def _media_dataset(path: Path, files: list[Path], kind: str, role: str, column: 
     if role == "unlabeled":
         return datasets.Dataset.from_dict(columns).cast_column(column, feature)
     names = _class_folders(path, files, kind, role)
-    columns["label"] = [names.index(file.relative_to(path).parts[0]) for file in files]
+    position = {name: index for index, name in enumerate(names)}
+    columns["label"] = [position[file.relative_to(path).parts[0]] for file in files]
     dataset = datasets.Dataset.from_dict(columns).cast_column(column, feature)
     return dataset.cast_column("label", datasets.ClassLabel(names=names))
 
@@ -345,7 +359,8 @@ def _class_folders(path: Path, files: list[Path], kind: str, role: str) -> list[
     if loose:
         raise ValueError(f"{loose[0]} must be in a class folder; {role} {plural} are expected in one folder per class")
     names = sorted_names(file.relative_to(path).parts[0] for file in files)
-    empty = [name for name in subfolders(path) if name not in names] if role == "labeled" else []
+    filled = set(names)
+    empty = [name for name in subfolders(path) if name not in filled] if role == "labeled" else []
     if empty:
         raise ValueError(f"the class folder {path / empty[0]} holds no {plural}; fill it or remove it")
     if set(names) <= _SPLIT_NAMES:

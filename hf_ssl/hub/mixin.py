@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from huggingface_hub import CommitInfo
+from huggingface_hub import CommitInfo, HfApi
 from transformers import Trainer
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
@@ -23,8 +23,9 @@ from ..report.plots import draw_curves
 from ..report.run import RunFacts
 from . import provenance
 from .card_facts import CardFacts, ModelFacts
-from .errors import clear_errors, explain
+from .errors import explain
 from .model_card import model_card
+from .repositories import Repository, create_repository, discard_if_empty
 from .upload import BASE_CONFIG, CARD, published_files, push_files
 
 logger = logging.get_logger(__name__)
@@ -57,6 +58,8 @@ class HubMixin(Trainer):
     baseline: dict[str, Any] | None = None
     curves_drawn: bool = False
     local_base: str | None = None
+    # What was pushed to is deleted again if it was created for this run and the push fails.
+    repository: Repository | None = None
 
     def run_facts(self) -> RunFacts:
         """What is known of the run so far."""
@@ -164,9 +167,13 @@ class HubMixin(Trainer):
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """As in Trainer; errors as in `push_to_hub`."""
+        if not self.is_world_process_zero():
+            return
         token = token if token is not None else self.args.hub_token
-        with clear_errors(self.public_name, token):
-            super().init_hf_repo(token, private)
+        private = private if private is not None else self.args.hub_private_repo
+        self.repository = create_repository(HfApi(token=token), self.public_name, private=private)
+        self.hub_model_id = self.repository.url.repo_id  # type: ignore[assignment]  # it is a name, None at first
+        self.push_in_progress = None
 
     def push_to_hub(  # type: ignore[override]  # Trainer's returns None in other processes, too, and does not say so
         self,
@@ -199,7 +206,14 @@ class HubMixin(Trainer):
         self._warn_of_local_base()
         files = published_files(self.args.output_dir)
         message, revision = commit_message or "End of training", revision or self.args.hub_revision
-        return push_files(self.public_name, files, message, token=token, revision=revision, blocking=blocking)
+        try:
+            return push_files(self.public_name, files, message, token=token, revision=revision, blocking=blocking)
+        except (OSError, ValueError):
+            # Later pushes are to create it again.
+            new = self.repository is not None and self.repository.is_new
+            if new and discard_if_empty(HfApi(token=token), cast(Repository, self.repository).url):
+                self.hub_model_id = self.repository = None
+            raise
 
     def _draw_curves(self) -> None:
         run = self.run_facts()

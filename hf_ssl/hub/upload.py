@@ -14,6 +14,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from ..files import without_paths
 from ..training.checksums import CHECKSUMS, checksum, checksums
 from .errors import clear_errors
+from .requests import patiently
 from .secrets import YOURS, find_secret
 
 CARD = "README.md"
@@ -244,17 +245,19 @@ def commit_files(
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         CommitOperationAdd(name, content) for name, content in files.items()
     ]
-    with clear_errors(repo_id, token):
-        if is_stale is not None:
-            present = api.list_repo_files(repo_id, repo_type=repo_type, revision=revision)
-            operations += [CommitOperationDelete(name) for name in present if name not in files and is_stale(name)]
-        if blocking:
-            return api.create_commit(
+
+    def commit() -> CommitInfo:
+        return patiently(
+            lambda: api.create_commit(
                 repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision
             )
-        return api.create_commit(
-            repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision, run_as_future=True
         )
+
+    with clear_errors(repo_id, token):
+        if is_stale is not None:
+            present = patiently(lambda: api.list_repo_files(repo_id, repo_type=repo_type, revision=revision))
+            operations += [CommitOperationDelete(name) for name in present if name not in files and is_stale(name)]
+        return commit() if blocking else api.run_as_future(commit)
 
 
 def public_content(path: Path, name: str, repo_id: str, token: str | None) -> Path | bytes:

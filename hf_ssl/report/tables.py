@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..metrics import Confusion
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], left: bool = False) -> str:
     """Columns of text with aligned edges: the first column to the left, the others to the right unless `left`.
@@ -87,45 +89,50 @@ def _percent_of(runs: Sequence[Mapping[str, Any]], key: str) -> str:
     return f"{mean(values):.1f} %" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
-def class_table(counts: np.ndarray, names: Sequence[str]) -> str:
-    """Examples, recall, precision and F1 of each class.
+def class_table(confusion: Confusion, names: Sequence[str], most: int = 100) -> str:
+    """Examples, recall, precision and F1 of each class; of more than `most` classes, those with the most errors.
 
     Args:
-        counts: confusion matrix [C, C], row true class, column predicted class.
+        confusion: which classes are taken for which.
         names: of the classes.
+        most: number of classes up to which all are shown.
     """
-    hits, true, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    hits, true, predicted = confusion.hits, confusion.examples, confusion.guesses
 
     def percent(part: int, whole: int) -> str:
         return f"{100 * part / whole:.1f} %" if whole else "-"
 
     rows = [
         [
-            name,
+            names[i],
             f"{true[i]:,}",
             percent(hits[i], true[i]),
             percent(hits[i], predicted[i]),
             percent(2 * hits[i], true[i] + predicted[i]),
         ]
-        for i, name in enumerate(names)
+        for i in confusion.hardest(most)
     ]
-    return table(["class", "examples", "recall", "precision", "F1"], rows)
+    listed = table(["class", "examples", "recall", "precision", "F1"], rows)
+    more = len(names) - len(rows)
+    return listed + (f"\n{more:,} more classes, with fewer errors, are not listed" if more else "")
 
 
-def confusion_text(counts: np.ndarray, names: Sequence[str], largest: int = 15) -> str:
+def confusion_text(confusion: Confusion, names: Sequence[str], largest: int = 15) -> str:
     """A confusion matrix as text; with more than `largest` classes the ten most frequent confusions instead.
 
     Args:
-        counts: [C, C], row true class, column predicted class.
+        confusion: which classes are taken for which.
         names: of the classes.
         largest: number of classes up to which the whole matrix is shown.
     """
     if len(names) <= largest:
         short = [name if len(name) <= 12 else name[:11] + "…" for name in names]
+        counts = confusion.matrix(range(len(names)))
         rows = [[name, *(str(n) if n else "." for n in row)] for name, row in zip(short, counts, strict=True)]
         return "Confusion matrix (rows: true class, columns: predicted)\n" + table(["", *short], rows)
-    wrong = counts - np.diag(counts.diagonal())
-    order = np.argsort(-wrong, axis=None, kind="stable")[:10]
-    pairs = [np.unravel_index(place, wrong.shape) for place in order if wrong.flat[place]]
-    rows = [[names[true], names[guess], f"{wrong[true, guess]:,} of {counts[true].sum():,}"] for true, guess in pairs]
+    examples = confusion.examples
+    wrong = np.flatnonzero(confusion.true != confusion.predicted)
+    order = wrong[np.argsort(-confusion.counts[wrong], kind="stable")[:10]]
+    pairs = zip(confusion.true[order], confusion.predicted[order], confusion.counts[order], strict=True)
+    rows = [[names[true], names[guess], f"{number:,} of {examples[true]:,}"] for true, guess, number in pairs]
     return "Most frequent confusions\n" + table(["true class", "predicted", "examples"], rows, left=True)

@@ -5,7 +5,8 @@
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import Trainer
 from transformers.trainer_pt_utils import nested_detach
+from transformers.trainer_utils import has_length
 from transformers.utils import logging
 
 from ..config import SSLConfig
@@ -22,6 +24,9 @@ from ..metrics import METRICS, RunningMetrics
 from ..model.wrapping import unwrap, without_adapters
 
 logger = logging.get_logger(__name__)
+
+# Of float32, a gigabyte; and what a stream is taken for, whose length is not known.
+_MOST_SCORES, _LENGTH_OF_STREAM = 1 << 28, 100_000
 
 
 class EvaluationMixin(Trainer):
@@ -98,12 +103,30 @@ class EvaluationMixin(Trainer):
         self._not_finite = None
         if (clear := getattr(self.compute_metrics, "clear", None)) is not None:
             clear()
-        output = super().evaluation_loop(*args, **kwargs)
+        with self._scores_dropped(*args, **kwargs):
+            output = super().evaluation_loop(*args, **kwargs)
         if not self._scores_are_finite() and isinstance(self.compute_metrics, RunningMetrics):
             # Also of classes that were chosen by `preprocess_logits_for_metrics`.
             metrics = output.metrics or {}
             metrics.update({name: float("nan") for name in metrics if name.endswith(METRICS)})
         return output
+
+    @contextmanager
+    def _scores_dropped(self, dataloader: Any, description: str, *_: Any, **__: Any) -> Iterator[None]:
+        """Measure batch by batch if all scores [N, C] would take more than a gigabyte and only metrics are asked for.
+
+        `predict` returns the scores, and metrics of the user may need all of them at once.
+        """
+        classes = getattr(getattr(self.model, "config", None), "num_labels", None) or 0
+        is_known = has_length(dataloader)
+        size = self.num_examples(dataloader) if is_known else _LENGTH_OF_STREAM
+        before = self.args.batch_eval_metrics
+        alone = description == "Evaluation" and isinstance(self.compute_metrics, RunningMetrics)
+        self.args.batch_eval_metrics = before or (alone and classes * size > _MOST_SCORES)
+        try:
+            yield
+        finally:
+            self.args.batch_eval_metrics = before
 
     def _note(self, scores: Any) -> None:
         if isinstance(scores, torch.Tensor) and scores.is_floating_point():

@@ -44,7 +44,7 @@ def test_training_goes_on_from_the_classes_of_a_checkpoint(folder):
     assert config.id2label == {0: "blue", 1: "green", 2: "red"}
     assert config.problem_type == "single_label_classification"
     table = str(folder / "p.csv")
-    assert main(["predict", str(folder / "run"), str(folder / "test.csv"), "--output", table, "--top", "3"]) == 0
+    assert main(["predict", str(folder / "run"), str(folder / "test.csv"), "--output", table, "--top-k", "3"]) == 0
     for row, (_, name) in zip(read_csv(folder / "p.csv"), texts(12, 1), strict=True):
         assert row["label"] == name
         assert sum(float(row[key]) for key in row if key.startswith("probability")) == pytest.approx(1, abs=3e-4)

@@ -65,7 +65,7 @@ def test_help_shows_an_option_once_and_only_defaults_worth_knowing():
 def filled(action, option=""):
     """Words that give an action a value it takes."""
     number = {None: 1, "?": 1, "+": 1, "*": 1}.get(action.nargs, action.nargs)
-    value = {int: "3", float: "0.5"}.get(action.type, "x")
+    value = {None: "x", str: "x", float: "0.5"}.get(action.type, "3")
     return [word for word in (option, *[value] * (0 if action.const is True or action.nargs == 0 else number)) if word]
 
 

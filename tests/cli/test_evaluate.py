@@ -8,6 +8,8 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from hf_ssl.cli import main
+from hf_ssl.metrics import Confusion
+from hf_ssl.report.tables import confusion_text
 
 from tests.helpers.command_data import read_csv, save_model, texts, write_csv, write_image
 from tests.helpers.tiny_tasks import NAMES
@@ -70,11 +72,9 @@ def test_labels_of_a_table_are_names_or_positions(tmp_path, kind):
 
 
 def test_many_classes_show_the_most_frequent_confusions():
-    from hf_ssl.report.tables import confusion_text
-
-    counts = np.diag([5] * 16)
-    counts[3, 4], counts[7, 1] = 2, 4
-    lines = confusion_text(counts, [f"class {i}" for i in range(16)]).splitlines()
+    labels = [*range(16)] * 5 + [3, 3, 7, 7, 7, 7]
+    confusion = Confusion.of(np.array([*range(16)] * 5 + [4, 4, 1, 1, 1, 1]), np.array(labels), 16)
+    lines = confusion_text(confusion, [f"class {i}" for i in range(16)]).splitlines()
     assert lines[0] == "Most frequent confusions"
     assert [line.split() for line in lines[3:]] == [
         ["class", "7", "class", "1", "4", "of", "9"],

@@ -30,7 +30,9 @@ def test_a_broken_file_is_a_row_and_the_others_are_what_the_pipeline_says(tmp_pa
     model = save_model("image", tmp_path / "model")
     output = tmp_path / "p.csv"
     assert (
-        main(["predict", model, str(pictures), "--output", str(output), "--top", "3", "--batch-size", str(batch_size)])
+        main(
+            ["predict", model, str(pictures), "--output", str(output), "--top-k", "3", "--batch-size", str(batch_size)]
+        )
         == 0
     )
     printed = capsys.readouterr().out
@@ -104,7 +106,10 @@ WRONG_PREDICT = {
     "a folder for a text model": (["{text}", "{tmp}/words"], "the model classifies texts"),
     "a column that is not there": (["{text}", "{tmp}/rows.csv", "--column", "body"], "its columns are text, label"),
     "no usable column": (["{image}", "{tmp}/rows.csv"], "name it with --column"),
-    "a number that is too small": (["{text}", "{tmp}/rows.csv", "--top", "0"], "--top must be at least 1"),
+    "a number that is too small": (
+        ["{text}", "{tmp}/rows.csv", "--top-k", "0"],
+        "--top-k must be at least 1, or all, got 0",
+    ),
     "an output that is no csv": (["{text}", "{tmp}/rows.csv", "--output", "p.xlsx"], "must be a .csv file"),
     "an output in no folder": (
         ["{text}", "{tmp}/rows.csv", "--output", "{tmp}/gone/p.csv"],

@@ -87,7 +87,7 @@ def test_texts_from_a_csv_and_lines_with_the_baseline(text_run, tmp_path, capsys
         assert str(tmp_path) not in (folder / name).read_text()
 
     assert (
-        main(["predict", str(folder), str(tmp_path / "test.csv"), "--output", str(tmp_path / "p.csv"), "--top", "3"])
+        main(["predict", str(folder), str(tmp_path / "test.csv"), "--output", str(tmp_path / "p.csv"), "--top-k", "3"])
         == 0
     )
     rows = read_csv(tmp_path / "p.csv")

@@ -77,7 +77,7 @@ def cli(*arguments: str) -> list:
     return [status, out.getvalue(), err.getvalue()]
 
 
-def fail(path: str, times: int, **options: int) -> None:
+def fail(path: str, times: int, **options: int | str) -> None:
     """See `LoopbackHub.fail`."""
     query = urllib.parse.urlencode({"path": path, "times": times, **options})
     urllib.request.urlopen(f"{os.environ['HF_ENDPOINT']}/control/fail?{query}").read()

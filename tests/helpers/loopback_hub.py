@@ -5,6 +5,9 @@ with LoopbackHub() as hub:
     hub.repositories["someone/usb-x"].files
     hub.fail("/commit/", times=3)            # the next three commits are answered 500
     hub.fail("/upload/", times=1, die=True)  # the next upload is cut off, and the server answers nobody until `revive`
+    hub.fail("/commit/", times=1, status=429, Retry_After="3", message="slow down")
+    hub.fail("/commit/", times=1, status=200, body="<html>", Content_Type="text/html")
+    hub.fail("/commit/", times=1, hang=20)   # no answer for 20 seconds
 
 A client does the same with `GET /control/fail?path=/commit/&times=3` and `GET /control/revive`.
 """
@@ -61,26 +64,42 @@ class LoopbackHub:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> "LoopbackHub":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        # Half a second by default, which every test would wait at its end.
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *error) -> None:
         self._server.shutdown()
         self._server.server_close()
 
-    def fail(self, path: str, times: int, die: bool = False, after: int = 0) -> None:
-        """Answer `times` requests whose path has `path` in it with 500, or stay dead; the first `after` pass."""
-        self.failures[path] = {"times": times, "die": die, "after": after}
+    def fail(
+        self,
+        path: str,
+        times: int,
+        die: bool = False,
+        after: int = 0,
+        status: int = 500,
+        hang: int = 0,
+        message: str = "Internal Error - We're working hard to fix this as soon as possible!",
+        body: str | None = None,
+        **headers: str,
+    ) -> None:
+        """Answer `times` requests whose path has `path` in it with an error; the first `after` pass.
+
+        Or stay dead, or let them wait for `hang` seconds, or answer with any status, body and headers.
+        """
+        answer = {"status": status, "message": message, "body": body, "headers": headers}
+        self.failures[path] = {"times": times, "die": die, "after": after, "hang": hang, "answer": answer}
 
     def revive(self) -> None:
         """Answer again, and as before."""
         self.failures.clear()
         self.dead = False
 
-    def _failing(self, path: str) -> bool | None:
-        """Whether to answer 500 (False) or not at all (True); None: as usual."""
+    def _failing(self, path: str) -> dict | None:
+        """What to do instead of answering: the plan that `fail` made; None: answer as usual."""
         if self.dead:
-            return True
+            return {"die": True}
         plan = next((plan for part, plan in self.failures.items() if plan["times"] and part in path), None)
         if plan is None:
             return None
@@ -90,7 +109,7 @@ class LoopbackHub:
                 return None
             plan["times"] -= 1
             self.dead = plan["die"]
-        return self.dead
+        return plan
 
     def environment(self, home: Path, token: str | None = TOKEN) -> dict[str, str]:
         """Variables for a client process with a cache of its own."""
@@ -119,19 +138,20 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         if path == "/control/fail":
-            options = {key: int(value[0]) for key, value in query.items() if key != "path"}
-            self.hub.fail(query["path"][0], **options)
+            numbers = ("times", "die", "after", "status", "hang")
+            options = {key: int(value[0]) if key in numbers else value[0] for key, value in query.items()}
+            self.hub.fail(**options)
             return self._json({})
         if path == "/control/revive":
             self.hub.revive()
             return self._json({})
         failing = self.hub._failing(path)
-        if failing:
+        if failing and failing["die"]:
             self.close_connection = True
             return self.connection.shutdown(socket.SHUT_RDWR)
         self.hub.requests.append((self.command, path, token))
-        if failing is not None:
-            return self._error(500, None, "Internal Error - We're working hard to fix this as soon as possible!")
+        if failing:
+            return self._fail(failing)
         if token not in (None, TOKEN, READ_TOKEN):
             return self._error(401, None, "Invalid credentials in Authorization header")
         for method, pattern, name in _ROUTES:
@@ -144,6 +164,16 @@ class _Handler(BaseHTTPRequestHandler):
                 self.token, self.kind = token, "dataset" if "/datasets/" in f"{path}/" else "model"
                 return getattr(self, name)(*found.groups(), body=body, query=query)
         return self._error(404, None, f"no such route: {self.command} {path}")
+
+    def _fail(self, plan: dict) -> None:
+        # Not `time.sleep`, which tests replace.
+        threading.Event().wait(plan["hang"])
+        answer = plan["answer"]
+        if answer["body"] is None:
+            return self._error(answer["status"], None, answer["message"], **answer["headers"])
+        headers = dict(answer["headers"])
+        kind = headers.pop("Content_Type", "application/json")
+        return self._send(answer["body"].encode(), answer["status"], kind, **headers)
 
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _answer
 
@@ -188,6 +218,13 @@ class _Handler(BaseHTTPRequestHandler):
         private = asked.get("visibility") == "private" or bool(asked.get("private"))
         self.hub.repositories[name] = Repository(private=private, kind=kind)
         return self._json({"url": url, "name": name})
+
+    def delete(self, body, query) -> None:
+        asked = json.loads(body)
+        name = f"{asked.get('organization') or 'someone'}/{asked['name'].split('/')[-1]}"
+        if self.hub.repositories.pop(name, None) is None:
+            return self._error(404, "RepoNotFound", "Repository not found")
+        return self._json({})
 
     def validate(self, body, query) -> None:
         errors = [{"message": message} for message in _card_errors(json.loads(body)["content"])]
@@ -424,10 +461,11 @@ _LICENSES = (
     "unknown",
 )
 _NAME, _REVISION = r"([\w.-]+/[\w.-]+)", r"([^/]+)"
-_WRITES = {"create", "preupload", "lfs_batch", "commit", "whoami", "create_collection", "add_item"}
+_WRITES = {"create", "delete", "preupload", "lfs_batch", "commit", "whoami", "create_collection", "add_item"}
 _ROUTES = [
     ("GET", r"/api/whoami-v2", "whoami"),
     ("POST", r"/api/repos/create", "create"),
+    ("DELETE", r"/api/repos/delete", "delete"),
     ("POST", r"/api/validate-yaml", "validate"),
     ("GET", r"/api/collections", "list_collections"),
     ("POST", r"/api/collections", "create_collection"),

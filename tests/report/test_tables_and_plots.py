@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hf_ssl.metrics import Confusion
 from hf_ssl.report.plots import draw_confusion, draw_curves
 from hf_ssl.report.tables import class_table, confusion_text, results_table
 
-COUNTS = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
+COUNTS = Confusion(3, np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([3, 1, 2]))
 
 
 def run(algorithm, accuracy, mask_ratio=None):

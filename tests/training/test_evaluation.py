@@ -12,6 +12,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.errors import NotFiniteError
 from hf_ssl.metrics import METRICS, classification_metrics
+from hf_ssl.training import evaluation
 from hf_ssl.training.evaluation import answers_of
 
 from tests.helpers.tiny_images import make_vit
@@ -160,6 +161,21 @@ def test_the_default_metrics_take_what_trainer_s_settings_give_them(config, opti
         for metric, value in expected.items():
             assert found[f"eval_{metric}"] == pytest.approx(value), metric
         assert found["eval_loss"] == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
+
+
+def test_scores_that_are_too_many_are_measured_batch_by_batch(tmp_path, monkeypatch):
+    """And kept for `predict`, which returns them."""
+    trainer = make(tmp_path, make_vit())
+    loader = trainer.get_eval_dataloader()
+    whole = trainer.evaluate()
+    assert trainer.evaluation_loop(loader, description="Evaluation").predictions.shape == (6, 3)
+    # Six examples and three classes.
+    monkeypatch.setattr(evaluation, "_MOST_SCORES", 17)
+    names = ["eval_loss", *(f"eval_{name}" for name in METRICS if name != "top5_accuracy")]
+    assert [trainer.evaluate()[name] for name in names] == [whole[name] for name in names]
+    assert trainer.evaluation_loop(loader, description="Evaluation").predictions is None
+    assert trainer.predict(trainer.eval_dataset).predictions.shape == (6, 3)
+    assert trainer.args.batch_eval_metrics is False
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -2,6 +2,7 @@
 
 import torch
 
+from ...losses import one_hot
 from ..steps import StepStatistics
 
 
@@ -65,6 +66,31 @@ def smoothed(probs: torch.Tensor, votes: torch.Tensor, written: torch.Tensor, sm
         [tensor([[0.4000, 0.6000]]), tensor([[0.8000, 0.2000]])]
     """
     return smoothing * probs + (1 - smoothing) * torch.where(written.any(), votes, probs)
+
+
+# Up to so many numbers (128 MB) the classes of a memory are a matrix.
+_LARGEST_MATRIX = 1 << 25
+
+
+def votes_of(weights: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Sums [N, C] of the weights [N, size] of the slots of each class.
+
+    Args:
+        weights: of the slots.
+        labels: classes of the slots [size].
+        num_classes: C.
+
+    Note:
+        For 100,000 classes and as many slots the matrix of [size, C] would have 40 GB. It is used while it is small,
+        since adding into places in any order is not the same in every run on a GPU.
+
+    Example:
+        >>> votes_of(torch.tensor([[0.5, 0.25, 0.25]]), torch.tensor([2, 0, 2]), num_classes=3)
+        tensor([[0.2500, 0.0000, 0.7500]])
+    """
+    if len(labels) * num_classes <= _LARGEST_MATRIX:
+        return weights @ one_hot(labels, num_classes).to(weights)
+    return weights.new_zeros(len(weights), num_classes).index_add_(1, labels, weights)
 
 
 class FeatureQueue(StepStatistics):
