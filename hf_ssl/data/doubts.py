@@ -33,7 +33,7 @@ def _warn_of_alike(data: DataSummary) -> None:
     groups = [" and ".join(f"{name!r} ({counts[name]:,})" for name in group) for group in alike(names)]
     if groups:
         logger.warning_once(
-            "classes that differ only in case or spaces, with their numbers of labeled examples: "
+            "classes that differ only in case, spaces or how they are typed, with their numbers of labeled examples: "
             f"{shortened(groups, 5)}; they are trained as different classes: spell them alike if they are one"
         )
 

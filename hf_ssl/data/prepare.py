@@ -12,12 +12,15 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
+from transformers.utils import logging
 
 from ..modality import MODALITIES
 from .cells import CellFormat, find_format, stream_format
 from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, usual_label
-from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, without_label
+from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, shortened, without_label
 from .rows import Rows, missing_file, model_inputs, undecoded
+
+logger = logging.get_logger(__name__)
 
 # Rows whose inputs are looked at together.
 _ROWS = 100_000
@@ -164,7 +167,18 @@ def _label_index(raw: datasets.Dataset, data: DataSummary, what: str, required: 
     else:
         labels = different_labels(raw, column, what, data.label_names)
     index_of = index_labels(labels, raw.features[column], data.classes, what, known=required)
+    if required and what != "labeled":
+        _warn_of_untested(data, {label if index_of is None else index_of[label] for label in set(labels)}, what)
     return None if index_of is None else LabelIndex(index_of)
+
+
+def _warn_of_untested(data: DataSummary, found: set[Any], what: str) -> None:
+    names = [name for number, name in enumerate(data.label_names) if number not in found]
+    if names and len(names) < len(data.label_names):
+        logger.warning_once(
+            f"the {what} dataset has no example of {len(names):,} of {len(data.label_names):,} classes, so that "
+            f"nothing is measured of them: {shortened(names, 5)}"
+        )
 
 
 def prepare_pool(pool: Any, data: DataSummary, files: bool) -> Any:

@@ -9,8 +9,6 @@
 Nothing is written beside the data, and no image or recording is decoded here.
 """
 
-import contextlib
-import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 
 from ..modality import MODALITIES
-from .columns import LABEL_COLUMNS
+from .columns import LABEL_COLUMNS, usual_name
 from .labels import sorted_names
+from .tables import checked_encoding, find_form, lines_of, rows_of_document, what_to_do
 
 DATA_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 _FILE_SUFFIXES = {suffix for row in MODALITIES.values() for suffix in row.suffixes}
@@ -121,8 +121,12 @@ def _load_file(path: Path, role: str, input_column: str | None, label_column: st
         dataset = datasets.Dataset.from_dict({input_column or "text": texts})
         return Source(dataset, [f"{path}: {count(blank, 'empty line')} left out"] if blank else [])
     if suffix not in DATA_FILES:
-        raise ValueError(f"{path} must be a folder or a file of type {', '.join(sorted(DATA_FILES))} or .txt")
-    return Source(read_table(path, label_column))
+        what = what_to_do(path)
+        raise ValueError(
+            f"{path} {what}" if what else f"{path} must be a folder or a file of type {', '.join(DATA_FILES)} or .txt"
+        )
+    notes: list[str] = []
+    return Source(read_table(path, label_column, notes), notes)
 
 
 def read_lines(path: Path) -> tuple[list[str], int]:
@@ -131,60 +135,67 @@ def read_lines(path: Path) -> tuple[list[str], int]:
     Raises:
         ValueError: if the file is not UTF-8.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            lines = [line.strip() for line in file]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    lines = [line.strip() for line in lines_of(path)]
     texts = [line for line in lines if line]
     return texts, len(lines) - len(texts)
 
 
-def read_table(path: Path, label_column: str | None = None) -> datasets.Dataset:
+def read_table(path: Path, label_column: str | None = None, notes: list[str] | None = None) -> datasets.Dataset:
     """The rows of a CSV, TSV, JSON, JSON Lines or Parquet file.
 
     Args:
         path: its suffix says which of these it is.
         label_column: column of the classes in a CSV or TSV file; found by its usual names if None. Classes are texts,
             as they stand there: "001", "1e3" and "true" are neither numbers nor truth values.
+        notes: takes what a person should know about how the file was read, a sentence each.
 
     Raises:
         ValueError: if it cannot be read, or has no row.
     """
-    kind = DATA_FILES[path.suffix.lower()]
+    kind, notes = DATA_FILES[path.suffix.lower()], [] if notes is None else notes
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
-    options = _csv_options([path], label_column) if kind == "csv" else {}
+    options: dict[str, Any] = {}
+    if kind == "csv":
+        options = _csv_options([path], label_column, notes)
+    elif kind == "json":
+        if (columns := rows_of_document(path)) is not None:
+            notes.append(f"{path}: read as one JSON object of {count(len(columns), 'column')}")
+            return _absolute_paths(_of_columns(path, columns), path.parent)
+        options = {"encoding": checked_encoding(path)}
     dataset = _load_dataset(str(path), "labeled", None, path=kind, data_files=glob_escape(path), **options)
     if len(dataset) == 0:
         raise ValueError(f"{path} has no rows")
     return _absolute_paths(dataset, path.parent)
 
 
-def _csv_options(tables: Sequence[Path], label_column: str | None) -> dict[str, Any]:
-    """How to read tables that are text: a cell is what it says, and only an empty one is missing."""
-    # Words such as "NA" and "null" are texts and class names here.
-    options: dict[str, Any] = {"sep": _separator(tables[0]), "keep_default_na": False, "na_values": [""]}
-    labels: set[str] = set()
-    for path in tables:
-        header = _header(path)
-        labels |= {name for name in [label_column or _usual(header)] if name in header}
-    return options | ({"converters": dict.fromkeys(labels, str)} if labels else {})
+def _of_columns(path: Path, columns: Mapping[str, list[Any]]) -> datasets.Dataset:
+    if not columns or not len(next(iter(columns.values()))):
+        raise ValueError(f"{path} has no rows")
+    try:
+        return datasets.Dataset.from_dict(dict(columns))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}; write each column with one type of values") from None
 
 
-def _separator(table: Path) -> str:
-    return "\t" if table.suffix.lower() == ".tsv" else ","
-
-
-def _header(table: Path) -> list[str]:
-    """Names of the columns of a table that is text; none if they cannot be read, which reading the table will say."""
-    with contextlib.suppress(ValueError, OSError, csv.Error), table.open(newline="", encoding="utf-8-sig") as file:
-        return next((row for row in csv.reader(file, delimiter=_separator(table)) if row), [])
-    return []
-
-
-def _usual(header: Sequence[str]) -> str | None:
-    return next((name for name in LABEL_COLUMNS if name in header), None)
+def _csv_options(tables: Sequence[Path], label_column: str | None, notes: list[str]) -> dict[str, Any]:
+    """How to read tables that are text, which must be written alike; what a person should know joins `notes`."""
+    forms = [find_form(path) for path in tables]
+    first = forms[0]
+    for path, form in zip(tables, forms, strict=True):
+        notes += form.notes
+        if (form.separator, form.encoding, form.skipped) != (first.separator, first.encoding, first.skipped):
+            raise ValueError(
+                f"{path} has another separator or encoding than {tables[0]}; write the files of a folder alike"
+            )
+    names = {name for form in forms for name in form.names}
+    texts = {label_column or usual_name(form.names, LABEL_COLUMNS) for form in forms}
+    widest = max(forms, key=lambda form: (form.widest, form.width))
+    options = widest.options([*(texts & names), *(names & {*MODALITIES["text"].usual_columns})])
+    if any(form.names != first.names for form in forms):
+        # Splits with other columns: each table is read by its own header.
+        options = {name: value for name, value in options.items() if name not in ("names", "header", "usecols")}
+    return options
 
 
 def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset:
@@ -219,6 +230,9 @@ def _load_dataset(what: str, role: str, split: str | None, **options: Any) -> da
             raise ValueError(f"{what} has no rows") from None
         hint = "; write ID:CONFIGURATION" if "Config name is missing" in str(error) else ""
         raise ValueError(f"{what} cannot be read: {error}{hint}") from None
+    except (EOFError, RecursionError, MemoryError, OverflowError, LookupError, pa.ArrowException) as error:
+        # What parsers raise about damaged files, beside the above.
+        raise ValueError(f"{what} cannot be read: {error or type(error).__name__}") from None
     return _choose_split(found, role, what)
 
 
@@ -261,7 +275,8 @@ def _load_folder(
         if (found := [file for file in files if file.suffix.lower() in row.suffixes])
     }
     if not media:
-        return Source(_load_tables(path, files, split, role, label_column))
+        notes: list[str] = []
+        return Source(_load_tables(path, files, split, role, label_column, notes), notes)
     if split:
         raise ValueError(
             f"the folder {path} has no subfolder {split!r}; it has {', '.join(subfolders(path)) or 'none'}"
@@ -285,14 +300,15 @@ def _load_saved(path: Path, split: str | None, role: str) -> datasets.Dataset:
 
 
 def _load_tables(
-    path: Path, files: list[Path], split: str | None, role: str, label_column: str | None
+    path: Path, files: list[Path], split: str | None, role: str, label_column: str | None, notes: list[str]
 ) -> datasets.Dataset:
     """The tables of a folder, whose names `datasets` reads as splits."""
     suffixes = {file.suffix.lower() for file in files} & DATA_FILES.keys()
     if suffixes:
         tables = [file for file in files if file.suffix.lower() in suffixes]
         # Of several kinds `datasets` reads the most frequent one, which may not take the options of another.
-        options = _csv_options(tables, label_column) if len(suffixes) == 1 and suffixes <= {".csv", ".tsv"} else {}
+        text = len(suffixes) == 1 and suffixes <= {".csv", ".tsv"}
+        options = _csv_options(tables, label_column, notes) if text else {}
         return _load_dataset(str(path), role, split, path=str(path), **options)
     endings = ", ".join(sorted({file.suffix or file.name for file in files})[:5])
     raise ValueError(f"the folder {path} holds no images, recordings or tables, only {endings}")
