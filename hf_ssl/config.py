@@ -296,6 +296,8 @@ class SSLConfig(TrainingArguments):
         self._refuse_sharded_models()
         if self.dataloader_num_workers == -1:
             self.dataloader_num_workers = usual_workers()
+        # Nothing is pinned without an accelerator, and each loader would warn of that.
+        self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
         if self.accelerator_config is None:
             # If batches are in pinned memory, the next one goes to the GPU while it computes.
             self.accelerator_config = {"non_blocking": self.dataloader_pin_memory and torch.cuda.is_available()}

@@ -12,6 +12,7 @@ import sys
 
 from . import algorithms, benchmark, evaluate, predict, push, quickstart, train
 from .parser import CommandParser, with_hyphens
+from .screen import end_bars, warnings_shown
 
 # In the order in which people meet them.
 COMMANDS = (quickstart, train, predict, evaluate, algorithms, push, benchmark)
@@ -42,18 +43,21 @@ def main(arguments: list[str] | None = None) -> int:
     """
     args = build_parser().parse_args(with_hyphens(sys.argv[1:] if arguments is None else arguments))
     try:
-        args.run(args)
+        with warnings_shown("hf_ssl"):
+            args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough (`hf-ssl algorithms | head`), and Python must not try to flush the output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
+        end_bars()
         print("hf-ssl: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         message = _explanation(error)
         if message is None or os.environ.get("HF_SSL_TRACEBACK"):
             raise
+        end_bars()
         print(f"hf-ssl: error: {message}", file=sys.stderr)
         return 2
     return 0

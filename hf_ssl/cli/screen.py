@@ -1,6 +1,7 @@
 """What commands show while they work, and what they keep off the screen."""
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -23,10 +24,42 @@ def with_progress(items: Iterable[T], total: int, unit: str) -> list[T]:
     return list(tqdm(items, total=total, unit=unit, disable=None, leave=False))
 
 
+class _AboveBars:
+    """Standard error as a stream, which does not write into the line of a progress bar."""
+
+    def write(self, text: str) -> int:
+        bars = sys.modules.get("tqdm")
+        if bars is None:
+            return sys.stderr.write(text)
+        bars.tqdm.write(text, file=sys.stderr, end="")
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def transformers_above_bars() -> None:
+    """Write what transformers warns of above the progress bars, and show none while weights are read or written."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    for handler in logging.getLogger("transformers").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(_AboveBars())
+
+
+def end_bars() -> None:
+    """Take progress bars that an error or an interrupt has left off the screen, so that its line is one of its own."""
+    bars = sys.modules.get("tqdm")
+    for bar in list(getattr(bars.tqdm, "_instances", ())) if bars is not None else ():
+        bar.leave = False
+        bar.close()
+
+
 @contextmanager
 def warnings_shown(name: str) -> Iterator[None]:
-    """Show the warnings of the logger `name` as single lines on standard error."""
-    handler, logger = logging.StreamHandler(), logging.getLogger(name)
+    """Show the warnings of the logger `name` as single lines on standard error, above progress bars."""
+    handler, logger = logging.StreamHandler(_AboveBars()), logging.getLogger(name)
     handler.setFormatter(logging.Formatter("hf-ssl: warning: %(message)s"))
     logger.addHandler(handler)
     try:

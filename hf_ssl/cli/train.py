@@ -12,7 +12,7 @@ import argparse
 import time
 
 from .parser import Subparsers
-from .screen import quiet_datasets
+from .screen import quiet_datasets, transformers_above_bars
 
 
 def register(subparsers: Subparsers) -> None:
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from .train_output import Output, prepare_folder
     from .train_stages import prepare, train_algorithm, train_baseline
 
+    transformers_above_bars()
     arguments, settings = parse(args.words)
     staged = settings["algorithm"] in STAGED
     if not staged:

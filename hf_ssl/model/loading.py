@@ -16,6 +16,7 @@ from ..data.columns import DataSummary, processor_for
 from ..modality import MODALITIES, MODEL_INPUTS
 from .adapters import check_adapters
 from .classes import config_names, name_classes, say_new_head, settle_classes
+from .loading_report import warn_of_lost_weights, without_report
 from .padding import match_pad_token
 from .precision import to_full_precision
 
@@ -161,14 +162,16 @@ def _from_pretrained(model: str, data: DataSummary) -> nn.Module:
             f"the data are {row.plural}: choose {row.model}"
         )
     names = data.label_names
-    loaded, found = row.model_class().from_pretrained(
-        model,
-        num_labels=len(names),
-        id2label=dict(enumerate(names)),
-        label2id={name: index for index, name in enumerate(names)},
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-    )
+    with without_report():
+        loaded, found = row.model_class().from_pretrained(
+            model,
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    warn_of_lost_weights(loaded, found, model)
     if config.num_labels == len(names):
         settle_classes(loaded, config_names(config), names, model, by_path=True, missing=found["missing_keys"])
     elif found["mismatched_keys"]:
