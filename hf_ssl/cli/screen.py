@@ -44,7 +44,7 @@ def transformers_above_bars() -> None:
 
     transformers_logging.disable_progress_bar()
     for handler in logging.getLogger("transformers").handlers:
-        if isinstance(handler, logging.StreamHandler):
+        if type(handler) is logging.StreamHandler:  # that of transformers, and not one that collects what is logged
             handler.setStream(_AboveBars())
 
 

@@ -4,6 +4,7 @@ train_options.py    what was asked for: options, recipe, defaults
 train_data.py       the datasets, loaded and put together
 train_auto.py       --algorithm auto and features: probe, features, fine-tuning, and which of them is kept
 train_stages.py     the trainings of a named algorithm: labels alone (--baseline), then the algorithm
+train_pace.py       how often a test set is evaluated
 train_output.py     the output folder: what may be replaced, what is written, what is said at the end
 repeat.py           the command line that repeats the run, for the card
 """
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from .places import is_hub_id
     from .train_options import STAGED, given_options, parse
     from .train_output import Output, prepare_folder
+    from .train_pace import with_evaluation_steps
     from .train_stages import prepare, train_algorithm, train_baseline
 
     transformers_above_bars()
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     if not any(is_hub_id(source) for source in (arguments.labeled, arguments.unlabeled, arguments.test) if source):
         # Reading files takes a moment; downloads take long and keep their bars.
         quiet_datasets()
-    request = prepare(arguments, settings)
+    request = with_evaluation_steps(prepare(arguments, settings), given_options(args.words))
     output = Output(request)
     if request.is_main:
         prepare_folder(output.folder, arguments.resume, arguments.overwrite)
