@@ -57,3 +57,22 @@ def drawn(path: Path, draw: Callable[[Path], None]) -> bool:
         print(f'{path.name} was not drawn: matplotlib is missing; pip install "hf-ssl[plot]"')
         return False
     return True
+
+
+def check_outside(folder: Path, inputs: Iterable[str | None]) -> None:
+    """Raise a ValueError if the output folder is inside a folder of data, where its pictures would become data.
+
+    Args:
+        folder: `--output-dir`.
+        inputs: what the command reads: files, folders or Hub ids; None for what was not given.
+
+    Example:
+        >>> check_outside(Path(__file__).parent / "out", [str(Path(__file__).parent)])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: --output-dir must be outside the data, got .../out inside ...; give another folder
+    """
+    place = folder.absolute().resolve()
+    for name in inputs:
+        if name and Path(name).is_dir() and Path(name).resolve() in [place, *place.parents]:
+            raise ValueError(f"--output-dir must be outside the data, got {folder} inside {name}; give another folder")

@@ -11,7 +11,9 @@ repeat.py           the command line that repeats the run, for the card
 
 import argparse
 import time
+from pathlib import Path
 
+from .output import check_folder, check_outside
 from .parser import Subparsers
 from .screen import quiet_datasets, transformers_above_bars
 
@@ -53,6 +55,8 @@ def run(args: argparse.Namespace) -> None:
     staged = settings["algorithm"] in STAGED
     if not staged:
         resolve_algorithm(settings["algorithm"])
+    check_folder(Path(settings["output_dir"]))
+    check_outside(Path(settings["output_dir"]), [arguments.labeled, arguments.unlabeled, arguments.test])
     if not any(is_hub_id(source) for source in (arguments.labeled, arguments.unlabeled, arguments.test) if source):
         # Reading files takes a moment; downloads take long and keep their bars.
         quiet_datasets()

@@ -130,8 +130,31 @@ class TrainArguments:
     )
 
 
+# What `--help` lists; `--help-all` lists every option.
+_FIRST = set(
+    """
+    help model labeled unlabeled test test_fraction output_dir algorithm time_budget baseline resume overwrite config
+    max_steps learning_rate per_device_train_batch_size input_column label_column seed use_cpu
+    """.split()  # noqa: SIM905 - one word per line would be long
+)
+
+
 class TrainParser(HfArgumentParser):
-    """A parser whose errors are exceptions of one line that name the options meant."""
+    """A parser whose errors are exceptions of one line that name the options meant, and whose first help is short."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the options that people need first; `format_help` has all of them."""
+        hidden = {action: action.help for action in self._actions if action.dest not in {*_FIRST, argparse.SUPPRESS}}
+        epilog = self.epilog
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        self.epilog = f"`hf-ssl train --help-all` lists {len(hidden)} more options. {epilog}"
+        try:
+            super().print_help(file)
+        finally:
+            self.epilog = epilog
+            for action, text in hidden.items():
+                action.help = text
 
     def error(self, message: str) -> NoReturn:
         prefix = "unrecognized arguments: "
@@ -142,6 +165,12 @@ class TrainParser(HfArgumentParser):
             known = [option for option in self._option_string_actions if option.startswith("--") and "_" not in option]
             raise ValueError(near_names(unknown[0], known, "option"))
         raise ValueError(message)
+
+
+class _HelpAll(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(parser.format_help(), end="")
+        parser.exit()
 
 
 def make_parser() -> TrainParser:
@@ -157,6 +186,14 @@ def make_parser() -> TrainParser:
         epilog="Options may be written with - or _. An option that shows true|false is on if it has no value.",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--help-all",
+        action=_HelpAll,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        help="show every option and exit",
     )
     for action in parser._actions:
         if any(option.startswith("--no-") for option in action.option_strings):
@@ -232,7 +269,7 @@ def near_names(name: str, known: Iterable[str], what: str) -> str:
     if not near and len(typed) > 1:
         near = [item for item in plain if typed in item.split("_")][:3]
     near = [plain[item] for item in near]
-    ask = f"did you mean {' or '.join(near)}?" if near else "`hf-ssl train --help` lists them all"
+    ask = f"did you mean {' or '.join(near)}?" if near else "`hf-ssl train --help-all` lists them all"
     return f"unknown {what} {name!r}; {ask}"
 
 
