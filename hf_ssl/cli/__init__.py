@@ -12,7 +12,7 @@ import sys
 
 from . import algorithms, benchmark, evaluate, predict, push, quickstart, train
 from .parser import CommandParser, with_hyphens
-from .screen import end_bars, warnings_shown
+from .screen import end_bars, one_line, warnings_shown
 
 # In the order in which people meet them.
 COMMANDS = (quickstart, train, predict, evaluate, algorithms, push, benchmark)
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _explanation(error: Exception) -> str | None:
     """One line about wrong input or a failed connection; None for anything else, which is a bug of ours."""
     if isinstance(error, ValueError | TypeError | OSError | ImportError):
-        return " ".join(str(error).split())
+        return one_line(str(error))
     if "huggingface_hub" not in sys.modules:
         return None
     from huggingface_hub import constants
@@ -76,4 +76,4 @@ def _explanation(error: Exception) -> str | None:
     cause = next((found for found in (error, error.__cause__) if isinstance(found, HTTPError)), None)
     if cause is None:
         return None
-    return f"the connection to {constants.ENDPOINT} failed ({' '.join(str(cause).split())}); try again"
+    return f"the connection to {constants.ENDPOINT} failed ({one_line(str(cause))}); try again"

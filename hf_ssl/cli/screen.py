@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+# Letters of a message that is shown.
+_LONGEST = 800
 
 
 def quiet_datasets() -> None:
@@ -22,6 +24,21 @@ def with_progress(items: Iterable[T], total: int, unit: str) -> list[T]:
     from tqdm.auto import tqdm
 
     return list(tqdm(items, total=total, unit=unit, disable=None, leave=False))
+
+
+def one_line(text: str) -> str:
+    """A message in one line that is safe on a terminal: errors quote what is in files, which may be anything.
+
+    Example:
+        >>> one_line("a\\n  file \\x1b[31mred"), len(one_line("word " * 1000))
+        ('a file \\\\x1b[31mred', 800)
+    """
+    if len(text) > 20 * _LONGEST:
+        text = text[: 10 * _LONGEST] + text[-10 * _LONGEST :]
+    text = " ".join(text.split())
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    # What to do is at the end.
+    return text if len(text) <= _LONGEST else f"{text[: 3 * _LONGEST // 4 - 5]} ... {text[-_LONGEST // 4 :]}"
 
 
 class _AboveBars:

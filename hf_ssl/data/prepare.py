@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from transformers.utils import logging
 
+from ..errors import BrokenExampleError
 from ..modality import MODALITIES
 from .cells import CellFormat, find_format, stream_format
 from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, usual_label
+from .headers import unreadable
 from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, shortened, without_label
 from .rows import Rows, missing_file, model_inputs, undecoded
 
@@ -103,6 +105,13 @@ def _check_files(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
     for column in data.input_columns if MODALITIES[data.modality].needs_files else ():
         if (path := missing_file(raw, column)) is not None:
             raise ValueError(f"the {what} dataset names {path}, and there is no such file")
+        # Of a pool, files that cannot be read are replaced, and there may be millions.
+        if what != "unlabeled" and column in raw.column_names:
+            problem = unreadable(raw, column, data.modality)
+            if problem is not None:
+                raise BrokenExampleError(
+                    f"a file of the {what} dataset cannot be used, {problem}; replace it, or leave the row out"
+                )
 
 
 def _check_inputs(raw: datasets.Dataset, data: DataSummary, what: str) -> None:

@@ -1,4 +1,4 @@
-"""What pictures say: the level of chance, what a flat mask ratio means, shares per class, and no legend over a curve."""
+"""What pictures say: chance, what a flat mask ratio means, shares per class, and no legend over a curve."""
 
 import numpy as np
 import pytest
