@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .output import check_folder, check_outside
 from .parser import Subparsers, add_classifier_options
-from .screen import quiet_datasets, with_progress
+from .screen import one_line, quiet_datasets, with_progress
 
 # What an evaluation writes.
 _FILES = ("evaluation.json", "predictions.csv", "confusion_matrix.png")
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     classifier = Classifier(args.model, args.batch_size, args.device)
     examples = load_examples(args.data, args.label_column, args.column, classifier)
     answers = with_progress(classifier(examples.values), len(examples.values), "example")
-    print("".join(f"{note}\n" for note in examples.notes), end="")
+    print("".join(f"{one_line(note)}\n" for note in examples.notes), end="")
     errors = [answer.error for answer in answers if answer.error]
     if errors:
         print(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .output import check_folder, check_outside
 from .parser import Subparsers
-from .screen import quiet_datasets, transformers_above_bars
+from .screen import one_line, quiet_datasets, transformers_above_bars
 
 
 def register(subparsers: Subparsers) -> None:
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     if request.is_main:
         prepare_folder(output.folder, arguments.resume, arguments.overwrite)
         for note in request.data.notes:
-            print(note, flush=True)
+            print(one_line(note), flush=True)
     if staged:
         # Not at the top: only this needs scikit-learn, which takes a second to import.
         from .train_auto import train_in_stages

@@ -19,8 +19,9 @@ from transformers.utils import logging
 
 from ..modality import MODALITIES, MODEL_INPUTS
 from .cells import Levels, array_depth, find_levels
-from .labels import Classes, find_classes, folded, read_labels, shortened, without_label
+from .labels import Classes, find_classes, read_labels, shortened, without_label
 from .rows import model_inputs
+from .spelling import folded, usual_name
 
 logger = logging.get_logger(__name__)
 
@@ -149,20 +150,6 @@ def usual_label(dataset: datasets.Dataset) -> str | None:
     # A column of class names is the label under any name, unless there are several.
     classes = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)]
     return usual or (classes[0] if len(classes) == 1 else None)
-
-
-def usual_name(columns: Sequence[str], usual: Sequence[str]) -> str | None:
-    """The first of the usual names that a column has: as it is written, or else but for case and space.
-
-    Example:
-        >>> usual_name(["Text", " Label"], ["label", "labels"])
-        ' Label'
-    """
-    exact = next((name for name in usual if name in columns), None)
-    if exact is not None:
-        return exact
-    spelled = {folded(name): name for name in reversed(columns)}
-    return next((spelled[name] for name in usual if name in spelled), None)
 
 
 def find_label(labeled: datasets.Dataset, given: str | None = None) -> str:

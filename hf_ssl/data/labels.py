@@ -10,7 +10,6 @@ hold names where that one holds numbers: labels are matched by name if both have
 import datetime
 import math
 import re
-import unicodedata
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from transformers.utils import logging
+
+from .spelling import folded
 
 logger = logging.get_logger(__name__)
 
@@ -194,19 +195,6 @@ def matched(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
         if sorted(order) == list(range(len(names))):
             return order
     return None
-
-
-def folded(name: str) -> str:
-    """A name without what people write in several ways: upper and lower case, spaces, and forms of Unicode.
-
-    Example:
-        >>> folded(" Cafe\u0301\u00a0bar "), folded("caf\u00e9 \u200bBAR")
-        ('café bar', 'café bar')
-    """
-    if not name.isascii():
-        visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
-        name = unicodedata.normalize("NFKC", visible)
-    return " ".join(name.split()).casefold()
 
 
 def alike(names: Iterable[str]) -> list[list[str]]:

@@ -10,7 +10,7 @@ Nothing is written beside the data, and no image or recording is decoded here.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ import datasets
 import pyarrow as pa
 
 from ..modality import MODALITIES
-from .columns import LABEL_COLUMNS, usual_name
+from .json_documents import dataset_of_document
 from .labels import sorted_names
-from .tables import checked_encoding, find_form, lines_of, rows_of_document, what_to_do
+from .other_kinds import is_hidden, what_to_do, what_to_do_about
+from .tables import checked_encoding, csv_options, lines_of
 
 DATA_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 _FILE_SUFFIXES = {suffix for row in MODALITIES.values() for suffix in row.suffixes}
@@ -121,10 +122,10 @@ def _load_file(path: Path, role: str, input_column: str | None, label_column: st
         dataset = datasets.Dataset.from_dict({input_column or "text": texts})
         return Source(dataset, [f"{path}: {count(blank, 'empty line')} left out"] if blank else [])
     if suffix not in DATA_FILES:
-        what = what_to_do(path)
-        raise ValueError(
-            f"{path} {what}" if what else f"{path} must be a folder or a file of type {', '.join(DATA_FILES)} or .txt"
-        )
+        if (what := what_to_do(path)) is not None:
+            raise ValueError(f"{path} {what}")
+        one = "; it is one file, give the folder that holds it" if suffix in _FILE_SUFFIXES else ""
+        raise ValueError(f"{path} must be a folder or a file of type {', '.join(DATA_FILES)} or .txt{one}")
     notes: list[str] = []
     return Source(read_table(path, label_column, notes), notes)
 
@@ -157,45 +158,16 @@ def read_table(path: Path, label_column: str | None = None, notes: list[str] | N
         raise ValueError(f"{path} is empty")
     options: dict[str, Any] = {}
     if kind == "csv":
-        options = _csv_options([path], label_column, notes)
+        options = csv_options([path], label_column, notes)
     elif kind == "json":
-        if (columns := rows_of_document(path)) is not None:
-            notes.append(f"{path}: read as one JSON object of {count(len(columns), 'column')}")
-            return _absolute_paths(_of_columns(path, columns), path.parent)
+        if (dataset := dataset_of_document(path)) is not None:
+            notes.append(f"{path}: read as one JSON object of {count(len(dataset.column_names), 'column')}")
+            return _absolute_paths(dataset, path.parent)
         options = {"encoding": checked_encoding(path)}
     dataset = _load_dataset(str(path), "labeled", None, path=kind, data_files=glob_escape(path), **options)
     if len(dataset) == 0:
         raise ValueError(f"{path} has no rows")
     return _absolute_paths(dataset, path.parent)
-
-
-def _of_columns(path: Path, columns: Mapping[str, list[Any]]) -> datasets.Dataset:
-    if not columns or not len(next(iter(columns.values()))):
-        raise ValueError(f"{path} has no rows")
-    try:
-        return datasets.Dataset.from_dict(dict(columns))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}; write each column with one type of values") from None
-
-
-def _csv_options(tables: Sequence[Path], label_column: str | None, notes: list[str]) -> dict[str, Any]:
-    """How to read tables that are text, which must be written alike; what a person should know joins `notes`."""
-    forms = [find_form(path) for path in tables]
-    first = forms[0]
-    for path, form in zip(tables, forms, strict=True):
-        notes += form.notes
-        if (form.separator, form.encoding, form.skipped) != (first.separator, first.encoding, first.skipped):
-            raise ValueError(
-                f"{path} has another separator or encoding than {tables[0]}; write the files of a folder alike"
-            )
-    names = {name for form in forms for name in form.names}
-    texts = {label_column or usual_name(form.names, LABEL_COLUMNS) for form in forms}
-    widest = max(forms, key=lambda form: (form.widest, form.width))
-    options = widest.options([*(texts & names), *(names & {*MODALITIES["text"].usual_columns})])
-    if any(form.names != first.names for form in forms):
-        # Splits with other columns: each table is read by its own header.
-        options = {name: value for name, value in options.items() if name not in ("names", "header", "usecols")}
-    return options
 
 
 def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset:
@@ -282,8 +254,27 @@ def _load_folder(
             f"the folder {path} has no subfolder {split!r}; it has {', '.join(subfolders(path)) or 'none'}"
         )
     kind = _choose_media(path, list(media), modality, because)
-    dataset = _media_dataset(path, media[kind], kind, role, input_column or kind)
-    return Source(dataset, other_files(path, len(files) - len(media[kind]), kind))
+    named, notes = _with_names_of_text(media[kind], role)
+    if not named:
+        raise ValueError(f"no file in {path} has a name of UTF-8 text; rename them")
+    dataset = _media_dataset(path, named, kind, role, input_column or kind)
+    notes = other_files(path, len(files) - len(media[kind]), kind) + notes
+    return Source(dataset, notes + [f"{path}: {what}" for what in what_to_do_about(files)])
+
+
+def _with_names_of_text(files: list[Path], role: str) -> tuple[list[Path], list[str]]:
+    """The files whose names can be stored in a dataset, and a note on the others of a pool.
+
+    Raises:
+        ValueError: if one of the labeled or test files has another name.
+    """
+    odd = [file for file in files if any("\ud800" <= letter <= "\udfff" for letter in str(file))]
+    if not odd:
+        return files, []
+    if role != "unlabeled":
+        raise ValueError(f"the name of {str(odd[0])!a} is not UTF-8 text; rename it")
+    kept = [file for file in files if file not in set(odd)]
+    return kept, [f"{count(len(odd), 'file')} left out, the name is not UTF-8 text (first: {str(odd[0])!a})"]
 
 
 def _load_saved(path: Path, split: str | None, role: str) -> datasets.Dataset:
@@ -308,10 +299,11 @@ def _load_tables(
         tables = [file for file in files if file.suffix.lower() in suffixes]
         # Of several kinds `datasets` reads the most frequent one, which may not take the options of another.
         text = len(suffixes) == 1 and suffixes <= {".csv", ".tsv"}
-        options = _csv_options(tables, label_column, notes) if text else {}
+        options = csv_options(tables, label_column, notes) if text else {}
         return _load_dataset(str(path), role, split, path=str(path), **options)
     endings = ", ".join(sorted({file.suffix or file.name for file in files})[:5])
-    raise ValueError(f"the folder {path} holds no images, recordings or tables, only {endings}")
+    ways = "".join(f"; {what}" for what in what_to_do_about(files))
+    raise ValueError(f"the folder {path} holds no images, recordings or tables, only {endings}{ways}")
 
 
 def _choose_media(path: Path, present: list[str], modality: str | None, because: str) -> str:
@@ -379,15 +371,15 @@ def walk(path: Path) -> Iterator[Path]:
             inner.clear()
             continue
         seen.add(real)
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        inner[:] = sorted(name for name in inner if not is_hidden(name))
         for name in sorted(files):
-            if not name.startswith("."):
+            if not is_hidden(name):
                 yield Path(folder, name)
 
 
 def subfolders(path: Path) -> list[str]:
     """Names of the folders in a folder, without hidden ones."""
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))
 
 
 def count(number: int, what: str) -> str:

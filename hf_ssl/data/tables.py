@@ -1,23 +1,25 @@
-"""How a file of rows is written, found out before it is read: encoding, separator, fields, shape of a JSON document.
+"""How a file of rows is written, found out before it is read: encoding, separator, names of the columns.
 
     .csv, .tsv     `find_form`: every line is looked at once, so that what would be misread is refused by its line
-    .json          `rows_of_document`: documents that are not rows, such as those of pandas' `to_json()`
-    .txt, others   `encoding_of`; `what_to_do` about spreadsheets, archives and documents
+    .txt, others   `encoding_of`, `lines_of`
 
 What can be read in one way only is read, with a note that says how; everything else is an error of one line.
 """
 
 import codecs
 import csv
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..modality import MODALITIES
+from .columns import LABEL_COLUMNS
 from .labels import shortened
+from .other_kinds import ARCHIVE, SPREADSHEET
+from .spelling import usual_name
 
 # Characters of one line or field. Longer ones are not texts to classify, and a quote that is never closed makes one.
 LONGEST_FIELD = 1 << 24
@@ -31,25 +33,12 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_SPREADSHEET = "save it as CSV (UTF-8) there"
-_ARCHIVE = "unpack it and name what is in it"
-# What a file is by its suffix, and what a person can do about it.
-_OTHER_KINDS = {
-    suffix: what
-    for suffixes, what in (
-        (".xlsx .xls .xlsm .ods .numbers", f"is a spreadsheet of another program; {_SPREADSHEET}"),
-        (".zip .gz .tgz .tar .bz2 .xz .7z .rar .zst", f"is an archive; {_ARCHIVE}"),
-        (".doc .docx .odt .pdf .rtf", "is a document; save its texts as CSV, or one per line as .txt"),
-        (".pkl .pickle", "is a pickle, which could run any code; save it as Parquet or CSV"),
-    )
-    for suffix in suffixes.split()
-}
 # How files begin that are not what their suffix says.
 _BEGINNINGS = {
-    b"PK\x03\x04": f"is a zip archive or a spreadsheet; unpack it, or {_SPREADSHEET}",
-    b"\x1f\x8b": f"is compressed (gzip); {_ARCHIVE}",
-    b"BZh": f"is compressed (bzip2); {_ARCHIVE}",
-    b"\xd0\xcf\x11\xe0": f"is a spreadsheet of another program; {_SPREADSHEET}",
+    b"PK\x03\x04": f"is a zip archive or a spreadsheet; unpack it, or {SPREADSHEET}",
+    b"\x1f\x8b": f"is compressed (gzip); {ARCHIVE}",
+    b"BZh": f"is compressed (bzip2); {ARCHIVE}",
+    b"\xd0\xcf\x11\xe0": f"is a spreadsheet of another program; {SPREADSHEET}",
     b"PAR1": "is a Parquet file; name it .parquet",
     b"%PDF": "is a PDF document; save its texts as CSV, or one per line as .txt",
 }
@@ -113,16 +102,6 @@ class _Seen:
     misfit: tuple[int, int] | None = None
     short: int = 0
     first_short: int = 0
-
-
-def what_to_do(path: Path) -> str | None:
-    """What a file is that holds no rows for us, and what to do about it, by its suffix; None for others.
-
-    Example:
-        >>> what_to_do(Path("labels.xlsx"))
-        'is a spreadsheet of another program; save it as CSV (UTF-8) there'
-    """
-    return _OTHER_KINDS.get(path.suffix.lower())
 
 
 def encoding_of(path: Path) -> str:
@@ -267,6 +246,26 @@ def _choose_separator(path: Path, usual: str) -> tuple[str, "_Seen"]:
     return (able[0], others[able[0]]) if len(able) == 1 else (usual, seen)
 
 
+def csv_options(tables: Sequence[Path], label_column: str | None, notes: list[str]) -> dict[str, Any]:
+    """How to read tables that are text, which must be written alike; what a person should know joins `notes`."""
+    forms = [find_form(path) for path in tables]
+    first = forms[0]
+    for path, form in zip(tables, forms, strict=True):
+        notes += form.notes
+        if (form.separator, form.encoding, form.skipped) != (first.separator, first.encoding, first.skipped):
+            raise ValueError(
+                f"{path} has another separator or encoding than {tables[0]}; write the files of a folder alike"
+            )
+    names = {name for form in forms for name in form.names}
+    texts = {label_column or usual_name(form.names, LABEL_COLUMNS) for form in forms}
+    widest = max(forms, key=lambda form: (form.widest, form.width))
+    options = widest.options([*(texts & names), *(names & {*MODALITIES["text"].usual_columns})])
+    if any(form.names != first.names for form in forms):
+        # Splits with other columns: each table is read by its own header.
+        options = {name: value for name, value in options.items() if name not in ("names", "header", "usecols")}
+    return options
+
+
 def _separator_line(path: Path) -> tuple[str | None, int]:
     """The separator that a first line "sep=;" names, as spreadsheet programs write it, and the lines to skip."""
     found = re.fullmatch(r"sep=(.)", next(lines_of(path), "").rstrip("\r\n"))
@@ -361,82 +360,3 @@ def _long_fields() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
-
-
-# ---- JSON documents ----
-
-
-def rows_of_document(path: Path) -> dict[str, list[Any]] | None:
-    """The columns of a JSON document that is one object and not a list of rows; None if it is a list, or JSON Lines.
-
-    These are the forms of pandas' `to_json()` ("columns", "index", "split", "table") and an object of equally long
-    lists.
-
-    Raises:
-        ValueError: if it cannot be read, or is none of these.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp(), "rows.json")
-        >>> _ = path.write_text('{"text": {"0": "a", "1": "b"}, "label": {"0": "x", "1": "y"}}')
-        >>> rows_of_document(path)
-        {'text': ['a', 'b'], 'label': ['x', 'y']}
-    """
-    lines = (line for line in lines_of(path, longest=-1) if line.strip())
-    first = next(lines, "").lstrip()
-    if not first.startswith("{"):
-        if re.match(r"\[\s*\[", first):
-            raise ValueError(f"{path} has rows without names of columns; write it with to_json(orient='records')")
-        return None
-    second = next(lines, None)
-    whole = _parsed(first)
-    if second is not None and whole is not None:
-        return None  # JSON Lines
-    if whole is None:
-        whole = _parsed("".join([first, second or "", *lines]))
-    if not isinstance(whole, Mapping):
-        return None  # What reads the rows says what is wrong.
-    found = _columns_of(whole)
-    if found is None and any(isinstance(value, Mapping | list) for value in whole.values()):
-        raise ValueError(
-            f"{path} is not a list of rows; write one JSON object per row, as to_json(orient='records') does"
-        )
-    return found
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _columns_of(document: Mapping[str, Any]) -> dict[str, list[Any]] | None:
-    if {"columns", "data"} <= document.keys() <= {"columns", "data", "index"}:
-        return _joined(document["columns"], document["data"])
-    values = list(document.values())
-    if {"schema", "data"} == document.keys() or list(document) == ["data"]:
-        return _of_records(document["data"])
-    if all(isinstance(value, list) for value in values) and len(set(map(len, values))) == 1:
-        return dict(document)
-    if not all(isinstance(value, Mapping) and value.keys() == values[0].keys() for value in values):
-        return None
-    # Rows are numbered: by the inner names in columns of cells, by the outer ones in cells of rows.
-    if all(map(str.isdecimal, document)) and not all(map(str.isdecimal, values[0])):
-        return _of_records(values)
-    return {name: list(column.values()) for name, column in document.items()}
-
-
-def _of_records(records: Any) -> dict[str, list[Any]] | None:
-    if not isinstance(records, list) or not all(isinstance(record, Mapping) for record in records):
-        return None
-    names = dict.fromkeys(name for record in records for name in record)
-    return {name: [record.get(name) for record in records] for name in names}
-
-
-def _joined(names: Any, rows: Any) -> dict[str, list[Any]] | None:
-    if not isinstance(names, list) or not isinstance(rows, list):
-        return None
-    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
-        return None
-    return {str(name): [row[place] for row in rows] for place, name in enumerate(names)}
