@@ -50,6 +50,8 @@ RANGES = {
     "per_device_eval_batch_size": _at_least(1),
     "gradient_accumulation_steps": _at_least(1),
     "learning_rate": _at_least(0),
+    "weight_decay": _at_least(0),
+    "max_grad_norm": _at_least(0),
     "eval_steps": _EVERY,
     "save_steps": _EVERY,
     "logging_steps": _EVERY,

@@ -97,7 +97,10 @@ def load_source(
     identifier, _, configuration = name.partition(":")
     if identifier.count("/") > 1:
         raise FileNotFoundError(f"there is no folder {name}, and ids of Hub datasets have one slash at most")
-    return Source(_load_dataset(f"the dataset {name}", role, split, path=identifier, name=configuration or None))
+    try:
+        return Source(_load_dataset(f"the dataset {name}", role, split, path=identifier, name=configuration or None))
+    except ConnectionError as error:
+        raise ConnectionError(f"there is no file or folder {name}, and the Hub cannot be asked: {error}") from None
 
 
 def _name_and_split(name: str) -> tuple[str, str | None]:
@@ -382,11 +385,11 @@ def subfolders(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))
 
 
-def count(number: int, what: str) -> str:
-    """A number with its noun.
+def count(number: int, what: str, several: str | None = None) -> str:
+    """A number with its noun, whose plural ends in an "s" unless it is given.
 
     Example:
-        >>> count(1, "file"), count(2000, "file")
-        ('1 file', '2,000 files')
+        >>> count(1, "file"), count(2000, "file"), count(2, "class", "classes")
+        ('1 file', '2,000 files', '2 classes')
     """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what if number == 1 else several or what + 's'}"
