@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 # What Pillow and libsndfile open without further programs.
-_IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".avif", ".jp2")
-_IMAGES += (".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi")
-_RECORDINGS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd")
-_RECORDINGS += (".caf", ".w64", ".rf64", ".voc")
+_IMAGES: tuple[str, ...] = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".avif")
+_IMAGES += (".jp2", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi")
+_RECORDINGS: tuple[str, ...] = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc")
+_RECORDINGS += (".au", ".snd", ".caf", ".w64", ".rf64", ".voc")
 
 
 @dataclass(frozen=True)

@@ -178,8 +178,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         self.add_callback(_StepCallback(self))
         show_plain_lines(self)
         rows = self.train_dataset, self.unlabeled_dataset, self.views, self.algorithm.views, self.data.label_column
-        given = self.model, self.algorithm, ViewDataset(*rows), args, processor_for(processing_class, "text")
-        self.watch.seconds_per_example = try_step(*given)
+        tried = self.model, self.algorithm, ViewDataset(*rows), args, processor_for(processing_class, "text")
+        self.watch.seconds_per_example = try_step(*tried)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in Trainer and `CheckpointMixin`; the first training begins with the head that `args.start` asks for."""

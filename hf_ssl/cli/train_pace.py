@@ -24,7 +24,7 @@ def evaluations(test: int, steps: int, labeled: int, unlabeled: int, pool_views:
         test: examples of the test set.
         steps: of the training.
         labeled, unlabeled: examples of a step.
-        pool_views: views of each unlabeled example that pass through the model.
+        pool_views: views of each unlabeled example that pass through the model; 0 if the pool is not read.
 
     Example:
         A step of 8 labeled and 8 unlabeled examples costs FixMatch 8 * 3 + 8 * 2 * 2 = 56 passes; 500 such steps cost
@@ -53,11 +53,11 @@ def with_evaluation_steps(request: Request, given: Collection[str]) -> Request:
         return request
     config, algorithm = request.config, resolve_algorithm(settings["algorithm"])
     labeled = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
-    unlabeled = labeled * config.unlabeled_batch_ratio if algorithm.reads_pool else 0
+    unlabeled = labeled * config.unlabeled_batch_ratio
     steps = config.max_steps
     if steps < 1:
         rows = len(request.data.labeled if request.data.unlabeled is None else request.data.unlabeled)
-        steps = max(int(config.num_train_epochs * rows / (labeled * config.unlabeled_batch_ratio)), 1)
+        steps = max(int(config.num_train_epochs * rows / unlabeled), 1)
     views = sum(name != "labeled_strong" for name in algorithm.views)
     number = evaluations(len(test), steps, labeled, unlabeled, views)
     if number == round(1 / DEFAULTS["eval_steps"]):

@@ -331,9 +331,9 @@ def index_labels(
     result: dict[Hashable, int | None] = dict(_match(found, feature, classes, what))
     unknown = sorted(found[label] for label, index in result.items() if index is None)
     if unknown and known:
-        others = f" (nor are {shortened([repr(name) for name in unknown[1:]], 4)})" if len(unknown) > 1 else ""
+        more = f" (nor are {shortened([repr(name) for name in unknown[1:]], 4)})" if len(unknown) > 1 else ""
         raise ValueError(
-            f"the {what} dataset has the label {unknown[0]!r}, which is not a class of the labeled dataset{others}; "
+            f"the {what} dataset has the label {unknown[0]!r}, which is not a class of the labeled dataset{more}; "
             f"its classes are {shortened(classes.names)}"
         )
     result |= {label: UNKNOWN for label, index in result.items() if index is None and found[label] != "-1"}

@@ -257,7 +257,7 @@ def csv_options(tables: Sequence[Path], label_column: str | None, notes: list[st
                 f"{path} has another separator or encoding than {tables[0]}; write the files of a folder alike"
             )
     names = {name for form in forms for name in form.names}
-    texts = {label_column or usual_name(form.names, LABEL_COLUMNS) for form in forms}
+    texts = {found for form in forms if (found := label_column or usual_name(form.names, LABEL_COLUMNS))}
     widest = max(forms, key=lambda form: (form.widest, form.width))
     options = widest.options([*(texts & names), *(names & {*MODALITIES["text"].usual_columns})])
     if any(form.names != first.names for form in forms):
