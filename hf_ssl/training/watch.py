@@ -14,6 +14,7 @@ from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
 from ..distributed import gather, gather_objects
 from ..errors import NotFiniteError
+from ..features.distillation import FeatureDistillation
 from ..model.precision import trained_in_half_precision
 
 logger = logging.get_logger(__name__)
@@ -236,7 +237,9 @@ class Watch:
             progress: where training is.
         """
         early = self._early
-        if early is None or self.args.unsupervised_warmup_steps:
+        # What a classifier of features says is not a guess of the model.
+        from_outside = isinstance(self.algorithm, FeatureDistillation)
+        if early is None or self.args.unsupervised_warmup_steps or from_outside:
             return
         steps = progress.step - early["steps"]
         for name in ("supervised", "mask_ratio"):

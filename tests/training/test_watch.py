@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hf_ssl import AlgorithmOutput, Progress, SSLConfig, get_algorithm, losses
 from hf_ssl.errors import NotFiniteError
+from hf_ssl.features.distillation import FeatureDistillation
 from hf_ssl.training.watch import Watch
 
 from tests.helpers.odd_algorithms import Spoiled
@@ -279,6 +281,22 @@ def test_the_first_steps_are_weighed_by_how_many_a_line_has(warnings):
         watch.warn_if_guesses_teach({"supervised": loss, "mask_ratio": mask_ratio}, progress)
     (said,) = warnings
     assert said.startswith("70% of the pseudo-labels of the first 12 steps counted") and "(supervised 1.00" in said
+
+
+def test_targets_of_another_model_are_not_guesses(warnings):
+    watch = make_watch("adamatch")
+    watch.algorithm = FeatureDistillation(
+        targets=np.full((24, 3), 1 / 3),
+        num_classes=3,
+        num_labeled=6,
+        num_unlabeled=24,
+        feature_size=4,
+        labeled_batch_size=2,
+        unlabeled_batch_size=4,
+    )
+    progress = Progress(step=10, max_steps=100, steps_per_epoch=6)
+    watch.warn_if_guesses_teach({"supervised": 1.1, "mask_ratio": 1.0}, progress)
+    assert warnings == []
 
 
 # Seconds of an example, algorithm, steps -> what is said. A step has 2 labeled and, if it reads the pool, 4 unlabeled.
