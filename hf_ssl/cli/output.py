@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def check_folder(folder: Path) -> None:
         raise PermissionError(
             f"--output-dir must be writable, got {folder} without permission to write in {existing}; give another one"
         )
+    try:
+        # Permissions alone do not tell of a full disk, or of a file system that nothing can be put into.
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"--output-dir must be writable, got {folder}, but nothing can be written in {existing} "
+            f"({error.strerror}); give another one"
+        ) from None
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

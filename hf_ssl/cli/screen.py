@@ -55,6 +55,11 @@ class _AboveBars:
         sys.stderr.flush()
 
 
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"hf-ssl: warning: {one_line(record.getMessage())}"
+
+
 def transformers_above_bars() -> None:
     """Write what transformers warns of above the progress bars, and show none while weights are read or written."""
     from transformers.utils import logging as transformers_logging
@@ -75,9 +80,18 @@ def end_bars() -> None:
 
 @contextmanager
 def warnings_shown(name: str) -> Iterator[None]:
-    """Show the warnings of the logger `name` as single lines on standard error, above progress bars."""
+    """Show the warnings of the logger `name` as single lines on standard error, above progress bars, each once."""
     handler, logger = logging.StreamHandler(_AboveBars()), logging.getLogger(name)
-    handler.setFormatter(logging.Formatter("hf-ssl: warning: %(message)s"))
+    handler.setFormatter(_OneLine())
+    shown: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        # A run of several trainings says the same of the same data.
+        known = record.getMessage() in shown
+        shown.add(record.getMessage())
+        return not known
+
+    handler.addFilter(is_new)
     logger.addHandler(handler)
     try:
         yield

@@ -163,9 +163,9 @@ def find_label(labeled: datasets.Dataset, given: str | None = None) -> str:
         return given
     found = usual_label(labeled)
     if found is None:
+        names = shortened([name if name.isidentifier() else repr(name)[:80] for name in labeled.column_names])
         raise ValueError(
-            f"no label column found among {', '.join(labeled.column_names)}; set label_column (the first line of a "
-            "table names its columns)"
+            f"no label column found among {names}; set label_column (the first line of a table names its columns)"
         )
     return found
 

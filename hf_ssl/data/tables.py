@@ -23,8 +23,8 @@ from .spelling import usual_name
 
 # Characters of one line or field. Longer ones are not texts to classify, and a quote that is never closed makes one.
 LONGEST_FIELD = 1 << 24
-# Columns of a table; a file with more is usually one with the wrong separator or line ends.
-MOST_COLUMNS = 10_000
+# Columns of a table; `datasets` takes minutes for more, and a file with more often has the wrong separator.
+MOST_COLUMNS = 5_000
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -211,7 +211,9 @@ def find_form(path: Path) -> TableForm:
     separator, found = (hint, _look(path, hint, skipped)) if hint else _choose_separator(path, usual)
     _refuse_misfit(path, found, separator)
     if len(found.names) > MOST_COLUMNS:
-        raise ValueError(f"{path} must have at most {MOST_COLUMNS:,} columns, got {len(found.names):,}; drop some")
+        raise ValueError(
+            f"{path} must have at most {MOST_COLUMNS:,} columns, got {len(found.names):,}; keep those that matter"
+        )
     names = [name.strip() for name in found.names]
     twice = next((name for place, name in enumerate(names) if name and name in names[:place]), None)
     if twice is not None:
