@@ -102,6 +102,8 @@ class _Seen:
     misfit: tuple[int, int] | None = None
     short: int = 0
     first_short: int = 0
+    # Fields of the widest row below the header.
+    widest_row: int = 0
 
 
 def encoding_of(path: Path) -> str:
@@ -280,7 +282,9 @@ def _look(path: Path, separator: str, skipped: int) -> _Seen:
     for line, fields in _rows(path, separator, skipped):
         if len(fields) < 2 and not "".join(fields).strip():
             continue
-        if not seen.names:
+        if seen.names:
+            seen.widest_row = max(seen.widest_row, len(fields))
+        else:
             seen.names = fields
         width, header = len(fields), len(seen.names)
         seen.rows += 1
@@ -297,6 +301,11 @@ def _look(path: Path, separator: str, skipped: int) -> _Seen:
 
 
 def _refuse_misfit(path: Path, seen: _Seen, separator: str) -> None:
+    if 1 < seen.widest_row < len(seen.names) and not any(name.strip() == "" for name in seen.names):
+        raise ValueError(
+            f"line {seen.first_short:,} of {path} and all others have at most {seen.widest_row} fields, and the "
+            f"header has {len(seen.names)} ({shortened(seen.names, 5)}); name the columns that there are"
+        )
     if seen.misfit is None:
         return
     line, width = seen.misfit

@@ -34,6 +34,8 @@ logger = logging.get_logger(__name__)
 
 # Labeled examples, and as many of the pool.
 _EXAMPLES = 2
+# Seconds of a training that is long enough to be told how long before it starts.
+_LONG_SECONDS = 3600.0
 # Tokens of a text with which padding can be tried.
 _SHORTEST = 3
 # Logits that the head makes of the features, against the model's own, as a share of the largest.
@@ -77,6 +79,8 @@ def try_step(
             what += f" with {algorithm.title or type(algorithm).__name__}"
             way_out = "use another algorithm (fixmatch asks for little), or another model"
             seconds = _train(forward, algorithm, batch)
+            if seconds is not None and device.type == "cpu":
+                seconds = _again_if_long(seconds, forward, algorithm, batch, args)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -161,6 +165,17 @@ def _train(forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch) -> f
     parameters = [parameter for parameter in forward.unwrapped.parameters() if parameter.requires_grad]
     torch.autograd.grad(loss, parameters, allow_unused=True)
     return time.perf_counter() - began
+
+
+def _again_if_long(
+    seconds: float, forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch, args: SSLConfig
+) -> float:
+    """The seconds of a second step if they promise a long training: the first one also warms everything up."""
+    examples = algorithm.labeled_batch_size + algorithm.unlabeled_batch_size
+    if seconds * max(args.max_steps, 1) * examples / (2 * _EXAMPLES) < _LONG_SECONDS:
+        return seconds
+    again = _train(forward, algorithm, batch)
+    return seconds if again is None else min(seconds, again)
 
 
 def _small(algorithm: SSLAlgorithm) -> SSLAlgorithm | None:

@@ -158,8 +158,8 @@ class Watch:
         hours = seconds * steps / 3600
         if hours >= _LONG_HOURS:
             logger.warning(
-                f"{steps:,} steps will take about {hours:,.0f} hour{'s' * (round(hours) != 1)} ({seconds:.2g} s per "
-                f"step, estimated from one small step); for less, lower max_steps ({max(int(3600 / seconds), 1):,} "
+                f"{steps:,} steps will take up to about {hours:,.0f} hour{'s' * (round(hours) != 1)} "
+                f"({seconds:.2g} s per step, estimated from one small step); for less, lower max_steps ({max(int(3600 / seconds), 1):,} "
                 "take an hour), unlabeled_batch_ratio or the batch size, or take a smaller model"
             )
 

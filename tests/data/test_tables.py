@@ -36,6 +36,7 @@ READ = {
     "ends of old macs": ("a.csv", COMMAS.replace("\n", "\r"), ""),
     "no end": ("a.csv", COMMAS.removesuffix("\n"), ""),
     "blank lines": ("a.csv", "\n" + COMMAS.replace("\n", "\n\n"), ""),
+    "the index of pandas": ("a.csv", FRAME.to_csv(), ""),
     "spaces around the names": ("a.csv", COMMAS.replace("text,label", " text , label"), ""),
     "other case": ("a.csv", COMMAS.replace("text,label", "Text,LABEL"), ""),
     "columns": ("a.json", FRAME.to_json(), "one JSON object of 2 columns"),
@@ -83,6 +84,11 @@ REFUSED = {
         "a.csv",
         "text;label\nx;pos\nwell; yes;neg\n",
         "line 3 of {} has 3 fields, and the header has 2 (text, label); put texts with semicolons in double quotes",
+    ),
+    "a name without a column": (
+        "a.csv",
+        "id,text,label\na film,pos\nb film,neg\n",
+        "line 2 of {} and all others have at most 2 fields, and the header has 3 (id, text, label); name the columns",
     ),
     "a line after one of several lines": (
         "a.csv",

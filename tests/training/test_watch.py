@@ -301,8 +301,8 @@ def test_targets_of_another_model_are_not_guesses(warnings):
 
 # Seconds of an example, algorithm, steps -> what is said. A step has 2 labeled and, if it reads the pool, 4 unlabeled.
 HOURS = {
-    "hours": (1.0, "fixmatch", 6000, "6,000 steps will take about 10 hours (6 s per step"),
-    "labels alone": (1.0, "supervised", 6000, "6,000 steps will take about 3 hours (2 s per step"),
+    "hours": (1.0, "fixmatch", 6000, "6,000 steps will take up to about 10 hours (6 s per step"),
+    "labels alone": (1.0, "supervised", 6000, "6,000 steps will take up to about 3 hours (2 s per step"),
     "what an hour allows": (1.0, "fixmatch", 6000, "lower max_steps (600 take an hour)"),
     "less than an hour": (1.0, "fixmatch", 599, None),
     "not known": (None, "fixmatch", 10**6, None),
@@ -321,7 +321,7 @@ def test_a_resumed_run_counts_the_steps_that_are_left(warnings):
     watch = make_watch()
     watch.seconds_per_example = 1.0
     watch.warn_of_long_run(Progress(step=5000, max_steps=6200, steps_per_epoch=6))
-    assert warnings[0].startswith("1,200 steps will take about 2 hours")
+    assert warnings[0].startswith("1,200 steps will take up to about 2 hours")
 
 
 def test_the_trainer_tries_a_step_and_knows_how_long_it_takes(make_trainer):
