@@ -65,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _explanation(error: Exception) -> str | None:
     """One line about wrong input or a failed connection; None for anything else, which is a bug of ours."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({one_line(str(error)) or 'nothing more is known'}); use less data"
     if isinstance(error, ValueError | TypeError | OSError | ImportError):
         return one_line(str(error))
     if "huggingface_hub" not in sys.modules:

@@ -157,10 +157,10 @@ class Watch:
         seconds = self.seconds_per_example * (algorithm.labeled_batch_size + unlabeled) / self.args.world_size
         hours = seconds * steps / 3600
         if hours >= _LONG_HOURS:
-            plural = "s" * (round(hours) != 1)
+            plural, per_hour = "s" * (round(hours) != 1), max(int(3600 / seconds), 1)
             logger.warning(
-                f"{steps:,} steps will take up to about {hours:,.0f} hour{plural} ({seconds:.2g} s per step, estimated "
-                f"from one small step); for less, lower max_steps ({max(int(3600 / seconds), 1):,} take an hour), "
+                f"{steps:,} steps will take up to about {hours:,.0f} hour{plural} ({seconds:.2g} s per step, "
+                f"estimated from one small step); for less, lower max_steps ({per_hour:,} take an hour), "
                 "unlabeled_batch_ratio or the batch size, or take a smaller model"
             )
 
