@@ -3,19 +3,14 @@
 import json
 import multiprocessing
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers import SchedulerType, TrainingArguments
 
-LR_SCHEDULES = ("trainer", "cosine_7_16")
-BROKEN_FILES = ("skip", "error")
-STARTS = ("random", "head", "features")
-SAMPLING = ("random", "group_by_length")
-EMA_ROLES = ("none", "evaluation", "teacher", "both")
-BATCH_NORM_VIEWS = ("published", "labeled", "all")
+from .setting_ranges import BATCH_NORM_VIEWS, BROKEN_FILES, EMA_ROLES, LR_SCHEDULES, RANGES, STARTS
+
 # With eight processes a step of 8 labeled and 56 unlabeled images of 224 pixels gets its views in about 80 ms.
 _MOST_WORKERS = 8
 
@@ -28,64 +23,6 @@ def usual_workers() -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 0), _MOST_WORKERS)
-
-
-# ---- What values may be ----
-
-
-@dataclass(frozen=True)
-class _Range:
-    """Which values a setting may have: in words, as a test, and what else an error should say."""
-
-    text: str
-    holds: Callable[[Any], bool]
-    note: str = ""
-
-
-def _at_least(lowest: float) -> _Range:
-    return _Range(f"at least {lowest}", lambda value: value >= lowest)
-
-
-def _one_of(names: tuple[str, ...], note: str = "") -> _Range:
-    return _Range(f"one of {', '.join(names)}", lambda value: value in names, note)
-
-
-def _only(wanted: Any, note: str) -> _Range:
-    return _Range(repr(wanted), lambda value: value == wanted, note)
-
-
-_SHARE = _Range("in [0, 1)", lambda value: 0 <= value < 1)
-_FACTOR = _Range("in (0, 1]", lambda value: 0 < value <= 1)
-_ABOVE_0 = _Range("above 0", lambda value: value is None or value > 0)
-
-_RANGES = {
-    "unlabeled_batch_ratio": _at_least(1),
-    "unsupervised_weight": _at_least(0),
-    "unsupervised_warmup_steps": _at_least(0),
-    "ema_decay": _SHARE,
-    "ema_role": _one_of(EMA_ROLES),
-    "batch_norm_views": _one_of(BATCH_NORM_VIEWS),
-    "crop_ratio": _FACTOR,
-    "strong_operations": _at_least(1),
-    "layer_decay": _FACTOR,
-    "lr_schedule": _one_of(LR_SCHEDULES),
-    "zero_mask_warning_steps": _at_least(0),
-    "duplicate_check_seconds": _at_least(0),
-    "on_broken_file": _one_of(BROKEN_FILES),
-    "start": _one_of(STARTS),
-    "token_delete_ratio": _SHARE,
-    "token_swap_ratio": _SHARE,
-    "token_mask_ratio": _SHARE,
-    "max_length": _ABOVE_0,
-    "max_length_seconds": _ABOVE_0,
-    "image_size": _ABOVE_0,
-    "strong_effects": _at_least(0),
-    # Settings of the Trainer under which a joint batch would be reordered or its loss replaced, silently.
-    "ignore_data_skip": _only(False, "resuming would continue with other data than the interrupted run; leave it off"),
-    "remove_unused_columns": _only(False, "it would drop the columns that views are made from; leave it off"),
-    "label_smoothing_factor": _only(0, "it does not reach the algorithms' own losses; leave it 0"),
-    "train_sampling_strategy": _one_of(SAMPLING, "joint batches are always drawn at random"),
-}
 
 
 @dataclass
@@ -359,6 +296,8 @@ class SSLConfig(TrainingArguments):
         self._refuse_sharded_models()
         if self.dataloader_num_workers == -1:
             self.dataloader_num_workers = usual_workers()
+        # Nothing is pinned without an accelerator, and each loader would warn of that.
+        self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
         if self.accelerator_config is None:
             # If batches are in pinned memory, the next one goes to the GPU while it computes.
             self.accelerator_config = {"non_blocking": self.dataloader_pin_memory and torch.cuda.is_available()}
@@ -382,11 +321,13 @@ class SSLConfig(TrainingArguments):
                 )
 
     def _refuse_values_out_of_range(self) -> None:
-        for name, allowed in _RANGES.items():
+        for name, allowed in RANGES.items():
             value = getattr(self, name)
             if not allowed.holds(value):
                 note = f": {allowed.note}" if allowed.note else ""
                 raise ValueError(f"{name} must be {allowed.text}, got {value!r}{note}")
+        if self.max_steps == -1 and not self.num_train_epochs > 0:
+            raise ValueError(f"num_train_epochs must be above 0, got {self.num_train_epochs!r}; or set max_steps")
 
     def _refuse_two_schedules(self) -> None:
         kind = SchedulerType(self.lr_scheduler_type)

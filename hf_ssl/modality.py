@@ -7,6 +7,12 @@ Where a processor or a column suits several modalities, the order of the rows de
 from dataclasses import dataclass
 from typing import Any
 
+# What Pillow and libsndfile open without further programs.
+_IMAGES: tuple[str, ...] = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".avif")
+_IMAGES += (".jp2", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi")
+_RECORDINGS: tuple[str, ...] = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc")
+_RECORDINGS += (".au", ".snd", ".caf", ".w64", ".rf64", ".voc")
+
 
 @dataclass(frozen=True)
 class Modality:
@@ -104,7 +110,7 @@ MODALITIES: dict[str, Modality] = {
             pipeline="image-classification",
             main_inputs=("pixel_values",),
             usual_columns=("image", "img", "path", "file", "file_name", "filename"),
-            suffixes=(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+            suffixes=_IMAGES,
             example="photo.jpg",
             epochs_of_run=200,
         ),
@@ -123,7 +129,7 @@ MODALITIES: dict[str, Modality] = {
             pipeline="audio-classification",
             main_inputs=("input_values", "input_features"),
             usual_columns=("audio", "path", "file", "file_name", "filename"),
-            suffixes=(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"),
+            suffixes=_RECORDINGS,
             example="recording.wav",
             epochs_of_run=100,
         ),

@@ -34,6 +34,7 @@ from .training.algorithm import choose_algorithm, make_algorithm
 from .training.checkpointing import CheckpointMixin
 from .training.evaluation import EvaluationMixin
 from .training.log_sums import LogSums
+from .training.progress import say, show_plain_lines
 from .training.start import check_arguments, prepare_datasets, search_duplicates
 from .training.trial import try_step
 from .training.watch import Watch
@@ -175,8 +176,10 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         self._custom_views = self.views if views is not None or weak_view is not None else None
         self._head_is_fitted = False
         self.add_callback(_StepCallback(self))
+        show_plain_lines(self)
         rows = self.train_dataset, self.unlabeled_dataset, self.views, self.algorithm.views, self.data.label_column
-        try_step(self.model, self.algorithm, ViewDataset(*rows), args, processor_for(processing_class, "text"))
+        tried = self.model, self.algorithm, ViewDataset(*rows), args, processor_for(processing_class, "text")
+        self.watch.seconds_per_example = try_step(*tried)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As in Trainer and `CheckpointMixin`; the first training begins with the head that `args.start` asks for."""
@@ -426,13 +429,9 @@ class _StepCallback(TrainerCallback):
         given = trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset, trainer.data
         seconds = trainer.args.duplicate_check_seconds
         trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
-        trainer.watch.warn_of_slow_averages(trainer.progress)
-        trainer.watch.warn_of_late_starts(trainer.progress)
-        trainer.watch.warn_of_half_precision(trainer.model)
-        if not trainer._has_pool:
-            trainer.watch.warn_without_pool()
+        trainer.watch.warn_at_start(trainer.progress, trainer.model, trainer._has_pool)
         if not args.disable_tqdm:
-            print(trainer.describe(), flush=True)
+            say(trainer.describe())
 
     def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         # Trainer reaches one level of samplers only; after resuming ours is nested deeper.

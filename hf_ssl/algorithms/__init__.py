@@ -7,6 +7,8 @@ parts/       what several algorithms are built from
 fixmatch ... one file for each algorithm
 """
 
+import difflib
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -38,6 +40,7 @@ __all__ = [
     "Progress",
     "SSLAlgorithm",
     "get_algorithm",
+    "known_name",
     "resolve_algorithm",
 ]
 
@@ -65,7 +68,7 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
 
 
 def resolve_algorithm(algorithm: str | type[SSLAlgorithm]) -> type[SSLAlgorithm]:
-    """The class of that name in `ALGORITHMS`; a class is returned unchanged.
+    """The class of that name in `ALGORITHMS`, spelled as `known_name` allows; a class is returned unchanged.
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
@@ -76,9 +79,34 @@ def resolve_algorithm(algorithm: str | type[SSLAlgorithm]) -> type[SSLAlgorithm]
     """
     if not isinstance(algorithm, str):
         return algorithm
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"unknown algorithm {algorithm!r}; the known ones are {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[algorithm]
+    return ALGORITHMS[known_name(algorithm)]
+
+
+def known_name(name: str, others: Sequence[str] = ()) -> str:
+    """The name in `ALGORITHMS` that a person means: in any case, with -, _, a space or nothing between words.
+
+    Args:
+        name: as it was typed.
+        others: further names that are taken.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+
+    Example:
+        >>> known_name("FixMatch"), known_name("mean-teacher"), known_name("Auto", ["auto"])
+        ('fixmatch', 'mean_teacher', 'auto')
+    """
+    known = [*others, *ALGORITHMS]
+    plain = {_letters(each): each for each in known}
+    if _letters(name) not in plain:
+        near = difflib.get_close_matches(_letters(name), plain, n=2)
+        ask = f" (did you mean {' or '.join(plain[each] for each in near)}?)" if near else ""
+        raise ValueError(f"unknown algorithm {name!r}; the known ones are {', '.join(known)}{ask}")
+    return plain[_letters(name)]
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorithm:

@@ -12,13 +12,10 @@ import sys
 
 from . import algorithms, benchmark, evaluate, predict, push, quickstart, train
 from .parser import CommandParser, with_hyphens
+from .screen import end_bars, one_line, warnings_shown
 
 # In the order in which people meet them.
 COMMANDS = (quickstart, train, predict, evaluate, algorithms, push, benchmark)
-
-
-# Letters of an error on the screen.
-_LONGEST_MESSAGE = 900
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,34 +43,24 @@ def main(arguments: list[str] | None = None) -> int:
     """
     args = build_parser().parse_args(with_hyphens(sys.argv[1:] if arguments is None else arguments))
     try:
-        _run(args)
+        with warnings_shown("hf_ssl"):
+            _run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough (`hf-ssl algorithms | head`), and Python must not try to flush the output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
+        end_bars()
         print("hf-ssl: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         message = _explanation(error)
         if message is None or os.environ.get("HF_SSL_TRACEBACK"):
             raise
-        print(f"hf-ssl: error: {_printable(message)}", file=sys.stderr)
+        end_bars()
+        print(f"hf-ssl: error: {message}", file=sys.stderr)
         return 2
     return 0
-
-
-def _printable(message: str) -> str:
-    """A message that may quote a file: control characters as Python writes them, and its middle left out if long.
-
-    Example:
-        >>> print(_printable("the column 'a\\x00\\x1b[2J' is missing"))
-        the column 'a\\x00\\x1b[2J' is missing
-    """
-    if len(message) > _LONGEST_MESSAGE:
-        half = _LONGEST_MESSAGE // 2
-        message = f"{message[:half]} ... {message[-half:]}"
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -88,9 +75,9 @@ def _run(args: argparse.Namespace) -> None:
 def _explanation(error: Exception) -> str | None:
     """One line about wrong input or a failed connection; None for anything else, which is a bug of ours."""
     if isinstance(error, MemoryError):
-        return f"there is not enough memory ({' '.join(str(error).split()) or 'nothing more is known'}); use less data"
+        return f"there is not enough memory ({one_line(str(error)) or 'nothing more is known'}); use less data"
     if isinstance(error, ValueError | TypeError | OSError | ImportError):
-        return " ".join(str(error).split())
+        return one_line(str(error))
     if "huggingface_hub" not in sys.modules:
         return None
     from huggingface_hub import constants
@@ -100,4 +87,4 @@ def _explanation(error: Exception) -> str | None:
     cause = next((found for found in (error, error.__cause__) if isinstance(found, HTTPError)), None)
     if cause is None:
         return None
-    return f"the connection to {constants.ENDPOINT} failed ({' '.join(str(cause).split())}); try again"
+    return f"the connection to {constants.ENDPOINT} failed ({one_line(str(cause))}); try again"

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .parser import Subparsers
-from .screen import warnings_shown
 
 
 def register(subparsers: Subparsers) -> None:
@@ -99,8 +98,7 @@ def run_build(args: argparse.Namespace) -> None:
     """`hf-ssl benchmark build TASK --source PLACE`."""
     from ..benchmark.build import build_task
 
-    with warnings_shown("hf_ssl.benchmark"):
-        folder = build_task(args.task, args.source, args.output, overwrite=args.overwrite)
+    folder = build_task(args.task, args.source, args.output, overwrite=args.overwrite)
     print(f"Built {folder}. Check it with: hf-ssl benchmark verify {folder}")
 
 
@@ -220,8 +218,7 @@ def run_publish(args: argparse.Namespace) -> None:
     """`hf-ssl benchmark publish TASK --namespace NAMESPACE`."""
     from ..benchmark.publish import publish_task
 
-    with warnings_shown("hf_ssl.benchmark"):
-        done = publish_task(args.task, args.namespace, args.folder, private=args.private, collection=args.collection)
+    done = publish_task(args.task, args.namespace, args.folder, private=args.private, collection=args.collection)
     print(f"Published {done.url}" if done.changed else f"Nothing has changed: {done.url}")
     if done.collection:
         print(f"In the collection {done.collection}")

@@ -262,8 +262,8 @@ def _write(
     """Everything that the command leaves: curves, the kept model with its card, and `results.json`."""
     algorithm, model_folder = kept.algorithm_name, folder / "model"
     title = f"Handwritten digits with {labels_per_class} labels per class, {count(len(seeds), 'seed')}"
-    draw_curves(folder / "curves.png", histories, title)
-    draw_curves(model_folder / "curves.png", {name: curves[:1] for name, curves in histories.items()}, title)
+    draw_curves(folder / "curves.png", histories, title, num_classes=10)
+    draw_curves(model_folder / "curves.png", {name: curves[:1] for name, curves in histories.items()}, title, 10)
     kept.baseline = next(row for row in runs if row["algorithm"] == "supervised" and row["seed"] == seeds[0])
     kept.card.command = (
         f"hf-ssl quickstart --algorithm {algorithm} --labels-per-class {labels_per_class} "

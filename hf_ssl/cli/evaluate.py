@@ -3,9 +3,12 @@
 import argparse
 from pathlib import Path
 
-from .output import check_folder
+from .output import check_folder, check_outside
 from .parser import Subparsers, add_classifier_options
-from .screen import quiet_datasets, with_progress
+from .screen import one_line, quiet_datasets, with_progress
+
+# What an evaluation writes.
+_FILES = ("evaluation.json", "predictions.csv", "confusion_matrix.png")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -32,6 +35,9 @@ def register(subparsers: Subparsers) -> None:
         metavar="DIR",
         help="also write evaluation.json, predictions.csv and confusion_matrix.png to this folder",
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the files of an earlier evaluation in --output-dir"
+    )
     add_classifier_options(parser)
     parser.set_defaults(run=run)
 
@@ -45,6 +51,8 @@ def run(args: argparse.Namespace) -> None:
     folder = None if args.output_dir is None else Path(args.output_dir)
     if folder is not None:
         check_folder(folder)
+        check_outside(folder, [args.data])
+        _check_new(folder, args.overwrite)
     from .classifier import Classifier
     from .evaluation import RANKS, compare, load_examples, shown, write_evaluation
 
@@ -52,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     classifier = Classifier(args.model, args.batch_size, args.device)
     examples = load_examples(args.data, args.label_column, args.column, classifier)
     answers = with_progress(classifier(examples.values, RANKS), len(examples.values), "example")
-    print("".join(f"{note}\n" for note in examples.notes), end="")
+    print("".join(f"{one_line(note)}\n" for note in examples.notes), end="")
     errors = [answer.error for answer in answers if answer.error]
     if errors:
         print(
@@ -63,3 +71,13 @@ def run(args: argparse.Namespace) -> None:
     if folder is not None:
         written = write_evaluation(folder, evaluation)
         print(f"\nWritten to {folder}: {', '.join(written)}")
+
+
+def _check_new(folder: Path, overwrite: bool) -> None:
+    """Raise a FileExistsError if a file would be replaced that may be worth hours, unless told to replace it."""
+    present = [name for name in _FILES if (folder / name).exists()]
+    if present and not overwrite:
+        raise FileExistsError(
+            f"--output-dir must not hold an evaluation yet, got {folder} with {', '.join(present)}; give another "
+            "folder, or --overwrite"
+        )

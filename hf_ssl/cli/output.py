@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def check_folder(folder: Path) -> None:
         raise PermissionError(
             f"--output-dir must be writable, got {folder} without permission to write in {existing}; give another one"
         )
+    try:
+        # Permissions alone do not tell of a full disk, or of a file system that nothing can be put into.
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"--output-dir must be writable, got {folder}, but nothing can be written in {existing} "
+            f"({error.strerror}); give another one"
+        ) from None
 
 
 def check_file(option: str, path: Path, suffix: str, inputs: Iterable[str | Path], overwrite: bool) -> None:
@@ -116,3 +126,22 @@ def drawn(path: Path, draw: Callable[[Path], None]) -> bool:
         print(f'{path.name} was not drawn: matplotlib is missing; pip install "hf-ssl[plot]"')
         return False
     return True
+
+
+def check_outside(folder: Path, inputs: Iterable[str | None]) -> None:
+    """Raise a ValueError if the output folder is inside a folder of data, where its pictures would become data.
+
+    Args:
+        folder: `--output-dir`.
+        inputs: what the command reads: files, folders or Hub ids; None for what was not given.
+
+    Example:
+        >>> check_outside(Path(__file__).parent / "out", [str(Path(__file__).parent)])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: --output-dir must be outside the data, got .../out inside ...; give another folder
+    """
+    place = folder.absolute().resolve()
+    for name in inputs:
+        if name and Path(name).is_dir() and Path(name).resolve() in [place, *place.parents]:
+            raise ValueError(f"--output-dir must be outside the data, got {folder} inside {name}; give another folder")

@@ -2,8 +2,10 @@
 
 import argparse
 import copy
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 # What `register` of a command is given: it adds its own parser there.
 if TYPE_CHECKING:
@@ -85,6 +87,27 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any):
         super().__init__(**{"formatter_class": HelpFormatter, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and one line, which names options or choices that are spelled like an unknown one."""
+        self.exit(2, f"{self.prog}: error: {message}{self._meant(message)}\n")
+
+    def _meant(self, message: str) -> str:
+        if found := re.match(r"argument .*: invalid choice: '(.*?)' \(choose from (.*)\)$", message):
+            typed, known = found[1], re.findall(r"[^', ]+", found[2])
+        elif found := re.match(r"unrecognized arguments: (--[^\s=]+)", message):
+            # Argparse tells it of the whole command line, and each command has options of its own.
+            typed, known = found[1], list(dict.fromkeys(self._known_options()))
+        else:
+            return f"; `{self.prog} --help` shows how"
+        near = difflib.get_close_matches(typed, known, n=2)
+        return f"; did you mean {' or '.join(near)}?" if near else f"; `{self.prog} --help` shows how"
+
+    def _known_options(self) -> Iterator[str]:
+        for action in self._actions:
+            yield from (option for option in action.option_strings if option.startswith("--"))
+            for parser in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():
+                yield from parser._known_options()
 
 
 def add_classifier_options(parser: argparse.ArgumentParser) -> None:

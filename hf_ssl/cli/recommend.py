@@ -7,6 +7,7 @@ deviation over three seeds of the best error rate in percent.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import isqrt
 from statistics import mean
 
 from ..algorithms import ALGORITHMS
@@ -23,12 +24,12 @@ BUDGETS = {"two views": 2, "any number": ANY_NUMBER}
 _BASELINE = "supervised"
 _ORDER = ("image", "text", "audio")
 _NOTES = """\
-Error rates are means over USB's settings with this many labels per class
-(arXiv 2208.07204; three seeds each, best over training, pretrained
-transformers); the order is by mean rank over the settings. 'views' is the
-budget: two are FixMatch's, and each further one is one more pass of a batch
-through the model. Compare errors only within the same data and number of
-labels.
+Error rates are means over USB's settings with the labels per class that they
+were measured at (arXiv 2208.07204; three seeds each, best over training,
+pretrained transformers); another number of labels is in the row of the nearer
+ones. The order is by mean rank over the settings. 'views' is the budget: two
+are FixMatch's, and each further one is one more pass of a batch through the
+model. Compare errors only within the same data and number of labels.
 
 Better than labeled-only training in fewer than half of the settings:
 {worse}
@@ -150,7 +151,17 @@ def recommendation() -> str:
         for few in (True, False)
         for budget, most in BUDGETS.items()
     ]
-    header = ["data", "labels per class", "views", "take", "its error", "labeled only", "better in", "next best"]
+    header = [
+        "data",
+        "labels per class",
+        "measured at",
+        "views",
+        "take",
+        "its error",
+        "labeled only",
+        "better in",
+        "next best",
+    ]
     worse = "\n".join(line for modality in load_results() if (line := _worse(modality)))
     return f"{table(header, rows, left=True)}\n\n{_NOTES.format(worse=worse)}"
 
@@ -161,6 +172,7 @@ def _row(modality: str, few: bool, budget: str, most_views: int) -> list[str]:
     baseline = mean(results.errors[_BASELINE][setting][0] for setting in settings)
     return [
         MODALITIES[modality].plural,
+        f"up to {most_of_few(modality)}" if few else f"{most_of_few(modality) + 1} and more",
         _range([results.labels_per_class[setting] for setting in settings]),
         budget,
         first.algorithm,
@@ -169,6 +181,19 @@ def _row(modality: str, few: bool, budget: str, most_views: int) -> list[str]:
         f"{first.wins} of {len(settings)}",
         f"{second.algorithm} ({second.error:.1f} %)",
     ]
+
+
+def most_of_few(modality: str) -> int:
+    """Up to how many labels per class the settings with few of them are the nearer ones, in proportion.
+
+    Example:
+        Texts were measured with 10 labels per class and with 50 and more; 22 is 2.2 times 10, and 50 is 2.3 times 22:
+
+        >>> most_of_few("text")
+        22
+    """
+    numbers = load_results()[modality].labels_per_class.values()
+    return isqrt(max(n for n in numbers if n <= FEW) * min(n for n in numbers if n > FEW))
 
 
 def _range(labels: Sequence[int]) -> str:

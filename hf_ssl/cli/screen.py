@@ -1,11 +1,14 @@
 """What commands show while they work, and what they keep off the screen."""
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+# Letters of a message that is shown.
+_LONGEST = 800
 
 
 def quiet_datasets() -> None:
@@ -28,11 +31,72 @@ def progress(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
     yield from tqdm(items, total=total, unit=unit, disable=None, leave=False)
 
 
+def one_line(text: str) -> str:
+    """A message in one line that is safe on a terminal: errors quote what is in files, which may be anything.
+
+    Example:
+        >>> one_line("a\\n  file \\x1b[31mred"), len(one_line("word " * 1000))
+        ('a file \\\\x1b[31mred', 800)
+    """
+    if len(text) > 20 * _LONGEST:
+        text = text[: 10 * _LONGEST] + text[-10 * _LONGEST :]
+    text = " ".join(text.split())
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    # What to do is at the end.
+    return text if len(text) <= _LONGEST else f"{text[: 3 * _LONGEST // 4 - 5]} ... {text[-_LONGEST // 4 :]}"
+
+
+class _AboveBars:
+    """Standard error as a stream, which does not write into the line of a progress bar."""
+
+    def write(self, text: str) -> int:
+        bars = sys.modules.get("tqdm")
+        if bars is None:
+            return sys.stderr.write(text)
+        bars.tqdm.write(text, file=sys.stderr, end="")
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"hf-ssl: warning: {one_line(record.getMessage())}"
+
+
+def transformers_above_bars() -> None:
+    """Write what transformers warns of above the progress bars, and show none while weights are read or written."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    for handler in logging.getLogger("transformers").handlers:
+        if type(handler) is logging.StreamHandler:  # that of transformers, and not one that collects what is logged
+            handler.setStream(_AboveBars())
+
+
+def end_bars() -> None:
+    """Take progress bars that an error or an interrupt has left off the screen, so that its line is one of its own."""
+    bars = sys.modules.get("tqdm")
+    for bar in list(getattr(bars.tqdm, "_instances", ())) if bars is not None else ():
+        bar.leave = False
+        bar.close()
+
+
 @contextmanager
 def warnings_shown(name: str) -> Iterator[None]:
-    """Show the warnings of the logger `name` as single lines on standard error."""
-    handler, logger = logging.StreamHandler(), logging.getLogger(name)
-    handler.setFormatter(logging.Formatter("hf-ssl: warning: %(message)s"))
+    """Show the warnings of the logger `name` as single lines on standard error, above progress bars, each once."""
+    handler, logger = logging.StreamHandler(_AboveBars()), logging.getLogger(name)
+    handler.setFormatter(_OneLine())
+    shown: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        # A run of several trainings says the same of the same data.
+        known = record.getMessage() in shown
+        shown.add(record.getMessage())
+        return not known
+
+    handler.addFilter(is_new)
     logger.addHandler(handler)
     try:
         yield

@@ -4,6 +4,7 @@ train_options.py    what was asked for: options, recipe, defaults
 train_data.py       the datasets, loaded and put together
 train_auto.py       --algorithm auto and features: probe, features, fine-tuning, and which of them is kept
 train_stages.py     the trainings of a named algorithm: labels alone (--baseline), then the algorithm
+train_pace.py       how often a test set is evaluated
 train_resume.py     the output folder and an earlier run in it: what may be replaced, where it goes on
 train_output.py     the output folder: what is written, what is said at the end
 repeat.py           the command line that repeats the run, for the card
@@ -11,9 +12,11 @@ repeat.py           the command line that repeats the run, for the card
 
 import argparse
 import time
+from pathlib import Path
 
+from .output import check_folder, check_outside
 from .parser import Subparsers
-from .screen import quiet_datasets
+from .screen import one_line, quiet_datasets, transformers_above_bars
 
 
 def register(subparsers: Subparsers) -> None:
@@ -45,24 +48,28 @@ def run(args: argparse.Namespace) -> None:
     from .places import is_hub_id
     from .train_options import STAGED, given_options, parse
     from .train_output import Output
+    from .train_pace import with_evaluation_steps
     from .train_resume import start
     from .train_stages import prepare, train_algorithm, train_baseline
 
+    transformers_above_bars()
     arguments, settings = parse(args.words)
     staged = settings["algorithm"] in STAGED
     if not staged:
         resolve_algorithm(settings["algorithm"])
+    check_folder(Path(settings["output_dir"]))
+    check_outside(Path(settings["output_dir"]), [arguments.labeled, arguments.unlabeled, arguments.test])
     if not any(is_hub_id(source) for source in (arguments.labeled, arguments.unlabeled, arguments.test) if source):
         # Reading files takes a moment; downloads take long and keep their bars.
         quiet_datasets()
     given = given_options(args.words)
-    request = start(prepare(arguments, settings), given)
+    request = start(with_evaluation_steps(prepare(arguments, settings), given), given)
     if request is None:
         return
     output = Output(request)
     if request.is_main:
         for note in request.data.notes:
-            print(note, flush=True)
+            print(one_line(note), flush=True)
     if staged:
         # Not at the top: only this needs scikit-learn, which takes a second to import.
         from .train_auto import train_in_stages

@@ -201,8 +201,11 @@ def _split_off(
     coded = coded.cast_column("class", datasets.ClassLabel(names=names.tolist()))
     try:
         parts = coded.train_test_split(test_size=fraction, stratify_by_column="class", seed=seed)
-    except ValueError as error:
+    except ValueError:
+        counts = np.bincount(codes)
         raise ValueError(
-            f"--test-fraction {fraction} of {len(labeled)} labeled examples: {error}; label more"
+            f"--test-fraction {fraction:g} of {count(len(labeled), 'labeled example')} must leave each of the "
+            f"{count(len(names), 'class', 'classes')} one to train and one to test, and the smallest is "
+            f"{str(names[counts.argmin()])!r} with {counts.min():,}; label more, or choose another fraction"
         ) from None
     return labeled.select(sorted(parts["train"]["row"])), labeled.select(sorted(parts["test"]["row"]))

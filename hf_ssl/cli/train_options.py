@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NoReturn, cast, get_type_hints
 
 from transformers import HfArgumentParser, TrainingArguments
 
+from ..algorithms import known_name
 from ..config import SSLConfig
 from ..documents import parse_yaml, read_text
 from .durations import seconds_of
@@ -24,6 +25,36 @@ DEFAULTS: dict[str, Any] = {
     "save_steps": 0.1,
     "save_total_limit": 1,
     "per_device_eval_batch_size": 32,
+}
+# What options are called in other programs -> what they are called here.
+_ELSEWHERE = {
+    **dict.fromkeys(("lr", "learning_rate_init", "eta"), "learning_rate"),
+    **dict.fromkeys(("bs", "batch_size", "batch", "train_batch_size", "b"), "per_device_train_batch_size"),
+    **dict.fromkeys(("eval_batch_size", "test_batch_size"), "per_device_eval_batch_size"),
+    **dict.fromkeys(("epochs", "epoch", "num_epochs", "n_epochs"), "num_train_epochs"),
+    **dict.fromkeys(("steps", "iterations", "iters", "num_steps", "n_steps"), "max_steps"),
+    **dict.fromkeys(("wd", "decay", "l2"), "weight_decay"),
+    **dict.fromkeys(("warmup", "warmup_ratio"), "warmup_steps"),
+    **dict.fromkeys(("out", "output", "o", "out_dir", "save_dir", "save"), "output_dir"),
+    **dict.fromkeys(("data", "train", "train_data", "train_file", "train_dir", "dataset", "labels"), "labeled"),
+    **dict.fromkeys(("pool", "unlabelled", "unlabeled_data", "unlab"), "unlabeled"),
+    **dict.fromkeys(("labelled", "labeled_data"), "labeled"),
+    **dict.fromkeys(
+        ("val", "valid", "validation", "eval", "dev", "test_data", "test_file", "validation_file"), "test"
+    ),
+    **dict.fromkeys(("test_size", "test_split", "val_split", "validation_split"), "test_fraction"),
+    **dict.fromkeys(("algo", "method", "alg"), "algorithm"),
+    **dict.fromkeys(("m", "model_name", "model_name_or_path", "base_model", "pretrained", "backbone"), "model"),
+    **dict.fromkeys(("text", "text_column", "image_column", "audio_column", "column"), "input_column"),
+    **dict.fromkeys(("target", "target_column", "class_column", "labels_column"), "label_column"),
+    **dict.fromkeys(("workers", "num_workers", "n_workers", "j"), "dataloader_num_workers"),
+    **dict.fromkeys(("mu", "ratio", "uratio"), "unlabeled_batch_ratio"),
+    **dict.fromkeys(("time", "budget", "timeout", "max_time"), "time_budget"),
+    **dict.fromkeys(("cpu", "device", "no_cuda"), "use_cpu"),
+    **dict.fromkeys(("force", "f"), "overwrite"),
+    **dict.fromkeys(("max_len", "max_seq_length", "max_seq_len"), "max_length"),
+    **dict.fromkeys(("continue", "restart"), "resume"),
+    "threshold": "algorithm_kwargs",
 }
 # Words that --algorithm takes beside the names of algorithms: stages, with or without fine-tuning.
 STAGED = ("auto", "features")
@@ -105,8 +136,31 @@ class TrainArguments:
     )
 
 
+# What `--help` lists; `--help-all` lists every option.
+_FIRST = set(
+    """
+    help model labeled unlabeled test test_fraction output_dir algorithm time_budget baseline resume overwrite config
+    max_steps learning_rate per_device_train_batch_size input_column label_column seed use_cpu
+    """.split()  # noqa: SIM905 - one word per line would be long
+)
+
+
 class TrainParser(HfArgumentParser):
-    """A parser whose errors are exceptions of one line that name the options meant."""
+    """A parser whose errors are exceptions of one line that name the options meant, and whose first help is short."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the options that people need first; `format_help` has all of them."""
+        hidden = {action: action.help for action in self._actions if action.dest not in {*_FIRST, argparse.SUPPRESS}}
+        epilog = self.epilog
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        self.epilog = f"`hf-ssl train --help-all` lists {len(hidden)} more options. {epilog}"
+        try:
+            super().print_help(file)
+        finally:
+            self.epilog = epilog
+            for action, text in hidden.items():
+                action.help = text
 
     def error(self, message: str) -> NoReturn:
         prefix = "unrecognized arguments: "
@@ -117,6 +171,12 @@ class TrainParser(HfArgumentParser):
             known = [option for option in self._option_string_actions if option.startswith("--") and "_" not in option]
             raise ValueError(near_names(unknown[0], known, "option"))
         raise ValueError(message)
+
+
+class _HelpAll(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(parser.format_help(), end="")
+        parser.exit()
 
 
 def make_parser() -> TrainParser:
@@ -132,6 +192,14 @@ def make_parser() -> TrainParser:
         epilog="Options may be written with - or _. An option that shows true|false is on if it has no value.",
         formatter_class=HelpFormatter,
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--help-all",
+        action=_HelpAll,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        help="show every option and exit",
     )
     for action in parser._actions:
         if any(option.startswith("--no-") for option in action.option_strings):
@@ -206,9 +274,14 @@ def near_names(name: str, known: Iterable[str], what: str) -> str:
         >>> near_names("--max_stps", ["--max-steps", "--model"], "option")
         "unknown option '--max_stps'; did you mean --max-steps?"
     """
-    plain = {item.replace("-", "_"): item for item in sorted(known)}
-    near = [plain[item] for item in difflib.get_close_matches(name.replace("-", "_"), plain, n=3)]
-    ask = f"did you mean {' or '.join(near)}?" if near else "`hf-ssl train --help` lists them all"
+    plain = {item.replace("-", "_").strip("_"): item for item in sorted(known)}
+    typed = name.replace("-", "_").strip("_")
+    meant = _ELSEWHERE.get(typed)
+    near = difflib.get_close_matches(typed, plain, n=3) if meant not in plain else [meant]
+    if not near and len(typed) > 1:
+        near = [item for item in plain if typed in item.split("_")][:3]
+    near = [plain[item] for item in near]
+    ask = f"did you mean {' or '.join(near)}?" if near else "`hf-ssl train --help-all` lists them all"
     return f"unknown {what} {name!r}; {ask}"
 
 
@@ -273,6 +346,7 @@ def parse(words: Sequence[str]) -> tuple[TrainArguments, dict[str, Any]]:
     arguments = TrainArguments(**{name: options.pop(name) for name in names})
     if not arguments.model:
         raise ValueError("--model is missing: the Hub id or folder of the model to start from")
+    options["algorithm"] = known_name(options["algorithm"], STAGED)
     if arguments.time_budget is not None:
         seconds_of(arguments.time_budget)
     if arguments.resume and arguments.overwrite:

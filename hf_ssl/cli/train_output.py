@@ -81,9 +81,10 @@ class Output:
             return
         row = next((row for row in self.runs if row.get("kept")), self.runs[-1])
         title = f"{self.request.data.name}: {row['num_labeled']:,} labeled, {row['num_unlabeled']:,} unlabeled"
+        classes = len(self.request.data.summary.label_names)
         trained = any(history for histories in self._histories.values() for history in histories)
         self._has_curves = trained and drawn(
-            self.folder / "curves.png", lambda path: draw_curves(path, self._histories, title)
+            self.folder / "curves.png", lambda path: draw_curves(path, self._histories, title, classes)
         )
         trainer.create_model_card()
         self.write_results()

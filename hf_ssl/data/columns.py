@@ -22,6 +22,7 @@ from ..modality import MODALITIES, MODEL_INPUTS
 from .cells import Levels, array_depth, find_levels
 from .labels import Classes, find_classes, read_labels, shortened, without_label
 from .rows import model_inputs
+from .spelling import folded, usual_name
 
 logger = logging.get_logger(__name__)
 
@@ -146,11 +147,10 @@ def check_kind(dataset: Any, argument: str) -> None:
 
 def usual_label(dataset: datasets.Dataset) -> str | None:
     """The column of the labels, by its usual names or as the only one of class names; None if there is none."""
-    usual = [name for name in LABEL_COLUMNS if name in dataset.column_names]
+    usual = usual_name(dataset.column_names, LABEL_COLUMNS)
     # A column of class names is the label under any name, unless there are several.
     classes = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)]
-    found = usual or (classes if len(classes) == 1 else [])
-    return found[0] if found else None
+    return usual or (classes[0] if len(classes) == 1 else None)
 
 
 def find_label(labeled: datasets.Dataset, given: str | None = None) -> str:
@@ -164,7 +164,10 @@ def find_label(labeled: datasets.Dataset, given: str | None = None) -> str:
         return given
     found = usual_label(labeled)
     if found is None:
-        raise ValueError(f"no label column found among {', '.join(labeled.column_names)}; set label_column")
+        names = shortened([name if name.isidentifier() else repr(name)[:80] for name in labeled.column_names])
+        raise ValueError(
+            f"no label column found among {names}; set label_column (the first line of a table names its columns)"
+        )
     return found
 
 
@@ -223,8 +226,12 @@ class _Candidates:
         return [name for name, kinds in self.usable.items() if modality in kinds]
 
     def usual(self, modality: str) -> list[str]:
-        """Those of them with a usual name, the most usual first."""
-        return [name for name in MODALITIES[modality].usual_columns if name in self.of(modality)]
+        """Those of them with a usual name, the most usual first; else those that have one but for case and space."""
+        names = self.of(modality)
+        exact = [name for name in MODALITIES[modality].usual_columns if name in names]
+        return exact or [
+            name for usual in MODALITIES[modality].usual_columns for name in names if folded(name) == usual
+        ]
 
 
 _Found = tuple[str, tuple[str, ...]] | None

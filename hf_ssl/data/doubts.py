@@ -9,9 +9,12 @@ from .labels import alike, shortened
 
 logger = logging.get_logger(__name__)
 
+# This many classes, with fewer than two examples each on average, are more likely texts or numbers of rows.
+_MANY, _MOST_OF_ALL = 20, 0.5
+
 
 def warn_of_doubtful_labels(labeled: datasets.Dataset, data: DataSummary) -> None:
-    """Warn of classes whose names are alike, and of texts that have more than one class.
+    """Warn of classes whose names are alike or that are too many, and of texts that have more than one class.
 
     Args:
         labeled: the labeled dataset.
@@ -23,6 +26,8 @@ def warn_of_doubtful_labels(labeled: datasets.Dataset, data: DataSummary) -> Non
         >>> warn_of_doubtful_labels(rows, inspect_data(rows))  # warns that "good" is "pos" in row 0, "neg" in row 2
     """
     _warn_of_alike(data)
+    if not isinstance(labeled.features[data.label_column], datasets.ClassLabel):
+        _warn_of_too_many(data)
     if data.modality == "text" and data.input_columns and not data.model_inputs:
         _warn_of_contradictions(labeled, data)
 
@@ -33,8 +38,18 @@ def _warn_of_alike(data: DataSummary) -> None:
     groups = [" and ".join(f"{name!r} ({counts[name]:,})" for name in group) for group in alike(names)]
     if groups:
         logger.warning_once(
-            "classes that differ only in case or spaces, with their numbers of labeled examples: "
+            "classes that differ only in case, spaces or how they are typed, with their numbers of labeled examples: "
             f"{shortened(groups, 5)}; they are trained as different classes: spell them alike if they are one"
+        )
+
+
+def _warn_of_too_many(data: DataSummary) -> None:
+    """A column of texts, names or numbers that was taken for that of the classes has almost as many as rows."""
+    seen = len(np.unique(data.labels))
+    if seen >= _MANY and seen > _MOST_OF_ALL * len(data.labels):
+        logger.warning_once(
+            f"{len(data.labels):,} labeled examples have {seen:,} classes in column {data.label_column!r}, such as "
+            f"{data.label_names[data.labels[0]]!r:.80}; if that is not the column of the class, set label_column"
         )
 
 

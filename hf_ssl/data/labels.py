@@ -7,6 +7,7 @@ hold names where that one holds numbers: labels are matched by name if both have
     cell None, NaN, "", " ", -1    --------> None: the class is not known
 """
 
+import datetime
 import math
 import re
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
@@ -18,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from transformers.utils import logging
+
+from .spelling import folded
 
 logger = logging.get_logger(__name__)
 
@@ -138,6 +141,9 @@ def _plain(value: Any) -> Any:
         if math.isnan(value):
             return None
         return int(value) if value.is_integer() and abs(value) <= _LARGEST_EXACT else value
+    if isinstance(value, datetime.date):
+        # JSON has no dates: what reads it takes texts that look like one for times.
+        return str(value).removesuffix(" 00:00:00")
     return value
 
 
@@ -191,21 +197,17 @@ def matched(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
     return None
 
 
-def folded(name: str) -> str:
-    """A name without what people write in several ways: upper and lower case, and spaces."""
-    return " ".join(name.split()).casefold()
-
-
 def alike(names: Iterable[str]) -> list[list[str]]:
-    """Groups of different names that are the same but for case and space.
+    """Groups of different names that are the same but for case, space and form, or are the same number.
 
     Example:
-        >>> alike(["neg", "NEG", "pos "])
-        [['neg', 'NEG']]
+        >>> alike(["neg", "NEG", "pos ", "1", "1.0"])
+        [['neg', 'NEG'], ['1', '1.0']]
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(folded(name), []).append(name)
+        plain, number = folded(name), as_number(name.strip())
+        groups.setdefault(plain if number is None else str(number), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -329,9 +331,10 @@ def index_labels(
     result: dict[Hashable, int | None] = dict(_match(found, feature, classes, what))
     unknown = sorted(found[label] for label, index in result.items() if index is None)
     if unknown and known:
+        more = f" (nor are {shortened([repr(name) for name in unknown[1:]], 4)})" if len(unknown) > 1 else ""
         raise ValueError(
-            f"the {what} dataset has the label {unknown[0]!r}, which is not a class of the labeled dataset; its "
-            f"classes are {shortened(classes.names)}"
+            f"the {what} dataset has the label {unknown[0]!r}, which is not a class of the labeled dataset{more}; "
+            f"its classes are {shortened(classes.names)}"
         )
     result |= {label: UNKNOWN for label, index in result.items() if index is None and found[label] != "-1"}
     if others := [name for name in unknown if name != "-1"]:

@@ -12,12 +12,17 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
+from transformers.utils import logging
 
+from ..errors import BrokenExampleError
 from ..modality import MODALITIES
 from .cells import CellFormat, find_format, stream_format
 from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, usual_label
-from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, without_label
+from .headers import unreadable
+from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, shortened, without_label
 from .rows import Rows, missing_file, model_inputs, undecoded
+
+logger = logging.get_logger(__name__)
 
 # Rows whose inputs are looked at together.
 _ROWS = 100_000
@@ -100,6 +105,13 @@ def _check_files(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
     for column in data.input_columns if MODALITIES[data.modality].needs_files else ():
         if (path := missing_file(raw, column)) is not None:
             raise ValueError(f"the {what} dataset names {path}, and there is no such file")
+        # Of a pool, files that cannot be read are replaced, and there may be millions.
+        if what != "unlabeled" and column in raw.column_names:
+            problem = unreadable(raw, column, data.modality)
+            if problem is not None:
+                raise BrokenExampleError(
+                    f"a file of the {what} dataset cannot be used, {problem}; replace it, or leave the row out"
+                )
 
 
 def _check_inputs(raw: datasets.Dataset, data: DataSummary, what: str) -> None:
@@ -164,7 +176,18 @@ def _label_index(raw: datasets.Dataset, data: DataSummary, what: str, required: 
     else:
         labels = different_labels(raw, column, what, data.label_names)
     index_of = index_labels(labels, raw.features[column], data.classes, what, known=required)
+    if required and what != "labeled":
+        _warn_of_untested(data, {label if index_of is None else index_of[label] for label in set(labels)}, what)
     return None if index_of is None else LabelIndex(index_of)
+
+
+def _warn_of_untested(data: DataSummary, found: set[Any], what: str) -> None:
+    names = [name for number, name in enumerate(data.label_names) if number not in found]
+    if names and len(names) < len(data.label_names):
+        logger.warning_once(
+            f"the {what} dataset has no example of {len(names):,} of {len(data.label_names):,} classes, so that "
+            f"nothing is measured of them: {shortened(names, 5)}"
+        )
 
 
 def prepare_pool(pool: Any, data: DataSummary, files: bool) -> Any:

@@ -9,20 +9,21 @@
 Nothing is written beside the data, and no image or recording is decoded here.
 """
 
-import contextlib
-import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 
 from ..modality import MODALITIES
-from .columns import LABEL_COLUMNS
+from .json_documents import dataset_of_document
 from .labels import sorted_names
+from .other_kinds import is_hidden, what_to_do, what_to_do_about
 from .table_limits import check_table
+from .tables import checked_encoding, csv_options, lines_of
 
 DATA_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 _FILE_SUFFIXES = {suffix for row in MODALITIES.values() for suffix in row.suffixes}
@@ -97,7 +98,10 @@ def load_source(
     identifier, _, configuration = name.partition(":")
     if identifier.count("/") > 1:
         raise FileNotFoundError(f"there is no folder {name}, and ids of Hub datasets have one slash at most")
-    return Source(_load_dataset(f"the dataset {name}", role, split, path=identifier, name=configuration or None))
+    try:
+        return Source(_load_dataset(f"the dataset {name}", role, split, path=identifier, name=configuration or None))
+    except ConnectionError as error:
+        raise ConnectionError(f"there is no file or folder {name}, and the Hub cannot be asked: {error}") from None
 
 
 def _name_and_split(name: str) -> tuple[str, str | None]:
@@ -122,8 +126,12 @@ def _load_file(path: Path, role: str, input_column: str | None, label_column: st
         dataset = datasets.Dataset.from_dict({input_column or "text": texts})
         return Source(dataset, [f"{path}: {count(blank, 'empty line')} left out"] if blank else [])
     if suffix not in DATA_FILES:
-        raise ValueError(f"{path} must be a folder or a file of type {', '.join(sorted(DATA_FILES))} or .txt")
-    return Source(read_table(path, label_column))
+        if (what := what_to_do(path)) is not None:
+            raise ValueError(f"{path} {what}")
+        one = "; it is one file, give the folder that holds it" if suffix in _FILE_SUFFIXES else ""
+        raise ValueError(f"{path} must be a folder or a file of type {', '.join(DATA_FILES)} or .txt{one}")
+    notes: list[str] = []
+    return Source(read_table(path, label_column, notes), notes)
 
 
 def read_lines(path: Path) -> tuple[list[str], int]:
@@ -137,65 +145,34 @@ def read_lines(path: Path) -> tuple[list[str], int]:
     return texts, len(lines) - len(texts)
 
 
-def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a text file (UTF-8), read one by one.
-
-    Raises:
-        ValueError: if the file is not UTF-8.
-    """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from file
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-
-
-def read_table(path: Path, label_column: str | None = None) -> datasets.Dataset:
+def read_table(path: Path, label_column: str | None = None, notes: list[str] | None = None) -> datasets.Dataset:
     """The rows of a CSV, TSV, JSON, JSON Lines or Parquet file.
 
     Args:
         path: its suffix says which of these it is.
         label_column: column of the classes in a CSV or TSV file; found by its usual names if None. Classes are texts,
             as they stand there: "001", "1e3" and "true" are neither numbers nor truth values.
+        notes: takes what a person should know about how the file was read, a sentence each.
 
     Raises:
         ValueError: if it cannot be read, or has no row.
     """
     check_table(path)
-    kind = DATA_FILES[path.suffix.lower()]
+    kind, notes = DATA_FILES[path.suffix.lower()], [] if notes is None else notes
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
-    options = _csv_options([path], label_column) if kind == "csv" else {}
+    options: dict[str, Any] = {}
+    if kind == "csv":
+        options = csv_options([path], label_column, notes)
+    elif kind == "json":
+        if (dataset := dataset_of_document(path)) is not None:
+            notes.append(f"{path}: read as one JSON object of {count(len(dataset.column_names), 'column')}")
+            return _absolute_paths(dataset, path.parent)
+        options = {"encoding": checked_encoding(path)}
     dataset = _load_dataset(str(path), "labeled", None, path=kind, data_files=glob_escape(path), **options)
     if len(dataset) == 0:
         raise ValueError(f"{path} has no rows")
     return _absolute_paths(dataset, path.parent)
-
-
-def _csv_options(tables: Sequence[Path], label_column: str | None) -> dict[str, Any]:
-    """How to read tables that are text: a cell is what it says, and only an empty one is missing."""
-    # Words such as "NA" and "null" are texts and class names here.
-    options: dict[str, Any] = {"sep": _separator(tables[0]), "keep_default_na": False, "na_values": [""]}
-    labels: set[str] = set()
-    for path in tables:
-        header = _header(path)
-        labels |= {name for name in [label_column or _usual(header)] if name in header}
-    return options | ({"converters": dict.fromkeys(labels, str)} if labels else {})
-
-
-def _separator(table: Path) -> str:
-    return "\t" if table.suffix.lower() == ".tsv" else ","
-
-
-def _header(table: Path) -> list[str]:
-    """Names of the columns of a table that is text; none if they cannot be read, which reading the table will say."""
-    with contextlib.suppress(ValueError, OSError, csv.Error), table.open(newline="", encoding="utf-8-sig") as file:
-        return next((row for row in csv.reader(file, delimiter=_separator(table)) if row), [])
-    return []
-
-
-def _usual(header: Sequence[str]) -> str | None:
-    return next((name for name in LABEL_COLUMNS if name in header), None)
 
 
 def _absolute_paths(dataset: datasets.Dataset, folder: Path) -> datasets.Dataset:
@@ -234,6 +211,9 @@ def _load_dataset(what: str, role: str, split: str | None, **options: Any) -> da
             raise ValueError(f"{what} has no rows") from None
         hint = "; write ID:CONFIGURATION" if "Config name is missing" in str(error) else ""
         raise ValueError(f"{what} cannot be read: {error}{hint}") from None
+    except (EOFError, RecursionError, MemoryError, OverflowError, LookupError, pa.ArrowException) as error:
+        # What parsers raise about damaged files, beside the above.
+        raise ValueError(f"{what} cannot be read: {error or type(error).__name__}") from None
     return _choose_split(found, role, what)
 
 
@@ -276,14 +256,34 @@ def _load_folder(
         if (found := [file for file in files if file.suffix.lower() in row.suffixes])
     }
     if not media:
-        return Source(_load_tables(path, files, split, role, label_column))
+        notes: list[str] = []
+        return Source(_load_tables(path, files, split, role, label_column, notes), notes)
     if split:
         raise ValueError(
             f"the folder {path} has no subfolder {split!r}; it has {', '.join(subfolders(path)) or 'none'}"
         )
     kind = _choose_media(path, list(media), modality, because)
-    dataset = _media_dataset(path, media[kind], kind, role, input_column or kind)
-    return Source(dataset, other_files(path, len(files) - len(media[kind]), kind))
+    named, notes = _with_names_of_text(media[kind], role)
+    if not named:
+        raise ValueError(f"no file in {path} has a name of UTF-8 text; rename them")
+    dataset = _media_dataset(path, named, kind, role, input_column or kind)
+    notes = other_files(path, len(files) - len(media[kind]), kind) + notes
+    return Source(dataset, notes + [f"{path}: {what}" for what in what_to_do_about(files)])
+
+
+def _with_names_of_text(files: list[Path], role: str) -> tuple[list[Path], list[str]]:
+    """The files whose names can be stored in a dataset, and a note on the others of a pool.
+
+    Raises:
+        ValueError: if one of the labeled or test files has another name.
+    """
+    odd = [file for file in files if any("\ud800" <= letter <= "\udfff" for letter in str(file))]
+    if not odd:
+        return files, []
+    if role != "unlabeled":
+        raise ValueError(f"the name of {str(odd[0])!a} is not UTF-8 text; rename it")
+    kept = [file for file in files if file not in set(odd)]
+    return kept, [f"{count(len(odd), 'file')} left out, the name is not UTF-8 text (first: {str(odd[0])!a})"]
 
 
 def _load_saved(path: Path, split: str | None, role: str) -> datasets.Dataset:
@@ -302,7 +302,7 @@ def _load_saved(path: Path, split: str | None, role: str) -> datasets.Dataset:
 
 
 def _load_tables(
-    path: Path, files: list[Path], split: str | None, role: str, label_column: str | None
+    path: Path, files: list[Path], split: str | None, role: str, label_column: str | None, notes: list[str]
 ) -> datasets.Dataset:
     """The tables of a folder, whose names `datasets` reads as splits."""
     suffixes = {file.suffix.lower() for file in files} & DATA_FILES.keys()
@@ -311,10 +311,12 @@ def _load_tables(
         for table in tables:
             check_table(table)
         # Of several kinds `datasets` reads the most frequent one, which may not take the options of another.
-        options = _csv_options(tables, label_column) if len(suffixes) == 1 and suffixes <= {".csv", ".tsv"} else {}
+        text = len(suffixes) == 1 and suffixes <= {".csv", ".tsv"}
+        options = csv_options(tables, label_column, notes) if text else {}
         return _load_dataset(str(path), role, split, path=str(path), **options)
     endings = ", ".join(sorted({file.suffix or file.name for file in files})[:5])
-    raise ValueError(f"the folder {path} holds no images, recordings or tables, only {endings}")
+    ways = "".join(f"; {what}" for what in what_to_do_about(files))
+    raise ValueError(f"the folder {path} holds no images, recordings or tables, only {endings}{ways}")
 
 
 def _choose_media(path: Path, present: list[str], modality: str | None, because: str) -> str:
@@ -384,22 +386,22 @@ def walk(path: Path) -> Iterator[Path]:
             inner.clear()
             continue
         seen.add(real)
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        inner[:] = sorted(name for name in inner if not is_hidden(name))
         for name in sorted(files):
-            if not name.startswith("."):
+            if not is_hidden(name):
                 yield Path(folder, name)
 
 
 def subfolders(path: Path) -> list[str]:
     """Names of the folders in a folder, without hidden ones."""
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))
 
 
-def count(number: int, what: str) -> str:
-    """A number with its noun.
+def count(number: int, what: str, several: str | None = None) -> str:
+    """A number with its noun, whose plural ends in an "s" unless it is given.
 
     Example:
-        >>> count(1, "file"), count(2000, "file")
-        ('1 file', '2,000 files')
+        >>> count(1, "file"), count(2000, "file"), count(2, "class", "classes")
+        ('1 file', '2,000 files', '2 classes')
     """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what if number == 1 else several or what + 's'}"

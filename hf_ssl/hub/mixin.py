@@ -221,7 +221,12 @@ class HubMixin(Trainer):
         if self.curves_drawn or not shown or find_spec("matplotlib") is None:
             return
         title = f"{run.num_labeled:,} labeled, {run.num_unlabeled:,} unlabeled"
-        draw_curves(Path(self.args.output_dir, "curves.png"), {run.algorithm_name: [run.history]}, title)
+        draw_curves(
+            Path(self.args.output_dir, "curves.png"),
+            {run.algorithm_name: [run.history]},
+            title,
+            len(run.data.label_names),
+        )
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         strategy = self.args.hub_strategy

@@ -17,6 +17,7 @@ from ..modality import MODALITIES, MODEL_INPUTS
 from .adapters import check_adapters
 from .classes import config_names, name_classes, say_new_head, settle_classes
 from .folder import broken_file, check_folder, check_layers, check_size, loading_error, one_line
+from .loading_report import warn_of_lost_weights, without_report
 from .padding import match_pad_token
 from .precision import to_full_precision
 
@@ -175,16 +176,18 @@ def _from_pretrained(model: str, data: DataSummary) -> nn.Module:
     check_size(model, config)
     names = data.label_names
     try:
-        loaded, found = row.model_class().from_pretrained(
-            model,
-            num_labels=len(names),
-            id2label=dict(enumerate(names)),
-            label2id={name: index for index, name in enumerate(names)},
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        with without_report():
+            loaded, found = row.model_class().from_pretrained(
+                model,
+                num_labels=len(names),
+                id2label=dict(enumerate(names)),
+                label2id={name: index for index, name in enumerate(names)},
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
     except Exception as error:  # of any kind, if its files are damaged
         raise loading_error(model, error) from error
+    warn_of_lost_weights(loaded, found, model)
     if config.num_labels == len(names):
         settle_classes(loaded, config_names(config), names, model, by_path=True, missing=found["missing_keys"])
     elif found["mismatched_keys"]:

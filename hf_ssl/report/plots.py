@@ -15,12 +15,21 @@ _PANELS = {
     "mask_ratio": "Share of the pool that takes part\n(mask ratio)",
     "pseudo_label_accuracy": "Share of its pseudo-labels that are right",
 }
-_COLORS = ("#777777", "#0b6fb8", "#d1495b", "#3a7d44", "#8f4fa8")
+_BASELINE_COLOR = "#777777"
+_COLORS = ("#0b6fb8", "#d1495b", "#3a7d44", "#8f4fa8", "#c77d0a", "#13818a")
+# Of more points than these a curve needs no marks.
+_MARKED = 20
+# More classes than these have no numbers in their cells, and no shares below the numbers.
+_NUMBERED, _SHARED = 20, 12
+# More classes than these do not all have a name beside the picture; longer names are cut.
+_NAMED, _LONGEST_NAME = 60, 24
 
 History = Sequence[Mapping[str, Any]]
 
 
-def draw_curves(path: Path, histories: Mapping[str, Sequence[History]], title: str) -> None:
+def draw_curves(
+    path: Path, histories: Mapping[str, Sequence[History]], title: str, num_classes: int | None = None
+) -> None:
     """Draw accuracy, mask ratio and pseudo-label accuracy over the steps, as far as they were logged.
 
     A line is the mean over the seeds of an algorithm, a band their range.
@@ -29,6 +38,7 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[History]], title: s
         path: the picture's file; its suffix is the format.
         histories: algorithm -> one `log_history` of Trainer per seed.
         title: above the picture.
+        num_classes: number of classes, for the level of guessing one of them; None draws none.
 
     Raises:
         ImportError: if matplotlib is not installed.
@@ -39,36 +49,54 @@ def draw_curves(path: Path, histories: Mapping[str, Sequence[History]], title: s
     rows = [row for seeds in histories.values() for history in seeds for row in history]
     # The pool's labels may be hidden, and nothing may have been evaluated.
     keys = [key for key in _PANELS if any(key in row for row in rows)] or [next(iter(_PANELS))]
-    figure = Figure(figsize=(max(13 / 3 * len(keys), 6), 4.2), layout="constrained")
+    figure = Figure(figsize=(max(13 / 3 * len(keys), 6), 4.2 + 0.25 * len(histories)), layout="constrained")
     for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
-        _draw_panel(axis, key, histories)
+        _draw_panel(axis, key, histories, 100 / num_classes if num_classes else None)
     figure.suptitle(title, fontsize=12)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
-def _draw_panel(axis: Any, key: str, histories: Mapping[str, Sequence[History]]) -> None:
-    """Draw one number of all algorithms."""
-    colors = dict(zip(histories, _COLORS, strict=False))
-    shown: list[float] = []
+def _draw_panel(axis: Any, key: str, histories: Mapping[str, Sequence[History]], chance: float | None) -> None:
+    """Draw one number of all algorithms, in percent."""
+    others = [name for name in histories if name != "supervised"]
+    colors = {**dict(zip(others, _COLORS, strict=False)), "supervised": _BASELINE_COLOR}
+    shown: list[float] = [0.0] if key == "mask_ratio" else []
     for name, seeds in histories.items():
         values = _percents(seeds, key)
         if not values:
             continue
         steps, means, color = list(values), [mean(v) for v in values.values()], colors.get(name)
         lowest, highest = [min(v) for v in values.values()], [max(v) for v in values.values()]
-        axis.plot(steps, means, label=f"{name}: {means[-1]:.1f} %", color=color, linewidth=2)
+        label = f"{name}: {means[-1]:.1f} %{_remark(key, lowest, highest)}"
+        marker = "o" if len(steps) <= _MARKED else None
+        axis.plot(steps, means, label=label, color=color, linewidth=2, marker=marker, markersize=4)
         axis.fill_between(steps, lowest, highest, color=color, alpha=0.15)
         shown += lowest
+    if chance is not None and key != "mask_ratio":
+        axis.axhline(chance, color="black", linewidth=1, linestyle=":", label=f"chance: {chance:.1f} %")
+        shown.append(chance)
     axis.set_title(_PANELS[key], fontsize=11)
     axis.set_xlabel("training step")
-    # From 0 if the curves begin low, else from where their differences can be seen, with room for the legend below.
-    axis.set_ylim(max(10 * ((min(shown, default=0.0) - 15) // 10), 0), 102)
+    # From 0 if the curves begin low, else from where their differences can be seen.
+    axis.set_ylim(max(10 * ((min(shown, default=0.0) - 5) // 10), 0), 102)
     axis.grid(alpha=0.25)
+    axis.set_xlim(left=0)
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.yaxis.get_major_locator().set_params(integer=True, steps=[1, 2, 5, 10])
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
     if shown:
-        axis.legend(loc="lower right", frameon=False)
+        # Below the panel, where no curve is.
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, ncols=1)
+
+
+def _remark(key: str, lowest: Sequence[float], highest: Sequence[float]) -> str:
+    """What a flat mask ratio means, which would look like success or like nothing."""
+    if key != "mask_ratio":
+        return ""
+    if min(lowest) > 99.95:
+        return "\n(all pseudo-labels used, right or wrong)"
+    return "\n(no pseudo-label used)" if max(highest) < 0.05 else ""
 
 
 def _percents(seeds: Sequence[History], key: str) -> dict[int, list[float]]:
@@ -78,33 +106,53 @@ def _percents(seeds: Sequence[History], key: str) -> dict[int, list[float]]:
     return {step: [curve[step] for curve in curves if step in curve] for step in steps}
 
 
-def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str]) -> None:
+def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str], title: str | None = None) -> None:
     """Draw a confusion matrix: shades are shares of the true class, numbers (up to 20 classes) are counts.
 
     Args:
         path: the picture's file; its suffix is the format.
         counts: [C, C], row true class, column predicted class.
         names: of the classes.
+        title: above the picture; the number of examples and how many are right if None.
 
     Raises:
         ImportError: if matplotlib is not installed.
     """
     from matplotlib.figure import Figure
 
-    side = min(3.0 + 0.42 * len(names), 16.0)
+    number = len(names)
+    side = min(3.4 + 0.5 * number, 16.0)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axis = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    size = 9 if len(names) <= 20 else 5
-    axis.set_xticks(range(len(names)), names, rotation=90 if len(names) > 6 else 0, fontsize=size)
-    axis.set_yticks(range(len(names)), names, fontsize=size)
+    size = 9 if number <= _NUMBERED else 6
+    places = range(0, number, -(-number // _NAMED)) if number else range(0)
+    shown = [_cut(names[place]) for place in places]
+    upright = number <= 6 and max(map(len, shown), default=0) <= 10
+    axis.set_xticks(places, shown, rotation=0 if upright else 90, fontsize=size)
+    axis.set_yticks(places, shown, fontsize=size)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
-    if len(names) <= 20:
-        for (row, column), number in np.ndenumerate(counts):
+    axis.set_title(title or _confusion_title(counts), fontsize=11)
+    if number <= _NUMBERED:
+        for (row, column), count in np.ndenumerate(counts):
             color = "white" if shares[row, column] > 0.5 else "black"
-            axis.text(column, row, f"{number:,}" if number else "", ha="center", va="center", color=color, fontsize=8)
+            share = f"\n{100 * shares[row, column]:.0f} %" if number <= _SHARED else ""
+            text = f"{count:,}{share}" if count else ""
+            axis.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     figure.colorbar(picture, label="share of the true class", shrink=0.8)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def _confusion_title(counts: np.ndarray) -> str:
+    total, right = int(counts.sum()), int(counts.trace())
+    share = f", {100 * right / total:.1f} % right" if total else ""
+    return f"Confusion matrix: {total:,} example{'s' * (total != 1)}{share}"
+
+
+def _cut(name: str) -> str:
+    """A class name in one short line; a dollar sign would begin a formula."""
+    name = " ".join(name.split()).replace("$", r"\$")
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -149,7 +149,8 @@ def _unlabeled(run: RunFacts) -> str:
     if not run.has_pool:
         return "none" + ("; the labeled examples serve as the pool" if run.algorithm.reads_pool else "")
     hidden = ", with hidden labels (used for the accuracy of pseudo-labels only)" if run.hidden_labels else ""
-    return f"{run.num_unlabeled:,} examples{hidden}"
+    unused = "" if run.algorithm.reads_pool or run.is_fitted else f", which {run.algorithm_name} does not use"
+    return f"{run.num_unlabeled:,} examples{unused or hidden}"
 
 
 def _evaluation(sizes: Mapping[str, int | None]) -> str:
@@ -167,12 +168,12 @@ def _batch_and_steps(run: RunFacts) -> dict[str, str]:
     unlabeled = labeled * args.unlabeled_batch_ratio
     examples = f"{labeled} labeled" + (f" + {unlabeled} unlabeled" if run.algorithm.reads_pool else "")
     split = f"{devices} device{'s' * (devices > 1)}, {passes} pass{'es' * (passes > 1)}"
-    rounds = steps * unlabeled / run.num_unlabeled
+    rounds = f"{steps * unlabeled / run.num_unlabeled:.1f} passes over the pool"
+    if not run.algorithm.reads_pool:
+        rounds = f"{steps * labeled / run.num_labeled:.1f} passes over the labeled examples"
     return {
         "batch": f"{examples} per step ({split})",
-        "steps": f"{steps:,}, {rounds:.1f} passes over the pool"
-        if steps
-        else f"{args.num_train_epochs:g} passes over the pool",
+        "steps": f"{steps:,}, {rounds}" if steps else f"{args.num_train_epochs:g} passes over the pool",
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..algorithms import SSLAlgorithm, get_algorithm, resolve_algorithm
+from ..algorithms import SSLAlgorithm, get_algorithm, known_name, resolve_algorithm
 from ..config import SSLConfig
 
 Choice = str | SSLAlgorithm | type[SSLAlgorithm]
@@ -33,6 +33,8 @@ def choose_algorithm(given: Choice | None, args: SSLConfig) -> Choice:
         >>> choose_algorithm(None, SSLConfig("run", algorithm="freematch", use_cpu=True))
         'freematch'
     """
+    # Cards, tables and checkpoints have one spelling.
+    args.algorithm = known_name(args.algorithm)
     named = resolve_algorithm(args.algorithm)
     if given is None:
         return args.algorithm

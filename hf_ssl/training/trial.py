@@ -6,6 +6,7 @@ Nothing is left of it: weights, buffers, modes and random numbers are afterwards
 as a step with so few examples.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
@@ -33,6 +34,8 @@ logger = logging.get_logger(__name__)
 
 # Labeled examples, and as many of the pool.
 _EXAMPLES = 2
+# Seconds of a training that is long enough to be told how long before it starts.
+_LONG_SECONDS = 3600.0
 # Tokens of a text with which padding can be tried.
 _SHORTEST = 3
 # Logits that the head makes of the features, against the model's own, as a share of the largest.
@@ -42,7 +45,7 @@ _ROUNDING_OF_HALF = 0.05
 
 def try_step(
     model: nn.Module, algorithm: SSLAlgorithm, dataset: ViewDataset, args: SSLConfig, processor: Any = None
-) -> None:
+) -> float | None:
     """Refuse what the algorithm cannot train on this model and these examples.
 
     Args:
@@ -52,13 +55,17 @@ def try_step(
         args: the settings of the training.
         processor: for texts, the tokenizer, whose side of padding is checked.
 
+    Returns:
+        The seconds of a step for each of its examples, on a CPU, where a step takes time in proportion to them; None
+        on other devices, and if nothing was tried.
+
     Raises:
         ValueError: in one line, with the reason and a way out.
     """
     try:
         items = _small_batch(dataset)
     except BrokenExampleError:
-        return
+        return None
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     what = f"{type(model).__name__} cannot be trained"
     way_out = "use another model"
@@ -71,7 +78,9 @@ def try_step(
             _check_padding(forward, batch.labeled, processor)
             what += f" with {algorithm.title or type(algorithm).__name__}"
             way_out = "use another algorithm (fixmatch asks for little), or another model"
-            _train(forward, algorithm, batch)
+            seconds = _train(forward, algorithm, batch)
+            if seconds is not None and device.type == "cpu":
+                seconds = _again_if_long(seconds, forward, algorithm, batch, args)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -79,6 +88,7 @@ def try_step(
                 way_out = "set model.config.pad_token_id to the tokenizer's"
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise ValueError(f"{what}: {reason if '; ' in reason else f'{reason}; {way_out}'}") from error
+    return seconds / (2 * _EXAMPLES) if seconds is not None and device.type == "cpu" else None
 
 
 def _small_batch(dataset: ViewDataset) -> dict[str, Any]:
@@ -141,17 +151,31 @@ def _check_padding(forward: ModelForward, view: View, tokenizer: Any) -> None:
         )
 
 
-def _train(forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch) -> None:
-    """Loss and gradients of one step, in a small copy of the algorithm."""
+def _train(forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch) -> float | None:
+    """Loss and gradients of one step in a small copy of the algorithm: its seconds, or None without such a copy."""
     small = _small(algorithm)
-    if small is not None:
-        small.to(batch.labels.device)
-        if next(forward.unwrapped.parameters()).dtype == torch.float64:
-            small.double()
-        # In the middle of a training, where everything takes part.
-        loss = small(forward, batch, Progress(step=500, max_steps=1000, steps_per_epoch=10)).loss
-        parameters = [parameter for parameter in forward.unwrapped.parameters() if parameter.requires_grad]
-        torch.autograd.grad(loss, parameters, allow_unused=True)
+    if small is None:
+        return None
+    small.to(batch.labels.device)
+    if next(forward.unwrapped.parameters()).dtype == torch.float64:
+        small.double()
+    began = time.perf_counter()
+    # In the middle of a training, where everything takes part.
+    loss = small(forward, batch, Progress(step=500, max_steps=1000, steps_per_epoch=10)).loss
+    parameters = [parameter for parameter in forward.unwrapped.parameters() if parameter.requires_grad]
+    torch.autograd.grad(loss, parameters, allow_unused=True)
+    return time.perf_counter() - began
+
+
+def _again_if_long(
+    seconds: float, forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch, args: SSLConfig
+) -> float:
+    """The seconds of a second step if they promise a long training: the first one also warms everything up."""
+    examples = algorithm.labeled_batch_size + algorithm.unlabeled_batch_size
+    if seconds * max(args.max_steps, 1) * examples / (2 * _EXAMPLES) < _LONG_SECONDS:
+        return seconds
+    again = _train(forward, algorithm, batch)
+    return seconds if again is None else min(seconds, again)
 
 
 def _small(algorithm: SSLAlgorithm) -> SSLAlgorithm | None:

@@ -14,6 +14,7 @@ from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
 from ..distributed import gather, gather_objects
 from ..errors import NotFiniteError
+from ..features.distillation import FeatureDistillation
 from ..model.precision import trained_in_half_precision
 
 logger = logging.get_logger(__name__)
@@ -31,6 +32,10 @@ _TEACHER_READY = 0.2
 # on AG News that began like this (1.0) ended at 54 % where labeled-only training had 87 %, and at 83 % with a warm-up
 # over half of the run.
 _HARDLY_LEARNED = 0.8
+# Steps after which a model may be expected to have learned something, and its first pseudo-labels are looked at.
+_FIRST_STEPS = 10
+# Hours above which a person wants to know, and how often a step may repeat each of its examples.
+_LONG_HOURS, _MOST_REPEATS = 1.0, 32
 
 
 class Watch:
@@ -58,6 +63,8 @@ class Watch:
 
     def __init__(self, args: SSLConfig, algorithm: SSLAlgorithm, name: str):
         self.args, self.algorithm, self.name = args, algorithm, name
+        # From the step that was tried when the trainer was made; None if that says nothing.
+        self.seconds_per_example: float | None = None
         self.start(0)
 
     def start(self, step: int) -> None:
@@ -67,7 +74,8 @@ class Watch:
         self._first_step = self._last_nonzero_step = step
         self._last_mask_ratio: float | None = None
         self._warned = False
-        self._first_line = step == 0
+        # Until the first steps were looked at: how many of them were logged, and the sums of what they had.
+        self._early: dict[str, float] | None = {"steps": 0.0} if step == 0 else None
 
     # ---- Numbers that are not finite ----
 
@@ -122,6 +130,54 @@ class Watch:
             f"{value} at step {found:,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
         )
 
+    # ---- At the start ----
+
+    def warn_at_start(self, progress: Progress, model: nn.Module, has_pool: bool) -> None:
+        """Warn of all that is known before the first step.
+
+        Args:
+            progress: where training starts.
+            model: what is trained.
+            has_pool: whether there are unlabeled examples; otherwise the labeled ones serve as the pool.
+        """
+        self.warn_of_slow_averages(progress)
+        self.warn_of_late_starts(progress)
+        self.warn_of_half_precision(model)
+        self.warn_of_long_run(progress)
+        self.warn_of_repeats()
+        if not has_pool:
+            self.warn_without_pool()
+
+    def warn_of_long_run(self, progress: Progress) -> None:
+        """Warn of a training that would take hours, as far as the step that was tried can tell."""
+        if self.seconds_per_example is None:
+            return
+        algorithm, steps = self.algorithm, progress.max_steps - progress.step
+        unlabeled = algorithm.unlabeled_batch_size if algorithm.reads_pool else 0
+        seconds = self.seconds_per_example * (algorithm.labeled_batch_size + unlabeled) / self.args.world_size
+        hours = seconds * steps / 3600
+        if hours >= _LONG_HOURS:
+            plural, per_hour = "s" * (round(hours) != 1), max(int(3600 / seconds), 1)
+            logger.warning(
+                f"{steps:,} steps will take up to about {hours:,.0f} hour{plural} ({seconds:.2g} s per step, "
+                f"estimated from one small step); for less, lower max_steps ({per_hour:,} take an hour), "
+                "unlabeled_batch_ratio or the batch size, or take a smaller model"
+            )
+
+    def warn_of_repeats(self) -> None:
+        """Warn of batches so large that each example is in a step many times."""
+        algorithm = self.algorithm
+        sizes = [("labeled", algorithm.labeled_batch_size, algorithm.num_labeled)]
+        if algorithm.reads_pool:
+            sizes.append(("unlabeled", algorithm.unlabeled_batch_size, algorithm.num_unlabeled))
+        for kind, batch, number in sizes:
+            if batch >= _MOST_REPEATS * number:
+                logger.warning(
+                    f"a step takes {batch:,} {kind} examples, and there are {number:,}: each is in it "
+                    f"{batch // number:,} times, which costs time and teaches nothing more; lower "
+                    "per_device_train_batch_size or unlabeled_batch_ratio"
+                )
+
     # ---- Averages ----
 
     def warn_of_slow_averages(self, progress: Progress) -> None:
@@ -175,16 +231,25 @@ class Watch:
     # ---- The pool's part ----
 
     def warn_if_guesses_teach(self, logs: Mapping[str, float], progress: Progress) -> None:
-        """Warn at the first log line, of 10 steps or more, if pseudo-labels of an untrained model counted.
+        """Warn once, after the log lines of the first 10 steps, if pseudo-labels of an untrained model counted.
 
         Args:
             logs: means since the last line; "supervised" is a cross-entropy in nats and "mask_ratio" a share.
             progress: where training is.
         """
-        first, self._first_line = self._first_line, False
-        if not first or progress.step < 10 or self.args.unsupervised_warmup_steps:
+        early = self._early
+        # What a classifier of features says is not a guess of the model.
+        from_outside = isinstance(self.algorithm, FeatureDistillation)
+        if early is None or self.args.unsupervised_warmup_steps or from_outside:
             return
-        supervised, mask_ratio = logs.get("supervised", 0.0), logs.get("mask_ratio", 0.0)
+        steps = progress.step - early["steps"]
+        for name in ("supervised", "mask_ratio"):
+            early[name] = early.get(name, 0.0) + steps * logs.get(name, 0.0)
+        early["steps"] = progress.step
+        if progress.step < _FIRST_STEPS:
+            return
+        self._early = None
+        supervised, mask_ratio = early["supervised"] / progress.step, early["mask_ratio"] / progress.step
         chance = math.log(self.algorithm.num_classes)
         if mask_ratio > 0.5 and supervised > _HARDLY_LEARNED * chance:
             logger.warning(

@@ -1,6 +1,8 @@
 """The command line as a whole: help, spelling of options, and one line for anything that is wrong."""
 
 import argparse
+import logging
+import os
 import subprocess
 import sys
 
@@ -159,6 +161,64 @@ def test_an_output_folder_that_cannot_be_written_is_refused_at_once(tmp_path, ca
     (tmp_path / "file").write_text("not a folder")
     assert main([*command, "--output-dir", str(tmp_path / target)]) == 2
     assert "--output-dir must be" in capsys.readouterr().err
+
+
+# Command line -> the end of the one line that answers it.
+MISTYPED = {
+    "evaluat m d": "did you mean evaluate?",
+    "nothing": "`hf-ssl --help` shows how",
+    "evaluate m d --batchsize 3": "did you mean --batch-size?",
+    "evaluate m d --outputdir x": "did you mean --output-dir or --output?",
+    "evaluate m": "the following arguments are required: DATA; `hf-ssl evaluate --help` shows how",
+    "predict m x --zzz": "`hf-ssl --help` shows how",
+}
+
+
+@pytest.mark.parametrize(("line", "end"), MISTYPED.items())
+def test_a_mistyped_command_line_is_answered_in_one_line(line, end, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(line.split())
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.count("\n") == 1
+    assert error.startswith("hf-ssl") and error.rstrip().endswith(end)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a file system of the kernel")
+def test_a_folder_in_which_nothing_can_be_created_is_refused_at_once(capsys):
+    assert main(["evaluate", "model", "data.csv", "--output-dir", "/proc/out"]) == 2
+    assert "--output-dir must be writable, got /proc/out" in capsys.readouterr().err
+
+
+# What an error quotes -> what the screen shows of it.
+QUOTED = {
+    "control characters": ("a\x1b[31mred\x00 b", "a\\x1b[31mred\\x00 b"),
+    "lines": ("one\n  two\r\nthree", "one two three"),
+    "half a character": ("caf\udce9", "caf\\udce9"),
+    "letters": ("caf\u00e9 \u732b", "caf\u00e9 \u732b"),
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), QUOTED.values(), ids=QUOTED)
+def test_what_a_message_quotes_is_one_line_that_does_nothing_to_the_terminal(text, shown, capsys, monkeypatch):
+    def run(args):
+        for _ in range(2):
+            logging.getLogger("hf_ssl.data").warning(text)
+        raise ValueError(text)
+
+    monkeypatch.setattr("hf_ssl.cli.evaluate.run", run)
+    assert main(["evaluate", "m", "d"]) == 2
+    # A warning is shown once, however many trainings give it.
+    assert capsys.readouterr().err == f"hf-ssl: warning: {shown}\nhf-ssl: error: {shown}\n"
+
+
+def test_a_message_of_a_megabyte_is_shown_with_its_beginning_and_its_end(capsys, monkeypatch):
+    def run(args):
+        raise ValueError(f"a label {'x' * 2**20}; spell it alike")
+
+    monkeypatch.setattr("hf_ssl.cli.evaluate.run", run)
+    assert main(["evaluate", "m", "d"]) == 2
+    error = capsys.readouterr().err
+    assert len(error) < 1000 and error.startswith("hf-ssl: error: a label x") and error.endswith("; spell it alike\n")
 
 
 ENDS = {

@@ -1,6 +1,7 @@
 """`hf-ssl evaluate`: classes matched by name, and numbers that are those of its own predictions."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +113,25 @@ def test_texts_that_training_has_cut_are_cut_in_use(tmp_path):
     assert main(["evaluate", str(out), str(test), "--output-dir", str(seen)]) == 0
     measured = json.loads((seen / "evaluation.json").read_text())["metrics"]["accuracy"]
     assert measured == pytest.approx(run["test_accuracy"])
+
+
+def test_an_earlier_evaluation_is_replaced_only_if_told_to(colored, tmp_path, capsys):
+    model, data = colored
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "evaluation.json").write_text("hours of work")
+    assert main(["evaluate", model, data, "--output-dir", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "must not hold an evaluation yet" in error and "evaluation.json" in error
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("evaluation.json", "hours of work")]
+    assert main(["evaluate", model, data, "--output-dir", str(out), "--overwrite"]) == 0
+    assert json.loads((out / "evaluation.json").read_text())["examples"] == 8
+
+
+@pytest.mark.parametrize("inside", ["", "out", "red/deeper"])
+def test_nothing_is_written_into_a_folder_of_data(colored, capsys, inside):
+    model, data = colored
+    before = sorted(Path(data).rglob("*"))
+    assert main(["evaluate", model, data, "--output-dir", str(Path(data, inside))]) == 2
+    assert "--output-dir must be outside the data" in capsys.readouterr().err
+    assert sorted(Path(data).rglob("*")) == before

@@ -66,4 +66,8 @@ def test_the_table_has_a_row_for_each_case(capsys):
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert [line.split()[0] for line in lines[2:14]] == ["images"] * 4 + ["texts"] * 4 + ["recordings"] * 4
+    # Every number of labels has its row, also those that were not measured, such as 20 for texts.
+    texts = [line.split() for line in lines if line.startswith("texts")]
+    assert [row[1:4] for row in texts] == [["up", "to", "22"]] * 2 + [["23", "and", "more"]] * 2
+    assert [" ".join(row[4:7]) for row in texts] == ["10 two views", "10 any number", "50 to 200", "50 to 200"]
     assert "arXiv 2208.07204" in text and "remixmatch (0 of 10)" in text

@@ -9,7 +9,7 @@ import yaml
 
 from hf_ssl import SSLConfig
 from hf_ssl.cli.repeat import repeat_command
-from hf_ssl.cli.train_options import given_options, make_parser, near_names, parse
+from hf_ssl.cli.train_options import _ELSEWHERE, given_options, make_parser, near_names, parse
 
 
 def write_recipe(path, content):
@@ -89,6 +89,76 @@ def test_help_fits_a_terminal_and_shows_no_option_twice(monkeypatch):
     assert "(default: None)" not in text and "%%" not in text and "adamw_torch_fused" in text
 
 
+def test_help_lists_what_people_need_first_and_where_the_rest_is(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = {}
+    for option in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as stopped:
+            parse([option])
+        assert stopped.value.code == 0
+        lines = capsys.readouterr().out.splitlines()
+        shown[option] = [line.split()[0] for line in lines if line.startswith("  -")], len(lines)
+    first, every = shown["--help"][0], shown["--help-all"][0]
+    for name in ("--model", "--labeled", "--unlabeled", "--test", "--algorithm", "--output-dir", "--max-steps"):
+        assert name in first
+    assert set(first) < set(every) and len(every) > 100
+    assert shown["--help"][1] < 90
+
+
+# What a person types who comes from another program -> what it is called here.
+ELSEWHERE = {
+    "lr": "learning-rate",
+    "batch_size": "per-device-train-batch-size",
+    "epochs": "num-train-epochs",
+    "steps": "max-steps",
+    "wd": "weight-decay",
+    "out": "output-dir",
+    "train": "labeled",
+    "unlabelled": "unlabeled",
+    "val": "test",
+    "algo": "algorithm",
+    "model_name_or_path": "model",
+    "num_workers": "dataloader-num-workers",
+    "threshold": "algorithm-kwargs",
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_names_of_other_programs_are_answered_with_ours(name):
+    with pytest.raises(ValueError) as caught:
+        parse(["--model", "m", f"--{name}", "3"])
+    assert str(caught.value) == f"unknown option '--{name}'; did you mean --{ELSEWHERE[name]}?"
+
+
+def test_names_of_other_programs_are_answered_with_options_that_exist():
+    known = {option.replace("-", "_").strip("_") for option in make_parser()._option_string_actions}
+    assert set(_ELSEWHERE.values()) <= known and not set(_ELSEWHERE) & known
+
+
+# case: (what was typed, the name in the table)
+SPELLINGS = {
+    "FixMatch": "fixmatch",
+    "flex_match": "flexmatch",
+    "Free-Match": "freematch",
+    "mean-teacher": "mean_teacher",
+    "MeanTeacher": "mean_teacher",
+    "PI_MODEL": "pi_model",
+    "Auto": "auto",
+    " supervised": "supervised",
+}
+
+
+@pytest.mark.parametrize(("typed", "name"), SPELLINGS.items())
+def test_an_algorithm_is_known_in_any_spelling(typed, name):
+    assert parse(["--model", "m", "--algorithm", typed])[1]["algorithm"] == name
+
+
+@pytest.mark.parametrize("typed", ["fixmach", "auto-match", ""])
+def test_an_unknown_algorithm_is_answered_with_the_known_ones(typed):
+    with pytest.raises(ValueError, match=rf"^unknown algorithm '{typed}'; the known ones are auto, .*fixmatch"):
+        parse(["--model", "m", "--algorithm", typed])
+
+
 def test_what_is_on_can_be_switched_off_in_both_ways():
     for option in (["--no-horizontal-flip"], ["--horizontal-flip", "false"]):
         assert parse(["--model", "m", *option])[1]["horizontal_flip"] is False
@@ -97,7 +167,7 @@ def test_what_is_on_can_be_switched_off_in_both_ways():
 NEAR = [
     ("--max_stps", ["--max-steps", "--model"], "did you mean --max-steps?"),
     ("learning_rat", ["learning_rate", "model"], "did you mean learning_rate?"),
-    ("zzz", ["learning_rate"], "`hf-ssl train --help` lists them all"),
+    ("zzz", ["learning_rate"], "`hf-ssl train --help-all` lists them all"),
 ]
 
 

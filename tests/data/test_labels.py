@@ -114,6 +114,53 @@ def test_classes_that_are_alike_are_warned_of_with_their_counts(warned):
     assert "'NEG' (1) and 'neg' (2), 'pos' (1) and 'pos ' (1); they are trained as different classes" in line
 
 
+# case: (labels, names of a ClassLabel, whether they may be another column's)
+MANY = {
+    "texts": ([f"text {number}" for number in range(20)], None, True),
+    "numbers of rows": ([*range(20), *range(8)], None, True),
+    "two of each": ([*range(20)] * 2, None, False),
+    "one of each of a few": ([f"text {number}" for number in range(19)], None, False),
+    "folders": ([*range(20)], [f"folder {number}" for number in range(20)], False),
+}
+
+
+@pytest.mark.parametrize(("labels", "names", "warns"), MANY.values(), ids=MANY)
+def test_almost_as_many_classes_as_examples_are_doubted(warned, labels, names, warns):
+    dataset = datasets.Dataset.from_dict({"text": [f"word {i}" for i in range(len(labels))], "label": labels})
+    if names:
+        dataset = dataset.cast_column("label", datasets.ClassLabel(names=names))
+    warn_of_doubtful_labels(dataset, inspect_data(dataset))
+    assert [f"{len(labels)} labeled examples have 20 classes in column 'label'" in line for line in warned] == [
+        True
+    ] * warns
+
+
+# case: (labels of the test set, what is said of them)
+UNTESTED = {
+    "all classes": (["a", "b", "c"], None),
+    "one is missing": (["a", "c", "c"], "has no example of 1 of 3 classes, so that nothing is measured of them: b"),
+    "one alone": (["a"], "has no example of 2 of 3 classes, so that nothing is measured of them: b, c"),
+    "in another spelling": (["A", "B ", "c"], None),
+}
+
+
+@pytest.mark.parametrize(("labels", "said"), UNTESTED.values(), ids=UNTESTED)
+def test_classes_that_a_test_set_does_not_measure_are_named(warned, monkeypatch, labels, said):
+    monkeypatch.setattr("hf_ssl.data.prepare.logger.warning_once", warned.append)
+    data = inspect_data(rows(["a", "b", "c"]))
+    for what in ("labeled", "evaluation"):
+        prepare(rows(labels), data, what)
+    found = [line for line in warned if "is measured" in line]
+    assert found == ([] if said is None else [f"the evaluation dataset {said}"])
+
+
+def test_all_classes_that_nobody_labeled_are_named():
+    with pytest.raises(
+        ValueError, match=r"the label 'd', which is not a class .* \(nor are 'e', 'f'\); its classes are a"
+    ):
+        prepare(rows(["a", "f", "d", "e"]), inspect_data(rows(["a", "b", "a"])), "evaluation")
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [

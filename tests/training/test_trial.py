@@ -189,3 +189,12 @@ def test_the_pool_of_the_baseline_is_not_read(tmp_path):
     made = trainer(tmp_path, new_model("text"), algorithm="supervised")
     rows = ViewDataset(made.train_dataset, [None] * 3, made.views, made.algorithm.views, "label")
     try_step(made.model, made.algorithm, rows, made.args)
+
+
+@pytest.mark.parametrize(("steps", "seconds"), [(10, 8.0), (100_000, 1.0)], ids=["a short training", "a long one"])
+def test_a_step_is_timed_again_if_the_training_would_be_long(monkeypatch, tmp_path, steps, seconds):
+    made = trainer(tmp_path, new_model("text"), max_steps=steps)
+    times = iter([8.0, 1.0])
+    monkeypatch.setattr("hf_ssl.training.trial._train", lambda *_: next(times))
+    rows = ViewDataset(made.train_dataset, made.unlabeled_dataset, made.views, made.algorithm.views, "label")
+    assert try_step(made.model, made.algorithm, rows, made.args) == seconds / 4

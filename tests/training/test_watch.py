@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hf_ssl import AlgorithmOutput, Progress, SSLConfig, get_algorithm, losses
 from hf_ssl.errors import NotFiniteError
+from hf_ssl.features.distillation import FeatureDistillation
 from hf_ssl.training.watch import Watch
 
 from tests.helpers.odd_algorithms import Spoiled
@@ -143,7 +145,9 @@ GUESSES = {
     "a model at chance": ({"learning_rate": 0.0}, True),
     "a model that learns": ({"learning_rate": 0.05, "logging_steps": 40, "max_steps": 40}, False),
     "a warm-up": ({"learning_rate": 0.0, "unsupervised_warmup_steps": 2}, False),
-    "a line of too few steps": ({"learning_rate": 0.0, "logging_steps": 5}, False),
+    "lines of few steps": ({"learning_rate": 0.0, "logging_steps": 5}, True),
+    "lines of one step": ({"learning_rate": 0.0, "logging_steps": 1}, True),
+    "a run of few steps": ({"learning_rate": 0.0, "logging_steps": 1, "max_steps": 9}, False),
     "a threshold that nothing passes": (
         # Without the warning that nothing took part, which is another test's.
         {
@@ -267,6 +271,76 @@ def test_guesses_are_warned_of_at_the_first_line_only(warnings, step, warns):
         watch.warn_if_guesses_teach({"supervised": 1.1, "mask_ratio": 0.9}, progress)
     assert len(warnings) == warns
     assert not warns or "set unsupervised_warmup_steps=20 or so" in warnings[0]
+
+
+def test_the_first_steps_are_weighed_by_how_many_a_line_has(warnings):
+    watch = make_watch("adamatch")
+    # Means over 12 steps: 0.75 * 0.9 + 0.25 * 0.1 = 0.7 of the pseudo-labels, a loss of 0.75 * 1.2 + 0.25 * 0.4 = 1.
+    for step, mask_ratio, loss in ((9, 0.9, 1.2), (12, 0.1, 0.4), (15, 1.0, 2.0)):
+        progress = Progress(step=step, max_steps=100, steps_per_epoch=6)
+        watch.warn_if_guesses_teach({"supervised": loss, "mask_ratio": mask_ratio}, progress)
+    (said,) = warnings
+    assert said.startswith("70% of the pseudo-labels of the first 12 steps counted") and "(supervised 1.00" in said
+
+
+def test_targets_of_another_model_are_not_guesses(warnings):
+    watch = make_watch("adamatch")
+    watch.algorithm = FeatureDistillation(
+        targets=np.full((24, 3), 1 / 3),
+        num_classes=3,
+        num_labeled=6,
+        num_unlabeled=24,
+        feature_size=4,
+        labeled_batch_size=2,
+        unlabeled_batch_size=4,
+    )
+    progress = Progress(step=10, max_steps=100, steps_per_epoch=6)
+    watch.warn_if_guesses_teach({"supervised": 1.1, "mask_ratio": 1.0}, progress)
+    assert warnings == []
+
+
+# Seconds of an example, algorithm, steps -> what is said. A step has 2 labeled and, if it reads the pool, 4 unlabeled.
+HOURS = {
+    "hours": (1.0, "fixmatch", 6000, "6,000 steps will take up to about 10 hours (6 s per step"),
+    "labels alone": (1.0, "supervised", 6000, "6,000 steps will take up to about 3 hours (2 s per step"),
+    "what an hour allows": (1.0, "fixmatch", 6000, "lower max_steps (600 take an hour)"),
+    "less than an hour": (1.0, "fixmatch", 599, None),
+    "not known": (None, "fixmatch", 10**6, None),
+}
+
+
+@pytest.mark.parametrize(("seconds", "algorithm", "steps", "said"), HOURS.values(), ids=HOURS)
+def test_a_run_of_hours_is_warned_of_before_it_starts(warnings, seconds, algorithm, steps, said):
+    watch = make_watch(algorithm)
+    watch.seconds_per_example = seconds
+    watch.warn_of_long_run(Progress(step=0, max_steps=steps, steps_per_epoch=6))
+    assert len(warnings) == (said is not None) and all(said in warning for warning in warnings)
+
+
+def test_a_resumed_run_counts_the_steps_that_are_left(warnings):
+    watch = make_watch()
+    watch.seconds_per_example = 1.0
+    watch.warn_of_long_run(Progress(step=5000, max_steps=6200, steps_per_epoch=6))
+    assert warnings[0].startswith("1,200 steps will take up to about 2 hours")
+
+
+def test_the_trainer_tries_a_step_and_knows_how_long_it_takes(make_trainer):
+    seconds = make_trainer().watch.seconds_per_example
+    assert 0 < seconds < 10
+
+
+@pytest.mark.parametrize(("algorithm", "batch", "kinds"), [
+    ("fixmatch", 4 * 6, []),
+    ("fixmatch", 32 * 6, ["labeled"]),
+    ("fixmatch", 32 * 24, ["labeled", "unlabeled"]),
+    ("supervised", 32 * 24, ["labeled"]),
+])  # fmt: skip
+def test_batches_that_repeat_few_examples_are_warned_of(warnings, algorithm, batch, kinds):
+    watch = make_watch(algorithm)
+    watch.algorithm = get_algorithm(algorithm, num_classes=3, num_labeled=6, num_unlabeled=24, feature_size=4,
+                                    labeled_batch_size=batch, unlabeled_batch_size=batch)  # fmt: skip
+    watch.warn_of_repeats()
+    assert [warning.split()[4] for warning in warnings] == kinds
 
 
 def test_slow_averages_are_those_of_the_whole_run(warnings):

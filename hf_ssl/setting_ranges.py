@@ -1,0 +1,85 @@
+"""Which values the settings of `SSLConfig` may have, and the names of those that are a choice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+LR_SCHEDULES = ("trainer", "cosine_7_16")
+BROKEN_FILES = ("skip", "error")
+STARTS = ("random", "head", "features")
+SAMPLING = ("random", "group_by_length")
+EMA_ROLES = ("none", "evaluation", "teacher", "both")
+BATCH_NORM_VIEWS = ("published", "labeled", "all")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which values a setting may have.
+
+    Args:
+        text: in words, after "must be".
+        holds: whether a value is one of them.
+        note: what else an error should say.
+    """
+
+    text: str
+    holds: Callable[[Any], bool]
+    note: str = ""
+
+
+def _at_least(lowest: float) -> Range:
+    return Range(f"at least {lowest}", lambda value: value >= lowest)
+
+
+def _one_of(names: tuple[str, ...], note: str = "") -> Range:
+    return Range(f"one of {', '.join(names)}", lambda value: value in names, note)
+
+
+def _only(wanted: Any, note: str) -> Range:
+    return Range(repr(wanted), lambda value: value == wanted, note)
+
+
+_SHARE = Range("in [0, 1)", lambda value: 0 <= value < 1)
+_FACTOR = Range("in (0, 1]", lambda value: 0 < value <= 1)
+_EVERY = Range("above 0", lambda value: value is None or value > 0, "a number of steps, or a share of all of them")
+_ABOVE_0 = Range("above 0", lambda value: value is None or value > 0)
+
+RANGES = {
+    "max_steps": Range("at least 1, or -1 for num_train_epochs", lambda value: value >= 1 or value == -1),
+    "per_device_train_batch_size": _at_least(1),
+    "per_device_eval_batch_size": _at_least(1),
+    "gradient_accumulation_steps": _at_least(1),
+    "learning_rate": _at_least(0),
+    "weight_decay": _at_least(0),
+    "max_grad_norm": _at_least(0),
+    "eval_steps": _EVERY,
+    "save_steps": _EVERY,
+    "logging_steps": _EVERY,
+    "dataloader_num_workers": _at_least(0),
+    "unlabeled_batch_ratio": _at_least(1),
+    "unsupervised_weight": _at_least(0),
+    "unsupervised_warmup_steps": _at_least(0),
+    "ema_decay": _SHARE,
+    "ema_role": _one_of(EMA_ROLES),
+    "batch_norm_views": _one_of(BATCH_NORM_VIEWS),
+    "crop_ratio": _FACTOR,
+    "strong_operations": _at_least(1),
+    "layer_decay": _FACTOR,
+    "lr_schedule": _one_of(LR_SCHEDULES),
+    "zero_mask_warning_steps": _at_least(0),
+    "duplicate_check_seconds": _at_least(0),
+    "on_broken_file": _one_of(BROKEN_FILES),
+    "start": _one_of(STARTS),
+    "token_delete_ratio": _SHARE,
+    "token_swap_ratio": _SHARE,
+    "token_mask_ratio": _SHARE,
+    "max_length": _ABOVE_0,
+    "max_length_seconds": _ABOVE_0,
+    "image_size": _ABOVE_0,
+    "strong_effects": _at_least(0),
+    # Settings of the Trainer under which a joint batch would be reordered or its loss replaced, silently.
+    "ignore_data_skip": _only(False, "resuming would continue with other data than the interrupted run; leave it off"),
+    "remove_unused_columns": _only(False, "it would drop the columns that views are made from; leave it off"),
+    "label_smoothing_factor": _only(0, "it does not reach the algorithms' own losses; leave it 0"),
+    "train_sampling_strategy": _one_of(SAMPLING, "joint batches are always drawn at random"),
+}
