@@ -10,11 +10,12 @@ from typing import Any, cast
 import datasets
 import numpy as np
 
+from ..confusion import Confusion
 from ..data.columns import usual_label
 from ..data.labels import Classes, index_labels, read_labels
 from ..data.sources import count, load_source
 from ..files import atomic_write
-from ..metrics import Confusion, ranking_metrics
+from ..metrics import ranking_metrics
 from ..report.plots import draw_confusion
 from ..report.tables import class_table, confusion_text, table
 from .classifier import Answer, Classifier, as_rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import Confusion
+from ..confusion import Confusion
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], left: bool = False) -> str:

@@ -9,7 +9,7 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from hf_ssl.cli import main
-from hf_ssl.metrics import Confusion
+from hf_ssl.confusion import Confusion
 from hf_ssl.report.tables import confusion_text
 
 from tests.helpers.command_data import read_csv, save_model, texts, write_csv, write_image

@@ -9,10 +9,11 @@ import pytest
 
 from hf_ssl.cli.classifier import Answer
 from hf_ssl.cli.evaluation import Examples, compare, shown, write_evaluation
+from hf_ssl.confusion import Confusion
 from hf_ssl.data import labels as labels_module
 from hf_ssl.data.labels import StreamIndex, find_classes
 from hf_ssl.data.sources import load_source
-from hf_ssl.metrics import Confusion, classification_metrics, ranking_metrics
+from hf_ssl.metrics import classification_metrics, ranking_metrics
 
 from tests.helpers.command_data import write_image
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_ssl.metrics import Confusion
+from hf_ssl.confusion import Confusion
 from hf_ssl.report.plots import draw_confusion, draw_curves
 from hf_ssl.report.tables import class_table, confusion_text, results_table
 
