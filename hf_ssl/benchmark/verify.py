@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..audio_files import read_file
 from ..documents import parse_yaml, read_text
-from ..views.audio_files import read_file
 from . import repository
 from .cards import declared_files
 from .plan import make_draw

@@ -191,17 +191,7 @@ def _read_classes(
             f"labels must be in 0..{len(classes.names) - 1} for {len(classes.names)} classes, got {min(numbers)} to "
             f"{max(numbers)} in column {column!r}; number them from 0, or use a model with more classes"
         )
-    _warn_of_unseen(classes, set(index.tolist()))
     return classes, index
-
-
-def _warn_of_unseen(classes: Classes, seen: set[int]) -> None:
-    unseen = [name for number, name in enumerate(classes.names) if number not in seen]
-    if unseen:
-        logger.warning_once(
-            f"{len(unseen)} of {len(classes.names)} classes have no labeled example, so that nothing tells the model "
-            f"what they look like: {shortened(unseen, 5)}"
-        )
 
 
 # ---- The input column ----

@@ -14,7 +14,7 @@ _MANY, _MOST_OF_ALL = 20, 0.5
 
 
 def warn_of_doubtful_labels(labeled: datasets.Dataset, data: DataSummary) -> None:
-    """Warn of classes whose names are alike or that are too many, and of texts that have more than one class.
+    """Warn of classes without a label, whose names are alike or that are too many, and of texts with several classes.
 
     Args:
         labeled: the labeled dataset.
@@ -25,11 +25,22 @@ def warn_of_doubtful_labels(labeled: datasets.Dataset, data: DataSummary) -> Non
         >>> rows = datasets.Dataset.from_dict({"text": ["good", "bad", "good"], "label": ["pos", "neg", "neg"]})
         >>> warn_of_doubtful_labels(rows, inspect_data(rows))  # warns that "good" is "pos" in row 0, "neg" in row 2
     """
+    _warn_of_unseen(data)
     _warn_of_alike(data)
     if not isinstance(labeled.features[data.label_column], datasets.ClassLabel):
         _warn_of_too_many(data)
     if data.modality == "text" and data.input_columns and not data.model_inputs:
         _warn_of_contradictions(labeled, data)
+
+
+def _warn_of_unseen(data: DataSummary) -> None:
+    seen = set(data.labels.tolist())
+    unseen = [name for number, name in enumerate(data.label_names) if number not in seen]
+    if unseen:
+        logger.warning_once(
+            f"{len(unseen)} of {len(data.label_names)} classes have no labeled example, so that nothing tells the "
+            f"model what they look like: {shortened(unseen, 5)}"
+        )
 
 
 def _warn_of_alike(data: DataSummary) -> None:

@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 from huggingface_hub import HfApi, RepoUrl
 from huggingface_hub.errors import HfHubHTTPError
-from transformers.utils import logging
 
 from .errors import clear_errors
 from .requests import guarded, patiently
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Repository(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..audio_files import check_samples, file_seconds, read_file
 from ..data.cells import full_scale
 from ..errors import BrokenExampleError
 from ..limits import LOWEST_RATE, short
@@ -29,7 +30,6 @@ from .audio_effects import (
     resample,
     small_ratio,
 )
-from .audio_files import check_samples, file_seconds, read_file
 from .base import ModelKeywords, Row, Views
 from .extractor import OwnCalls
 

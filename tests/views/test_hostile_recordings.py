@@ -9,8 +9,9 @@ import soundfile
 import torch
 import torchaudio
 
+from hf_ssl import audio_files
 from hf_ssl.errors import BrokenExampleError
-from hf_ssl.views import audio_effects, audio_files
+from hf_ssl.views import audio_effects
 from hf_ssl.views.audio import decode, usual_seconds
 
 from tests.helpers.hostile_files import at_once, flac_claiming, pipe, sound_bytes, wav_with

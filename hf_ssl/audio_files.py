@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BrokenExampleError
-from ..limits import MOST_CHANNELS, MOST_SAMPLES, file_problem
+from .errors import BrokenExampleError
+from .limits import MOST_CHANNELS, MOST_SAMPLES, file_problem
 
 # Samples of all channels that are read together.
 _PART = 2**20
