@@ -1,5 +1,6 @@
 """Repositories that a push creates, and that it leaves only if there is something in them."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
