@@ -18,7 +18,7 @@ from ..report.tables import results_table
 from ..trainer import SSLTrainer
 from .output import drawn
 from .places import public_place
-from .train_resume import earlier_baseline
+from .train_resume import earlier_baselines
 from .train_stages import Request
 
 # Settings of TrainingArguments that are of interest even at their defaults.
@@ -55,7 +55,7 @@ class Output:
         self.verdict: str | None = None
         arguments = request.arguments
         kept = arguments.baseline and arguments.resume
-        self._baseline = earlier_baseline(self.folder, request.settings["seed"]) if kept else None
+        self._baselines = earlier_baselines(self.folder, request.settings["seed"]) if kept else []
 
     def add(self, row: dict[str, Any], history: list[dict[str, Any]]) -> None:
         """Take in a finished training: its row of `results.json`, and its log."""
@@ -63,10 +63,9 @@ class Output:
         self._histories[row["algorithm"]] = [history]
 
     def write_results(self) -> None:
-        """Write `results.json` with the trainings so far, and a finished baseline that is yet to be read back."""
-        request, runs = self.request, list(self.runs)
-        if self._baseline is not None and all(row["algorithm"] != "supervised" for row in runs):
-            runs.append(self._baseline)
+        """Write `results.json` with the trainings so far, and finished baselines that are yet to be read back."""
+        request, done = self.request, {row["algorithm"] for row in self.runs}
+        runs = self.runs + [row for row in self._baselines if row["algorithm"] not in done]
         settings = shown_settings(self.settings, request.config)
         settings |= {"labeled": request.data.name, "base_model": public_place(request.arguments.model), "model": "."}
         write_results(self.folder, runs, settings)

@@ -14,7 +14,7 @@ from ..features.encoding import from_first_process
 from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS, choose_checkpoint
 from ..training.checkpoint_folders import checkpoints, clean_up, leftovers
 from .train_options import STAGED
-from .train_stages import Request
+from .train_stages import BASELINES, Request
 
 # What a run leaves in its folder beside checkpoints, even if it was interrupted before the first of them.
 _LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "runs"}
@@ -141,7 +141,7 @@ def _baseline_again(request: Request) -> str:
     folder = Path(request.settings["output_dir"])
     if not request.arguments.baseline or not (folder / "baseline").is_dir():
         return ""
-    if earlier_baseline(folder, request.settings["seed"]):
+    if earlier_baselines(folder, request.settings["seed"]):
         return " The labeled-only baseline is finished and is not trained again."
     return " The labeled-only baseline keeps no checkpoints and is trained again, too."
 
@@ -178,9 +178,14 @@ def _has_everything(results: dict[str, Any], settings: dict[str, Any], steps_are
     return used.get("max_steps") == most and passes == settings["num_train_epochs"]
 
 
-def earlier_baseline(folder: Path, seed: int) -> dict[str, Any] | None:
-    """The row of `results.json` of a labeled-only baseline that an earlier run in `folder` finished with this seed."""
-    return _row(_read(folder), "supervised", seed) if (folder / "baseline" / STATE).is_file() else None
+def earlier_baselines(folder: Path, seed: int) -> list[dict[str, Any]]:
+    """The rows of `results.json` of the labeled-only baselines that an earlier run finished with this seed."""
+    found, results = [], _read(folder)
+    for name, place in BASELINES.items():
+        row = _row(results, name, seed)
+        if row is not None and (folder / place / STATE).is_file():
+            found.append(row)
+    return found
 
 
 def _read(folder: Path) -> dict[str, Any]:

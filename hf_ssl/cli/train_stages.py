@@ -23,6 +23,8 @@ from .repeat import repeat_command
 from .train_data import TrainData, load_train_data
 from .train_options import TrainArguments
 
+# Baselines by the name of their rows, and their folders in that of the run.
+BASELINES = {"supervised": "baseline", "supervised_lora": "baseline/lora"}
 # What a role of the moving average becomes in the baseline, which has no teacher.
 _BASELINE_ROLES = {"teacher": "none", "both": "evaluation"}
 
@@ -94,7 +96,7 @@ def train_baseline(
         ValueError: if the model has no layers for adapters.
     """
     folder, name = Path(settings["output_dir"]), "supervised_lora" if lora else "supervised"
-    own = folder / "baseline" / "lora" if lora else folder / "baseline"
+    own = folder / BASELINES[name]
     if request.arguments.resume and (earlier := _earlier_baseline(folder, own, name, settings["seed"])):
         return earlier
     role = _BASELINE_ROLES.get(settings["ema_role"], settings["ema_role"])
