@@ -303,6 +303,10 @@ class CheckpointMixin(Trainer):
             checkpoint_files.load_state(checkpoint, self.algorithm, name, self.ema)
             rank, processes = self.args.process_index, self.args.world_size
             self._resumed = checkpoint_files.load_log(checkpoint, name, rank, processes)
+            # Trainer knows the best checkpoint by its path, which is another one if the run's folder was moved.
+            best = Path(checkpoint).parent / f"checkpoint-{self.state.best_global_step}"
+            if self.state.best_model_checkpoint is None and best.is_dir():
+                self.state.best_model_checkpoint = str(best)
 
     def _load_best_model(self) -> None:
         model = self.accelerator.unwrap_model(self.model)

@@ -361,6 +361,20 @@ def test_the_best_checkpoint_is_kept_under_its_name(tmp_path):
         assert json.loads((folder / "trainer_state.json").read_text())["best_model_checkpoint"] == str(best)
 
 
+def test_the_best_checkpoint_is_found_in_a_folder_that_was_moved(tmp_path):
+    settings = {"learning_rate": 0.5, "ema_decay": 0.5, "eval_strategy": "steps", "eval_steps": 1, "save_steps": 1}
+    settings |= {"load_best_model_at_end": True, "metric_for_best_model": "loss"}
+    whole = make_trainer(tmp_path / "run", **settings)
+    whole.train()
+    best = f"checkpoint-{whole.state.best_global_step}"
+    assert whole.state.best_global_step < 8
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    resumed = make_trainer(tmp_path / "moved", seed=5, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "moved" / "checkpoint-8"))
+    assert resumed.state.best_model_checkpoint == str(tmp_path / "moved" / best)
+    assert all(torch.equal(tensor, everything(resumed)[name]) for name, tensor in everything(whole).items())
+
+
 def test_a_checkpoint_of_the_model_alone_has_checksums_too(tmp_path):
     trainer = make_trainer(tmp_path / "run", save_only_model=True, max_steps=2)
     trainer.train()
