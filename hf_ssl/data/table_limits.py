@@ -54,7 +54,11 @@ def _check_columns(path: Path, marks: bytes) -> None:
         line = file.readline(LONGEST_ROW)
     # The names of JSON end with two marks, those of other tables with any one of them.
     counts = [line.count(marks)] if marks.startswith(b'"') else [1 + line.count(mark) for mark in marks]
-    if (columns := max(counts)) > MOST_COLUMNS:
+    _refuse_columns(path, max(counts))
+
+
+def _refuse_columns(path: Path, columns: int) -> None:
+    if columns > MOST_COLUMNS:
         raise ValueError(f"{path} must have at most {MOST_COLUMNS:,} columns, got {columns:,}; leave some out")
 
 
