@@ -31,6 +31,8 @@ LARGEST_YAML = 2**18
 DEEPEST = 100
 # Values of a YAML document once its aliases are written out: nine lines of aliases can stand for a billion.
 MOST_NODES = 20_000
+# Columns of a table: `datasets` takes minutes for 100,000.
+MOST_COLUMNS = 10_000
 # Rows of a Parquet file, whose encoding can repeat one value for ever in a few bytes.
 MOST_ROWS = 2**29
 

@@ -1,16 +1,26 @@
 """Whether a table may be read at all: what would end or fill the process is found before a parser sees the file.
 
     .json, .jsonl    nesting, at which pyarrow's reader overflows its stack; lines as long as the file
-    .parquet         rows and sizes that the file states, compared with its own size
+    .parquet         rows, columns and sizes that the file states, compared with its own size
+    .csv, .tsv       columns of the header
     all              pipes, devices and sockets, which would never end
 
-Tables of text (.csv, .tsv, .txt) are read line by line before they are parsed, and have their bound there.
+The other lines of tables of text are read one by one before they are parsed, and have their bound there.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..limits import LARGEST_DOCUMENT, LONGEST_ROW, MOST_ROWS, check_depth, check_file, chunks, most_unpacked
+from ..limits import (
+    LARGEST_DOCUMENT,
+    LONGEST_ROW,
+    MOST_COLUMNS,
+    MOST_ROWS,
+    check_depth,
+    check_file,
+    chunks,
+    most_unpacked,
+)
 
 
 def check_table(path: Path) -> None:
@@ -30,10 +40,26 @@ def check_table(path: Path) -> None:
     """
     check_file(path)
     kind = path.suffix.lower()
+    if kind in (".csv", ".tsv", ".jsonl") and path.exists():
+        _check_columns(path, b'":' if kind == ".jsonl" else b",;|\t")
     if kind in (".json", ".jsonl") and path.exists():
         check_depth(_rows(path, whole=kind == ".json" and path.stat().st_size <= LARGEST_DOCUMENT), str(path))
     elif kind == ".parquet" and path.exists():
         _check_parquet(path)
+
+
+def _check_columns(path: Path, marks: bytes) -> None:
+    """Raise a ValueError if the first line has too many columns, each of which goes with one of the marks."""
+    with open(path, "rb") as file:
+        line = file.readline(LONGEST_ROW)
+    # The names of JSON end with two marks, those of other tables with any one of them.
+    counts = [line.count(marks)] if marks.startswith(b'"') else [1 + line.count(mark) for mark in marks]
+    _refuse_columns(path, max(counts))
+
+
+def _refuse_columns(path: Path, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise ValueError(f"{path} must have at most {MOST_COLUMNS:,} columns, got {columns:,}; leave some out")
 
 
 def _rows(path: Path, whole: bool) -> Iterator[bytes]:
@@ -65,6 +91,10 @@ def _check_parquet(path: Path) -> None:
         check_depth([value], f"{path}, in its metadata,")
     packed, most = path.stat().st_size, most_unpacked(path.stat().st_size)
     size = sum(found.row_group(group).total_byte_size for group in range(found.num_row_groups))
+    if found.num_columns > MOST_COLUMNS:
+        raise ValueError(
+            f"{path} must have at most {MOST_COLUMNS:,} columns, got {found.num_columns:,}; leave some out"
+        )
     if not 0 <= found.num_rows <= MOST_ROWS:
         raise ValueError(f"{path} must have at most {MOST_ROWS:,} rows, got {found.num_rows:,}; divide it")
     if not 0 <= size <= most:

@@ -98,6 +98,24 @@ def test_parquet_that_cannot_be_read_is_named(monkeypatch, tmp_path):
             load_source(str(path), "labeled")
 
 
+@pytest.mark.parametrize("name", ["a.csv", "b.tsv", "c.jsonl", "d.parquet"])
+def test_columns_are_counted(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(table_limits, "MOST_COLUMNS", 3)
+    for count, fine in ((3, True), (4, False)):
+        names = [f"c{i}" for i in range(count)]
+        if name.endswith("parquet"):
+            pq.write_table(pa.table({column: ["a"] for column in names}), tmp_path / name)
+        elif name.endswith("jsonl"):
+            (tmp_path / name).write_text(json.dumps(dict.fromkeys(names, "a:b")) + "\n")
+        else:
+            (tmp_path / name).write_text(("\t" if name.endswith("tsv") else ",").join(names) + "\na, b, c, d, e, f\n")
+        if fine:
+            check_table(tmp_path / name)
+        else:
+            with pytest.raises(ValueError, match=rf"{name} must have at most 3 columns, got 4; leave some out"):
+                check_table(tmp_path / name)
+
+
 def test_parquet_that_claims_too_much_is_refused(monkeypatch, tmp_path):
     path = parquet(tmp_path / "rows.parquet", rows=1_000)
     check_table(path)
