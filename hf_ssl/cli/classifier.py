@@ -170,6 +170,8 @@ def _told_in_one_line(what: str) -> Iterator[None]:
         if isinstance(error, ValueError | OSError) and len(lines) == 1:
             raise
         cause = lines[-1] if "Traceback" in str(error) else _one_line(error)
+        if "ignore_mismatched_sizes" in cause:
+            cause = "its weights have other shapes than its config.json says, such as another number of classes"
         raise ValueError(f"{what}: {cause[:300]}; save or download it again, or give another MODEL") from None
 
 
