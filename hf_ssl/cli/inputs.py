@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -118,11 +117,7 @@ def collect(inputs: Iterable[str], modality: str, columns: Sequence[str] | None)
             part, more = _of_folder(Path(name), kind)
         elif Path(name).is_file():
             part, more = _of_file(name, kind, columns)
-        elif os.path.lexists(name):
-            # The others get their answers: what it is instead of a file is the error of its row.
-            error = BrokenExampleError(f"{name} must be a file, got a device, a pipe or a link that leads nowhere")
-            part, more = Part(1, partial(_single, Item(name, None, error))), []
-        elif modality == "text" and any(letter.isspace() for letter in name.strip()):
+        elif os.path.lexists(name) or (modality == "text" and any(letter.isspace() for letter in name.strip())):
             part, more = _of_names([name]), []
         else:
             raise FileNotFoundError(
@@ -140,17 +135,23 @@ def _shared_levels(found: Inputs) -> CellFormat | None:
     Tables have found out theirs.
     """
     files = chain.from_iterable(part.read() for part in found.parts if not part.contents)
-    levels = usual_levels(file_arrays(item.value for item in islice(files, _LOOKED_AT)))
+    values = (item.value for item in files if isinstance(item.value, str))
+    levels = usual_levels(file_arrays(islice(values, _LOOKED_AT)))
     return None if levels is None else CellFormat({"levels": levels[:2]})
-
-
-def _single(item: Item) -> Iterator[Item]:
-    yield replace(item)
 
 
 def _of_names(names: Sequence[str]) -> Part:
     """Files, or texts in quotes: each is one input."""
-    return Part(len(names), lambda: (Item(name, None, name) for name in names))
+    return Part(len(names), lambda: map(_named, names))
+
+
+def _named(name: str) -> Item:
+    if os.path.isfile(name) or not os.path.lexists(name):
+        return Item(name, None, name)
+    # Never opened, and not the end of the others: what it is instead of a file is the error of its row.
+    return Item(
+        name, None, BrokenExampleError(f"{name} must be a file, got a device, a pipe or a link that leads nowhere")
+    )
 
 
 def _of_folder(path: Path, kind: Modality) -> tuple[Part, list[str]]:

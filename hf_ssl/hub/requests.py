@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, get_session
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import parse_ratelimit_headers
 
 T = TypeVar("T")
@@ -28,6 +28,9 @@ _PARTS = ("connect", "read", "write", "pool")
 # follows redirects.
 _guards: list[bool] = []
 _lock = threading.Lock()
+# What was said of the requests since the last answer, none of which had one; and how many of them are enough.
+_silences: list[str] = []
+_SILENCES = 3
 
 
 class RefusedAnswer(OSError):
@@ -38,7 +41,8 @@ class RefusedAnswer(OSError):
 def guarded(follow: bool = False) -> Iterator[None]:
     """Watch the requests that huggingface_hub makes in this block, in whichever thread.
 
-    A request without a time limit gets `TIMEOUT`. `RefusedAnswer` is raised for a redirect of an API call to another
+    A request without a time limit gets `TIMEOUT`, and after three in a row without an answer none is made any more.
+    `RefusedAnswer` is raised for a redirect of an API call to another
     host (where nothing is sent), for a web page in place of JSON, and if the Hub asks to wait for longer than
     `LONGEST_WAIT`.
 
@@ -50,12 +54,15 @@ def guarded(follow: bool = False) -> Iterator[None]:
         _guards.append(follow)
         client = get_session()
         hooks = client.event_hooks
+        if len(_guards) == 1:
+            _silences.clear()
         if _limit not in hooks["request"]:
             # Of this client, which may be one of the user: `set_client_factory` would replace it.
             client.event_hooks = {
                 "request": [*hooks["request"], _limit],
                 "response": [*hooks["response"], _check],
             }
+            client.send = _counting_silences(client.send)  # type: ignore[method-assign]  # of this client
     try:
         yield
     finally:
@@ -97,6 +104,29 @@ def seconds_to_wait(headers: Any) -> float | None:
         return max((parsedate_to_datetime(said) - datetime.now().astimezone()).total_seconds(), 0.0)
     except (TypeError, ValueError):
         return None
+
+
+def _counting_silences(send: Callable[..., Any]) -> Callable[..., Any]:
+    """A client's `send` that gives up after `_SILENCES` requests in a row without an answer.
+
+    The client tries each request six times, and files are looked for under many names: all together would take hours.
+    As if it were offline, it then takes what is in the cache.
+    """
+
+    def send_unless_silent(request: Any, *args: Any, **options: Any) -> Any:
+        if _guards and len(_silences) >= _SILENCES:
+            raise OfflineModeIsEnabled(f"{request.url.host} has not answered: {_silences[-1]}")
+        try:
+            answer = send(request, *args, **options)
+        except HTTPError as error:
+            # The HTTP library is not the same in all versions of the client.
+            if "Timeout" in type(error).__name__:
+                _silences.append(str(error) or type(error).__name__)
+            raise
+        _silences.clear()
+        return answer
+
+    return send_unless_silent
 
 
 def _limit(request: Any) -> None:

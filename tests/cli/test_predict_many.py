@@ -1,5 +1,6 @@
 """`hf-ssl predict` on many rows and classes: what is written, in which memory, and what is never overwritten."""
 
+import json
 import os
 import resource
 import tracemalloc
@@ -235,6 +236,11 @@ def test_what_is_no_file_is_a_row_and_is_never_opened(tmp_path, how, capsys):
     first, second = read_csv(output)
     assert first["error"].startswith(f"{odd} must be a file, got a device, a pipe or a link") and not first["label"]
     assert second["label"] and not second["error"]
+    (tmp_path / "folder").mkdir()
+    for path in (odd, good):
+        path.rename(tmp_path / "folder" / path.name)
+    assert main(["predict", model, str(tmp_path / "folder"), "--output", str(output), "--overwrite"]) == 0
+    assert [bool(row["error"]) for row in read_csv(output)] == [False, True]
 
 
 def damaged(folder, how):
@@ -250,6 +256,10 @@ def damaged(folder, how):
         weights.unlink()
     elif how == "a setting of another type":
         config.write_text(config.read_text().replace('"hidden_size": 16', '"hidden_size": "many"'))
+    elif how == "fewer classes than outputs":
+        settings = json.loads(config.read_text())
+        settings["id2label"], settings["label2id"] = {"0": "a", "1": "b"}, {"a": 0, "b": 1}
+        config.write_text(json.dumps(settings))
     elif how == "settings nested too deep":
         config.write_text('{"a":' * 50_000 + "1" + "}" * 50_000)
     return folder
@@ -262,6 +272,7 @@ def damaged(folder, how):
         "weights that are none",
         "weights that are missing",
         "a setting of another type",
+        "fewer classes than outputs",
         "settings nested too deep",
     ],
 )

@@ -244,6 +244,26 @@ def test_every_request_has_a_time_limit_also_those_that_want_none(hub):
     assert seen == [limits, dict.fromkeys(limits, 2)]
 
 
+def test_a_silent_server_is_given_up_and_what_is_cached_is_used(hub, monkeypatch, tmp_path):
+    hub.repositories[REPO] = Repository(kind="model", files={"a.txt": b"a", "b.txt": b"b"})
+    monkeypatch.setattr(requests, "TIMEOUT", 0.2)
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.2)
+    api = HfApi(endpoint=hub.url, token=TOKEN)
+    with guarded(follow=True):
+        path = api.hf_hub_download(REPO, "a.txt", cache_dir=tmp_path)
+    hub.fail("/", 1000, hang=3)
+    before = len(hub.requests)
+    with guarded(follow=True):
+        assert api.hf_hub_download(REPO, "a.txt", cache_dir=tmp_path) == path
+        with pytest.raises(OSError):
+            api.hf_hub_download(REPO, "b.txt", cache_dir=tmp_path)
+    assert len(hub.requests) - before == 3
+    # Asked again the next time.
+    hub.revive()
+    with guarded(follow=True):
+        api.hf_hub_download(REPO, "b.txt", cache_dir=tmp_path)
+
+
 def test_outside_of_our_calls_the_client_is_as_it_was(hub, waits):
     hub.repositories[REPO] = Repository(kind="model")
     with guarded():
