@@ -1,7 +1,8 @@
 """From the name of a file, a folder or a Hub dataset to a `datasets.Dataset`.
 
-    photos/                  images or recordings; labeled: one folder per class, unlabeled: any nesting
-    texts.csv                also .tsv, .json, .jsonl, .parquet
+    photos/                  images or recordings; labeled: one folder per class, unlabeled: any nesting;
+                             other_kinds.py knows what to do about files that cannot be read here
+    texts.csv                also .tsv, .json, .jsonl, .parquet; tables.py and json_documents.py tell how it is written
     lines.txt                one text per line, without labels
     saved/                   what `Dataset.save_to_disk` wrote, or a folder of Parquet, CSV or JSON files
     stanfordnlp/imdb         a dataset of the Hub; ID:CONFIGURATION@SPLIT says more, and folder@SPLIT works too
