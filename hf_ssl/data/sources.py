@@ -10,6 +10,7 @@
 Nothing is written beside the data, and no image or recording is decoded here.
 """
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -206,7 +207,7 @@ def _load_dataset(what: str, role: str, split: str | None, **options: Any) -> da
         found = datasets.load_dataset(**options)
     except (datasets.exceptions.DatasetGenerationError, UnicodeDecodeError) as error:
         cause = error.__cause__ or error
-        raise ValueError(f"{what} cannot be read: {cause}") from None
+        raise _of_the_cache(what, cause) or ValueError(f"{what} cannot be read: {cause}") from None
     except ValueError as error:
         if "corresponds to no data" in str(error):
             raise ValueError(f"{what} has no rows") from None
@@ -215,7 +216,22 @@ def _load_dataset(what: str, role: str, split: str | None, **options: Any) -> da
     except (EOFError, RecursionError, MemoryError, OverflowError, LookupError, pa.ArrowException) as error:
         # What parsers raise about damaged files, beside the above.
         raise ValueError(f"{what} cannot be read: {error or type(error).__name__}") from None
+    except OSError as error:
+        raise _of_the_cache(what, error) or error from None
     return _choose_split(found, role, what)
+
+
+def _of_the_cache(what: str, error: BaseException) -> OSError | None:
+    """The error to raise if `datasets` cannot write the copy that it makes of everything it reads; else None."""
+    cache = str(datasets.config.HF_DATASETS_CACHE)
+    if "Not enough disk space" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return OSError(
+            f"{what} cannot be read: there is no room in {cache}; free some, or set HF_HOME to another folder"
+        )
+    denied = getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM)
+    if denied and str(getattr(error, "filename", "")).startswith(cache):
+        return OSError(f"{what} cannot be read: {cache} cannot be written to; set HF_HOME to another folder")
+    return None
 
 
 def _choose_split(

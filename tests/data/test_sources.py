@@ -1,5 +1,7 @@
 """Whatever a person names becomes a dataset, or one line that says what is wrong with it."""
 
+import errno
+
 import datasets
 import pytest
 
@@ -276,3 +278,34 @@ def test_labels_of_json_lines(tmp_path, cells, names, indices):
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     found = inspect_data(load_source(str(tmp_path / "rows.jsonl"), "labeled").dataset)
     assert (found.label_names, found.labels.tolist()) == (names, indices)
+
+
+CACHE = str(datasets.config.HF_DATASETS_CACHE)
+# case: (what `datasets` raises, what is said)
+WRITING = {
+    "too little room": (OSError("Not enough disk space. Needed: Unknown size"), "there is no room in {cache}; free"),
+    "a full disk": (OSError(errno.ENOSPC, "No space left on device"), "there is no room in {cache}; free"),
+    "a disk that is read-only": (
+        OSError(errno.EROFS, "Read-only", f"{CACHE}/csv"),
+        "{cache} cannot be written to; set",
+    ),
+    "another file": (
+        OSError(errno.EACCES, "Permission denied", "/data/rows.csv"),
+        "Permission denied: '/data/rows.csv'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "message"), WRITING.values(), ids=WRITING)
+@pytest.mark.parametrize("inside", [False, True], ids=["at once", "while it is written"])
+def test_a_cache_that_cannot_be_written_is_told_with_the_way_out(tmp_path, monkeypatch, error, message, inside):
+    def load(**options):
+        if inside:
+            raise datasets.exceptions.DatasetGenerationError("failed") from error
+        raise error
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    (tmp_path / "rows.csv").write_text("text,label\nx,a\n")
+    with pytest.raises((OSError, ValueError)) as caught:
+        load_source(str(tmp_path / "rows.csv"), "labeled")
+    assert message.format(cache=CACHE) in str(caught.value)
