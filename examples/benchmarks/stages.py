@@ -66,16 +66,8 @@ def run(task: str, per_class: int, seed: int, places: Places, validation: bool, 
         model = _saved_model(task, places, data["train"].features["label"].names, place / "model")
         for name, rows in (("labeled", drawn.labeled), ("unlabeled", drawn.pool), ("test", drawn.test)):
             rows.to_parquet(place / f"{name}.parquet")
-        words = [
-            "train",
-            "--model",
-            str(model),
-            "--algorithm",
-            "auto",
-            "--output-dir",
-            str(place / "run"),
-            "--baseline",
-        ]
+        words = ["train", "--model", str(model), "--algorithm", "auto", "--output-dir", str(place / "run")]
+        words += ["--baseline"] if baseline else []
         for name in ("labeled", "unlabeled", "test"):
             words += [f"--{name}", str(place / f"{name}.parquet")]
         words += [*OPTIONS[task], "--seed", str(seed), "--use-cpu", "--report-to", "none", "--save-strategy", "no"]

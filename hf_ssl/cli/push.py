@@ -1,7 +1,6 @@
 """`hf-ssl push`: a finished run, or any folder of a trained classifier, to the Hub."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -72,6 +71,7 @@ def find_model(folder: Path) -> Path:
     Raises:
         ValueError: if there is none; if a checkpoint holds one, the message offers it.
     """
+    from ..documents import read_json
     from ..training.checkpoint_folders import checkpoints
 
     if not folder.is_dir():
@@ -82,7 +82,7 @@ def find_model(folder: Path) -> Path:
     if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
         return folder
     try:
-        inner = json.loads((folder / "results.json").read_text(encoding="utf-8"))["settings"]["model"]
+        inner = read_json(folder / "results.json")["settings"]["model"]
     except (OSError, ValueError, KeyError, TypeError):
         inner = None
     if isinstance(inner, str) and (folder / inner / "config.json").is_file() and Path(inner).name == inner:
@@ -121,11 +121,12 @@ def _weights(folder: Path) -> list[str]:
     Raises:
         ValueError: for an adapter that nobody else could load.
     """
+    from ..documents import read_json
     from ..files import is_local
 
     adapter, index = folder / "adapter_config.json", folder / "model.safetensors.index.json"
     if adapter.is_file():
-        base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+        base = read_json(adapter).get("base_model_name_or_path")
         if not base or is_local(base):
             raise ValueError(
                 f"the base model of an adapter must be on the Hub, but {folder} is an adapter of "
@@ -134,7 +135,7 @@ def _weights(folder: Path) -> list[str]:
             )
         return ["adapter_model.safetensors"]
     if index.is_file():
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        return sorted(set(read_json(index)["weight_map"].values()))
     return ["model.safetensors"]
 
 

@@ -38,7 +38,7 @@ from ..training.freezing import train_upper
 from ..training.recommended import LORA_RATE, recommended
 from .durations import duration, seconds_of
 from .train_output import Output
-from .train_stages import Request, card_facts, last_checkpoint, train_baseline
+from .train_stages import Request, card_facts, train_baseline
 
 # By default fine-tuning takes as long as the stages before it, and at least this many seconds.
 _LEAST_SECONDS = 30.0
@@ -185,7 +185,7 @@ class _Stages:
 
     def fine_tune(self, start: Stage) -> Stage | None:
         """Train from the fitted head for as long as there is time; None if there is too little."""
-        checkpoint = last_checkpoint(self.request)
+        checkpoint = self.request.settings["resume_from_checkpoint"]
         model = self._start_model(start)
         steps = self._steps(model, start, checkpoint)
         self.output.settings["max_steps"] = steps

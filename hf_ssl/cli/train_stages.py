@@ -1,7 +1,6 @@
 """The trainings of `hf-ssl train`: on the labeled examples alone (--baseline), then with the algorithm."""
 
 import copy
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from ..config import SSLConfig
+from ..documents import read_json
 from ..hub.card_facts import CardFacts
 from ..model.loading import load_classifier, load_processor
 from ..model.lora import with_lora
@@ -118,9 +117,9 @@ def _earlier_baseline(
     state, results = own / "trainer_state.json", folder / "results.json"
     if not state.is_file() or not results.is_file():
         return None
-    rows = json.loads(results.read_text(encoding="utf-8"))["runs"]
+    rows = read_json(results)["runs"]
     rows = [row for row in rows if row["algorithm"] == name and row["seed"] == seed]
-    return (rows[0], json.loads(state.read_text(encoding="utf-8"))["log_history"]) if rows else None
+    return (rows[0], read_json(state)["log_history"]) if rows else None
 
 
 def train_algorithm(request: Request, earlier: Sequence[dict[str, Any]]) -> tuple[SSLTrainer, dict[str, Any]]:
@@ -133,15 +132,7 @@ def train_algorithm(request: Request, earlier: Sequence[dict[str, Any]]) -> tupl
         the trainer, and the row for `results.json`.
     """
     baseline = earlier[0] if earlier and earlier[0]["test_accuracy"] is not None else None
-    return _train(request, request.config, last_checkpoint(request), card_facts(request), baseline)
-
-
-def last_checkpoint(request: Request) -> str | None:
-    """The checkpoint from which the request resumes; None if it does not, or there is none."""
-    checkpoint = request.settings["resume_from_checkpoint"]
-    if not checkpoint and request.arguments.resume and Path(request.settings["output_dir"]).is_dir():
-        checkpoint = get_last_checkpoint(request.settings["output_dir"])
-    return checkpoint
+    return _train(request, request.config, request.settings["resume_from_checkpoint"], card_facts(request), baseline)
 
 
 def card_facts(request: Request) -> CardFacts:

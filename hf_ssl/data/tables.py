@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..limits import LONGEST_ROW
 from ..modality import MODALITIES
 from .columns import LABEL_COLUMNS
 from .labels import shortened
 from .other_kinds import ARCHIVE, SPREADSHEET
 from .spelling import usual_name
 
-# Characters of one line or field. Longer ones are not texts to classify, and a quote that is never closed makes one.
-LONGEST_FIELD = 1 << 24
 # Columns of a table; `datasets` takes minutes for more, and a file with more often has the wrong separator.
 MOST_COLUMNS = 5_000
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -133,7 +132,7 @@ def checked_encoding(path: Path) -> str:
     return encoding_of(path)
 
 
-def lines_of(path: Path, longest: int = LONGEST_FIELD) -> Iterator[str]:
+def lines_of(path: Path, longest: int = LONGEST_ROW) -> Iterator[str]:
     """The lines of a text file with their ends, which may be those of Unix, Windows or old Macs.
 
     Args:
@@ -366,7 +365,7 @@ def _ends_inside_quotes(lines: list[str], separator: str) -> bool:
 @contextmanager
 def _long_fields() -> Iterator[None]:
     """Let the csv module read texts above its usual limit of 131,072 characters, and no longer ones than ours."""
-    before = csv.field_size_limit(LONGEST_FIELD)
+    before = csv.field_size_limit(LONGEST_ROW)
     try:
         yield
     finally:

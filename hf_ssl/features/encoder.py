@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from ..modality import MODALITIES
 from ..model.adapters import adapters_in_use, unused_copies
+from ..model.folder import check_folder, loading_error
 from ..model.head import find_head
 from ..model.pooling import HeadReader
 from ..model.wrapping import unwrap, without_adapters
@@ -199,7 +200,11 @@ class Encoder:
 def load_encoder(name: str, modality: str, pooling: str) -> nn.Module:
     """The model of a Hub id or local path: with a head if its features are the input of the head."""
     classifier = modality == "image" if pooling == "auto" else pooling == "head"
-    return (MODALITIES[modality].model_class() if classifier else AutoModel).from_pretrained(name)
+    check_folder(name)
+    try:
+        return (MODALITIES[modality].model_class() if classifier else AutoModel).from_pretrained(name)
+    except Exception as error:  # of any kind, if its files are damaged
+        raise loading_error(name, error) from error
 
 
 def _backbone(model: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ import pytest
 from hf_ssl.data.columns import inspect_data
 from hf_ssl.data.labels import alike
 from hf_ssl.data.sources import load_source
-from hf_ssl.data.tables import LONGEST_FIELD
+from hf_ssl.limits import LONGEST_ROW
 
 ROWS = [("a film, that is", "pos"), ("café", "neg"), ("b film", "pos")]
 FRAME = pandas.DataFrame(ROWS, columns=["text", "label"])
@@ -136,7 +136,7 @@ def test_long_texts_are_read_and_endless_ones_are_not(tmp_path):
     source = load_source(write(tmp_path / "a.csv", f"text,label\n{text},pos\nb,neg\n"), "labeled")
     assert source.dataset["text"][:] == [text, "b"]
     with pytest.raises(ValueError, match=r"line 2 of .* is longer than 16,777,216 characters"):
-        load_source(write(tmp_path / "b.csv", "text,label\n" + "a" * LONGEST_FIELD), "labeled")
+        load_source(write(tmp_path / "b.csv", "text,label\n" + "a" * LONGEST_ROW), "labeled")
     assert csv.field_size_limit() == before
 
 
