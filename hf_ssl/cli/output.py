@@ -88,7 +88,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
     except OSError as error:
         if error.filename is not None or error.errno is None:
             raise
-        raise OSError(error.errno, f"{error.strerror}; nothing was written", str(path)) from None
+        raise OSError(error.errno, f"{os.strerror(error.errno)}; nothing was written", str(path)) from None
     return written
 
 

@@ -1,5 +1,6 @@
 """`hf-ssl predict` on many rows and classes: what is written, in which memory, and what is never overwritten."""
 
+import errno
 import json
 import os
 import resource
@@ -11,7 +12,7 @@ import soundfile
 import torch
 from transformers import AutoModelForSequenceClassification, pipeline
 
-from hf_ssl.cli import classifier, main
+from hf_ssl.cli import classifier, main, output
 from hf_ssl.cli.classifier import Answer, Classifier, as_rows, highest
 from hf_ssl.cli.inputs import Item, collect
 from hf_ssl.cli.output import printable
@@ -124,8 +125,18 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, seven, caps
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-ssl: error: ")]
-    assert "nothing was written" in error and "p.csv" in error
+    assert "File too large; nothing was written" in error and "p.csv" in error
     assert output.read_text() == "mine" and sorted(os.listdir(tmp_path)) == ["p.csv", "t.csv"]
+
+
+def test_the_reason_of_a_failed_write_is_said_also_if_the_error_does_not_say_it(tmp_path):
+    def rows():
+        yield ["a"]
+        raise OSError(errno.ENOSPC, None)
+
+    with pytest.raises(OSError, match=rf"No space left on device; nothing was written: '{tmp_path}/a\.csv'"):
+        output.write_csv(tmp_path / "a.csv", ["input"], rows())
+    assert os.listdir(tmp_path) == []
 
 
 # ---- What a person sees of the inputs ----

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from huggingface_hub import HfApi, close_session, constants, get_session
+from huggingface_hub import HfApi, close_session, constants, file_download, get_session
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.cli import main
@@ -248,7 +248,11 @@ def test_a_silent_server_is_given_up_and_what_is_cached_is_used(hub, monkeypatch
     hub.repositories[REPO] = Repository(kind="model", files={"a.txt": b"a", "b.txt": b"b"})
     monkeypatch.setattr(requests, "TIMEOUT", 0.2)
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.2)
-    api = HfApi(endpoint=hub.url, token=TOKEN)
+    # The client waits longer when it tries again.
+    monkeypatch.setattr(file_download, "_ETAG_RETRY_TIMEOUT", 0.2)
+    address = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+    api = HfApi(token=TOKEN)
     with guarded(follow=True):
         path = api.hf_hub_download(REPO, "a.txt", cache_dir=tmp_path)
     hub.fail("/", 1000, hang=3)
