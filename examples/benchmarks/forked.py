@@ -120,6 +120,8 @@ class Child:
     ):
         self.folder, self.limit_mb = folder, limit_mb
         folder.mkdir(parents=True, exist_ok=True)
+        for name in ("out", "err"):
+            (folder / name).write_bytes(b"")
         self._began = time.monotonic()
         self._stopped = ""
         self._ended: tuple[int, float, float] | None = None
@@ -147,9 +149,11 @@ class Child:
         os.setsid()
         os.environ |= environment
         for number, name in ((1, "out"), (2, "err")):
-            file = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            file = os.open(self.folder / name, os.O_WRONLY)
             os.dup2(file, number)
             os.close(file)
+        # Whoever started the script may have put others here.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

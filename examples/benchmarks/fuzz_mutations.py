@@ -53,17 +53,15 @@ def _place(data: bytes, rng: np.random.Generator) -> int:
     return int(rng.integers(max(1, min(len(data), 64) if rng.random() < 0.5 else len(data))))
 
 
-def _flip(data: bytes, rng: np.random.Generator, _: list[bytes]) -> bytes:
-    place = _place(data, rng)
-    return (
-        data[:place] + bytes(byte ^ 1 << int(rng.integers(8)) for byte in data[place : place + 1]) + data[place + 1 :]
-    )
+def _flip(data: bytes, rng: np.random.Generator, _: list[bytes], times: int = 1) -> bytes:
+    changed = bytearray(data)
+    for _bit in range(times if data else 0):
+        changed[_place(data, rng)] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
 
 
 def _flip_many(data: bytes, rng: np.random.Generator, others: list[bytes]) -> bytes:
-    for _ in range(2 + len(data) // 100):
-        data = _flip(data, rng, others)
-    return data
+    return _flip(data, rng, others, times=2 + len(data) // 100)
 
 
 def _cut(data: bytes, rng: np.random.Generator, _: list[bytes]) -> bytes:
