@@ -24,7 +24,6 @@ _MODULES = (
     "hf_ssl.cli.evaluation",
     "hf_ssl.cli.train_auto",
     "hf_ssl.benchmark.build",
-    "matplotlib.pyplot",
     "torch.distributed",
 )
 # How often memory and time of a child are looked at, in seconds.
@@ -70,13 +69,16 @@ def set_environment(home: Path) -> None:
     os.environ |= {"MPLBACKEND": "Agg", "MPLCONFIGDIR": str(home / "matplotlib"), "COLUMNS": "120"}
 
 
-def import_all(examples: Sequence[Sequence[str]], folder: Path) -> None:
+def import_all(examples: Sequence[Sequence[str]], folder: Path, pictures: bool = True) -> None:
     """Import what commands need.
 
     Args:
         examples: command lines, after `hf-ssl`, that come by most imports. They are run once, in children.
         folder: for what they print.
+        pictures: whether the commands draw. If not, they do what they do where matplotlib is not installed.
     """
+    if not pictures:
+        sys.modules["matplotlib"] = None  # type: ignore[assignment]
     for name in _MODULES:
         importlib.import_module(name)
     for words in examples:

@@ -14,7 +14,8 @@ command runs in a process of its own, forked from one that has imported everythi
 - in `predict`, with an answer for the valid file beside a damaged image or recording.
 
 Prints how many files of each kind did so with each command, then every failure with its number. `--only` makes the
-files of some numbers again, and `--keep` leaves them in a folder. The exit status is 1 if there was a failure.
+files of some numbers again, and `--keep` leaves them in a folder. The exit status is 1 if there was a failure. No
+pictures are drawn, which would take half the time of a training.
 """
 
 import argparse
@@ -47,7 +48,7 @@ SHARES = {
     "image": {"predict": 3, "evaluate": 1, "train": 1},
     "recording": {"predict": 3, "evaluate": 1, "train": 1},
     "table": {"predict": 2, "evaluate": 2, "train": 1},
-    "recipe": {"train": 4},
+    "recipe": {"train": 2},
     "model": {"predict": 2, "evaluate": 1, "train": 1},
     "raw data": {"build": 5},
 }
@@ -108,10 +109,10 @@ class Fuzzer:
         ]
         examples = []
         for place, (kind, command) in enumerate(dict.fromkeys(self.turns)):
-            for seed in {seed.modality: seed for seed in self.places[kind]}.values():
+            for seed in {seed.modality: seed for seed in self.places[kind][:9]}.values():
                 room = self.folder / f"example{place}{seed.modality}"
                 examples.append(self.lay_out(seed, seed.data, command, room, np.random.default_rng(0)))
-        import_all(examples, self.folder)
+        import_all(examples, self.folder, pictures=False)
 
     def draw(self, number: int) -> "tuple[Case, Seed, Content, np.random.Generator]":
         """What a number stands for: the case, the seed, its damaged bytes (or what makes something else of it)."""
@@ -213,10 +214,11 @@ class Fuzzer:
         with Child(words, self.folder / "printed" / str(number), limit_mb=MEGABYTES) as child:
             outcome = child.finish(SECONDS)
         case.status, case.seconds, case.peak_mb = outcome.status, round(outcome.seconds, 2), round(outcome.peak_mb)
-        case.error = outcome.error
+        case.error = outcome.error[:300]
         case.faults = faults(outcome) + _left(set(room.rglob("*")) - before)
-        # A link to nothing is no file that exists: as for a misspelled name, nothing is classified.
-        if seed.kind in ("image", "recording") and case.command == "predict" and (room / seed.file).exists():
+        # A link to nothing does not exist, and a folder may be empty: as for a misspelled name, nothing is classified.
+        is_there = (room / seed.file).exists() and not (room / seed.file).is_dir()
+        if seed.kind in ("image", "recording") and case.command == "predict" and is_there:
             case.faults += _unanswered(room / "out.csv", self.good[seed.modality][0])
         return case
 
