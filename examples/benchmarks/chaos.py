@@ -19,7 +19,8 @@ one line that names the file or folder. Everything else is "lost". The exit stat
 killed run was refused, or if something is listed as a problem, such as a traceback.
 
 Processes are forked from one that has imported everything, which takes a tenth of the time. They are processes like
-others, and so are the signals. `--fresh` starts new interpreters instead (and torchrun for two processes).
+others, and so are the signals. `--fresh` starts new interpreters instead. Two processes find each other by the
+variables that torchrun sets, and train together over gloo.
 """
 
 import argparse
@@ -92,14 +93,10 @@ class Group:
 
     def __enter__(self) -> "Group":
         self._stack = ExitStack()
-        if self.fresh and self.processes > 1:
-            program = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.processes), "-m"]
-            children = [Child(self.words, self.folder, fresh=True, program=[*program, "hf_ssl.cli"])]
-        else:
-            children = [
-                Child(self.words, self.folder / str(rank), environment=variables, fresh=self.fresh)
-                for rank, variables in enumerate(ranks(self.processes))
-            ]
+        children = [
+            Child(self.words, self.folder / str(rank), environment=variables, fresh=self.fresh)
+            for rank, variables in enumerate(ranks(self.processes))
+        ]
         self.children = [self._stack.enter_context(child) for child in children]
         return self
 

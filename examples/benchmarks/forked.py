@@ -104,8 +104,7 @@ class Child:
         folder: for its standard output and standard error; it is created.
         environment: variables that it has beside those of this process.
         limit_mb: memory that it may take, resident or by allocation; None: no limit.
-        fresh: start a new interpreter. It may be another command than `hf-ssl` then, if `program` says so.
-        program: words of the interpreter that come before `words`.
+        fresh: start a new interpreter.
         learn: whether it leaves the names of its modules in `folder`, at its end.
     """
 
@@ -117,7 +116,6 @@ class Child:
         environment: dict[str, str] | None = None,
         limit_mb: int | None = None,
         fresh: bool = False,
-        program: Sequence[str] = ("-m", "hf_ssl.cli"),
         learn: bool = False,
     ):
         self.folder, self.limit_mb = folder, limit_mb
@@ -136,7 +134,7 @@ class Child:
         try:
             self._become(environment or {}, fresh)
             if fresh:
-                os.execv(sys.executable, [sys.executable, *program, *words])
+                os.execv(sys.executable, [sys.executable, "-m", "hf_ssl.cli", *words])
             status = _run(words)
             if learn:
                 (folder / "modules").write_text("\n".join(list(sys.modules)), encoding="utf-8")
