@@ -271,7 +271,9 @@ def damage_checkpoint(arena: Arena, kind: str, times: int) -> Row:
         for _ in range(times if kind != "mixed" else exchanged != whole):
             path.write_bytes(exchanged if kind == "mixed" else damaged(whole, kind, arena.rng))
             row.times += 1
-            problems[_problem(folder, output, path.name)] += 1
+            # Of a list of checksums that belongs to other files, the first of those is named.
+            names = [path.name] if kind != "mixed" else [file.name for file in folder.iterdir()]
+            problems[_problem(folder, output, names)] += 1
         path.write_bytes(whole)
         row.refused += problems.pop("", 0)
         row.lost += problems.total()
@@ -288,14 +290,14 @@ def damaged(whole: bytes, kind: str, rng: np.random.Generator) -> bytes:
     return whole[:place] + bytes([whole[place] ^ 1 << int(rng.integers(8))]) + whole[place + 1 :]
 
 
-def _problem(folder: Path, output: Path, name: str) -> str:
-    """What is wrong with how a damaged checkpoint was refused; "" if it was refused by the file's name."""
+def _problem(folder: Path, output: Path, names: list[str]) -> str:
+    """What is wrong with how a damaged checkpoint was refused; "" if it was refused by the name of one of the files."""
     from hf_ssl.training.checkpoint_files import choose_checkpoint
 
     try:
         choose_checkpoint(folder, output)
     except ValueError as error:
-        return "" if name in str(error) else f"refused without its name: {error}"
+        return "" if any(name in str(error) for name in names) else f"refused without its name: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "accepted"

@@ -27,11 +27,11 @@ def _differing(expected: Path, found: Path) -> str | None:
     if expected.suffix == ".md" or expected.read_bytes() == found.read_bytes():
         # A card tells times.
         return None
-    readers = {".json": read_json, ".safetensors": read_tensors}
+    readers = {".json": read_json, ".safetensors": read_tensors, ".sha256": read_checksums}
     if expected.suffix not in readers:
         return ""
     facts = [readers[expected.suffix](path) for path in (expected, found)]
-    keys = sorted(key for key in facts[0].keys() | facts[1].keys() if facts[0].get(key) != facts[1].get(key))
+    keys = sorted(key for key in facts[0].keys() | facts[1].keys() if facts[0].get(key, ...) != facts[1].get(key, ...))
     return f" in {keys[0]} and {len(keys) - 1} more" if keys else None
 
 
@@ -40,21 +40,26 @@ def read_tensors(path: Path) -> dict[str, object]:
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:
-        facts = {f"metadata {key}": value for key, value in (file.metadata() or {}).items()}
-        return facts | {key: file.get_tensor(key).tobytes() for key in file.keys()}  # noqa: SIM118
+        facts = {key: file.get_tensor(key).tobytes() for key in file.keys()}  # noqa: SIM118
+        for name, value in (file.metadata() or {}).items():
+            content = json.loads(value) if value.startswith("{") else value
+            facts |= {f"metadata {name}{place}": item for place, item in values(content).items()}
+    return facts
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """The values of a JSON file by their place in it, such as "runs.0.steps"; without times and hashes of files."""
-    facts = {}
+    """The values of a JSON file by their place in it, such as ".runs.0.steps", times left out."""
+    return values(json.loads(path.read_text(encoding="utf-8")))
 
-    def walk(value: object, place: str) -> None:
-        if isinstance(value, dict | list):
-            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-                walk(item, f"{place}.{key}")
-        elif not any(word in place.rpartition(".")[2] for word in _TIMES):
-            is_hash = isinstance(value, str) and len(value) in (32, 64, 128) and value.isalnum()
-            facts[place[1:]] = "a hash" if is_hash else value
 
-    walk(json.loads(path.read_text(encoding="utf-8")), "")
-    return facts
+def read_checksums(path: Path) -> dict[str, object]:
+    """The names of the files that a list of checksums is about: the files themselves are compared."""
+    return dict.fromkeys(line.split(maxsplit=1)[1] for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def values(content: object, place: str = "") -> dict[str, object]:
+    """What a JSON document holds, by place, without times."""
+    if isinstance(content, dict | list):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        return {key: value for name, item in items for key, value in values(item, f"{place}.{name}").items()}
+    return {} if any(word in place.rpartition(".")[2] for word in _TIMES) else {place: content}

@@ -35,16 +35,17 @@ def compare(benchmark_scripts):
 # ---- Two runs are compared ----
 
 
-def make_run(folder, *, weight=1.0, steps=12, seconds=2.0, card="took 2 s", turned=False):
+def make_run(folder, *, weight=1.0, steps=12, seconds=2.0, card="took 2 s", turned=False, processes=1):
     checkpoint = folder / "checkpoint-12"
     checkpoint.mkdir(parents=True)
-    metadata = {"format": "pt", "hf_ssl": "{}"}
+    metadata = {"format": "pt", "hf_ssl": json.dumps({"processes": processes, "seconds": seconds})}
     metadata = dict(reversed(metadata.items())) if turned else metadata
     for place in (folder, checkpoint):
         save_file({"weight": torch.tensor([weight])}, place / "model.safetensors", metadata)
-    results = {"runs": [{"steps": steps, "seconds": seconds, "eval_runtime": seconds}], "sum": ["0a" * 32]}
+    results = {"runs": [{"steps": steps, "seconds": seconds, "eval_runtime": seconds}], "none": None}
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "README.md").write_text(card)
+    (checkpoint / "checksums.sha256").write_text(f"{hash(card)} *model.safetensors\n")
     (folder / "curves.png").write_bytes(b"picture")
     return folder
 
@@ -57,7 +58,14 @@ CHANGES = {
         {"weight": 1.0 + 2**-23},
         [f"{name}model.safetensors differs in weight and 0 more" for name in ("checkpoint-12/", "")],
     ),
-    "a number": ({"steps": 13}, ["results.json differs in runs.0.steps and 0 more"]),
+    "a number in the metadata": (
+        {"processes": 2},
+        [
+            f"{name}model.safetensors differs in metadata hf_ssl.processes and 0 more"
+            for name in ("checkpoint-12/", "")
+        ],
+    ),
+    "a number": ({"steps": 13}, ["results.json differs in .runs.0.steps and 0 more"]),
 }
 
 
