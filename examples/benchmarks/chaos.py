@@ -291,7 +291,7 @@ def damaged(whole: bytes, kind: str, rng: np.random.Generator) -> bytes:
 
 
 def _problem(folder: Path, output: Path, names: list[str]) -> str:
-    """What is wrong with how a damaged checkpoint was refused; "" if it was refused by the name of one of the files."""
+    """What is wrong with how a damaged checkpoint was refused; "" if it was refused by one of the names."""
     from hf_ssl.training.checkpoint_files import choose_checkpoint
 
     try:

@@ -1,6 +1,7 @@
 """Whether two runs of `hf-ssl train` have left the same, bit for bit; for `chaos.py`."""
 
 import json
+import re
 from pathlib import Path
 
 # Keys of JSON files that depend on the clock.
@@ -53,8 +54,8 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def read_checksums(path: Path) -> dict[str, object]:
-    """The names of the files that a list of checksums is about: the files themselves are compared."""
-    return dict.fromkeys(line.split(maxsplit=1)[1] for line in path.read_text(encoding="utf-8").splitlines())
+    """A list of checksums without the sums: the files that they are about are compared themselves."""
+    return dict.fromkeys(re.sub(r"\b[0-9a-f]{32,}\b", "", path.read_text(encoding="utf-8")).splitlines())
 
 
 def values(content: object, place: str = "") -> dict[str, object]:
