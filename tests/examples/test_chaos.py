@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,7 +46,7 @@ def make_run(folder, *, weight=1.0, steps=12, seconds=2.0, card="took 2 s", turn
     results = {"runs": [{"steps": steps, "seconds": seconds, "eval_runtime": seconds}], "none": None}
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "README.md").write_text(card)
-    (checkpoint / "checksums.sha256").write_text(f"{hash(card)} *model.safetensors\n")
+    (checkpoint / "checksums.sha256").write_text(f"{sha256(card.encode()).hexdigest()} *model.safetensors\n")
     (folder / "curves.png").write_bytes(b"picture")
     return folder
 
