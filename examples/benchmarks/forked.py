@@ -38,6 +38,7 @@ class Outcome:
         status: exit status, or minus the signal that ended it.
         output, errors: what it wrote to standard output and standard error.
         seconds: by the clock.
+        cpu_seconds: of the processor.
         peak_mb: its largest resident memory, in units of 1,000,000 bytes.
         stopped: "time" or "memory" if it was killed because it exceeded a limit; else "".
     """
@@ -46,6 +47,7 @@ class Outcome:
     output: str
     errors: str
     seconds: float
+    cpu_seconds: float
     peak_mb: float
     stopped: str = ""
 
@@ -124,7 +126,7 @@ class Child:
             (folder / name).write_bytes(b"")
         self._began = time.monotonic()
         self._stopped = ""
-        self._ended: tuple[int, float, float] | None = None
+        self._ended: tuple[int, float, float, float] | None = None
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
@@ -196,13 +198,17 @@ class Child:
             if pid:
                 seconds = time.monotonic() - self._began
                 unit = 1e6 if sys.platform == "darwin" else 1e3
-                self._ended = os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss / unit
+                cpu_seconds = usage.ru_utime + usage.ru_stime
+                self._ended = os.waitstatus_to_exitcode(status), seconds, cpu_seconds, usage.ru_maxrss / unit
         return self._ended is not None
 
     def finish(self, seconds: float) -> Outcome:
-        """Wait for its end for at most `seconds` since its start; a child that takes longer is killed."""
+        """Wait for its end; a child that takes more processor time, or three times as long by the clock, is killed.
+
+        The clock alone would say more about what else the machine does.
+        """
         while not self.has_ended:
-            if time.monotonic() - self._began > seconds:
+            if _cpu_seconds(self.pid) > seconds or time.monotonic() - self._began > 3 * seconds:
                 self._stopped = "time"
             elif self.limit_mb is not None and _resident_mb(self.pid) > self.limit_mb:
                 self._stopped = "memory"
@@ -241,6 +247,16 @@ def _resident_mb(pid: int) -> float:
     except (OSError, IndexError):
         return 0.0
     return pages * resource.getpagesize() / 1e6
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time of a running process; 0 where there is no /proc."""
+    try:
+        # Its name comes before, in parentheses, and may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ranks(processes: int) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ benchmark), damaged in a way that the number decides on: flipped bits, a missing
 numbers in headers, deep nesting, repeated blocks, an empty file, random bytes, bombs, a pipe instead of a file. The
 command runs in a process of its own, forked from one that has imported everything. It has to end
 
-- within 20 s and 2 GB of memory,
+- within 20 s of processor time (60 s by the clock) and 2 GB of memory,
 - with status 0, or with status 2 and one line `hf-ssl: error: ...` of printable characters,
 - without a traceback, and without half-written or temporary files,
 - in `predict`, with an answer for the valid file beside a damaged image or recording.
@@ -71,7 +71,7 @@ class Case:
         number: stands for it.
         kind: of the file, as the table shows it.
         command, damage: what it was given to, and what had been done to it.
-        status, seconds, peak_mb: of the process.
+        status, seconds, peak_mb: of the process; seconds are those of the processor.
         error: the line of the refusal.
         faults: what should not have happened.
     """
@@ -213,7 +213,7 @@ class Fuzzer:
         before = set(room.rglob("*"))
         with Child(words, self.folder / "printed" / str(number), limit_mb=MEGABYTES) as child:
             outcome = child.finish(SECONDS)
-        case.status, case.seconds, case.peak_mb = outcome.status, round(outcome.seconds, 2), round(outcome.peak_mb)
+        case.status, case.seconds, case.peak_mb = outcome.status, round(outcome.cpu_seconds, 2), round(outcome.peak_mb)
         case.error = outcome.error[:300]
         case.faults = faults(outcome) + _left(set(room.rglob("*")) - before)
         # A link to nothing does not exist, and a folder may be empty: as for a misspelled name, nothing is classified.
@@ -292,7 +292,7 @@ def shown(cases: list[Case]) -> str:
         ended = Counter("failed" if case.faults else "done" if case.status == 0 else "refused" for case in group)
         rows.append([kind, command, str(len(group)), *(str(ended[name]) for name in ("done", "refused", "failed"))])
         rows[-1] += [f"{max(case.seconds for case in group):.1f}", f"{max(case.peak_mb for case in group):,.0f}"]
-    header = ["file", "command", "files", "done", "refused", "failed", "seconds at most", "MB at most"]
+    header = ["file", "command", "files", "done", "refused", "failed", "CPU s at most", "MB at most"]
     return table(header, rows)
 
 

@@ -127,14 +127,15 @@ ENDS = {
     ),
     "the whole file": ((2, "", LINE + "a" * 1_000), ["the error has 1,053 characters"]),
     "memory": ((2, "", "hf-ssl: error: MemoryError"), ["tried to take more than 2,000 MB"]),
-    "time": ((-9, "", "", 20.0, 0.0, "time"), ["longer than 20 s"]),
-    "resident memory": ((-9, "", "", 1.0, 2_100.0, "memory"), ["more than 2,000 MB"]),
+    "time": ((-9, "", "", 20.0, 20.0, 0.0, "time"), ["longer than 20 s"]),
+    "resident memory": ((-9, "", "", 1.0, 1.0, 2_100.0, "memory"), ["more than 2,000 MB"]),
 }
 
 
 @pytest.mark.parametrize(("end", "expected"), ENDS.values(), ids=ENDS)
 def test_an_end_is_good_or_its_fault_is_named(fuzz, forked, end, expected):
-    assert fuzz.faults(forked.Outcome(*(*end, 0.1, 500.0)[:5] if len(end) == 3 else end)) == expected
+    usual = (0, "", "", 0.1, 0.1, 500.0)
+    assert fuzz.faults(forked.Outcome(*end, *usual[len(end) :])) == expected
 
 
 def test_what_is_left_behind_and_who_got_no_answer(fuzz, tmp_path):
@@ -169,6 +170,7 @@ WORKS = {
     "an exception": (write_and_fail, {"status": 1, "output": "said\n", "has_traceback": True}),
     "a signal": (lambda: os.kill(os.getpid(), 11), {"status": -11}),
     "too long": (lambda: time.sleep(60), {"status": -9, "stopped": "time"}),
+    "too much work": (lambda: sum(iter(int, 1)), {"status": -9, "stopped": "time"}),
     "too much memory": (take_memory, {"status": -9, "stopped": "memory"}),
     "far too much memory": (lambda: bytearray(2**38), {"status": 1, "has_traceback": True}),
 }
