@@ -134,10 +134,10 @@ def test_damage_is_one_bit_or_a_missing_end(chaos):
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_killed_runs_of_the_command_continue_bit_for_bit(tmp_path):
-    """A short run of the script: three signals, two of them while it saves, and a flipped bit in each file."""
+    """A short run of the script: two kills at any moment and two while it saves; each file of a checkpoint is damaged."""
     script = ROOT / "examples" / "benchmarks" / "chaos.py"
-    options = ["--times", "6", "--damages", "1", "--runs", "flexmatch", "--processes", "1", "--output"]
-    attacks = ["--attacks", "kill", "term", "int", "flips", "cuts", "mixed"]
+    options = ["--times", "4", "--damages", "1", "--runs", "flexmatch", "--processes", "1", "--output"]
+    attacks = ["--attacks", "kill", "flips", "cuts", "mixed"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, str(script), *options, str(tmp_path / "chaos.json"), *attacks],
@@ -152,5 +152,5 @@ def test_killed_runs_of_the_command_continue_bit_for_bit(tmp_path):
     rows = [SimpleNamespace(**row) for row in found["rows"]]
     assert found["problems"] == [] and [row.lost for row in rows] == [0] * len(rows)
     # Something was attacked, and all of it survived or was refused by name.
-    assert sum(row.kills for row in rows) >= 4 and len(rows) == 1 + 6 + 3
-    assert all(row.same == row.times for row in rows[:7]) and all(row.refused == row.times > 5 for row in rows[7:])
+    assert sum(row.kills for row in rows) >= 3 and [row.times for row in rows[:3]] == [1, 2, 2]
+    assert all(row.same == row.times for row in rows[:3]) and all(row.refused == row.times > 5 for row in rows[3:])
