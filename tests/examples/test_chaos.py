@@ -134,7 +134,7 @@ def test_damage_is_one_bit_or_a_missing_end(chaos):
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_killed_runs_of_the_command_continue_bit_for_bit(tmp_path):
-    """A short run of the script: two kills at any moment and two while it saves; each file of a checkpoint is damaged."""
+    """A short run: two kills at any moment, two while it saves, and each file of a checkpoint is damaged."""
     script = ROOT / "examples" / "benchmarks" / "chaos.py"
     options = ["--times", "4", "--damages", "1", "--runs", "flexmatch", "--processes", "1", "--output"]
     attacks = ["--attacks", "kill", "flips", "cuts", "mixed"]
