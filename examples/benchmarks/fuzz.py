@@ -69,7 +69,7 @@ class Case:
 
     Args:
         number: stands for it.
-        kind: of the file, as the table shows it.
+        kind, file: of the valid file.
         command, damage: what it was given to, and what had been done to it.
         status, seconds, peak_mb: of the process; seconds are those of the processor.
         error: the line of the refusal.
@@ -78,6 +78,7 @@ class Case:
 
     number: int
     kind: str
+    file: str
     command: str
     damage: str
     status: int = 0
@@ -124,10 +125,10 @@ class Fuzzer:
         seed = seeds[rng.integers(len(seeds))]
         if rng.integers(_NOT_A_FILE) == 0:
             damage = list(NOT_FILES)[rng.integers(len(NOT_FILES))]
-            return Case(number, seed.name, command, damage), seed, NOT_FILES[damage], rng
+            return Case(number, seed.kind, seed.file, command, damage), seed, NOT_FILES[damage], rng
         others = [other.data for other in (seeds if rng.random() < 0.7 else self.seeds)]
         damage, data = mutate(seed.data, Path(seed.file).suffix, rng, others)
-        return Case(number, seed.name, command, damage), seed, data, rng
+        return Case(number, seed.kind, seed.file, command, damage), seed, data, rng
 
     def lay_out(self, seed: "Seed", content: Content, command: str, room: Path, rng: np.random.Generator) -> list[str]:
         """Write the damaged file and what it needs beside it into `room`; the command line, after `hf-ssl`."""
@@ -288,7 +289,7 @@ def shown(cases: list[Case]) -> str:
     for case in cases:
         groups.setdefault((case.kind, case.command), []).append(case)
     rows = []
-    for (kind, command), group in sorted(groups.items()):
+    for (kind, command), group in sorted(groups.items(), key=lambda item: list(SHARES).index(item[0][0])):
         ended = Counter("failed" if case.faults else "done" if case.status == 0 else "refused" for case in group)
         rows.append([kind, command, str(len(group)), *(str(ended[name]) for name in ("done", "refused", "failed"))])
         rows[-1] += [f"{max(case.seconds for case in group):.1f}", f"{max(case.peak_mb for case in group):,.0f}"]
@@ -323,13 +324,13 @@ def main() -> int:
             if kind not in args.kinds or command not in args.commands:
                 continue
             cases.append(fuzzer.run(number))
-            print(f"{number} {cases[-1].kind}", end="   \r", file=sys.stderr, flush=True)
+            print(f"{number} {cases[-1].kind}", end="      \r", file=sys.stderr, flush=True)
             if not args.keep:
                 shutil.rmtree(fuzzer.folder / "rooms" / str(number), ignore_errors=True)
     print(shown(cases))
     failed = [case for case in cases if case.faults]
     for case in failed:
-        print(f"\n{case.number}: {case.command}, {case.kind}, {case.damage}: {'; '.join(case.faults)}")
+        print(f"\n{case.number}: {case.command}, {case.kind} {case.file}, {case.damage}: {'; '.join(case.faults)}")
     peak = max(case.peak_mb for case in cases)
     print(f"\n{len(failed)} of {len(cases)} failed; {time.perf_counter() - began:.0f} s, at most {peak:,.0f} MB")
     if args.output:

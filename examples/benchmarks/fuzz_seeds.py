@@ -35,11 +35,6 @@ class Seed:
     modality: str
     folder: Path | None = None
 
-    @property
-    def name(self) -> str:
-        """What the table calls it: the kind, and the file or its suffix."""
-        return f"{self.kind} {Path(self.file).name if self.folder else Path(self.file).suffix}"
-
 
 def make_seeds(folder: Path, models: dict[str, str]) -> list[Seed]:
     """All of them; those that are folders are written into `folder`.
