@@ -350,9 +350,10 @@ def attack_disk(arena: Arena, row: Row, run: str, kind: str) -> None:
 # ---- The whole ----
 
 
-def run_all(arena: Arena, args: argparse.Namespace) -> list[Row]:
-    """All attacks, in the order of the table."""
-    kind, rows = "fresh" if args.fresh else "forked", []
+def run_all(arena: Arena, args: argparse.Namespace, rows: list[Row]) -> None:
+    """All attacks; `rows` is what the table shows, also if this is interrupted."""
+    kind = "fresh" if args.fresh else "forked"
+    control = Row("undisturbed", kind)
     plans = [
         (Row(f"{SIGNALS[name].name}{', saving' * saving}", kind if count == 1 else f"{kind}, {count}"), name, saving)
         for count in args.processes
@@ -360,20 +361,19 @@ def run_all(arena: Arena, args: argparse.Namespace) -> list[Row]:
         if name in SIGNALS
         for saving in (False, True)
     ]
+    rows += [control, *(row for row, *_ in plans)]
+    for run in args.runs:
+        control.times += 1
+        arena.resume(control, run, 1, arena.new_folder(), f"undisturbed, {run}")
     for place in range(args.times if plans else 0):
         row, name, saving = plans[place % len(plans)]
         processes = int(row.process.partition(", ")[2] or 1)
         run = "flexmatch" if processes > 1 else args.runs[place // len(plans) % len(args.runs)]
         attack_by_signal(arena, row, name, run, processes, saving)
         print(f"{place + 1}/{args.times}", end="\r", file=sys.stderr, flush=True)
-    control = Row("undisturbed", kind)
-    for run in args.runs:
-        control.times += 1
-        arena.resume(control, run, 1, arena.new_folder(), f"undisturbed, {run}")
-    rows += [control, *(row for row, *_ in plans)]
-    rows += [
-        damage_checkpoint(arena, name, args.damages) for name in ("flips", "cuts", "mixed") if name in args.attacks
-    ]
+    for name in ("flips", "cuts", "mixed"):
+        if name in args.attacks:
+            rows.append(damage_checkpoint(arena, name, args.damages))
     for name in ("full-disk", "read-only"):
         if name in args.attacks:
             rows.append(Row(name.replace("-", " "), kind))
@@ -383,7 +383,6 @@ def run_all(arena: Arena, args: argparse.Namespace) -> list[Row]:
                 except PermissionError as error:
                     rows[-1].skipped = str(error)
                     break
-    return rows
 
 
 def shown(rows: list[Row]) -> str:
@@ -419,9 +418,13 @@ def main() -> int:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         set_environment(Path(folder, "cache"))
-        arena = Arena(Path(folder), args.fresh, args.seed)
-        arena.build()
-        rows = run_all(arena, args)
+        arena, rows = Arena(Path(folder), args.fresh, args.seed), []
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            arena.build()
+            run_all(arena, args, rows)
+        except KeyboardInterrupt:
+            arena.problems.append("interrupted: the last attack, and those after it, do not count")
     print(shown(rows))
     print("".join(f"\n- {problem}" for problem in arena.problems))
     print(f"\n{len(arena.problems)} problems, {time.perf_counter() - began:.0f} s, seed {args.seed}")

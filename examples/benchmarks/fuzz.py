@@ -306,33 +306,37 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--kinds", nargs="+", choices=list(SHARES), default=list(SHARES), help="leave other kinds out")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS), help="leave others out")
     parser.add_argument("--seed", type=int, default=0, help="another one makes other files of the same numbers")
-    parser.add_argument("--keep", type=Path, help="folder to leave the files in")
+    parser.add_argument("--keep", type=Path, help="new folder to leave the files in")
     parser.add_argument("--output", type=Path, help="write what became of each file to this file as JSON")
     return parser
 
 
 def main() -> int:
     args = make_parser().parse_args()
-    began = time.perf_counter()
+    if args.keep and args.keep.exists():
+        raise SystemExit(f"--keep must be a new folder, got {args.keep}")
+    began, cases = time.perf_counter(), []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         set_environment(Path(folder, "cache"))
         fuzzer = Fuzzer(args.keep or Path(folder), args.seed)
-        fuzzer.build()
-        cases = []
-        for number in args.only or range(args.first, args.first + args.times):
-            kind, command = fuzzer.turns[number % len(fuzzer.turns)]
-            if kind not in args.kinds or command not in args.commands:
-                continue
-            cases.append(fuzzer.run(number))
-            print(f"{number} {cases[-1].kind}", end="      \r", file=sys.stderr, flush=True)
-            if not args.keep:
-                shutil.rmtree(fuzzer.folder / "rooms" / str(number), ignore_errors=True)
+        try:
+            fuzzer.build()
+            for number in args.only or range(args.first, args.first + args.times):
+                kind, command = fuzzer.turns[number % len(fuzzer.turns)]
+                if kind not in args.kinds or command not in args.commands:
+                    continue
+                cases.append(fuzzer.run(number))
+                print(f"{number} {kind}", end="      \r", file=sys.stderr, flush=True)
+                if not args.keep:
+                    shutil.rmtree(fuzzer.folder / "rooms" / str(number), ignore_errors=True)
+        except KeyboardInterrupt:
+            print("interrupted: what was done until then")
     print(shown(cases))
     failed = [case for case in cases if case.faults]
     for case in failed:
         print(f"\n{case.number}: {case.command}, {case.kind} {case.file}, {case.damage}: {'; '.join(case.faults)}")
-    peak = max(case.peak_mb for case in cases)
-    print(f"\n{len(failed)} of {len(cases)} failed; {time.perf_counter() - began:.0f} s, at most {peak:,.0f} MB")
+    print(f"\n{len(failed)} of {len(cases)} failed; {time.perf_counter() - began:.0f} s, seed {args.seed}")
     if args.output:
         content = {"seed": args.seed, "cases": [dataclasses.asdict(case) for case in cases]}
         args.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
