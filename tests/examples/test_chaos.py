@@ -144,7 +144,7 @@ def test_killed_runs_of_the_command_continue_bit_for_bit(tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
