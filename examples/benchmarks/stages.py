@@ -30,7 +30,7 @@ from evidence_audio import SpeechEmbeddingClassifier, SpeechEmbeddingConfig
 from evidence_results import machine
 from evidence_tasks import TASKS, Places, draw, load, make_model
 from filelock import FileLock
-from stages_report import NAMES, pictures
+from stages_report import NAMES, TITLES, pictures, with_photographs
 from transformers import AutoConfig, AutoModelForAudioClassification
 from transformers.image_utils import PILImageResampling
 from transformers.utils import logging
@@ -145,7 +145,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: means and standard deviations over the seeds, one column per stage."""
+    """Markdown: means and standard deviations over the draws, and their number; one column per stage."""
     lines = []
     for task, per_class in dict.fromkeys((row["task"], row["per_class"]) for row in rows):
         mine = [row["stages"] for row in rows if (row["task"], row["per_class"]) == (task, per_class)]
@@ -153,10 +153,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         for name in NAMES:
             values = [100 * stages[name]["test_accuracy"] for stages in mine if name in stages]
             spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-            cells.append(f"{mean(values):.1f}{spread}" if values else "")
-        kept = [100 * s["test_accuracy"] for stages in mine for s in stages.values() if s.get("kept")]
-        lines.append([task, str(per_class), *cells, f"{mean(kept):.1f}" if kept else ""])
-    return markdown_table(["task", "labels per class", *NAMES.values(), "kept"], lines)
+            cells.append(f"{mean(values):.1f}{spread} ({len(values)})" if values else "")
+        lines.append([TITLES[task], str(per_class), *cells])
+    return markdown_table(["data, encoder", "labels per class", *NAMES.values()], lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -175,11 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--setfit", action="store_true", help="SetFit instead of the command")
     parser.add_argument("--validation", action="store_true", help="test on a part of the training data; not saved")
     args = parser.parse_args(arguments)
-    if args.what == "table":
-        print(table(read(args.results)))
-        return 0
-    if args.what == "pictures":
-        pictures(read(args.results), args.results.parent)
+    if args.what in ("table", "pictures"):
+        rows = with_photographs(read(args.results), args.results.parent)
+        print(table(rows)) if args.what == "table" else pictures(rows, args.results.parent)
         return 0
     torch.set_num_threads(1)
     logging.set_verbosity_error()
