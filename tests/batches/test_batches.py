@@ -208,7 +208,7 @@ def test_a_file_is_decoded_once_for_all_views_of_a_draw(modality, monkeypatch):
     rows = undecoded(given["unlabeled_dataset"], [modality])
     views = {"image": image.ImageViews, "audio": audio.AudioViews}[modality](given["processing_class"])
     opened = []
-    for module, name in ((image.Image, "open"), (audio, "_read")):
+    for module, name in ((image.Image, "open"), (audio, "read_file")):
         real = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, real=real: opened.append(1) or real(*args))
     names = {"weak": "weak", "strong": "strong", "strong_2": "strong"}

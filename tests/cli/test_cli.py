@@ -205,6 +205,8 @@ def test_what_a_message_quotes_is_one_line_that_does_nothing_to_the_terminal(tex
             logging.getLogger("hf_ssl.data").warning(text)
         raise ValueError(text)
 
+    # pytest would keep the message, and its processes cannot send half a character to each other.
+    monkeypatch.setattr(logging.getLogger("hf_ssl"), "propagate", False)
     monkeypatch.setattr("hf_ssl.cli.evaluate.run", run)
     assert main(["evaluate", "m", "d"]) == 2
     # A warning is shown once, however many trainings give it.
