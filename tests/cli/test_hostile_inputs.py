@@ -52,7 +52,7 @@ def test_hostile_pictures_are_rows_with_errors_and_the_others_get_answers(tmp_pa
     assert "at most 89,478,485 pixels, got 89,491,600" in rows["huge.png"]["error"]
     assert "got 3,600,000,000" in rows["huger.png"]["error"]
     assert "EPS is not a format of pictures" in rows["program.png"]["error"]
-    assert "it is a named pipe and not a file" in rows["pipe.png"]["error"]
+    assert "must be a file, got a device, a pipe" in rows["pipe.png"]["error"]
 
 
 def test_hostile_recordings_are_rows_with_errors_and_the_others_get_answers(tmp_path, capsys):
@@ -69,7 +69,7 @@ def test_hostile_recordings_are_rows_with_errors_and_the_others_get_answers(tmp_
     assert "at most 134,217,728 samples, got 68,719,476,735" in rows["claims.flac"]["error"]
     assert "must be at least 100 Hz, got 1" in rows["slow.wav"]["error"]
     assert "it holds no samples" in rows["empty.wav"]["error"]
-    assert "it is a named pipe and not a file" in rows["pipe.wav"]["error"]
+    assert "must be a file, got a device, a pipe" in rows["pipe.wav"]["error"]
     # The same tone at another rate.
     assert float(rows["odd.wav"]["probability"]) == pytest.approx(float(rows["z.flac"]["probability"]), abs=0.02)
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hf_ssl.data.columns import inspect_data
+from hf_ssl.data.doubts import warn_of_doubtful_labels
 from hf_ssl.data.labels import UNKNOWN, different_labels, read_labels
 from hf_ssl.data.prepare import prepare, prepare_evaluation, prepare_pool
 from hf_ssl.model.loading import class_names
@@ -117,10 +118,11 @@ ABC = ["a", "b", "c"]
 
 def test_classes_without_a_labeled_example_are_named(monkeypatch):
     warned = []
-    monkeypatch.setattr("hf_ssl.data.columns.logger.warning_once", warned.append)
-    inspect_data(classes_of(ABC, 0, 1, 2))
-    assert warned == []
-    inspect_data(classes_of(ABC, 1, 1))
+    monkeypatch.setattr("hf_ssl.data.doubts.logger.warning_once", warned.append)
+    for labels in ((0, 1, 2), (1, 1)):
+        assert warned == []
+        rows = classes_of(ABC, *labels)
+        warn_of_doubtful_labels(rows, inspect_data(rows))
     assert "2 of 3 classes have no labeled example" in warned[0] and warned[0].endswith("a, c")
 
 

@@ -368,7 +368,7 @@ def broken_images(count=10):
 
 def test_a_broken_example_stops_with_its_row_or_becomes_nan(bank_of):
     dataset = broken_images()
-    with pytest.raises(BrokenExampleError, match=r"row 2 of the dataset: .*broken-2.png"):
+    with pytest.raises(BrokenExampleError, match=r"row 2 \(broken-2.png\): it is not an image"):
         bank_of("image", dataset=dataset)
     bank = bank_of("image", dataset=dataset, on_broken_file="skip")
     assert bank.broken == [2, 7]
