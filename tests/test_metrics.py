@@ -7,9 +7,9 @@ import torch
 from sklearn import metrics as sk
 from transformers import EvalPrediction
 
+from hf_ssl.confusion import Confusion
 from hf_ssl.metrics import (
     ClassificationMetrics,
-    Confusion,
     RunningMetrics,
     classification_metrics,
     compute_metrics,

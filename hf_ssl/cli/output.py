@@ -92,15 +92,22 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
     return written
 
 
-def printable(text: str, most: int = 80) -> str:
+def printable(text: str, most: int = 80, end: bool = False) -> str:
     """A text in one line of a terminal: at most so many characters, without line breaks and control sequences.
+
+    Args:
+        most: of its characters.
+        end: keep its end instead of its beginning, as of paths.
 
     Example:
         >>> printable("two\\nlines"), printable("\\x1b[2J"), printable("long " * 40, most=10)
         ('two lines', '\\\\x1b[2J', 'long long…')
+        >>> printable("folder/" * 20 + "file.png", most=10, end=True)
+        '…/file.png'
     """
-    text = " ".join(text[: 4 * most].split())
-    text = text if len(text) <= most else text[: most - 1].rstrip() + "…"
+    text = " ".join((text[-4 * most :] if end else text[: 4 * most]).split())
+    if len(text) > most:
+        text = "…" + text[1 - most :].lstrip() if end else text[: most - 1].rstrip() + "…"
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -150,6 +150,7 @@ def _show(header: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
     """Print the rows as tables of at most `_ALIGNED` rows, without columns that hold nothing."""
     from ..report.tables import table
 
-    while block := [[printable(cell) for cell in row] for row in islice(rows, _ALIGNED)]:
+    # Of inputs, which are files, the end tells them apart.
+    while block := [[printable(row[0], 120, end=True), *map(printable, row[1:])] for row in islice(rows, _ALIGNED)]:
         places = [i for i in range(len(header)) if any(row[i] for row in block)]
         print(table([header[i] for i in places], [[row[i] for i in places] for row in block], left=True))

@@ -317,7 +317,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch, suffix, few, 
     # The first run loads modules.
     for rows in (10, few, many):
         path = tmp_path / f"{rows}{suffix}"
-        lines = [f"row {row} has a text of some length, all of which would be kept" for row in range(rows)]
+        lines = [f"row {row} has a text of some length and all of it would be kept" for row in range(rows)]
         path.write_text("\n".join(["text"] * (suffix == ".csv") + lines) + "\n")
         tracemalloc.start()
         assert main(["predict", "model", str(path), "--output", str(tmp_path / f"{rows}.out.csv")]) == 0
