@@ -57,6 +57,8 @@ COMMON = [
 ]
 # Longer than any of these runs takes, in seconds.
 LIMIT = 300
+# Seconds that several processes have to end after a signal.
+_GRACE = 10.0
 
 
 # ---- Runs of the command ----
@@ -108,12 +110,17 @@ class Group:
         return all(child.has_ended for child in self.children)
 
     def hit(self, number: int, rng: np.random.Generator) -> None:
-        """Send a signal to all processes, or to one; then end the others, as launchers do."""
+        """Send a signal to all processes, or to one; then end those that are left, as launchers do.
+
+        One that waits for another inside torch does not see a signal until the other comes.
+        """
         alone = len(self.children) > 1 and rng.random() < 0.5
         for child in [self.children[rng.integers(len(self.children))]] if alone else self.children:
             child.send(number)
-        if alone:
-            time.sleep(0.2)
+        if len(self.children) > 1:
+            end = time.monotonic() + (0.2 if alone else _GRACE)
+            while not self.has_ended and time.monotonic() < end:
+                time.sleep(0.01)
             for child in self.children:
                 child.send(signal.SIGKILL)
 
