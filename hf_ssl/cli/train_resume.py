@@ -14,7 +14,7 @@ from ..features.encoding import from_first_process
 from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS, choose_checkpoint
 from ..training.checkpoint_folders import checkpoints, clean_up, leftovers
 from .train_options import STAGED
-from .train_stages import BASELINES, Request
+from .train_stages import BASELINES, Request, earlier_baseline
 
 # What a run leaves in its folder beside checkpoints, even if it was interrupted before the first of them.
 _LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "runs"}
@@ -180,12 +180,8 @@ def _has_everything(results: dict[str, Any], settings: dict[str, Any], steps_are
 
 def earlier_baselines(folder: Path, seed: int) -> list[dict[str, Any]]:
     """The rows of `results.json` of the labeled-only baselines that an earlier run finished with this seed."""
-    found, results = [], _read(folder)
-    for name, place in BASELINES.items():
-        row = _row(results, name, seed)
-        if row is not None and (folder / place / STATE).is_file():
-            found.append(row)
-    return found
+    found = (earlier_baseline(folder, name, seed) for name in BASELINES)
+    return [baseline[0] for baseline in found if baseline is not None]
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def train_baseline(
     """
     folder, name = Path(settings["output_dir"]), "supervised_lora" if lora else "supervised"
     own = folder / BASELINES[name]
-    if request.arguments.resume and (earlier := _earlier_baseline(folder, own, name, settings["seed"])):
+    if request.arguments.resume and (earlier := earlier_baseline(folder, name, settings["seed"])):
         return earlier
     role = _BASELINE_ROLES.get(settings["ema_role"], settings["ema_role"])
     changed = {"algorithm": "supervised", "algorithm_kwargs": None, "ema_role": role}
@@ -110,16 +110,19 @@ def train_baseline(
     return {**row, "algorithm": name}, trainer.state.log_history
 
 
-def _earlier_baseline(
-    folder: Path, own: Path, name: str, seed: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-    """The row and the log of a baseline that an earlier run finished with this seed."""
-    state, results = own / "trainer_state.json", folder / "results.json"
-    if not state.is_file() or not results.is_file():
+def earlier_baseline(folder: Path, name: str, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+    """The row of `results.json` and the log of a baseline that an earlier run in `folder` finished; None without one.
+
+    Args:
+        name: one of `BASELINES`.
+    """
+    try:
+        runs = read_json(folder / "results.json")["runs"]
+        state = read_json(folder / BASELINES[name] / "trainer_state.json")
+        row = next(row for row in runs if row["algorithm"] == name and row["seed"] == seed)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return None
-    rows = read_json(results)["runs"]
-    rows = [row for row in rows if row["algorithm"] == name and row["seed"] == seed]
-    return (rows[0], read_json(state)["log_history"]) if rows else None
+    return row, state.get("log_history", [])
 
 
 def train_algorithm(request: Request, earlier: Sequence[dict[str, Any]]) -> tuple[SSLTrainer, dict[str, Any]]:

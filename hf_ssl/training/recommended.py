@@ -15,8 +15,8 @@ percent, of about 1,000 examples, so that differences below 2 points mean little
 Texts: 100 steps of 8 labeled and 56 unlabeled ones; images and recordings: 150 of 8 and 24; the upper third of the
 blocks of texts and images. * with batch normalization in evaluation mode, without which it is 2 to 7 points worse.
 FreeMatch's thresholds follow the model, and on texts both ran away from the fitted head; the targets of distillation
-stay. It is recommended alone, since one more point on one kind of data is not worth that risk on others. Models with
-batch normalization are not fine-tuned: what was tried helped with 40 labels at most, and harmed with 250.
+stay. It is recommended alone, since one more point on one kind of data is not worth that risk on others. Models whose
+batch normalization learns are not fine-tuned: what was tried helped with 40 labels at most, and harmed with 250.
 """
 
 from dataclasses import dataclass, field
