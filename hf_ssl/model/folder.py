@@ -7,9 +7,11 @@ Nothing here is about Hub ids: their files are checked by the Hub's own hashes.
 """
 
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors import safe_open
@@ -19,6 +21,8 @@ from ..limits import MOST_LAYERS, MOST_NEW_WEIGHTS, check_file
 from ..modality import MODALITIES
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+# The pickle of torch's number 0x1950a86a20f9469cfc6c, before 2020.
+_OLD_WEIGHTS = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # Names of settings that say how often something is repeated, each time with weights of its own.
 _REPEATED = re.compile(r"layers?$|^n_layer|blocks?$|depths?$|stages?$")
 # Of an error's text; some list every weight of the model.
@@ -26,11 +30,27 @@ _LONGEST = 300
 
 
 def check_folder(model: str) -> None:
-    """Raise a ValueError if one of the files in a model's folder is a pipe, a device or a socket."""
-    if Path(model).is_dir():
-        for path in sorted(Path(model).iterdir()):
-            if not path.is_dir():
-                check_file(path)
+    """Raise a ValueError if a file in a model's folder is a pipe, a device or a socket, or no weights of torch.
+
+    torch takes an archive that it does not recognize for a pickle, and reads lengths from it that ask for any memory.
+    """
+    if not Path(model).is_dir():
+        return
+    for path in sorted(path for path in Path(model).iterdir() if not path.is_dir()):
+        check_file(path)
+        if path.name == "pytorch_model.bin" and not _is_of_torch(path):
+            raise ValueError(f"{path} is damaged, or is not weights alone; save or download it again")
+
+
+def _is_of_torch(path: Path) -> bool:
+    """Whether it is an archive with its directory, or begins with the number that torch.save wrote before archives."""
+    with path.open("rb") as file:
+        if file.read(len(_OLD_WEIGHTS)) == _OLD_WEIGHTS:
+            return True
+        try:
+            return bool(ZipFile(file).namelist())
+        except (BadZipFile, ValueError, OSError, NotImplementedError, struct.error):
+            return False
 
 
 def check_layers(model: str, config: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from hf_ssl.model.folder import check_size
+from hf_ssl.model.folder import check_folder, check_size
 from hf_ssl.model.loading import load_classifier, load_config, load_processor
 
 from tests.helpers.command_data import save_model
@@ -175,3 +175,15 @@ def test_an_adapter_s_header_is_no_claim_of_size(tmp_path):
     """A folder without config.json is left to PEFT."""
     (tmp_path / "adapter_model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
     check_size(str(tmp_path), SimpleNamespace(to_dict=dict))
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["as torch wrote before archives", "an archive"])
+def test_weights_of_torch_are_taken_and_what_only_looks_like_them_is_refused_unread(folder, old):
+    (folder / "model.safetensors").unlink()
+    path = folder / "pytorch_model.bin"
+    torch.save({"weight": torch.ones(2)}, path, _use_new_zipfile_serialization=not old)
+    check_folder(str(folder))
+    # The first bytes say that 4 GB of text follow.
+    path.write_bytes(b"\x80\x02X\xff\xff\xff\xff" + path.read_bytes()[: -10 if not old else None])
+    with pytest.raises(ValueError, match=r"pytorch_model.bin is damaged, or is not weights alone"):
+        check_folder(str(folder))
