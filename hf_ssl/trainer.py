@@ -29,11 +29,11 @@ from .model.forward import ModelForward
 from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
 from .report.run import RunFacts, describe_run, sizes_of
-from .training import optimization
 from .training.algorithm import choose_algorithm, make_algorithm
 from .training.checkpointing import CheckpointMixin
 from .training.evaluation import EvaluationMixin
 from .training.log_sums import LogSums
+from .training.optimization import OptimizationMixin
 from .training.progress import say, show_plain_lines
 from .training.start import check_arguments, prepare_datasets, search_duplicates
 from .training.trial import try_step
@@ -42,7 +42,7 @@ from .views import Views
 from .views.make import check_views
 
 
-class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
+class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, Trainer):
     """Trains a classifier on few labeled and many unlabeled examples.
 
     It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step
@@ -51,8 +51,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Three parts can be read by themselves: `EvaluationMixin` reads the model's answers, `CheckpointMixin` saves and
-    resumes, and `HubMixin` writes model cards and pushes.
+    Four parts can be read by themselves: `EvaluationMixin` reads the model's answers, `OptimizationMixin` makes the
+    optimizer, `CheckpointMixin` saves and resumes, and `HubMixin` writes model cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -277,40 +277,10 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
         self.algorithm = self.watch.algorithm = self._make_algorithm().to(self.args.device)
         self.optimizer = None
 
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimizer of the model and of the algorithm's heads."""
-        heads = [parameter for parameter in self.algorithm.parameters() if parameter.requires_grad]
-        optimizer = self._model_optimizer(model, heads)
-        known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        if heads and id(heads[0]) not in known:
-            optimizer.add_param_group({"params": heads, "weight_decay": 0.0})
-        optimization.let_steps_be_skipped(optimizer)
-        return optimizer
-
-    def _model_optimizer(self, model: nn.Module | None, heads: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Trainer's optimizer, with our groups: by layer, with or without weight decay, and the heads."""
-        chosen = self.optimizer_cls_and_kwargs
-        if self.optimizer is None:
-            base: Any = self.model if model is None else model
-            optimizer_class, keywords = chosen or self.get_optimizer_cls_and_kwargs(self.args, base)
-            optimizer_class, keywords = optimization.grouped(optimizer_class, keywords, base, self.args)
-            if heads and "params" in keywords:
-                # From the start: with torch 2.11, Adagrad has no state for parameters that are added later.
-                keywords["params"] = [*keywords["params"], {"params": heads, "weight_decay": 0.0}]
-            self.optimizer_cls_and_kwargs = optimizer_class, keywords
-        optimizer = super().create_optimizer(model)
-        self.optimizer_cls_and_kwargs = chosen
-        return optimizer
-
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
-        """As in Trainer, and USB's schedule if `args.lr_schedule` says so; the moving average starts with it."""
+        """As in `OptimizationMixin`; with it, the moving average starts."""
         self._start_average()
         self._forward = None
-        if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
-            scheduled: Any = optimizer or self.optimizer
-            warmup = self.args.get_warmup_steps(num_training_steps)
-            self.lr_scheduler = optimization.cosine_7_16(scheduled, warmup, num_training_steps)
-            self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
 
     # ---- The step ----
@@ -353,13 +323,6 @@ class SSLTrainer(HubMixin, CheckpointMixin, EvaluationMixin, Trainer):
             # The heads are not part of the module that DistributedDataParallel wraps.
             average_gradients(self.algorithm.parameters())
         return loss
-
-    def _clip_grad_norm(self, model: nn.Module) -> Any:
-        """Clip the gradients of model and heads by their common norm: they are optimized together."""
-        # From the optimizer, which has them in lists: finding them in all modules takes as long as the norm on a GPU.
-        optimizer: Any = self.optimizer
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        return self.accelerator.clip_grad_norm_(parameters, self.args.max_grad_norm)
 
     @property
     def progress(self) -> Progress:

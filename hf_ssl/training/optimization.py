@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import SchedulerType
+from transformers import SchedulerType, Trainer
 
+from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
 from ..model.wrapping import unwrap
 
@@ -44,6 +45,54 @@ _TOKENS = {
     *("cls_token", "mask_token", "distillation_token", "dist_token", "register_tokens", "reg_token"),
     *("position_embeddings", "pos_embed", "relative_position_bias_table", "masked_spec_embed"),
 }
+
+
+class OptimizationMixin(Trainer):
+    """A `Trainer` whose optimizer has groups by layer and learns the algorithm's heads together with the model."""
+
+    args: SSLConfig
+    algorithm: SSLAlgorithm
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer of the model and of the algorithm's heads."""
+        heads = [parameter for parameter in self.algorithm.parameters() if parameter.requires_grad]
+        optimizer = self._model_optimizer(model, heads)
+        known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if heads and id(heads[0]) not in known:
+            optimizer.add_param_group({"params": heads, "weight_decay": 0.0})
+        let_steps_be_skipped(optimizer)
+        return optimizer
+
+    def _model_optimizer(self, model: nn.Module | None, heads: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Trainer's optimizer, with our groups: by layer, with or without weight decay, and the heads."""
+        chosen = self.optimizer_cls_and_kwargs
+        if self.optimizer is None:
+            base: Any = self.model if model is None else model
+            optimizer_class, keywords = chosen or self.get_optimizer_cls_and_kwargs(self.args, base)
+            optimizer_class, keywords = grouped(optimizer_class, keywords, base, self.args)
+            if heads and "params" in keywords:
+                # From the start: with torch 2.11, Adagrad has no state for parameters that are added later.
+                keywords["params"] = [*keywords["params"], {"params": heads, "weight_decay": 0.0}]
+            self.optimizer_cls_and_kwargs = optimizer_class, keywords
+        optimizer = super().create_optimizer(model)
+        self.optimizer_cls_and_kwargs = chosen
+        return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """As in Trainer, and USB's schedule if `args.lr_schedule` says so."""
+        if self.lr_scheduler is None and self.args.lr_schedule == "cosine_7_16":
+            scheduled: Any = optimizer or self.optimizer
+            warmup = self.args.get_warmup_steps(num_training_steps)
+            self.lr_scheduler = cosine_7_16(scheduled, warmup, num_training_steps)
+            self._created_lr_scheduler = True
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        """Clip the gradients of model and heads by their common norm: they are optimized together."""
+        # From the optimizer, which has them in lists: finding them in all modules takes as long as the norm on a GPU.
+        optimizer: Any = self.optimizer
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        return self.accelerator.clip_grad_norm_(parameters, self.args.max_grad_norm)
 
 
 def parameter_groups(
