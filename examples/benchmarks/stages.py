@@ -81,14 +81,17 @@ def run(task: str, per_class: int, seed: int, places: Places, validation: bool, 
         if status:
             raise RuntimeError(f"the command ended with status {status}")
         runs = json.loads((place / "run" / "results.json").read_text(encoding="utf-8"))["runs"]
-    kept = ("test_accuracy", "seconds", "steps", "estimate", "estimate_error", "kept", "pseudo_label_accuracy")
+    kept = ("algorithm", "test_accuracy", "seconds", "steps", "estimate", "estimate_error", "kept")
     return {
         "task": task,
         "per_class": per_class,
         "seed": seed,
         "draw": drawn.hash[:16],
         "test_examples": len(drawn.test),
-        "stages": {row["algorithm"]: {name: row.get(name) for name in kept} for row in runs},
+        "stages": {
+            row["algorithm"] if row["algorithm"] in NAMES else "tuned": {name: row.get(name) for name in kept}
+            for row in runs
+        },
         "cpu_seconds": round(time.process_time() - start, 1),
         "machine": machine(),
         "versions": versions(),

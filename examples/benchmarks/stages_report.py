@@ -20,7 +20,7 @@ NAMES = {
     "supervised_lora": "LoRA",
     "setfit": "SetFit",
     "features": "features and pool",
-    "distillation": "and fine-tuned",
+    "tuned": "and fine-tuned",
 }
 LABELS = {
     "probe": "labels alone: probe",
@@ -28,7 +28,7 @@ LABELS = {
     "supervised_lora": "labels alone: LoRA",
     "setfit": "labels alone: SetFit",
     "features": "labels and pool: features",
-    "distillation": "labels and pool: features, then fine-tuning",
+    "tuned": "labels and pool: features, then fine-tuning",
 }
 # Gray and warm without the pool, blue with it (the colors of Okabe and Ito, told apart by the color-blind).
 STYLES = {
@@ -37,7 +37,7 @@ STYLES = {
     "supervised_lora": {"color": "#E69F00", "marker": "^", "linestyle": "--"},
     "setfit": {"color": "#CC79A7", "marker": "D", "linestyle": "--"},
     "features": {"color": "#56B4E9", "marker": "o", "linestyle": "-"},
-    "distillation": {"color": "#0072B2", "marker": "s", "linestyle": "-"},
+    "tuned": {"color": "#0072B2", "marker": "s", "linestyle": "-"},
 }
 # Of the examples that `features.py` encodes, those of the pool; the others are its test set.
 _POOL_SHARE = {"text": 4_000 / 11_600, "images": 5_000 / 9_000, "audio": 3_156 / 3_953}
@@ -98,7 +98,7 @@ def _seconds(rows: list[dict[str, Any]], tasks: list[str], encoding: dict[str, f
         spent = {name: _values(rows, task, _AT, name, "seconds") for name in STYLES}
         # With the pool, it begins with the encoding; and fine-tuning from there with the features' stage.
         encoded = _POOL_SHARE[task] * encoding[task]
-        before = {"features": encoded, "distillation": encoded + mean(spent["features"])}
+        before = {"features": encoded, "tuned": encoded + mean(spent["features"])}
         for name, style in STYLES.items():
             right = _values(rows, task, _AT, name, "test_accuracy")
             if right:

@@ -225,6 +225,18 @@ class _Stages:
 
     def _tuner(self, model: nn.Module, start: Stage, **changes: Any) -> SSLTrainer:
         """The trainer of the fine-tuning."""
+        advice = self.advice
+        if advice.algorithm != "distillation":
+            chosen = {"algorithm": advice.algorithm, "algorithm_kwargs": advice.algorithm_kwargs}
+            return self._trainer(model, **{**chosen, **changes})
+        # No name may stand beside an object; the saved settings get it back.
+        custom = self._distillation(model, start)
+        trainer = self._trainer(model, custom, **{"algorithm": SSLConfig.algorithm, **changes})
+        trainer.algorithm_name = trainer.args.algorithm = advice.algorithm
+        return trainer
+
+    def _distillation(self, model: nn.Module, start: Stage) -> FeatureDistillation:
+        """It learns what the start says of the pool."""
         assert start.probabilities is not None, "a stage of features has probabilities"
         args = self.trainer.args
         size = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
@@ -233,9 +245,9 @@ class _Stages:
             (len(self.trainer.unlabeled_dataset), self.reading.num_classes), 1 / self.reading.num_classes
         )
         targets[self.reading.pool_rows] = start.probabilities[self.reading.labels < 0]
-        algorithm = FeatureDistillation(
+        return FeatureDistillation(
             targets=targets,
-            own_share=self.advice.own_share,
+            **self.advice.algorithm_kwargs,
             num_classes=self.reading.num_classes,
             num_labeled=len(self.trainer.train_dataset),
             num_unlabeled=len(self.trainer.unlabeled_dataset),
@@ -245,10 +257,6 @@ class _Stages:
             unsupervised_weight=self.settings["unsupervised_weight"],
             modality=self.request.data.summary.modality,
         )
-        # No name may stand beside an object; the saved settings get it back.
-        trainer = self._trainer(model, algorithm, **{"algorithm": SSLConfig.algorithm, **changes})
-        trainer.algorithm_name = trainer.args.algorithm = "distillation"
-        return trainer
 
     def _steps(self, model: nn.Module, start: Stage, checkpoint: str | None) -> int:
         """How many steps to train: as the user says, as an interrupted run had planned, or as fit into the time."""

@@ -19,23 +19,25 @@ stay. It is recommended alone, since one more point on one kind of data is not w
 batch normalization learns are not fine-tuned: what was tried helped with 40 labels at most, and harmed with 250.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """How to fine-tune by distillation (`hf_ssl.features.distillation`).
+    """How to fine-tune from the features' head.
 
     Args:
         settings: of `SSLConfig`.
-        own_share: of the model's own predictions in the last aims, in [0, 1].
+        algorithm: one of `hf_ssl.algorithms.ALGORITHMS`, or "distillation" (`hf_ssl.features.distillation`).
+        algorithm_kwargs: its hyper-parameters, where its own defaults are for longer runs.
         upper: share of the blocks that learn on a CPU, in (0, 1].
         most_steps: more brought nothing.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
-    own_share: float = 0.0
+    algorithm: str = "distillation"
+    algorithm_kwargs: dict[str, Any] = field(default_factory=dict)
     upper: float = 1 / 3
     most_steps: int = 150
 
@@ -56,9 +58,9 @@ _COMMON: dict[str, Any] = {
     "eval_strategy": "no",
 }
 _OWN: dict[str, Recommendation] = {
-    "text": Recommendation({"unlabeled_batch_ratio": 7}),
-    "image": Recommendation({"unlabeled_batch_ratio": 3}, own_share=0.5),
-    "audio": Recommendation({"unlabeled_batch_ratio": 3}, own_share=0.5, upper=1.0),
+    "text": Recommendation({"unlabeled_batch_ratio": 7}, algorithm_kwargs={"own_share": 0.0}),
+    "image": Recommendation({"unlabeled_batch_ratio": 3}, algorithm_kwargs={"own_share": 0.5}),
+    "audio": Recommendation({"unlabeled_batch_ratio": 3}, "adamatch", {"momentum": 0.9}, upper=1.0),
 }
 
 
@@ -79,4 +81,4 @@ def recommended(modality: str, parameters: int) -> Recommendation:
     rate = min(max(_RATE * (_PARAMETERS / parameters) ** 0.5, lowest), highest)
     own = _OWN[modality]
     settings = {**_COMMON, "learning_rate": float(f"{rate:.1g}"), **own.settings}
-    return Recommendation(settings, own.own_share, own.upper, own.most_steps)
+    return replace(own, settings=settings)

@@ -1,11 +1,13 @@
 """Training from a fitted head: the model predicts well before the first step, and resumes as any other."""
 
+import numpy as np
 import pytest
 import torch
 
 from hf_ssl import SSLConfig, SSLTrainer
-from hf_ssl.features.reading import read
-from hf_ssl.features.start import probe_head
+from hf_ssl.features import FeatureClassifier
+from hf_ssl.features.reading import Reading, head_for, read
+from hf_ssl.features.start import classifier_head, probe_head
 from hf_ssl.model.head import find_head
 
 from tests.helpers.resuming import everything
@@ -85,6 +87,28 @@ def test_the_copy_of_the_head_that_peft_trains_and_saves_is_fitted(start, tmp_pa
     loaded = PeftModel.from_pretrained(new_model("image"), tmp_path / "saved", is_trainable=True)
     again = make_trainer(tmp_path, model=loaded)
     assert again.evaluate()["eval_loss"] == pytest.approx(expected["eval_loss"], rel=1e-5)
+
+
+def test_the_head_of_the_features_is_as_sure_as_its_teachers_and_answers_as_before():
+    # Classes that overlap: teachers are unsure, and a linear model of their answers is not.
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 600)
+    features = (generator.normal(size=(3, 16))[truth] + 1.6 * generator.normal(size=(600, 16))).astype(np.float32)
+    labels = np.where(np.arange(600) < 12, truth, -1)
+    reading = Reading(features, features, labels, 3, np.arange(588), None, {})
+    head, _ = classifier_head(reading)
+    teachers = FeatureClassifier().fit(reading.features, reading.labels)
+    sharp = head_for(reading.head_features, teachers.predict_proba(reading.features))
+    wanted = teachers.label_distributions_.max(axis=1).mean()
+    assert confidence(sharp, reading) > wanted + 0.05
+    assert confidence(head, reading) == pytest.approx(wanted, abs=1e-3)
+    answers = head.logits(reading.head_features).argmax(axis=1)
+    assert (answers == sharp.logits(reading.head_features).argmax(axis=1)).all()
+
+
+def confidence(head, reading):
+    logits = torch.as_tensor(head.logits(reading.head_features))
+    return float(logits.softmax(dim=1).amax(dim=1).mean())
 
 
 def test_both_of_two_heads_are_fitted(tmp_path):
