@@ -313,8 +313,8 @@ def _check_micro_batch(model: nn.Module, size: int | None) -> None:
         raise ValueError(f"view_micro_batch must be at least 1, got {size}; leave it out for one call of all views")
     if learns_batch_norm(model):
         raise ValueError(
-            f"view_micro_batch must be left out for {type(model).__name__}, whose batch normalization would see pieces of "
-            "the batch; set gradient_checkpointing=True, or a smaller batch size, instead"
+            f"view_micro_batch must be left out for {type(model).__name__}, whose batch normalization would see "
+            "pieces of the batch; set gradient_checkpointing=True, or a smaller batch size, instead"
         )
 
 
