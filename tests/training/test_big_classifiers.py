@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import BitsAndBytesConfig, pipeline
+from transformers import BitsAndBytesConfig, PreTrainedTokenizerFast, pipeline
 from transformers.utils import is_bitsandbytes_available
 
 from hf_ssl import SSLConfig, SSLTrainer
@@ -104,7 +104,9 @@ def test_the_saved_adapter_answers_in_a_pipeline_as_the_trainer_does(bases, tmp_
     trainer.save_model()
     texts = task("text")["eval_dataset"]["text"][:4]
     expected = torch.softmax(torch.tensor(trainer.predict(task("text")["eval_dataset"]).predictions[:4]), -1)
-    classify = pipeline("text-classification", model=str(tmp_path), top_k=None)
+    # By its class: by the model's type, transformers would take these words for byte pairs.
+    words = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    classify = pipeline("text-classification", model=str(tmp_path), tokenizer=words, top_k=None)
     for row, answers in zip(expected, classify(list(texts)), strict=True):
         found = {answer["label"]: answer["score"] for answer in answers}
         assert [found[label] for label in NAMES] == pytest.approx(row.tolist(), abs=1e-5)
