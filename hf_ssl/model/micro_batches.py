@@ -45,7 +45,9 @@ def pieces(inputs: Inputs, most: int | None) -> list[dict[str, torch.Tensor]]:
     return [{key: parts[number] for key, parts in split.items()} for number in range(count)]
 
 
-def call_in_pieces(call: Call, inputs: Inputs, most: int | None, beside: Call | None = None) -> tuple[Any, Any]:
+def call_in_pieces(
+    call: Call, inputs: Inputs, most: int | None, beside: Call | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """`call(inputs)`, computed in pieces of at most `most` rows, of which one at a time is held for the gradient.
 
     Args:
@@ -71,15 +73,17 @@ def call_in_pieces(call: Call, inputs: Inputs, most: int | None, beside: Call | 
         >>> sizes
         [2, 2, 1, 2, 2]
     """
+    if most is None or len(next(iter(inputs.values()))) <= most:
+        return call(inputs)
     beside = call if beside is None else beside
     *others, last = pieces(inputs, most)
     answers = []
     for number, piece in enumerate(others):
         first = beside if number else call
         answers.append(_recomputed(first, beside, piece) if torch.is_grad_enabled() else first(piece))
-    answers.append((beside if others else call)(last))
+    answers.append(beside(last))
     logits, features = zip(*answers, strict=True)
-    return (torch.cat(logits), torch.cat(features)) if others else answers[0]
+    return torch.cat(logits), torch.cat(features)
 
 
 def _recomputed(first: Call, beside: Call, piece: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
