@@ -50,6 +50,8 @@ class SSLConfig(TrainingArguments):
     - `global_batch_size`: labeled examples of one step over all processes and accumulated passes, which splits the
       same step over more devices; without it each device adds `per_device_train_batch_size` labeled examples to the
       step.
+    - `view_micro_batch`: most views that go through the model at a time; for batches whose activations do not fit into
+      memory.
     - `train_sampling_strategy`: "random", or "group_by_length" for batches of texts of similar length (see the note).
     - An epoch is one pass over the unlabeled pool; the labeled set is cycled. `max_steps` counts optimizer steps.
 
@@ -125,6 +127,14 @@ class SSLConfig(TrainingArguments):
         metadata={
             "help": "Labeled examples of one optimizer step over all processes and accumulated passes; sets "
             "per_device_train_batch_size. If not set, each process adds per_device_train_batch_size to the step."
+        },
+    )
+    view_micro_batch: int | None = field(
+        default=None,
+        metadata={
+            "help": "Most views (rows of all kinds together) that go through the model at a time: the step is the "
+            "same, its activations take less memory and it takes about one more forward pass. Not for models with "
+            "batch normalization."
         },
     )
     unsupervised_weight: float = field(

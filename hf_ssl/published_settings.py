@@ -19,7 +19,7 @@ liger_kernel_config use_cache neftune_noise_alpha auto_find_batch_size full_dete
 ignore_data_skip dataloader_drop_last dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers
 dataloader_prefetch_factor dataloader_multiprocessing_context dataloader_in_order remove_unused_columns label_names
 train_sampling_strategy length_column_name ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers
-ddp_static_graph ddp_backend fsdp
+ddp_static_graph ddp_backend fsdp view_micro_batch
 """
 # How it is measured and saved, which decides over which weights are the best.
 _MEASURING = """

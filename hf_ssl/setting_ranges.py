@@ -42,6 +42,9 @@ def _only(wanted: Any, note: str) -> Range:
 _SHARE = Range("in [0, 1)", lambda value: 0 <= value < 1)
 _FACTOR = Range("in (0, 1]", lambda value: 0 < value <= 1)
 _EVERY = Range("above 0", lambda value: value is None or value > 0, "a number of steps, or a share of all of them")
+_WHOLE_ABOVE_0 = Range(
+    "a whole number, at least 1", lambda value: value is None or (isinstance(value, int) and value >= 1)
+)
 _ABOVE_0 = Range("above 0", lambda value: value is None or value > 0)
 
 RANGES = {
@@ -61,6 +64,7 @@ RANGES = {
     "unsupervised_warmup_steps": _at_least(0),
     "ema_decay": _SHARE,
     "ema_role": _one_of(EMA_ROLES),
+    "view_micro_batch": _WHOLE_ABOVE_0,
     "batch_norm_views": _one_of(BATCH_NORM_VIEWS),
     "crop_ratio": _FACTOR,
     "strong_operations": _at_least(1),

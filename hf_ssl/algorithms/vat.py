@@ -11,9 +11,13 @@ from .. import losses
 from ..batches.batch import SSLBatch
 from ..model.embedding import OFFSET, word_embeddings
 from ..model.forward import ModelForward, ViewOutput, differentiable_inputs
+from ..model.micro_batches import pieces
 from ..model.padding import View
 from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
 from .parts.fisher import fisher_product
+
+# Beside the keywords of a view: the directions from which the search starts.
+START = "start"
 
 
 class VAT(SSLAlgorithm):
@@ -77,7 +81,9 @@ class VAT(SSLAlgorithm):
         logits = out["weak"].logits
         key, values, others = self.continuous(model, view)
         noise = torch.randn_like(values) if batch.perturbation is None else batch.perturbation
-        perturbation = self.epsilon * self.search(model, values, unit(noise), lambda moved: {**others, key: moved})
+        # Each example's direction is its own, so they can be searched for in the pieces of `view_micro_batch`.
+        parts = pieces({**others, key: values, START: unit(noise)}, model.micro_batch)
+        perturbation = self.epsilon * torch.cat([self.direction(model, part, key) for part in parts])
         moved = model(frozen={"perturbed": {**others, key: values + perturbation.to(values.dtype)}})
         unsupervised = losses.kl_divergence(losses.probabilities(logits.detach()), moved["perturbed"].logits)
         supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
@@ -92,6 +98,11 @@ class VAT(SSLAlgorithm):
             return model(labeled=batch.labeled, frozen=weak)
         # Batch normalization must treat the clean view like the perturbed one, which has a call of its own.
         return {**model(labeled=batch.labeled), **model(frozen=weak)}
+
+    def direction(self, model: ModelForward, view: View, key: str) -> torch.Tensor:
+        """What `search` finds for the values `view[key]`, from the start that is `view[START]`."""
+        others = {name: values for name, values in view.items() if name not in (key, START)}
+        return self.search(model, view[key], view[START], lambda moved: {**others, key: moved})
 
     def search(
         self,

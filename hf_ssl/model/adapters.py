@@ -84,6 +84,20 @@ def kept_weights(model: Any) -> dict[str, torch.Tensor]:
     }
 
 
+def base_weights(model: Any) -> dict[str, nn.Parameter]:
+    """The frozen weights in use that an adapter leaves to the base model, by their names before the adapters came.
+
+    Example:
+        >>> base_weights(nn.Linear(2, 2))
+        {}
+    """
+    if not is_adapted(model):
+        return {}
+    kept = {id(tensor) for tensor in kept_weights(model).values()}
+    weights = _base_weights(without_adapters(model))
+    return {name: weight for name, weight in weights if not weight.requires_grad and id(weight) not in kept}
+
+
 def save_kept_weights(folder: str | Path, model: Any) -> None:
     """Add `kept_weights` to the adapters that PEFT has saved in `folder`, so that loading an adapter restores them.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from ..config import BATCH_NORM_VIEWS
 from .ema import ModelEma
 from .embedding import OFFSET, offset_embeddings
 from .head import find_head
+from .micro_batches import call_in_pieces
 from .padding import SIDES, View, concatenate, harmless_sides, sequence_axes
 from .pooling import HeadReader
 from .wrapping import compile_like, unwrap, without_ddp
@@ -91,9 +93,12 @@ class ModelForward:
             reference, that is, every view of the joint call, but the labeled ones alone if the reference makes
             separate calls. "labeled": the labeled view alone; the others are normalized in a separate call. "all":
             every view. It has no effect on models without batch normalization.
+        micro_batch: at most this many rows, of all views together, go through the model at a time, and the activations
+            of only so many are kept for the gradient; None for all at once. See `model/micro_batches.py`.
 
     Raises:
-        ValueError: if there is no head, or for another value of `batch_norm_views`.
+        ValueError: if there is no head, for another value of `batch_norm_views`, and for `micro_batch` below 1 or with
+            a model that normalizes with the statistics of a batch, which a piece does not have.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
@@ -111,6 +116,7 @@ class ModelForward:
         teacher: nn.Module | ModelEma | None = None,
         head: nn.Module | None = None,
         batch_norm_views: str = "published",
+        micro_batch: int | None = None,
     ):
         if batch_norm_views not in BATCH_NORM_VIEWS:
             raise ValueError(
@@ -125,6 +131,8 @@ class ModelForward:
         self.teacher_model = teacher.module if isinstance(teacher, ModelEma) else teacher
         self._teacher_call = None if self.teacher_model is None else compile_like(model, self.teacher_model)
         self.batch_norm = has_batch_norm(self.unwrapped)
+        self.micro_batch = micro_batch
+        _check_micro_batch(self.unwrapped, micro_batch)
         self._teacher_head: nn.Module | None = None
         # On which side sequences of different lengths are padded, once this has been tried; None: they are not joined.
         self._tried_sides = False
@@ -246,16 +254,10 @@ class ModelForward:
     def _call(
         self, model: nn.Module, head: nn.Module, views: Mapping[str, View], update_statistics: bool
     ) -> dict[str, ViewOutput]:
-        inner = unwrap(model)
-        inputs = concatenate(list(views.values()), inner, self._side or "right")
-        offset = inputs.pop(OFFSET, None)
-        moved: Any = nullcontext()
-        if offset is not None:
-            # A compiled graph would not notice the offset.
-            model, moved = inner, offset_embeddings(inner, inputs["input_ids"], offset)
-        with HeadReader(head) as reader, moved, nullcontext() if update_statistics else frozen_statistics(inner):
-            output = model(**inputs)
-        logits, features = reader.split(output, inner)
+        inputs = concatenate(list(views.values()), unwrap(model), self._side or "right")
+        call = partial(_answers, model, head, update_statistics)
+        beside = partial(_answers, self.beside if model is self.model else model, head, update_statistics)
+        logits, features = call_in_pieces(call, inputs, self.micro_batch, beside)
         sizes = [first_axis(view) for view in views.values()]
         parts = zip(logits.split(sizes), features.split(sizes), strict=True)
         return {name: ViewOutput(*part) for name, part in zip(views, parts, strict=True)}
@@ -287,6 +289,33 @@ class ModelForward:
             self._side = next((side for side in SIDES if side in sides), None)
             self._tried_sides = True
         return self._side
+
+
+def _answers(
+    model: nn.Module, head: nn.Module, update_statistics: bool, inputs: View
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [N, C] and features [N, D] of one call of the model, which may be wrapped."""
+    inner, keywords = unwrap(model), dict(inputs)
+    offset = keywords.pop(OFFSET, None)
+    moved: Any = nullcontext()
+    if offset is not None:
+        # A compiled graph would not notice the offset.
+        model, moved = inner, offset_embeddings(inner, keywords["input_ids"], offset)
+    with HeadReader(head) as reader, moved, nullcontext() if update_statistics else frozen_statistics(inner):
+        output = model(**keywords)
+    return reader.split(output, inner)
+
+
+def _check_micro_batch(model: nn.Module, size: int | None) -> None:
+    if size is None:
+        return
+    if size < 1:
+        raise ValueError(f"view_micro_batch must be at least 1, got {size}; leave it out for one call of all views")
+    if learns_batch_norm(model):
+        raise ValueError(
+            f"view_micro_batch must be left out for {type(model).__name__}, whose batch normalization would see "
+            "pieces of the batch; set gradient_checkpointing=True, or a smaller batch size, instead"
+        )
 
 
 def first_axis(view: View) -> int:

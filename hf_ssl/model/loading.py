@@ -20,6 +20,7 @@ from .folder import broken_file, check_folder, check_layers, check_size, loading
 from .loading_report import warn_of_lost_weights, without_report
 from .padding import match_pad_token
 from .precision import to_full_precision
+from .quantized import keep_differentiable
 
 logger = logging.get_logger(__name__)
 
@@ -137,6 +138,7 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
     if isinstance(model, str):
         # transformers loads the type that was saved.
         to_full_precision(loaded)
+    keep_differentiable(loaded)
     _check_modality(loaded, data)
     config: Any = getattr(loaded, "config", None)
     if getattr(config, "num_labels", None) is not None:

@@ -35,6 +35,7 @@ from transformers.utils import logging
 
 from ..model.adapters import is_adapted, kept_weights
 from ..model.ema import ModelEma
+from ..model.quantized import base_digests, find_other_base, quantized_names, readable_state
 from ..published_settings import is_published_setting
 from .checkpoint_folders import checkpoints, step_of
 from .checksums import CHECKSUMS, find_change
@@ -75,7 +76,7 @@ def save_state(
     """
     # Those of earlier versions have no checksums, and are complete without them.
     info = {"algorithm": name, "processes": processes, "ema": ema is not None, "checksums": True}
-    _write(Path(folder, STUDENT), student_state(student), info)
+    _write(Path(folder, STUDENT), student_state(student), {**info, "base": base_digests(student)})
     _write(Path(folder, ALGORITHM), algorithm.state_dict(), info)
     if ema is not None:
         _write(Path(folder, EMA), ema.state_dict(), {**info, "decay": repr(ema.decay)})
@@ -140,13 +141,15 @@ def delete_other_weights(folder: Path, names: Collection[str]) -> None:
 
 
 def student_state(student: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights of the trained model to save: all of them; of a PEFT model those in training, and the buffers."""
-    state = student.state_dict()
-    if not is_adapted(student):
-        return state
-    frozen = {name for name, parameter in student.named_parameters() if not parameter.requires_grad}
-    frozen -= kept_weights(student).keys()
-    return {name: tensor for name, tensor in state.items() if name not in frozen}
+    """The weights of the trained model to save: all of them, but for frozen ones that are quantized; of a PEFT model
+    those in training, and the buffers.
+    """
+    state = readable_state(student)
+    left_out = quantized_names(student)
+    if is_adapted(student):
+        left_out |= {name for name, parameter in student.named_parameters() if not parameter.requires_grad}
+        left_out -= kept_weights(student).keys()
+    return {name: tensor for name, tensor in state.items() if name not in left_out}
 
 
 def _write(path: Path, state: dict[str, torch.Tensor], info: dict[str, Any]) -> None:
@@ -172,10 +175,11 @@ def load_student(folder: str, student: nn.Module, name: str) -> None:
     """Read the trained weights back, every one of them.
 
     Raises:
-        ValueError: if the file is missing, truncated, of another algorithm or of another model.
+        ValueError: if the file is missing, truncated, of another algorithm or of another model, or if the frozen
+            weights that it leaves to the base model are others.
     """
     path = Path(folder, STUDENT)
-    state, _ = _read(path, name)
+    state, info = _read(path, name)
     mine = student_state(student)
     if mine.keys() != state.keys():
         differing = sorted(mine.keys() ^ state.keys())
@@ -183,7 +187,13 @@ def load_student(folder: str, student: nn.Module, name: str) -> None:
             f"{path} does not fit this model: {len(differing)} names of weights differ, first {differing[0]!r}; "
             "resume with the model that was trained"
         )
-    _load(path, student, {**student.state_dict(), **state})
+    other = find_other_base(info.get("base", {}), student)
+    if other is not None:
+        raise ValueError(
+            f"{path} belongs to another base model: its frozen {other!r} differs; resume with the base model that was "
+            "trained, in the same type and quantized in the same way"
+        )
+    _load(path, student, {**readable_state(student), **state})
 
 
 def load_evaluated(folder: str, model: nn.Module, name: str, averaged: bool) -> bool:
@@ -198,7 +208,7 @@ def load_evaluated(folder: str, model: nn.Module, name: str, averaged: bool) -> 
     path = Path(folder, EMA if averaged else STUDENT)
     if not path.is_file():
         return False
-    _load(path, model, {**model.state_dict(), **_read(path, name)[0]})
+    _load(path, model, {**readable_state(model), **_read(path, name)[0]})
     return True
 
 

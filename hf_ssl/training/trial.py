@@ -72,7 +72,9 @@ def try_step(
     with _undisturbed(model, device), _precision(args, device), on_its_own():
         batch = SSLCollator(dataset.views).to_batch(_moved(items, device))
         try:
-            forward = ModelForward(model, teacher=model, batch_norm_views=args.batch_norm_views)
+            # In pieces, if the training will go in pieces.
+            most = None if args.view_micro_batch is None else _EXAMPLES
+            forward = ModelForward(model, model, batch_norm_views=args.batch_norm_views, micro_batch=most)
             _check_head(forward, args)
             _check_features(forward, batch)
             _check_padding(forward, batch.labeled, processor)

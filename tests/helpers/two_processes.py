@@ -11,7 +11,14 @@ from pathlib import Path
 import datasets
 import torch
 from safetensors.torch import save_file
-from transformers import Dinov2Config, Dinov2ForImageClassification, ResNetConfig, ResNetForImageClassification
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from transformers import (
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    ResNetConfig,
+    ResNetForImageClassification,
+    TrainerCallback,
+)
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.distributed import gather
@@ -75,6 +82,33 @@ def make_trainer(
         trainer.model.double()
         trainer.algorithm.double()
     return trainer
+
+
+class CountsExchanges(TrainerCallback):
+    """How often DistributedDataParallel averages a part of the gradients."""
+
+    def __init__(self, trainer):
+        self.trainer, self.count = trainer, 0
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        def average(group, bucket):
+            self.count += 1
+            return allreduce_hook(group, bucket)
+
+        self.trainer.model_wrapped.register_comm_hook(None, average)
+
+
+PIECES = {"gradient_accumulation_steps": 2, "max_steps": 4, "learning_rate": 0.2}
+
+
+def in_pieces(folder, rank):
+    """The weights after a training in pieces are saved; the exchanges of gradients are counted."""
+    trainer = make_trainer(folder, "fixmatch", double=True, view_micro_batch=1, **PIECES)
+    counts = CountsExchanges(trainer)
+    trainer.add_callback(counts)
+    trainer.train()
+    save_file({k: v.contiguous() for k, v in everything(trainer).items()}, folder / f"rank{rank}.safetensors")
+    return counts.count
 
 
 def resume(folder, seed, **config):
@@ -199,6 +233,7 @@ def main(folder: Path) -> None:
     part = make_trainer(folder / "part", "fixmatch", labeled_in_part=True, double=True, logging_steps=2)
     part.train()
     report["logs"]["labeled in part"] = log_lines(part)
+    report["exchanges in pieces"] = in_pieces(folder / "pieces", rank)
     report["heads"] = fitted_heads(folder / "heads")
     report["batch norm"] = batch_norm(folder / "batch-norm")
     report["processes"] = trainer.args.world_size

@@ -52,6 +52,17 @@ def test_two_processes_train_like_one_with_the_whole_batch(algorithm, reports, t
     assert whole.evaluate()["eval_accuracy"] == pytest.approx(reports[1][0]["evaluation"][algorithm])
 
 
+def test_two_processes_in_pieces_train_like_one_without(reports, tmp_path):
+    config = {**two_processes.PIECES, "per_device_train_batch_size": 4}
+    whole = two_processes.make_trainer(tmp_path, "fixmatch", double=True, **config)
+    whole.train()
+    for rank in (0, 1):
+        pieces = load_file(reports[0] / "pieces" / f"rank{rank}.safetensors")
+        far = {name: (value.double() - pieces[name]).abs().max().item() for name, value in everything(whole).items()}
+        assert {name: distance for name, distance in far.items() if distance > 1e-9} == {}
+        assert reports[1][rank]["exchanges in pieces"] == config["max_steps"], "one for each optimizer step"
+
+
 @pytest.mark.parametrize("name", two_processes.ODD)
 def test_processes_stay_equal_whatever_differs_or_takes_no_part(name, reports):
     layerdrop = two_processes.ODD[name].get("layerdrop")
