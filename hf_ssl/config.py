@@ -51,6 +51,7 @@ class SSLConfig(TrainingArguments):
       same step over more devices; without it each device adds `per_device_train_batch_size` labeled examples to the
       step.
     - `train_sampling_strategy`: "random", or "group_by_length" for batches of texts of similar length (see the note).
+    - `stream_buffer_size`: rows of a streamed pool that are shuffled together.
     - An epoch is one pass over the unlabeled pool; the labeled set is cycled. `max_steps` counts optimizer steps.
 
     **Which weights are evaluated, saved and used as teacher**
@@ -125,6 +126,13 @@ class SSLConfig(TrainingArguments):
         metadata={
             "help": "Labeled examples of one optimizer step over all processes and accumulated passes; sets "
             "per_device_train_batch_size. If not set, each process adds per_device_train_batch_size to the step."
+        },
+    )
+    stream_buffer_size: int = field(
+        default=1000,
+        metadata={
+            "help": "Rows of a streamed pool that are shuffled together, at least 0; up to twice as many are in "
+            "memory. 0 takes them as they come. start='head' and 'features' read as many of the first rows."
         },
     )
     unsupervised_weight: float = field(
