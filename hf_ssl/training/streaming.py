@@ -31,8 +31,8 @@ def check_stream_settings(args: SSLConfig) -> None:
         )
     if args.start != "random" and args.stream_buffer_size < 1:
         raise ValueError(
-            f"stream_buffer_size must be at least 1 for start={args.start!r} with a streamed pool, whose first rows the "
-            f"head is fitted to, got {args.stream_buffer_size}; set it to about 1,000"
+            f"stream_buffer_size must be at least 1 for start={args.start!r} with a streamed pool: the head is "
+            f"fitted to as many of its rows, got {args.stream_buffer_size}; set it to about 1,000"
         )
     if args.train_sampling_strategy == "group_by_length":
         raise ValueError(

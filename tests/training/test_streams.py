@@ -138,7 +138,7 @@ def test_a_run_that_was_interrupted_goes_on_in_mid_stream(tmp_path):
 CHANGED = {
     "of a dataset": (
         None,
-        "ssl_stream_0.json is missing: this checkpoint is of a training whose pool was not a stream",
+        "ssl_stream_0.json is missing: this checkpoint is of a training whose pool was",
     ),
     "of another buffer": (
         ('"block_size": 5', '"block_size": 8'),
@@ -166,7 +166,7 @@ def test_a_checkpoint_that_does_not_fit_the_stream_is_refused(tmp_path):
             trainer.train(resume_from_checkpoint=str(file.parent))
         assert "\n" not in str(error.value)
     file.write_text(kept + " ")
-    with pytest.raises(ValueError, match="ssl_stream_0.json"):
+    with pytest.raises(ValueError, match=r"ssl_stream_0\.json"):
         trainer.train(resume_from_checkpoint=str(file.parent))
 
 
@@ -186,7 +186,7 @@ REFUSED = {
     ),
     "epochs": (
         {"max_steps": -1},
-        "max_steps must be at least 1 for a streamed pool, which has no epochs to count, got",
+        "max_steps must be at least 1 for a streamed pool, which has no epochs to count",
     ),
     "lengths": (
         {"train_sampling_strategy": "group_by_length"},
@@ -194,7 +194,7 @@ REFUSED = {
     ),
     "no row": (
         {"pool": Counted([])},
-        "the stream must hold at least one example, got none; check its filter or split",
+        "the stream must hold at least one example, got none; check its filter",
     ),
     "another column": (
         {"pool": make_sounds(2, 0).to_iterable_dataset()},
