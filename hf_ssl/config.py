@@ -53,6 +53,7 @@ class SSLConfig(TrainingArguments):
     - `view_micro_batch`: most views that go through the model at a time; for batches whose activations do not fit into
       memory.
     - `train_sampling_strategy`: "random", or "group_by_length" for batches of texts of similar length (see the note).
+    - `stream_buffer_size`: rows of a streamed pool that are shuffled together.
     - An epoch is one pass over the unlabeled pool; the labeled set is cycled. `max_steps` counts optimizer steps.
 
     **Which weights are evaluated, saved and used as teacher**
@@ -135,6 +136,13 @@ class SSLConfig(TrainingArguments):
             "help": "Most views (rows of all kinds together) that go through the model at a time: the step is the "
             "same, its activations take less memory and it takes about one more forward pass. Not for models with "
             "batch normalization."
+        },
+    )
+    stream_buffer_size: int = field(
+        default=1000,
+        metadata={
+            "help": "Rows of a streamed pool that are shuffled together, at least 0; up to twice as many are in "
+            "memory. 0 takes them as they come. start='head' and 'features' read as many of the first rows."
         },
     )
     unsupervised_weight: float = field(

@@ -60,6 +60,7 @@ RANGES = {
     "logging_steps": _EVERY,
     "dataloader_num_workers": _at_least(0),
     "unlabeled_batch_ratio": _at_least(1),
+    "stream_buffer_size": _at_least(0),
     "unsupervised_weight": _at_least(0),
     "unsupervised_warmup_steps": _at_least(0),
     "ema_decay": _SHARE,

@@ -15,11 +15,13 @@ from .batches.collators import EvaluationCollator, SSLCollator
 from .batches.dataset import ViewDataset
 from .batches.lengths import TextLengths
 from .batches.sampler import JointBatchSampler
+from .batches.streams import StreamBatchSampler
 from .config import SSLConfig
 from .data.columns import processor_for
 from .data.duplicates import Duplicates
 from .data.prepare import prepare, prepare_evaluation
 from .data.rows import BrokenFiles
+from .data.streams import StreamedPool, beginning, pool_size
 from .distributed import average_gradients
 from .hub.card_facts import CardFacts
 from .hub.mixin import HubMixin
@@ -36,13 +38,14 @@ from .training.log_sums import LogSums
 from .training.optimization import OptimizationMixin
 from .training.progress import say, show_plain_lines
 from .training.start import check_arguments, prepare_datasets, search_duplicates
+from .training.streaming import StreamMixin
 from .training.trial import try_step
 from .training.watch import Watch
 from .views import Views
 from .views.make import check_views
 
 
-class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, Trainer):
+class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, Trainer):
     """Trains a classifier on few labeled and many unlabeled examples.
 
     It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step
@@ -51,8 +54,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, 
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Four parts can be read by themselves: `EvaluationMixin` reads the model's answers, `OptimizationMixin` makes the
-    optimizer, `CheckpointMixin` saves and resumes, and `HubMixin` writes model cards and pushes.
+    Five parts can be read by themselves: `EvaluationMixin` reads the model's answers, `OptimizationMixin` makes the
+    optimizer, `CheckpointMixin` saves and resumes, `StreamMixin` reads streams, `HubMixin` writes cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -64,7 +67,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, 
         eval_dataset: what `evaluate()` uses, or a dict of such datasets.
         processing_class: the model's image processor, feature extractor or tokenizer; if `model` is an id or a path,
             it is loaded from there by default.
-        unlabeled_dataset: the pool; without one the labeled examples serve as the pool, with a warning.
+        unlabeled_dataset: the pool, also as a stream; without one the labeled examples serve as it, with a warning.
         algorithm: an `SSLAlgorithm` class or object instead of the name in `args.algorithm`.
         views: a view maker (see `hf_ssl.views`) instead of the modality's.
         weak_view, strong_view: callables on a row that make only these views (see `hf_ssl.views.custom`).
@@ -167,7 +170,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, 
         self.algorithm = self._make_algorithm().to(args.device)
         self.algorithm_name = chosen if isinstance(chosen, str) else type(self.algorithm).__name__
         check_views(self.views, self.algorithm.views.values())
-        self.batch_sampler: JointBatchSampler | None = None
+        self.batch_sampler: JointBatchSampler | StreamBatchSampler | None = None
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self.duplicates: Duplicates | None = None
         self.watch = Watch(args, self.algorithm, self.algorithm_name)
@@ -177,7 +180,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, 
         self._head_is_fitted = False
         self.add_callback(_StepCallback(self))
         show_plain_lines(self)
-        rows = self.train_dataset, self.unlabeled_dataset, self.views, self.algorithm.views, self.data.label_column
+        pool = beginning(self.unlabeled_dataset)
+        rows = self.train_dataset, pool, self.views, self.algorithm.views, self.data.label_column
         tried = self.model, self.algorithm, ViewDataset(*rows), args, processor_for(processing_class, "text")
         self.watch.seconds_per_example = try_step(*tried)
 
@@ -187,7 +191,8 @@ class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, 
             # Not at the top: only this needs scikit-learn, which takes a second to import.
             from .features.start import fit_head
 
-            given = self.train_dataset, self.unlabeled_dataset, self.data, self.processing_class, self.args
+            pool = beginning(self.unlabeled_dataset, self.args.stream_buffer_size)
+            given = self.train_dataset, pool, self.data, self.processing_class, self.args
             fit_head(self.model, *given, view_maker=self._custom_views)
             self._head_is_fitted = True
         return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -198,17 +203,20 @@ class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, 
         """Joint batches of B labeled and mu*B unlabeled examples, each with the views that the algorithm names."""
         self._fit_algorithm_to_batch()
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        given = self.train_dataset, self.unlabeled_dataset, self.views, self.algorithm.views
-        dataset = ViewDataset(*given, self.data.label_column, seed, self.args.on_broken_file == "skip")
-        self.batch_sampler = JointBatchSampler(
-            num_labeled=len(self.train_dataset),
-            num_unlabeled=len(self.unlabeled_dataset),
-            labeled_batch_size=self._train_batch_size,
-            unlabeled_batch_size=self._train_batch_size * self.args.unlabeled_batch_ratio,
-            seed=seed,
-            min_batches=self.args.world_size,
-            lengths=self._lengths(),
-        )
+        if isinstance(self.unlabeled_dataset, StreamedPool):
+            dataset, self.batch_sampler = self._stream_batches(seed)
+        else:
+            given = self.train_dataset, self.unlabeled_dataset, self.views, self.algorithm.views
+            dataset = ViewDataset(*given, self.data.label_column, seed, self.args.on_broken_file == "skip")
+            self.batch_sampler = JointBatchSampler(
+                num_labeled=len(self.train_dataset),
+                num_unlabeled=len(self.unlabeled_dataset),
+                labeled_batch_size=self._train_batch_size,
+                unlabeled_batch_size=self._train_batch_size * self.args.unlabeled_batch_ratio,
+                seed=seed,
+                min_batches=self.args.world_size,
+                lengths=self._lengths(),
+            )
         if self.data.modality == "text" and self.args.dataloader_num_workers > 0:
             # Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -251,7 +259,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, 
         problem = {
             "num_classes": len(self.data.label_names),
             "num_labeled": len(self.train_dataset),
-            "num_unlabeled": len(self.unlabeled_dataset),
+            "num_unlabeled": pool_size(self.unlabeled_dataset),
             "feature_size": find_head(self.model).in_features,
             "labeled_batch_size": self._step_batch_size,
             "unlabeled_batch_size": self._step_batch_size * self.args.unlabeled_batch_ratio,
@@ -363,7 +371,7 @@ class SSLTrainer(HubMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, 
             algorithm=self.algorithm,
             algorithm_name=self.algorithm_name,
             num_labeled=len(self.train_dataset),
-            num_unlabeled=len(self.unlabeled_dataset),
+            num_unlabeled=pool_size(self.unlabeled_dataset),
             hidden_labels=label in (getattr(self.unlabeled_dataset, "column_names", None) or ()),
             evaluation_sizes=sizes_of(self.eval_dataset),
             views=self.views.describe(),

@@ -48,7 +48,7 @@ class ProblemSpec:
     Args:
         num_classes: C, at least 2.
         num_labeled: size of the labeled set.
-        num_unlabeled: size of the unlabeled pool; at least 1 if the algorithm reads it.
+        num_unlabeled: size of the unlabeled pool, at least 1 if the algorithm reads it; None for a stream.
         feature_size: D, width of the features that the classification head reads.
         labeled_batch_size: B of a whole step, over all processes and accumulated passes.
         unlabeled_batch_size: mu*B of a whole step.
@@ -68,7 +68,7 @@ class ProblemSpec:
 
     num_classes: int
     num_labeled: int
-    num_unlabeled: int
+    num_unlabeled: int | None
     feature_size: int
     labeled_batch_size: int
     unlabeled_batch_size: int
@@ -81,7 +81,7 @@ class ProblemSpec:
         for name in ("num_labeled", "feature_size", "labeled_batch_size"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("num_unlabeled", "unlabeled_batch_size"):
-            check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+            check((getattr(self, name) or 0) >= 0, name, getattr(self, name), "at least 0")
         check(self.unsupervised_weight >= 0, "unsupervised_weight", self.unsupervised_weight, "at least 0")
         if self.class_distribution is not None:
             self._check_frequencies()
@@ -191,6 +191,8 @@ class SSLAlgorithm(nn.Module):
             "rotated"). The name "labeled_strong" asks for a strong view of the labeled examples. An instance may need
             fewer views than its class (no "rotated" for text), so ask the instance if there is one.
         uses_teacher: whether it calls `model.teacher`, that is, whether it needs a moving average of the weights.
+        remembers_pool: whether it keeps something for each example of the pool, by `SSLBatch.unlabeled_index`. It is
+            then refused for a stream, whose `num_unlabeled` is None.
         title, summary, year, arxiv, citation: for `hf-ssl algorithms` and the model card.
 
     Args:
@@ -229,6 +231,7 @@ class SSLAlgorithm(nn.Module):
 
     views: Mapping[str, str] = {"weak": "weak", "strong": "strong"}
     uses_teacher: ClassVar[bool] = False
+    remembers_pool: ClassVar[bool] = False
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     year: ClassVar[int | None] = None
@@ -244,7 +247,13 @@ class SSLAlgorithm(nn.Module):
         super().__init__()
         problem = ProblemSpec(**task)
         for name in ("num_unlabeled", "unlabeled_batch_size") if self.reads_pool else ():
-            check(getattr(problem, name) >= 1, name, getattr(problem, name), "at least 1")
+            value = getattr(problem, name)
+            check(value is None or value >= 1, name, value, "at least 1")
+        if self.remembers_pool and problem.num_unlabeled is None:
+            raise ValueError(
+                f"{self.title or type(self).__name__} keeps something for each example of the pool, and a stream has "
+                "no end; use an algorithm that does not (freematch, softmatch), or load the pool without streaming"
+            )
         # It follows from the labeled set at every start, so it is not part of the saved state.
         self.register_buffer("class_distribution", problem.frequencies(), persistent=False)
         # The one number of the problem that may be changed while training.

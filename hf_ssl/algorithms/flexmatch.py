@@ -26,6 +26,7 @@ class FlexMatch(WeakStrongAlgorithm):
     NeurIPS 2021, arXiv 2110.08263.
     """
 
+    remembers_pool = True
     title = "FlexMatch"
     summary = "FixMatch with lower thresholds for the classes that are harder to learn"
     year = 2021
@@ -49,5 +50,5 @@ class FlexMatch(WeakStrongAlgorithm):
     ):
         super().__init__(hard_labels, temperature, **task)
         self.threshold = FlexibleThreshold(
-            threshold, self.problem.num_classes, self.problem.num_unlabeled, threshold_warmup
+            threshold, self.problem.num_classes, self.problem.num_unlabeled or 0, threshold_warmup
         )

@@ -4,6 +4,7 @@
     lengths.py     how long texts are, for batches with little padding
     dataset.py     their views, each from its own seed: `ViewDataset`
     collators.py   views stacked: `SSLCollator` for a step, `EvaluationCollator` for evaluation
+    streams.py     the first and the last of these for pools that are streams: `StreamReader`, `StreamBatchSampler`
     packing.py     the way of a batch from the worker to the training process, as one block of memory
     batch.py       `SSLBatch`, what the algorithm gets
 

@@ -16,7 +16,7 @@ from ..views.seeds import global_seeds
 from .sampler import ExampleKey
 
 # Numbers of the random streams of a draw that are not views: see `ExampleKey.generator`.
-_REPLACEMENT, _TRANSFORM = 127, 126
+REPLACEMENT, _TRANSFORM = 127, 126
 # This many consecutive unreadable examples of the pool cannot be a coincidence.
 _MOST_BROKEN = 20
 
@@ -105,7 +105,7 @@ class ViewDataset(Dataset):
     def _replacement(self, key: ExampleKey, first: BrokenExampleError) -> dict[str, Any]:
         """The item of another example of the pool, with the positions of those that cannot be read under "broken"."""
         broken = [key.index]
-        generator = key.generator(self.seed, _REPLACEMENT)
+        generator = key.generator(self.seed, REPLACEMENT)
         while len(broken) < _MOST_BROKEN:
             source = key._replace(index=int(generator.integers(len(self.unlabeled))))
             try:

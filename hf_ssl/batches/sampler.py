@@ -16,7 +16,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 # Batches whose examples are found together, and sorted by length together.
-_GROUP = 50
+GROUP = 50
 
 
 class Lengths(Protocol):
@@ -74,7 +74,7 @@ class KeyBatch(Sequence[ExampleKey]):
 
     __slots__ = ("_group", "_place")
 
-    def __init__(self, group: "_Group", place: int):
+    def __init__(self, group: "KeyGroup", place: int):
         self._group, self._place = group, place
 
     def __len__(self) -> int:
@@ -103,10 +103,10 @@ class KeyBatch(Sequence[ExampleKey]):
         try:
             return list, (list(self),)
         except Exception as error:
-            return _Unreadable, (f"the examples of a batch were not found: {type(error).__name__}: {error}",)
+            return UnreadableKeys, (f"the examples of a batch were not found: {type(error).__name__}: {error}",)
 
 
-class _Unreadable:
+class UnreadableKeys:
     """Takes the place of the keys of a batch: an error, raised by the worker that wants to read them."""
 
     def __init__(self, message: str):
@@ -116,19 +116,25 @@ class _Unreadable:
         raise RuntimeError(self.message)
 
 
-class _Group:
+class KeyGroup:
     """Some consecutive batches: which examples they hold, found when the first of them is read.
+
+    Args:
+        epoch: of all keys.
+        num_labeled: B.
+        size: B + mu*B, or B if the group holds labeled examples alone.
+        find: gives `rows`.
 
     Threads of the DataLoader read the batches for workers. The rows depend on nothing that changes, so that two
     threads that both ask first find the same.
     """
 
-    def __init__(self, epoch: int, num_labeled: int, size: int, find: Callable[[], tuple[np.ndarray, np.ndarray]]):
+    def __init__(self, epoch: int, num_labeled: int, size: int, find: Callable[[], np.ndarray]):
         self.epoch, self.num_labeled, self.size, self._find = epoch, num_labeled, size, find
 
     @cached_property
-    def rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and cycles, each [batches, B + mu*B]."""
+    def rows(self) -> np.ndarray:
+        """Positions and cycles [2, batches, size]."""
         return self._find()
 
 
@@ -205,40 +211,32 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
     def __iter__(self) -> Iterator[KeyBatch]:
         epoch = self.epoch
         pool = self._shuffled(epoch, 0, labeled=False)
-        for start in range(0, len(self), _GROUP):
-            count = min(_GROUP, len(self) - start)
-            group = _Group(
+        for start in range(0, len(self), GROUP):
+            count = min(GROUP, len(self) - start)
+            group = KeyGroup(
                 epoch, self.labeled_batch_size, self.batch_size, partial(self._rows, epoch, pool, start, count)
             )
             for place in range(count):
                 yield KeyBatch(group, place)
 
-    def _rows(self, epoch: int, pool: np.ndarray, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and cycles, each [count, B + mu*B], of `count` batches from batch `start` on."""
-        labeled = self._draws(epoch, start, count, self.num_labeled, self.labeled_batch_size, None)
-        unlabeled = self._draws(epoch, start, count, self.num_unlabeled, self.unlabeled_batch_size, pool)
+    def _rows(self, epoch: int, pool: np.ndarray, start: int, count: int) -> np.ndarray:
+        """Positions and cycles [2, count, B + mu*B] of `count` batches from batch `start` on."""
+        labeled = labeled_draws(self.seed, epoch, self.num_labeled, self.labeled_batch_size, start, count)
+        unlabeled = self._draws(epoch, start, count, pool)
         if self.lengths is not None:
             labeled = self._by_length(labeled, self.lengths[0], max(self.num_labeled // self.labeled_batch_size, 1))
             unlabeled = self._by_length(unlabeled, self.lengths[1], count)
             order = np.random.default_rng((self.seed, epoch, start, 2)).permutation(count)
             labeled, unlabeled = labeled[:, order], unlabeled[:, order]
-        index, cycle = np.concatenate([labeled, unlabeled], axis=2)
-        return index, cycle
+        return np.concatenate([labeled, unlabeled], axis=2)
 
-    def _draws(
-        self, epoch: int, start: int, count: int, size: int, batch: int, first_cycle: np.ndarray | None
-    ) -> np.ndarray:
-        """Positions in one set and their cycles [2, count, batch]; `first_cycle`: the pool's order in cycle 0."""
-        begin, end = start * batch, (start + count) * batch
-        parts = []
-        for cycle in range(begin // size, (end - 1) // size + 1):
-            if first_cycle is not None and cycle == 0:
-                order = first_cycle
-            else:
-                order = self._shuffled(epoch, cycle, labeled=first_cycle is None)
-            order = order[max(begin - cycle * size, 0) : end - cycle * size]
-            parts.append(np.stack([order, np.full_like(order, cycle)]))
-        return np.concatenate(parts, axis=1).reshape(2, count, batch)
+    def _draws(self, epoch: int, start: int, count: int, first_cycle: np.ndarray) -> np.ndarray:
+        """Positions in the pool and their cycles [2, count, mu*B]; `first_cycle`: the order in cycle 0."""
+
+        def order(cycle: int) -> np.ndarray:
+            return first_cycle if cycle == 0 else self._shuffled(epoch, cycle, labeled=False)
+
+        return _cycled(order, self.num_unlabeled, self.unlabeled_batch_size, start, count)
 
     @staticmethod
     def _by_length(draws: np.ndarray, lengths: Lengths, together: int) -> np.ndarray:
@@ -251,8 +249,27 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         return flat[:, order].reshape(draws.shape)[:, np.argsort(longest, kind="stable")]
 
     def _shuffled(self, epoch: int, cycle: int, labeled: bool) -> np.ndarray:
-        size = self.num_labeled if labeled else self.num_unlabeled
-        # The same order as that of `permutation(size)`, whose int64 takes twice the memory.
-        order = np.arange(size, dtype=np.int32 if size <= np.iinfo(np.int32).max else np.int64)
-        np.random.default_rng((self.seed, epoch, cycle, int(labeled))).shuffle(order)
-        return order
+        return shuffled(self.seed, epoch, cycle, self.num_labeled if labeled else self.num_unlabeled, labeled)
+
+
+def shuffled(seed: int, epoch: int, cycle: int, size: int, labeled: bool) -> np.ndarray:
+    """The order of all positions [size] of one of the two sets in one cycle of an epoch."""
+    # The same order as that of `permutation(size)`, whose int64 takes twice the memory.
+    order = np.arange(size, dtype=np.int32 if size <= np.iinfo(np.int32).max else np.int64)
+    np.random.default_rng((seed, epoch, cycle, int(labeled))).shuffle(order)
+    return order
+
+
+def labeled_draws(seed: int, epoch: int, size: int, batch: int, start: int, count: int) -> np.ndarray:
+    """Positions in the labeled set of `size` examples and their cycles [2, count, batch], from batch `start` on."""
+    return _cycled(lambda cycle: shuffled(seed, epoch, cycle, size, labeled=True), size, batch, start, count)
+
+
+def _cycled(order: Callable[[int], np.ndarray], size: int, batch: int, start: int, count: int) -> np.ndarray:
+    """What `order` gives for one cycle after the other, cut into batches, with the cycles: [2, count, batch]."""
+    begin, end = start * batch, (start + count) * batch
+    parts = []
+    for cycle in range(begin // size, (end - 1) // size + 1):
+        part = order(cycle)[max(begin - cycle * size, 0) : end - cycle * size]
+        parts.append(np.stack([part, np.full_like(part, cycle)]))
+    return np.concatenate(parts, axis=1).reshape(2, count, batch)

@@ -9,5 +9,6 @@ In the order in which an example travels:
     cells.py       what all cells of a column share: mode, range of numbers, place of the channels, loudest sample
     prepare.py     the labeled, the unlabeled and the evaluation datasets made alike
     rows.py        `Rows`: undecoded files, tensors for the model, labels as indices; broken files of the pool
+    streams.py     `StreamedPool`: pools without a length, read from where they were left
     duplicates.py  examples that are in more than one of the datasets, searched when a training starts
 """

@@ -128,14 +128,14 @@ def check_kind(dataset: Any, argument: str) -> None:
     if isinstance(dataset, datasets.Dataset):
         return
     kind = type(dataset).__name__
-    if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
-        raise TypeError(
-            f"{argument} is streamed ({kind}), and training needs its rows by position: for the order of an epoch, "
-            "for what an algorithm remembers of each example, and to resume. Load it without streaming=True, or keep "
-            "a part: datasets.Dataset.from_list(list(stream.take(50_000)), features=stream.features)"
-        )
     if isinstance(dataset, Mapping):
         raise TypeError(f"{argument} is a {kind} with the splits {', '.join(dataset)}; give it one of them")
+    if isinstance(dataset, datasets.IterableDataset):
+        raise TypeError(
+            f"{argument} is streamed ({kind}), and labeled examples are needed by position: all of them are in each "
+            "cycle. Load it without streaming=True, or keep a part: "
+            "datasets.Dataset.from_list(list(stream.take(50_000)), features=stream.features)"
+        )
     raise TypeError(
         f"{argument} must be a datasets.Dataset, got a {kind}; build one from a list of dicts with "
         "datasets.Dataset.from_list(rows)"

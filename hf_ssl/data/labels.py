@@ -338,12 +338,17 @@ def index_labels(
         )
     result |= {label: UNKNOWN for label, index in result.items() if index is None and found[label] != "-1"}
     if others := [name for name in unknown if name != "-1"]:
-        logger.warning_once(
-            f"the {what} dataset has labels that are not classes of the labeled dataset ({shortened(others, 5)}): "
-            "pseudo-labels of these examples count as wrong in pseudo_label_accuracy"
-        )
+        warn_of_unknown(others, what)
     same = all(not isinstance(label, bool | str) and label == index for label, index in result.items())
     return None if same and None not in different else result
+
+
+def warn_of_unknown(names: Sequence[str], what: str) -> None:
+    """Warn of labels in a pool that are not classes."""
+    logger.warning_once(
+        f"the {what} dataset has labels that are not classes of the labeled dataset ({shortened(names, 5)}): "
+        "pseudo-labels of these examples count as wrong in pseudo_label_accuracy"
+    )
 
 
 def _name(label: Label, feature: Any) -> str:
@@ -400,9 +405,13 @@ class StreamIndex:
         feature: of the stream's label column; None if it is not known.
         classes: of the labeled dataset.
         what: the stream's name for the error.
+        known: whether every label must be one of the classes; otherwise, as in the pool, others are `UNKNOWN`.
     """
 
-    def __init__(self, feature: Any, classes: Classes, what: str):
+    # A pool without end may have labels without end.
+    _MOST_KEPT = 10_000
+
+    def __init__(self, feature: Any, classes: Classes, what: str, known: bool = True):
         numbered = all(as_number(name) is not None for name in classes.names)
         index_of: dict[Hashable, int] = {name: index for index, name in enumerate(classes.names)}
         # Most labels are these: looking through all classes for each label would take C^2 comparisons.
@@ -410,12 +419,13 @@ class StreamIndex:
         self.feature, self.what = feature, what
         self.classes = Classes(classes.names, index_of if numbered else classes.index_of, classes.named)
         self.known: dict[Hashable, int | None] = {}
+        self._must_be_known, self._told = known, False
 
     def __call__(self, cell: Any) -> int | None:
         """The index.
 
         Raises:
-            ValueError: for a label that is not one of the classes; the message names it.
+            ValueError: for a label that is not one of the classes, if it must be; the message names it.
         """
         (label,) = _without_hidden([_plain(cell)], self.feature, self.by_name)
         if label is None:
@@ -425,7 +435,22 @@ class StreamIndex:
                 raise ValueError(f"a label of the {self.what} dataset is {_not_a_class(label)}")
             index = self.by_name.get(_name(label, self.feature))
             if index is None:
-                found = index_labels([label], self.feature, self.classes, self.what)
-                index = int(label) if found is None else found[label]
+                index = self._match(label)
+            if len(self.known) >= self._MOST_KEPT:
+                return index
             self.known[label] = index
         return self.known[label]
+
+    def _match(self, label: Any) -> int | None:
+        """The index of a label that is not the name of a class."""
+        if self._must_be_known:
+            found = index_labels([label], self.feature, self.classes, self.what)
+            return int(label) if found is None else found[label]
+        name = _name(label, self.feature)
+        (index,) = _match({label: name}, self.feature, self.classes, self.what).values()
+        if index is not None or name == "-1":
+            return index
+        if not self._told:
+            self._told = True
+            warn_of_unknown([name], self.what)
+        return UNKNOWN

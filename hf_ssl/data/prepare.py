@@ -21,6 +21,7 @@ from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, 
 from .headers import unreadable
 from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, shortened, without_label
 from .rows import Rows, missing_file, model_inputs, undecoded
+from .streams import StreamedPool, is_stream, make_row_preparer, read_sample
 
 logger = logging.get_logger(__name__)
 
@@ -191,13 +192,15 @@ def _warn_of_untested(data: DataSummary, found: set[Any], what: str) -> None:
 
 
 def prepare_pool(pool: Any, data: DataSummary, files: bool) -> Any:
-    """The unlabeled dataset, prepared; `files` as in `prepare`.
+    """The unlabeled dataset, prepared; of a stream a `StreamedPool`; `files` as in `prepare`.
 
     Raises:
-        TypeError: if it is a stream or several splits.
+        TypeError: if it is several splits.
         ValueError: if it is empty, or lacks the input.
     """
-    if isinstance(pool, datasets.IterableDataset | Mapping):
+    if is_stream(pool):
+        return _prepare_streamed_pool(pool, data)
+    if isinstance(pool, Mapping):
         check_kind(pool, "unlabeled_dataset")
     if len(pool) == 0:
         raise ValueError("the unlabeled dataset is empty; leave it out to train on the labeled examples alone")
@@ -209,6 +212,16 @@ def prepare_evaluation(dataset: Any, data: DataSummary, as_given: bool) -> Any:
     if isinstance(dataset, Mapping):
         return {name: prepare(part, data, name, as_given=as_given) for name, part in dataset.items()}
     return prepare(dataset, data, "evaluation", as_given=as_given)
+
+
+def _prepare_streamed_pool(stream: Any, data: DataSummary) -> StreamedPool:
+    """Columns are found from the first rows, by the rules for other datasets."""
+    stream, rows, given = read_sample(stream)
+    matched = _renamed(given, data, label=False)
+    check_columns(matched, "unlabeled", () if data.model_inputs else data.input_columns)
+    _check_model_inputs(given, data, "unlabeled")
+    preparer = make_row_preparer(given, undecoded(matched, data.input_columns), data)
+    return StreamedPool(stream, rows, matched.column_names, preparer)
 
 
 def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: str) -> datasets.IterableDataset:

@@ -181,8 +181,10 @@ class BrokenFiles:
 
     def note(self, indices: Sequence[int]) -> int:
         """Warn of examples not yet known to be broken, the first few by name; returns the number of `indices`."""
+        is_endless = not hasattr(self.dataset, "__len__")
         for index in indices:
-            if index in self.names:
+            # Of a stream without end no more names are kept than are shown.
+            if index in self.names or (is_endless and len(self.names) > self._SHOWN):
                 continue
             self.names[index] = self._name(index)
             if len(self.names) <= self._SHOWN:
@@ -194,6 +196,8 @@ class BrokenFiles:
         return len(indices)
 
     def _name(self, index: int) -> str:
+        if not hasattr(self.dataset, "__len__"):
+            return f"row {index} of the unlabeled stream"
         cell = raw_part(self.dataset)[index].get(self.column)
         path = cell.get("path") if isinstance(cell, Mapping) else cell
         return path if isinstance(path, str) and path else f"row {index} of the unlabeled dataset"

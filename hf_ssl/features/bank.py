@@ -105,8 +105,8 @@ class FeatureBank:
 
         Args:
             model: Hub id or local path; or a model: a classifier, or a base model without a head.
-            dataset: a `datasets.Dataset` or `IterableDataset` of raw images, texts or recordings, or of model inputs;
-                with `data`, any prepared rows.
+            dataset: a `datasets.Dataset`, or a stream (an `IterableDataset` of `datasets` or torch), of raw images,
+                texts or recordings, or of model inputs; with `data`, any prepared rows.
             processing_class: image processor, tokenizer or feature extractor; loaded with the model if that is an id
                 or path.
             args: columns, settings of views, device and workers as for `SSLTrainer`; its defaults if None.

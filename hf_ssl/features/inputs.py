@@ -12,7 +12,8 @@ from ..config import SSLConfig
 from ..data.columns import DataSummary, find_label, inspect_data
 from ..data.labels import Classes, find_classes, read_labels
 from ..data.prepare import prepare
-from ..data.rows import is_transformed, undecoded
+from ..data.rows import is_transformed
+from ..data.streams import as_datasets_stream, is_stream, read_sample
 from ..errors import BrokenExampleError
 from ..views.make import make_views
 
@@ -66,8 +67,8 @@ def find_inputs(
     """The rows of a dataset with the views that `SSLTrainer` would evaluate it with.
 
     Args:
-        dataset: a `datasets.Dataset` or `IterableDataset` of raw columns or of model inputs; with `data`, also any
-            indexable rows, as `hf_ssl.data.prepare` makes them.
+        dataset: a `datasets.Dataset`, or a stream (of `datasets` or torch) of raw columns or of model inputs; with
+            `data`, also any indexable rows, as `hf_ssl.data.prepare` makes them.
         processing_class: the model's image processor, tokenizer or feature extractor.
         args: names of columns and settings of views.
         data: what the labeled dataset contains; found from the dataset itself if None.
@@ -78,7 +79,9 @@ def find_inputs(
         TypeError: if the dataset is of another kind.
         ValueError: if it is empty, or has no column that can be encoded; the message says what to do.
     """
-    if not isinstance(dataset, datasets.Dataset | datasets.IterableDataset) and data is None:
+    if is_stream(dataset):
+        dataset = as_datasets_stream(dataset)
+    elif not isinstance(dataset, datasets.Dataset) and data is None:
         raise TypeError(
             f"dataset must be a datasets.Dataset or IterableDataset, got a {type(dataset).__name__}; "
             "datasets.Dataset.from_list(rows) makes one of a list of dicts"
@@ -88,6 +91,9 @@ def find_inputs(
         data = _summary(dataset, sample, processing_class, args)
     rows = prepare(dataset, data, "given", label=False, files=not skip_broken)
     if views is None:
+        if not data.label_names and data.label_column in sample.column_names:
+            # The numbers of a stream, whose classes have no names to match.
+            sample = sample.remove_columns([data.label_column])
         beginning = prepare(sample, data, "given", label=False, files=False)
         if skip_broken and data.modality == "audio":
             beginning = _readable(beginning, data)
@@ -98,14 +104,7 @@ def find_inputs(
 def _sample(dataset: Any) -> Any:
     """The first rows: of a stream as a dataset, with its files left as they are."""
     if isinstance(dataset, datasets.IterableDataset):
-        files = [
-            name
-            for name, feature in (dataset.features or {}).items()
-            if isinstance(feature, datasets.Image | datasets.Audio)
-        ]
-        stream = undecoded(dataset, files)
-        rows = list(stream.take(_SAMPLE))
-        sample = datasets.Dataset.from_list(rows, features=stream.features) if rows else []
+        _, _, sample = read_sample(dataset, _SAMPLE)
     elif isinstance(dataset, datasets.Dataset):
         sample = dataset.select(range(min(_SAMPLE, len(dataset))))
     else:

@@ -220,7 +220,8 @@ class HubMixin(Trainer):
         shown = any("eval_accuracy" in row or "mask_ratio" in row for row in run.history)
         if self.curves_drawn or not shown or find_spec("matplotlib") is None:
             return
-        title = f"{run.num_labeled:,} labeled, {run.num_unlabeled:,} unlabeled"
+        pool = "a stream" if run.num_unlabeled is None else f"{run.num_unlabeled:,}"
+        title = f"{run.num_labeled:,} labeled, {pool} unlabeled"
         draw_curves(
             Path(self.args.output_dir, "curves.png"),
             {run.algorithm_name: [run.history]},

@@ -81,7 +81,7 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         architecture=code(model.architecture),
         adapter=model.adapter,
         num_labeled=f"{run.num_labeled:,}",
-        num_unlabeled=f"{run.num_unlabeled:,}",
+        num_unlabeled="a stream of" if run.num_unlabeled is None else f"{run.num_unlabeled:,}",
         method=plain(run.algorithm.title or run.algorithm_name),
         num_classes=len(run.data.label_names),
         classes=_classes(run.data.label_names),

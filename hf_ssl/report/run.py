@@ -27,7 +27,7 @@ class RunFacts:
         data: modality, columns and classes of the labeled examples.
         algorithm: what is trained with.
         algorithm_name: its name in the table of algorithms, or that of its class.
-        num_labeled, num_unlabeled: number of examples.
+        num_labeled, num_unlabeled: number of examples; None for a streamed pool.
         hidden_labels: whether the pool has labels, which are only used for the accuracy of pseudo-labels.
         evaluation_sizes: name -> number of examples of each evaluation dataset, None for a stream. A single dataset
             has the name "".
@@ -43,7 +43,7 @@ class RunFacts:
     algorithm: SSLAlgorithm
     algorithm_name: str
     num_labeled: int
-    num_unlabeled: int
+    num_unlabeled: int | None
     hidden_labels: bool
     evaluation_sizes: Mapping[str, int | None]
     views: Mapping[str, str]
@@ -150,7 +150,8 @@ def _unlabeled(run: RunFacts) -> str:
         return "none" + ("; the labeled examples serve as the pool" if run.algorithm.reads_pool else "")
     hidden = ", with hidden labels (used for the accuracy of pseudo-labels only)" if run.hidden_labels else ""
     unused = "" if run.algorithm.reads_pool or run.is_fitted else f", which {run.algorithm_name} does not use"
-    return f"{run.num_unlabeled:,} examples{unused or hidden}"
+    size = "a stream" if run.num_unlabeled is None else f"{run.num_unlabeled:,} examples"
+    return f"{size}{unused or hidden}"
 
 
 def _evaluation(sizes: Mapping[str, int | None]) -> str:
@@ -168,7 +169,10 @@ def _batch_and_steps(run: RunFacts) -> dict[str, str]:
     unlabeled = labeled * args.unlabeled_batch_ratio
     examples = f"{labeled} labeled" + (f" + {unlabeled} unlabeled" if run.algorithm.reads_pool else "")
     split = f"{devices} device{'s' * (devices > 1)}, {passes} pass{'es' * (passes > 1)}"
-    rounds = f"{steps * unlabeled / run.num_unlabeled:.1f} passes over the pool"
+    if run.num_unlabeled is None:
+        rounds = f"{steps * unlabeled:,} unlabeled examples from the stream"
+    else:
+        rounds = f"{steps * unlabeled / run.num_unlabeled:.1f} passes over the pool"
     if not run.algorithm.reads_pool:
         rounds = f"{steps * labeled / run.num_labeled:.1f} passes over the labeled examples"
     return {

@@ -15,6 +15,7 @@ from ..data.doubts import warn_of_doubtful_labels
 from ..data.duplicates import Duplicates, find_duplicates, warn_of_duplicates
 from ..data.prepare import prepare, prepare_evaluation, prepare_pool
 from ..data.rows import is_transformed, may_be_random
+from ..data.streams import beginning, is_stream
 from ..errors import BrokenExampleError
 from ..modality import MODALITIES
 from ..views import Views
@@ -23,6 +24,7 @@ from ..views.make import make_views
 from ..views.seeds import global_seeds
 from .optimization import refuse_ignored_settings
 from .processing import fitted_processor
+from .streaming import check_stream_settings
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def prepare_datasets(
     # A collator of the user gets the rows of raw data, and of transforms, as the user formats them.
     keeps_rows = data_collator is not None and (not summary.model_inputs or is_transformed(train_dataset))
     pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
+    if is_stream(pool):
+        check_stream_settings(args)
     unlabeled = prepare_pool(pool, summary, files=args.on_broken_file == "error")
     labeled = prepare(train_dataset, summary, "labeled")
     evaluation = prepare_evaluation(eval_dataset, summary, keeps_rows)
@@ -126,7 +130,7 @@ def prepare_datasets(
             processing_class,
             args,
             labeled=labeled,
-            unlabeled=unlabeled,
+            unlabeled=beginning(unlabeled),
             weak_view=weak_view,
             strong_view=strong_view,
             collator=data_collator,

@@ -168,7 +168,7 @@ class Watch:
         """Warn of batches so large that each example is in a step many times."""
         algorithm = self.algorithm
         sizes = [("labeled", algorithm.labeled_batch_size, algorithm.num_labeled)]
-        if algorithm.reads_pool:
+        if algorithm.reads_pool and algorithm.num_unlabeled is not None:
             sizes.append(("unlabeled", algorithm.unlabeled_batch_size, algorithm.num_unlabeled))
         for kind, batch, number in sizes:
             if batch >= _MOST_REPEATS * number:
@@ -184,7 +184,8 @@ class Watch:
         """Warn of what will be near its start when training ends: averaged weights, running statistics, thresholds."""
         args, steps, settings = self.args, progress.max_steps, self.algorithm.current_settings()
         momentum = float(settings.get("momentum", 0.0))
-        passes = steps * self.algorithm.unlabeled_batch_size / self.algorithm.num_unlabeled
+        # Only algorithms that know the size of the pool hold their thresholds down.
+        passes = steps * self.algorithm.unlabeled_batch_size / (self.algorithm.num_unlabeled or 1)
         early = max(round(_TEACHER_READY * steps), 1)
         if args.ema_evaluates and (left := args.ema_decay**steps) > _MOST_INITIAL:
             logger.warning(

@@ -223,16 +223,17 @@ def test_what_does_not_fit_is_one_line(labeled, settings, message):
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (make_texts(3, 0).to_iterable_dataset(), r"is streamed .*resume.*Dataset.from_list\(list\(stream.take"),
+        (make_texts(3, 0).to_iterable_dataset(), r"is streamed .*position.*Dataset.from_list\(list\(stream.take"),
+        (datasets.IterableDatasetDict(train=make_texts(3, 0).to_iterable_dataset()), "with the splits train; give it"),
         (datasets.DatasetDict(train=make_texts(3, 0)), "is a DatasetDict with the splits train; give it one of them"),
         ([{"text": "a"}], r"must be a datasets.Dataset, got a list; build one .* datasets.Dataset.from_list"),
     ],
-    ids=["stream", "splits", "list"],
+    ids=["stream", "streamed splits", "splits", "list"],
 )
 def test_other_kinds_of_datasets_are_refused(dataset, message):
     with pytest.raises(TypeError, match=message):
         inspect_data(dataset)
-    if not isinstance(dataset, list):
+    if isinstance(dataset, dict):
         with pytest.raises(TypeError, match=f"unlabeled_dataset {message}"):
             prepare_pool(dataset, inspect_data(make_texts(3, 0)), False)
 

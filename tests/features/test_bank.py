@@ -198,6 +198,20 @@ def test_a_stream_gives_the_same_in_one_pass(bank_of):
     assert streamed.labels.tolist() == whole.labels.tolist()
     assert bank_of(dataset=dataset.to_iterable_dataset(), model=model).key == streamed.key
     assert counting.examples == 140
+    # A torch stream has other features, since its labels have no names.
+    torch_stream = bank_of(dataset=TorchStream(dataset), model=model)
+    assert np.array_equal(torch_stream.features, whole.features)
+    assert torch_stream.labels.tolist() == whole.labels.tolist()
+
+
+class TorchStream(torch.utils.data.IterableDataset):
+    """The rows of a dataset, one after the other."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        yield from self.rows
 
 
 @pytest.mark.parametrize("kind", ["mapped", "transformed"])
