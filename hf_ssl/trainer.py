@@ -203,6 +203,7 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
         """Joint batches of B labeled and mu*B unlabeled examples, each with the views that the algorithm names."""
         self._fit_algorithm_to_batch()
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+        dataset: Any
         if isinstance(self.unlabeled_dataset, StreamedPool):
             dataset, self.batch_sampler = self._stream_batches(seed)
         else:
@@ -317,8 +318,8 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
         if self._forward is None or self._forward.model is not model:
             uses_teacher = self.algorithm.uses_teacher or self.args.ema_role in ("teacher", "both")
             teacher = self.ema if uses_teacher else None
-            given = {"batch_norm_views": self.args.batch_norm_views, "micro_batch": self.args.view_micro_batch}
-            self._forward = ModelForward(model, teacher, **given)
+            given = self.args.batch_norm_views, self.args.view_micro_batch
+            self._forward = ModelForward(model, teacher, batch_norm_views=given[0], micro_batch=given[1])
             if self._forward.teacher_model is not None:
                 self._forward.teacher_model.train()
         return self._forward

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from transformers.utils import logging
 
-from .spelling import folded
+from .spelling import folded, matched
 
 logger = logging.get_logger(__name__)
 
@@ -176,25 +176,6 @@ def as_number(label: Any) -> int | None:
 
 
 # ---- Names ----
-
-
-def matched(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
-    """For each of `names` the position of the same name in `others`; None unless each has its own one there.
-
-    The same names as they are written, or else but for upper and lower case and for spaces.
-
-    Example:
-        >>> matched(["neg", "pos"], ["POS", "NEG"]), matched(["neg", "pos"], ["neg", "neutral"])
-        ([1, 0], None)
-    """
-    if len(names) != len(others):
-        return None
-    for key in (str, folded):
-        position = {key(name): index for index, name in enumerate(others)}
-        order = [position.get(key(name), -1) for name in names]
-        if sorted(order) == list(range(len(names))):
-            return order
-    return None
 
 
 def alike(names: Iterable[str]) -> list[list[str]]:

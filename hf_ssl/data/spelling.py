@@ -29,3 +29,22 @@ def usual_name(columns: Sequence[str], usual: Sequence[str]) -> str | None:
         return exact
     spelled = {folded(name): name for name in reversed(columns)}
     return next((spelled[name] for name in usual if name in spelled), None)
+
+
+def matched(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
+    """For each of `names` the position of the same name in `others`; None unless each has its own one there.
+
+    The same names as they are written, or else but for upper and lower case and for spaces.
+
+    Example:
+        >>> matched(["neg", "pos"], ["POS", "NEG"]), matched(["neg", "pos"], ["neg", "neutral"])
+        ([1, 0], None)
+    """
+    if len(names) != len(others):
+        return None
+    for key in (str, folded):
+        position = {key(name): index for index, name in enumerate(others)}
+        order = [position.get(key(name), -1) for name in names]
+        if sorted(order) == list(range(len(names))):
+            return order
+    return None

@@ -17,7 +17,8 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
 
-from ..data.labels import matched, shortened
+from ..data.labels import shortened
+from ..data.spelling import matched
 from .head import find_head
 from .wrapping import unwrap
 
