@@ -3,12 +3,13 @@
 import json
 import multiprocessing
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from transformers import SchedulerType, TrainingArguments
 
+from .script_options import yields_to_scripts
 from .setting_ranges import BATCH_NORM_VIEWS, BROKEN_FILES, EMA_ROLES, LR_SCHEDULES, RANGES, STARTS
 
 # With eight processes a step of 8 labeled and 56 unlabeled images of 224 pixels gets its views in about 80 ms.
@@ -25,6 +26,19 @@ def usual_workers() -> int:
     return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 0), _MOST_WORKERS)
 
 
+class NotSet:
+    """Marks the default of a setting that is a number, so that it differs from the same number set by the user."""
+
+
+class _Steps(NotSet, int):
+    pass
+
+
+class _Epochs(NotSet, float):
+    pass
+
+
+@yields_to_scripts(inherited=[item.name for item in fields(TrainingArguments)])
 @dataclass
 class SSLConfig(TrainingArguments):
     """`TrainingArguments` with the settings of semi-supervised training. Unknown or contradictory settings are errors.
@@ -55,6 +69,7 @@ class SSLConfig(TrainingArguments):
     - `train_sampling_strategy`: "random", or "group_by_length" for batches of texts of similar length (see the note).
     - `stream_buffer_size`: rows of a streamed pool that are shuffled together.
     - An epoch is one pass over the unlabeled pool; the labeled set is cycled. `max_steps` counts optimizer steps.
+    - How long: `max_steps`; if only `num_train_epochs` is set, that many epochs; 10,000 steps if neither is.
 
     **Which weights are evaluated, saved and used as teacher**
 
@@ -79,7 +94,7 @@ class SSLConfig(TrainingArguments):
 
     **Defaults of `TrainingArguments` that are changed here**
 
-    - `max_steps` 10,000 (was: from `num_train_epochs`); set it to -1 to count epochs over the pool instead.
+    - `max_steps` 10,000 if `num_train_epochs` is not set either (was: 3 epochs); -1 counts epochs in any case.
     - `remove_unused_columns` False: views need the raw columns.
     - `logging_nan_inf_filter` False: a loss that is not a number is shown, and no step waits for the device to check
       it.
@@ -94,6 +109,8 @@ class SSLConfig(TrainingArguments):
         >>> args = SSLConfig("run", algorithm="freematch", unlabeled_batch_ratio=7, ema_role="evaluation")
         >>> args.ema_evaluates, args.max_steps
         (True, 10000)
+        >>> SSLConfig("run", num_train_epochs=2).max_steps  # two epochs
+        -1
         >>> SSLConfig("run", ema_decay=1.0)
         Traceback (most recent call last):
         ValueError: ema_decay must be in [0, 1), got 1.0
@@ -283,8 +300,15 @@ class SSLConfig(TrainingArguments):
         metadata={"help": "Folder for the model, its card and its checkpoints."},
     )
     max_steps: int = field(
-        default=10_000,
-        metadata={"help": "Optimizer steps; -1 counts num_train_epochs over the unlabeled pool instead."},
+        default=_Steps(10_000),
+        metadata={
+            "help": "Optimizer steps. -1, and the default if num_train_epochs is set, counts epochs over the "
+            "unlabeled pool instead."
+        },
+    )
+    num_train_epochs: float = field(
+        default=_Epochs(3.0),
+        metadata={"help": "Passes over the unlabeled pool, if it is set and max_steps is not, or max_steps is -1."},
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay off: views need the raw columns."})
     logging_nan_inf_filter: bool = field(
@@ -320,10 +344,32 @@ class SSLConfig(TrainingArguments):
             # If batches are in pinned memory, the next one goes to the GPU while it computes.
             self.accelerator_config = {"non_blocking": self.dataloader_pin_memory and torch.cuda.is_available()}
         super().__post_init__()
+        self.check()
+
+    def check(self) -> None:
+        """Settle what depends on several settings, and refuse values that do not work: after settings were changed.
+
+        Raises:
+            ValueError: for settings that contradict each other or this trainer; the message says what to do.
+
+        Example:
+            >>> args = SSLConfig("run", use_cpu=True)
+            >>> args.num_train_epochs = 2
+            >>> args.check()
+            >>> args.max_steps
+            -1
+        """
+        if isinstance(self.max_steps, NotSet) and not isinstance(self.num_train_epochs, NotSet):
+            self.max_steps = -1
         self._refuse_values_out_of_range()
         self._refuse_two_schedules()
         self._refuse_cut_batches()
         self._split_global_batch()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `TrainingArguments`, with plain numbers."""
+        length = {"max_steps": int(self.max_steps), "num_train_epochs": float(self.num_train_epochs)}
+        return {**super().to_dict(), **length}
 
     def _refuse_sharded_models(self) -> None:
         """Refuse model parallelism: average, heads and features would be those of a part of the model."""

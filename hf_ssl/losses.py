@@ -64,13 +64,16 @@ def masked_mean(values: torch.Tensor, mask: torch.Tensor | None = None) -> torch
     return values.mean() if mask is None else (values * mask).mean()
 
 
-def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+def cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None, label_smoothing: float = 0.0
+) -> torch.Tensor:
     """-sum_c q_c log p_c, averaged over the examples.
 
     Args:
         logits: [N, C].
         targets: class indices [N] from 0 to C - 1, or distributions [N, C].
         mask: weights [N]; None weighs every example with 1.
+        label_smoothing: share e of each target that all C classes have alike: (1 - e) * q + e / C.
 
     Raises:
         IndexError: if an index is not a class, -100 included (on GPUs a failed assertion).
@@ -79,7 +82,9 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tenso
         >>> cross_entropy(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
         tensor(0.8133)
     """
-    options: dict[str, Any] = {} if targets.is_floating_point() else {"ignore_index": NO_LABEL}
+    options: dict[str, Any] = {"label_smoothing": label_smoothing}
+    if not targets.is_floating_point():
+        options["ignore_index"] = NO_LABEL
     return masked_mean(F.cross_entropy(float_logits(logits), targets, reduction="none", **options), mask)
 
 

@@ -85,6 +85,7 @@ RANGES = {
     # Settings of the Trainer under which a joint batch would be reordered or its loss replaced, silently.
     "ignore_data_skip": _only(False, "resuming would continue with other data than the interrupted run; leave it off"),
     "remove_unused_columns": _only(False, "it would drop the columns that views are made from; leave it off"),
-    "label_smoothing_factor": _only(0, "it does not reach the algorithms' own losses; leave it 0"),
+    "label_smoothing_factor": _SHARE,
+    "dataloader_in_order": _only(True, "resuming would continue with other batches; leave it on"),
     "train_sampling_strategy": _one_of(SAMPLING, "joint batches are always drawn at random"),
 }

@@ -31,21 +31,27 @@ from .model.forward import ModelForward
 from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
 from .report.run import RunFacts, describe_run, sizes_of
-from .training.algorithm import choose_algorithm, make_algorithm
+from .training.algorithm import Choice, choose_algorithm, make_algorithm
 from .training.checkpointing import CheckpointMixin
+from .training.counting import CountingMixin
 from .training.evaluation import EvaluationMixin
+from .training.evaluation_only import load_for_evaluation
 from .training.log_sums import LogSums
 from .training.optimization import OptimizationMixin
 from .training.progress import say, show_plain_lines
-from .training.start import check_arguments, prepare_datasets, search_duplicates
+from .training.search import SearchMixin
+from .training.start import check_arguments, check_trainable, prepare_datasets, search_duplicates
 from .training.streaming import StreamMixin
+from .training.supervised_loss import refuse_own_loss, supervised_loss
 from .training.trial import try_step
 from .training.watch import Watch
 from .views import Views
 from .views.make import check_views
 
 
-class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, Trainer):
+class SSLTrainer(
+    HubMixin, SearchMixin, StreamMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, CountingMixin, Trainer
+):
     """Trains a classifier on few labeled and many unlabeled examples.
 
     It is a `Trainer`: arguments, callbacks, logging, checkpoints, evaluation and pushing work as they do there. A step
@@ -54,8 +60,9 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Five parts can be read by themselves: `EvaluationMixin` reads the model's answers, `OptimizationMixin` makes the
-    optimizer, `CheckpointMixin` saves and resumes, `StreamMixin` reads streams, `HubMixin` writes cards and pushes.
+    Seven parts can be read by themselves: `CountingMixin` counts inputs, `EvaluationMixin` reads the model's answers,
+    `OptimizationMixin` makes the optimizer, `CheckpointMixin` saves and resumes, `StreamMixin` reads streams,
+    `SearchMixin` starts from new models, and `HubMixin` writes model cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -63,7 +70,7 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
         args: the settings; None for the defaults.
         data_collator: batches preprocessed rows in training and evaluation. With raw data it is used for evaluation
             only.
-        train_dataset: the labeled examples.
+        train_dataset: the labeled examples; None to evaluate and predict only.
         eval_dataset: what `evaluate()` uses, or a dict of such datasets.
         processing_class: the model's image processor, feature extractor or tokenizer; if `model` is an id or a path,
             it is loaded from there by default.
@@ -71,8 +78,10 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
         algorithm: an `SSLAlgorithm` class or object instead of the name in `args.algorithm`.
         views: a view maker (see `hf_ssl.views`) instead of the modality's.
         weak_view, strong_view: callables on a row that make only these views (see `hf_ssl.views.custom`).
+        model_init: as in Trainer: makes a model for each training, which then begins from scratch in all parts.
+        compute_loss_func: as in Trainer, for the loss of labeled examples (see `hf_ssl.training.supervised_loss`).
         compute_metrics: as in Trainer; default `hf_ssl.metrics.RunningMetrics`.
-        kwargs: further arguments of Trainer.
+        callbacks, optimizers, further, kwargs: the other arguments of Trainer, in its order or by name.
 
     Raises:
         ValueError, TypeError: if datasets, model and settings do not fit together; one line says what to do.
@@ -108,7 +117,9 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
 
     args: SSLConfig
     model: nn.Module
-    train_dataset: Any
+    data: Any = None  # until a dataset tells
+    train_dataset: Any = None
+    eval_dataset: Any = None
     # Per-batch means: Trainer then divides by the number of accumulated batches, also for models that accept **kwargs.
     loss_is_scaled_for_ga = False
     _tag_names = ("hf-ssl", "semi-supervised")
@@ -121,81 +132,76 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
         train_dataset: datasets.Dataset | None = None,
         eval_dataset: Any = None,
         processing_class: Any = None,
-        *,
+        model_init: Callable[..., nn.Module] | None = None,
+        compute_loss_func: Callable | None = None,
+        compute_metrics: Callable | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        *further: Any,
         unlabeled_dataset: Any = None,
-        algorithm: SSLAlgorithm | type[SSLAlgorithm] | None = None,
+        algorithm: Choice | None = None,
         views: Views | None = None,
         weak_view: Callable | None = None,
         strong_view: Callable | None = None,
-        compute_metrics: Callable | None = None,
         **kwargs: Any,
     ):
         args = SSLConfig() if args is None else args
-        check_arguments(args, train_dataset, kwargs)
-        chosen = choose_algorithm(algorithm, args)  # An unknown name is an error before anything is loaded.
+        check_arguments(args, algorithm, model, model_init, optimizers, kwargs)
+        refuse_own_loss(type(self), SSLTrainer)
+        choose_algorithm(algorithm, args)  # An unknown name is an error before anything is loaded.
         if isinstance(model, str):
             load_config(model)  # A wrong name is an error at once, not after a search for each kind of processor.
             processing_class = load_processor(model) if processing_class is None else processing_class
-        given = args, train_dataset, unlabeled_dataset, eval_dataset, processing_class
-        data = prepare_datasets(
-            *given,
-            model=model,
-            model_names=class_names(model),
-            data_collator=data_collator,
-            views=views,
-            weak_view=weak_view,
-            strong_view=strong_view,
-        )
-        self.data, self.views, self._keeps_rows = data.summary, data.views, data.keeps_rows
-        self.unlabeled_dataset, self._has_pool = data.unlabeled, unlabeled_dataset is not None
-        processing_class = data.processing_class
-        self._collator, self.card = SSLCollator(self.views), CardFacts()
-        if model is not None:
-            model = load_classifier(model, self.data, processing_class)
+        self.args, self.model_init, self._given_algorithm = args, model_init, algorithm
+        self.data_collator, self.processing_class = data_collator, processing_class
+        makers = data_collator, views, weak_view, strong_view
+        self._given = train_dataset, unlabeled_dataset, eval_dataset, processing_class, *makers
+        if train_dataset is not None or eval_dataset is not None:
+            self._prepare_data(self._look_at_first_model() if model is None else model)
+        if model is not None and self.data is not None:
+            load = load_classifier if train_dataset is not None else load_for_evaluation
+            model = load(model, self.data, self.processing_class)
             self.local_base = next((name for name in [loaded_from(model)] if name and not is_public_id(name)), None)
-        stacks = EvaluationCollator(self.views, self.data.label_column)
-        super().__init__(
-            model=model,
-            args=args,
-            data_collator=data_collator if self._keeps_rows else stacks,
-            train_dataset=data.labeled,
-            eval_dataset=data.evaluation,
-            processing_class=processing_class,
-            compute_metrics=compute_metrics or RunningMetrics(),
-            **kwargs,
-        )
-        # The algorithm computes its own loss: models must not be handed `num_items_in_batch`.
+        prepared = self.data_collator, self.train_dataset, self.eval_dataset, self.processing_class
+        functions = model_init, compute_loss_func, compute_metrics or RunningMetrics()
+        super().__init__(model, args, *prepared, *functions, callbacks, optimizers, *further, **kwargs)
+        # Models must not be handed `num_items_in_batch`: the algorithm computes its own loss.
         self.model_accepts_loss_kwargs = False
-        self._algorithm_choice = chosen
-        self.algorithm = self._make_algorithm().to(args.device)
+        self.criterion = supervised_loss(args, compute_loss_func, self.model)
+        self._has_pool, self.card = unlabeled_dataset is not None, CardFacts()
+        self._custom_views = self.views if views is not None or weak_view is not None else None
+        self.add_callback(_StepCallback(self))
+        show_plain_lines(self)
+        if train_dataset is not None:
+            self._prepare_training()
+
+    def _prepare_data(self, model: str | nn.Module | None, rows: Any = None) -> None:
+        """Find out what the datasets hold, or those rows, and make what makes their views and batches."""
+        data = prepare_datasets(self.args, *self._given, model=model, model_names=class_names(model), rows=rows)
+        self.data, self.views, self._keeps_rows = data.summary, data.views, data.keeps_rows
+        self.train_dataset, self.unlabeled_dataset, self.eval_dataset = data.labeled, data.unlabeled, data.evaluation
+        self.processing_class, self._collator = data.processing_class, SSLCollator(self.views)
+        stacks = EvaluationCollator(self.views, self.data.label_column)
+        self.data_collator = self._given[4] if self._keeps_rows else stacks
+
+    def _prepare_training(self) -> None:
+        """Make all that a training changes beside the model, and try a step; again for each model of `model_init`."""
+        self._algorithm_choice = choose_algorithm(self._given_algorithm, self.args)
+        self.algorithm = self._make_algorithm()
+        chosen = self._algorithm_choice
         self.algorithm_name = chosen if isinstance(chosen, str) else type(self.algorithm).__name__
         check_views(self.views, self.algorithm.views.values())
         self.batch_sampler: JointBatchSampler | StreamBatchSampler | None = None
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self.duplicates: Duplicates | None = None
-        self.watch = Watch(args, self.algorithm, self.algorithm_name)
-        self._sums = LogSums()
+        self.watch = Watch(self.args, self.algorithm, self.algorithm_name)
+        self._sums, self.ema = LogSums(), None
         self._forward: ModelForward | None = None
-        self._custom_views = self.views if views is not None or weak_view is not None else None
-        self._head_is_fitted = False
-        self.add_callback(_StepCallback(self))
-        show_plain_lines(self)
         pool = beginning(self.unlabeled_dataset)
         rows = self.train_dataset, pool, self.views, self.algorithm.views, self.data.label_column
-        tried = self.model, self.algorithm, ViewDataset(*rows), args, processor_for(processing_class, "text")
-        self.watch.seconds_per_example = try_step(*tried)
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer and `CheckpointMixin`; the first training begins with the head that `args.start` asks for."""
-        if not resume_from_checkpoint and not self._head_is_fitted and self.args.start != "random":
-            # Not at the top: only this needs scikit-learn, which takes a second to import.
-            from .features.start import fit_head
-
-            pool = beginning(self.unlabeled_dataset, self.args.stream_buffer_size)
-            given = self.train_dataset, pool, self.data, self.processing_class, self.args
-            fit_head(self.model, *given, view_maker=self._custom_views)
-            self._head_is_fitted = True
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        tokenizer = processor_for(self.processing_class, "text")
+        self.watch.seconds_per_example = try_step(self.model, self.algorithm, ViewDataset(*rows), self.args, tokenizer)
+        self._remember_settings()
 
     # ---- What is trained on ----
 
@@ -218,17 +224,19 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
                 min_batches=self.args.world_size,
                 lengths=self._lengths(),
             )
-        if self.data.modality == "text" and self.args.dataloader_num_workers > 0:
+        workers = self.args.dataloader_num_workers
+        if self.data.modality == "text" and workers > 0:
             # Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         loader = DataLoader(
             dataset,
             batch_sampler=self.batch_sampler,  # type: ignore[arg-type]  # any sequence of indices will do, not only a list
             collate_fn=self._collator,
-            num_workers=self.args.dataloader_num_workers,
+            num_workers=workers,
             pin_memory=self.args.dataloader_pin_memory,
             # An epoch over a small pool is a few steps, too short to start processes for each.
-            persistent_workers=self.args.dataloader_num_workers > 0,
+            persistent_workers=workers > 0,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context if workers else None,
             prefetch_factor=self.args.dataloader_prefetch_factor,
         )
         return self.accelerator.prepare(loader)
@@ -244,11 +252,13 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """As in Trainer, for any dataset whose columns and labels can be matched with the labeled one's."""
         if not isinstance(eval_dataset, str) and eval_dataset is not self.eval_dataset:
+            self._learn_from(eval_dataset)
             eval_dataset = prepare_evaluation(eval_dataset, self.data, self._keeps_rows)
         return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """As in Trainer; labels may be missing."""
+        self._learn_from(test_dataset)
         label = self.data.label_column in (getattr(test_dataset, "column_names", None) or ())
         return super().get_test_dataloader(
             prepare(test_dataset, self.data, "test", label=label, as_given=self._keeps_rows)
@@ -268,7 +278,9 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
             "unsupervised_weight": self.args.unsupervised_weight,
             "modality": self.data.modality,
         }
-        return make_algorithm(self._algorithm_choice, self.args, problem)
+        algorithm = make_algorithm(self._algorithm_choice, self.args, problem).to(self.args.device)
+        algorithm.criterion = self.criterion
+        return algorithm
 
     @property
     def _step_batch_size(self) -> int:
@@ -283,7 +295,7 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
         fits = self.algorithm.labeled_batch_size == self._step_batch_size
         if fits or isinstance(self._algorithm_choice, SSLAlgorithm):
             return
-        self.algorithm = self.watch.algorithm = self._make_algorithm().to(self.args.device)
+        self.algorithm = self.watch.algorithm = self._make_algorithm()
         self.optimizer = None
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
@@ -364,6 +376,7 @@ class SSLTrainer(HubMixin, StreamMixin, CheckpointMixin, OptimizationMixin, Eval
 
     def run_facts(self) -> RunFacts:
         """What is known of the run so far: for the block at its start, the model card and `results.json`."""
+        check_trainable(self.train_dataset)
         label = self.data.label_column
         return RunFacts(
             args=self.args,

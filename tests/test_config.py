@@ -1,5 +1,8 @@
 """SSLConfig: its defaults, and what it refuses."""
 
+import copy
+import dataclasses
+import pickle
 from dataclasses import fields
 
 import pytest
@@ -51,7 +54,8 @@ CONTRADICTIONS = [
     ({"strong_effects": -1}, "strong_effects must be at least 0"),
     ({"ignore_data_skip": True}, "ignore_data_skip .* leave it off"),
     ({"remove_unused_columns": True}, "leave it off"),
-    ({"label_smoothing_factor": 0.1}, "leave it 0"),
+    ({"label_smoothing_factor": 1.0}, r"label_smoothing_factor must be in \[0, 1\)"),
+    ({"dataloader_in_order": False}, "dataloader_in_order must be True, got False: .*; leave it on"),
     ({"train_sampling_strategy": "sequential"}, "train_sampling_strategy must be one of random, group_by_length"),
     ({"accelerator_config": {"dispatch_batches": True}}, "dispatch_batches"),
     ({"accelerator_config": {"split_batches": True}}, "split_batches"),
@@ -99,6 +103,87 @@ def test_the_command_line_reads_every_field(tmp_path):
     )
     assert args.algorithm_kwargs == {"threshold": 0.9}
     assert args.augmentation_columns == ["aug_0", "aug_1"]
+
+
+# ---- How long: steps or epochs ----
+
+LENGTHS = [
+    ({}, (10_000, 3.0)),
+    ({"max_steps": 7}, (7, 3.0)),
+    ({"num_train_epochs": 2}, (-1, 2.0)),
+    # Also if what is set is the default of TrainingArguments, or that of ours.
+    ({"num_train_epochs": 3}, (-1, 3.0)),
+    ({"num_train_epochs": 2, "max_steps": 10_000}, (10_000, 2.0)),
+    ({"num_train_epochs": 2, "max_steps": 7}, (7, 2.0)),
+    ({"num_train_epochs": 2, "max_steps": -1}, (-1, 2.0)),
+    ({"max_steps": -1}, (-1, 3.0)),
+]
+
+
+def length(args):
+    return args.max_steps, args.num_train_epochs
+
+
+@pytest.mark.parametrize(("given", "expected"), LENGTHS, ids=str)
+def test_epochs_count_if_they_are_set_and_steps_are_not(given, expected, tmp_path):
+    args = config(tmp_path, **given)
+    assert length(args) == expected
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    (parsed,) = HfArgumentParser(SSLConfig).parse_args_into_dataclasses(
+        ["--output_dir", str(tmp_path), "--use_cpu", *words]
+    )
+    assert length(parsed) == expected
+    saved = {name: args.to_dict()[name] for name in ("max_steps", "num_train_epochs")}
+    assert [type(value) for value in saved.values()] == [int, float]
+    for other in (config(tmp_path, **saved), copy.deepcopy(args), pickle.loads(pickle.dumps(args))):
+        assert length(other) == expected
+
+
+def test_epochs_that_are_set_later_count_as_well(tmp_path):
+    args = config(tmp_path)
+    assert length(dataclasses.replace(args, num_train_epochs=2)) == (-1, 2)
+    args.num_train_epochs = 1
+    args.check()
+    assert length(args) == (-1, 1)
+    assert length(config(tmp_path).set_training(num_epochs=4)) == (-1, 4)
+
+
+# ---- Options of scripts ----
+
+
+@dataclasses.dataclass
+class ScriptArguments:
+    """Options of a script that are called like settings of ours."""
+
+    max_length_seconds: float = 20.0
+    image_size: int | None = 64
+    horizontal_flip: bool = True
+
+
+SHARED = ["--max_length_seconds", "5", "--image_size", "32", "--no_horizontal_flip"]
+
+
+def test_an_option_of_a_script_is_the_script_s(tmp_path):
+    own = ["--output_dir", str(tmp_path), "--use_cpu", "--strong_operations", "2"]
+    parser = HfArgumentParser((ScriptArguments, SSLConfig))
+    script, args = parser.parse_args_into_dataclasses([*own, *SHARED])
+    assert script == ScriptArguments(5.0, 32, False)
+    assert (args.max_length_seconds, args.image_size, args.horizontal_flip) == (None, None, True)
+    assert args.strong_operations == 2
+    script, args = parser.parse_args_into_dataclasses(own)
+    assert (script, args.image_size) == (ScriptArguments(), None)
+    script, args = parser.parse_dict({"output_dir": str(tmp_path), "use_cpu": True, "max_length_seconds": 3.0})
+    assert (script.max_length_seconds, args.max_length_seconds) == (3.0, None)
+
+
+def test_without_such_a_script_it_is_a_setting_as_any(tmp_path):
+    (args,) = HfArgumentParser(SSLConfig).parse_args_into_dataclasses(
+        ["--output_dir", str(tmp_path), "--use_cpu", *SHARED]
+    )
+    assert (args.max_length_seconds, args.image_size, args.horizontal_flip) == (5.0, 32, False)
+    assert args.to_dict()["max_length_seconds"] == 5.0
+    assert dataclasses.replace(args, max_length_seconds=2.0).max_length_seconds == 2.0
+    assert copy.copy(args).max_length_seconds == 5.0
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,6 @@ WRONG = [
         TypeError,
         "no setting treshold; its settings are threshold",
     ),
-    ({"trainer": {"train_dataset": None}}, ValueError, "train_dataset must be the labeled examples"),
     ({"trainer": {"processing_class": None}}, ValueError, "needs the model's image processor"),
     ({"trainer": {"unlabeled_dataset": make_images(4, 0).select([])}}, ValueError, "the unlabeled dataset is empty"),
     (

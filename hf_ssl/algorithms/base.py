@@ -8,13 +8,14 @@ SSLAlgorithm turns a model, a batch and the progress into an `AlgorithmOutput`
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from .. import losses
 from ..batches.batch import SSLBatch
 from ..modality import MODALITIES
 from ..model.forward import ModelForward
@@ -101,6 +102,8 @@ class ProblemSpec:
         return torch.as_tensor(self.class_distribution, dtype=torch.float32)
 
 
+# Logits [N, C], targets (classes [N] or distributions [N, C]) and weights [N] or None -> a scalar.
+Criterion = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 PROBLEM_KEYWORDS = tuple(each.name for each in fields(ProblemSpec))
 
 
@@ -214,7 +217,7 @@ class SSLAlgorithm(nn.Module):
         ...         out = model(labeled=batch.labeled, strong=strong, no_grad={"weak": weak})
         ...         confidence, targets = losses.probabilities(out["weak"].logits).max(dim=-1)
         ...         weight = confidence**self.power
-        ...         supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
+        ...         supervised = self.labeled_loss(out["labeled"].logits, batch.labels)
         ...         unsupervised = losses.cross_entropy(out["strong"].logits, targets, weight)
         ...         return self.total(supervised, unsupervised, mask=weight, pseudo_labels=targets)
         >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
@@ -239,6 +242,8 @@ class SSLAlgorithm(nn.Module):
     citation: ClassVar[str] = ""
 
     class_distribution: torch.Tensor
+    # What `labeled_loss` computes instead of the cross-entropy.
+    criterion: Criterion | None = None
     # `Progress.unsupervised_ramp` and `Progress.step` of the step that is being computed.
     _ramp: float = 1.0
     _step: int | None = None
@@ -299,6 +304,21 @@ class SSLAlgorithm(nn.Module):
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         """What a subclass defines; call the algorithm itself instead."""
         raise TypeError(f"{type(self).__name__} must define forward(self, model, batch, progress)")
+
+    def labeled_loss(
+        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The scalar loss of labeled examples: their mean cross-entropy, or what `criterion` computes instead.
+
+        `SSLTrainer` sets `criterion` if it was given a `compute_loss_func` or label smoothing. Only what compares
+        predictions with given labels comes here, not losses of pseudo-labels.
+
+        Args:
+            logits: [N, C].
+            targets: classes [N], or distributions [N, C] of mixed examples.
+            weights: [N]; None weighs every example with 1.
+        """
+        return (self.criterion or losses.cross_entropy)(logits, targets, weights)
 
     def total(
         self,

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from ..batches.batch import SSLBatch
 from .base import Progress
 from .parts.thresholds import LossThreshold
 from .weak_strong import WeakStrongAlgorithm
@@ -68,6 +69,20 @@ class Dash(WeakStrongAlgorithm):
             warmup_fraction=warmup_fraction,
             steps_per_pass=steps_per_pass,
         )
+
+    def weigh(
+        self,
+        probs: torch.Tensor,
+        labeled_probs: torch.Tensor,
+        supervised: torch.Tensor,
+        batch: SSLBatch,
+        progress: Progress,
+    ) -> torch.Tensor:
+        """As in `WeakStrong`; measured is always the cross-entropy, with which that of pseudo-labels is compared."""
+        if self.criterion is not None:
+            right = labeled_probs.gather(1, batch.labels.unsqueeze(1))
+            supervised = -right.clamp_min(torch.finfo(right.dtype).tiny).log().mean()
+        return super().weigh(probs, labeled_probs, supervised, batch, progress)
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """Soft, and hard once the limit has reached its minimum."""

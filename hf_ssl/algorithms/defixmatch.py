@@ -58,7 +58,7 @@ class DeFixMatch(FixMatch):
 
     def supervised(self, out: Outputs, batch: SSLBatch, progress: Progress) -> torch.Tensor:
         """The mean over both views of the labeled examples."""
-        strong = losses.cross_entropy(out["labeled_strong"].logits, batch.labels)
+        strong = self.labeled_loss(out["labeled_strong"].logits, batch.labels)
         return (super().supervised(out, batch, progress) + strong) / 2
 
     def additions(

@@ -71,7 +71,7 @@ class MixMatch(SSLAlgorithm):
         guess = losses.sharpen(torch.stack(guesses).mean(dim=0), self.temperature)
         mixed, targets, _ = self.mix(model, batch, unlabeled, guess, clean)
         labeled = len(batch.labels)
-        supervised = losses.cross_entropy(mixed[:labeled], targets[:labeled])
+        supervised = self.labeled_loss(mixed[:labeled], targets[:labeled])
         unsupervised = losses.squared_error(mixed[labeled:], targets[labeled:])
         warmup = progress.warmup(self.warmup_fraction)
         return self.total(supervised, unsupervised, warmup=warmup, pseudo_labels=guess)

@@ -46,7 +46,7 @@ class PiModel(SSLAlgorithm):
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         out = self.run(model, batch)
-        supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
+        supervised = self.labeled_loss(out["labeled"].logits, batch.labels)
         targets = losses.probabilities(out["weak"].logits)
         unsupervised = losses.squared_error(out["strong"].logits, targets)
         warmup = progress.warmup(self.warmup_fraction)

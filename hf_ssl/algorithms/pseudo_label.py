@@ -46,7 +46,7 @@ class PseudoLabel(SSLAlgorithm):
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         out = model(labeled=batch.labeled, frozen={"weak": batch.unlabeled["weak"]})
-        supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
+        supervised = self.labeled_loss(out["labeled"].logits, batch.labels)
         logits = out["weak"].logits
         mask = self.threshold(losses.probabilities(logits.detach()))
         targets = logits.detach().argmax(dim=-1)

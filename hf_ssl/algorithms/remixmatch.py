@@ -81,7 +81,7 @@ class ReMixMatch(RotationTerm, MixMatch):
         views = {"strong": unlabeled["strong"], **self.rotated_view(batch)}
         mixed, targets, out = self.mix(model, batch, unlabeled, guess, clean, **views)
         labeled = len(batch.labels)
-        supervised = losses.cross_entropy(mixed[:labeled], targets[:labeled])
+        supervised = self.labeled_loss(mixed[:labeled], targets[:labeled])
         unsupervised = losses.cross_entropy(mixed[labeled:], targets[labeled:])
         warmup = progress.warmup(self.warmup_fraction)
         anchored = losses.cross_entropy(out["strong"].logits, guess)

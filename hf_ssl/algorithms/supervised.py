@@ -1,6 +1,5 @@
 """Training on the labeled examples alone: the baseline."""
 
-from .. import losses
 from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward
 from .base import AlgorithmOutput, Progress, SSLAlgorithm
@@ -22,5 +21,5 @@ class Supervised(SSLAlgorithm):
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         logits = model(labeled=batch.labeled)["labeled"].logits
-        loss = losses.cross_entropy(logits, batch.labels)
+        loss = self.labeled_loss(logits, batch.labels)
         return AlgorithmOutput(loss, {"supervised": loss.detach()})

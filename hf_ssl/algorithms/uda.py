@@ -73,4 +73,4 @@ class UDA(FixMatch):
         chance = 1 / self.problem.num_classes
         limit = schedule(progress.step / progress.max_steps) * (1 - chance) + chance
         confidence = losses.probabilities(logits.detach()).amax(dim=-1)
-        return losses.cross_entropy(logits, batch.labels, (confidence <= limit).to(confidence.dtype))
+        return self.labeled_loss(logits, batch.labels, (confidence <= limit).to(confidence.dtype))

@@ -86,7 +86,7 @@ class VAT(SSLAlgorithm):
         perturbation = self.epsilon * torch.cat([self.direction(model, part, key) for part in parts])
         moved = model(frozen={"perturbed": {**others, key: values + perturbation.to(values.dtype)}})
         unsupervised = losses.kl_divergence(losses.probabilities(logits.detach()), moved["perturbed"].logits)
-        supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
+        supervised = self.labeled_loss(out["labeled"].logits, batch.labels)
         extra = {"entropy": (self.entropy_weight, losses.entropy(logits))}
         return self.total(supervised, unsupervised, warmup=progress.warmup(self.warmup_fraction), extra=extra)
 

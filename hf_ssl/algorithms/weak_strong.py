@@ -69,7 +69,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
 
     def supervised(self, out: Outputs, batch: SSLBatch, progress: Progress) -> torch.Tensor:
         """The scalar loss on the labeled batch."""
-        return losses.cross_entropy(out["labeled"].logits, batch.labels)
+        return self.labeled_loss(out["labeled"].logits, batch.labels)
 
     def refine(
         self, probs: torch.Tensor, labeled_probs: torch.Tensor, out: Outputs, batch: SSLBatch, progress: Progress

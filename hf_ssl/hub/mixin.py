@@ -161,7 +161,8 @@ class HubMixin(Trainer):
             config.architectures = [type(base).__name__]
             with atomic_files(Path(folder, BASE_CONFIG).parent) as new:
                 config.save_pretrained(new)
-        self._write_card(folder)
+        if self.train_dataset is not None:  # A card says how a model was trained.
+            self._write_card(folder)
 
     # ---- Pushing ----
 

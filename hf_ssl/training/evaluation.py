@@ -22,6 +22,7 @@ from ..distributed import gather
 from ..errors import NotFiniteError
 from ..metrics import METRICS, RunningMetrics
 from ..model.wrapping import unwrap, without_adapters
+from .supervised_loss import SupervisedLoss
 
 logger = logging.get_logger(__name__)
 
@@ -32,10 +33,12 @@ _MOST_SCORES, _LENGTH_OF_STREAM = 1 << 28, 100_000
 class EvaluationMixin(Trainer):
     """A `Trainer` that evaluates models of every kind alike: metrics and a loss wherever there are labels.
 
-    The loss is the model's own if it returns one, otherwise the mean cross-entropy of its logits.
+    The loss is the model's own if it returns one, otherwise the mean cross-entropy of its logits; with a
+    `compute_loss_func` or label smoothing it is theirs, as in Trainer.
     """
 
     args: SSLConfig
+    criterion: SupervisedLoss | None = None
     # How many examples of the evaluation in progress have scores that are not finite, and how many there are.
     _not_finite: torch.Tensor | None = None
 
@@ -52,7 +55,9 @@ class EvaluationMixin(Trainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         answers = answers_of(model(**_given(model, inputs)))
         loss = answers.pop("loss", None)
-        if loss is None:
+        if self.criterion is not None:
+            loss = self.criterion(answers["logits"], labels)
+        elif loss is None:
             loss = F.cross_entropy(answers["logits"].float(), labels)
         return (loss, {"loss": loss, **answers}) if return_outputs else loss
 

@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 from torch import nn
 
+from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data, processor_for, processor_modalities
 from ..data.doubts import warn_of_doubtful_labels
@@ -22,6 +23,7 @@ from ..views import Views
 from ..views.base import as_views
 from ..views.make import make_views
 from ..views.seeds import global_seeds
+from .evaluation_only import first_of, inspect_evaluation
 from .optimization import refuse_ignored_settings
 from .processing import fitted_processor
 from .streaming import check_stream_settings
@@ -33,7 +35,8 @@ class TrainingData:
 
     Args:
         summary: modality, columns and classes.
-        labeled, unlabeled: the datasets with the columns and labels that views and collators expect.
+        labeled, unlabeled: the datasets with the columns and labels that views and collators expect; None if nothing
+            is to be trained.
         evaluation: the same for evaluation: a dataset, a dict of datasets, or None.
         views: makes the views of their rows.
         keeps_rows: whether evaluation rows stay as the user formats them, for the user's collator.
@@ -50,12 +53,14 @@ class TrainingData:
     processing_class: Any = None
 
 
-def check_arguments(args: SSLConfig, train_dataset: datasets.Dataset | None, kwargs: dict[str, Any]) -> None:
+def check_arguments(
+    args: SSLConfig, algorithm: Any, model: Any, model_init: Any, optimizers: tuple[Any, Any], kwargs: dict[str, Any]
+) -> None:
     """Refuse arguments of `SSLTrainer` that cannot work, before anything is loaded.
 
     Args:
         args: must be an `SSLConfig`.
-        train_dataset: must not be None.
+        algorithm, model, model_init, optimizers: as in `SSLTrainer`.
         kwargs: further arguments, for `Trainer`.
 
     Raises:
@@ -67,60 +72,79 @@ def check_arguments(args: SSLConfig, train_dataset: datasets.Dataset | None, kwa
         )
     if "tokenizer" in kwargs:
         raise TypeError("tokenizer was renamed processing_class; give the same object as processing_class")
-    if train_dataset is None:
-        raise ValueError("train_dataset must be the labeled examples, a datasets.Dataset, got None")
-    if kwargs.get("compute_loss_func") is not None:
+    if model is None and model_init is None:
+        raise ValueError("model must be a classifier, its Hub id or its path, got None; or give model_init")
+    if model_init is not None and isinstance(algorithm, SSLAlgorithm):
         raise ValueError(
-            "compute_loss_func must be left out: it would replace the algorithm's loss; write an SSLAlgorithm instead"
+            "algorithm must not be an object beside model_init, got one: each model is trained from scratch, and an "
+            "object keeps what it saw of the last one; give its class, and its settings as algorithm_kwargs"
         )
-    refuse_ignored_settings(args, *kwargs.get("optimizers", (None, None)))
+    refuse_ignored_settings(args, *optimizers)
+
+
+def check_trainable(train_dataset: Any) -> None:
+    """Raise a ValueError if there are no labeled examples: such a trainer evaluates and predicts only."""
+    if train_dataset is None:
+        raise ValueError(
+            "train_dataset must be the labeled examples, a datasets.Dataset, got None: this trainer can only evaluate "
+            "and predict; make one with train_dataset"
+        )
 
 
 def prepare_datasets(
     args: SSLConfig,
-    train_dataset: datasets.Dataset,
+    train_dataset: datasets.Dataset | None,
     unlabeled_dataset: Any,
     eval_dataset: Any,
     processing_class: Any,
-    *,
-    model: str | nn.Module | None = None,
-    model_names: Sequence[str] | None = None,
     data_collator: Callable | None = None,
     views: Views | None = None,
     weak_view: Callable | None = None,
     strong_view: Callable | None = None,
+    *,
+    model: str | nn.Module | None = None,
+    model_names: Sequence[str] | None = None,
+    rows: Any = None,
 ) -> TrainingData:
     """Find out what the datasets contain, match their columns and labels, and make the object that makes their views.
 
     Args:
         args: names of columns, and the settings of the views.
-        train_dataset, unlabeled_dataset, eval_dataset: as in `SSLTrainer`; without a pool the labeled examples serve.
+        train_dataset, unlabeled_dataset, eval_dataset: as in `SSLTrainer`; without a pool the labeled examples serve,
+            and without labeled examples columns are those of the (first) dataset to evaluate on.
         processing_class: the model's image processor, feature extractor or tokenizer; None if rows hold tensors.
         model: the model, its Hub id or its path: how long its texts may be.
         model_names: names of the model's classes, if it knows them.
         data_collator, views, weak_view, strong_view: as in `SSLTrainer`.
+        rows: what columns are found in if there is nothing else: a dataset that is about to be evaluated.
 
     Raises:
         ValueError, TypeError: if the datasets and the settings do not fit together; one line says what to do.
     """
     if views is not None and (weak_view is not None or strong_view is not None):
         raise ValueError("views makes all views; leave weak_view and strong_view out, or views")
-    summary = inspect_data(
-        train_dataset,
-        args.input_column,
-        args.label_column,
-        text_pair_column=args.text_pair_column,
-        processor=processing_class,
-        model_names=model_names,
-    )
-    warn_of_doubtful_labels(train_dataset, summary)
+    if train_dataset is None:
+        rows = first_of(eval_dataset if rows is None else rows)
+        summary = inspect_evaluation(rows, args, processing_class, model)
+        labeled = unlabeled = prepare(rows, summary, "evaluation", label=False)
+    else:
+        rows = train_dataset
+        summary = inspect_data(
+            train_dataset,
+            args.input_column,
+            args.label_column,
+            text_pair_column=args.text_pair_column,
+            processor=processing_class,
+            model_names=model_names,
+        )
+        warn_of_doubtful_labels(train_dataset, summary)
+        pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
+        if is_stream(pool):
+            check_stream_settings(args)
+        unlabeled = prepare_pool(pool, summary, files=args.on_broken_file == "error")
+        labeled = prepare(train_dataset, summary, "labeled")
     # A collator of the user gets the rows of raw data, and of transforms, as the user formats them.
-    keeps_rows = data_collator is not None and (not summary.model_inputs or is_transformed(train_dataset))
-    pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
-    if is_stream(pool):
-        check_stream_settings(args)
-    unlabeled = prepare_pool(pool, summary, files=args.on_broken_file == "error")
-    labeled = prepare(train_dataset, summary, "labeled")
+    keeps_rows = data_collator is not None and (not summary.model_inputs or is_transformed(rows))
     evaluation = prepare_evaluation(eval_dataset, summary, keeps_rows)
     processing_class = fitted_processor(processing_class, summary, args, model, labeled, views)
     if views is None:
@@ -136,6 +160,8 @@ def prepare_datasets(
             collator=data_collator,
         )
         _check_first_row(views, labeled)
+    if train_dataset is None:
+        labeled = unlabeled = None
     return TrainingData(summary, labeled, unlabeled, evaluation, as_views(views), keeps_rows, processing_class)
 
 

@@ -29,6 +29,7 @@ from ..errors import BrokenExampleError
 from ..model.forward import ModelForward
 from ..model.padding import View, harmless_sides, pad_token
 from ..views.seeds import global_seeds
+from .supervised_loss import SupervisedLoss
 
 logger = logging.get_logger(__name__)
 
@@ -164,9 +165,20 @@ def _train(forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch) -> f
     began = time.perf_counter()
     # In the middle of a training, where everything takes part.
     loss = small(forward, batch, Progress(step=500, max_steps=1000, steps_per_epoch=10)).loss
+    _check_criterion(small)
     parameters = [parameter for parameter in forward.unwrapped.parameters() if parameter.requires_grad]
     torch.autograd.grad(loss, parameters, allow_unused=True)
     return time.perf_counter() - began
+
+
+def _check_criterion(algorithm: SSLAlgorithm) -> None:
+    """That the algorithm asks for the loss of labeled examples that the user has set."""
+    criterion = algorithm.criterion
+    if isinstance(criterion, SupervisedLoss) and not criterion.was_asked:
+        raise ValueError(
+            f"{criterion.setting} would be ignored; let its forward call self.labeled_loss(logits, labels) instead of "
+            "the cross-entropy of labeled examples"
+        )
 
 
 def _again_if_long(
@@ -174,7 +186,9 @@ def _again_if_long(
 ) -> float:
     """The seconds of a second step if they promise a long training: the first one also warms everything up."""
     examples = algorithm.labeled_batch_size + algorithm.unlabeled_batch_size
-    if seconds * max(args.max_steps, 1) * examples / (2 * _EXAMPLES) < _LONG_SECONDS:
+    in_epochs = args.num_train_epochs * algorithm.num_unlabeled / algorithm.unlabeled_batch_size
+    steps = args.max_steps if args.max_steps > 0 else in_epochs
+    if seconds * steps * examples / (2 * _EXAMPLES) < _LONG_SECONDS:
         return seconds
     again = _train(forward, algorithm, batch)
     return seconds if again is None else min(seconds, again)
@@ -186,9 +200,11 @@ def _small(algorithm: SSLAlgorithm) -> SSLAlgorithm | None:
     for size in ("num_labeled", "num_unlabeled", "labeled_batch_size", "unlabeled_batch_size"):
         task[size] = _EXAMPLES
     try:
-        return type(algorithm)(**algorithm.current_settings(), **task)
+        small = type(algorithm)(**algorithm.current_settings(), **task)
     except TypeError:
         return None
+    small.criterion = algorithm.criterion
+    return small
 
 
 @contextmanager
