@@ -186,8 +186,9 @@ def _again_if_long(
 ) -> float:
     """The seconds of a second step if they promise a long training: the first one also warms everything up."""
     examples = algorithm.labeled_batch_size + algorithm.unlabeled_batch_size
-    in_epochs = args.num_train_epochs * algorithm.num_unlabeled / algorithm.unlabeled_batch_size
-    steps = args.max_steps if args.max_steps > 0 else in_epochs
+    steps: float = args.max_steps
+    if steps < 1:
+        steps = args.num_train_epochs * algorithm.num_unlabeled / algorithm.unlabeled_batch_size
     if seconds * steps * examples / (2 * _EXAMPLES) < _LONG_SECONDS:
         return seconds
     again = _train(forward, algorithm, batch)
