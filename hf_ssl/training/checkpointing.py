@@ -263,7 +263,8 @@ class CheckpointMixin(ShardingMixin):
         search_for_unused_weights(self.args, self.accelerator.ddp_handler)
         self._layerdrop = LayerDrop(self.accelerator.unwrap_model(self.model))
         try:
-            with self._layerdrop.switched(on=may_drop_layers(self.args, self._layerdrop.rate)):
+            may_drop = may_drop_layers(self.args, self._layerdrop.rate, sharded=self.is_fsdp_enabled)
+            with self._layerdrop.switched(on=may_drop):
                 return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self._stop_workers()

@@ -52,7 +52,12 @@ class ShardingMixin(Trainer):
     # ---- Before and after the model is sharded ----
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer, which has accelerate shard the model."""
+        """As in Trainer, which has accelerate shard the model.
+
+        Raises:
+            ValueError: if the model or the algorithm does not allow it; one line says what to do.
+        """
+        check_shardable(self.model, self.algorithm, asked=bool(self.args.fsdp), sharding=self.is_fsdp_enabled)
         if not self.is_fsdp_enabled:
             return super()._prepare_for_training(*args, **kwargs)
         with self._about_to_shard():
@@ -168,6 +173,37 @@ class ShardingMixin(Trainer):
             values.update({key: part_like(value, weight) for key, value in alike.items()})
         optimizer.load_state_dict(state)
         scheduler.load_state_dict(torch.load(Path(checkpoint, _SCHEDULER), weights_only=True))
+
+
+def check_shardable(model: nn.Module, algorithm: SSLAlgorithm, *, asked: bool, sharding: bool) -> None:
+    """Refuse, before the first step, what is known only by now.
+
+    Args:
+        asked: whether the settings ask for FSDP.
+        sharding: whether accelerate will do it.
+
+    Raises:
+        ValueError: in one line.
+    """
+    if getattr(model, "is_distributed_loading_by_transformers", False):
+        raise ValueError(
+            "model must not be sharded when it is loaded: its moving average could not be made; leave distributed_config "
+            "out, and set fsdp=True"
+        )
+    if asked and not sharding:
+        raise ValueError("fsdp must be left out without GPUs: accelerate would train with DDP and not say so")
+    if not sharding:
+        return
+    if getattr(model, "is_quantized", False) or getattr(model, "is_loaded_in_4bit", False):
+        raise ValueError(
+            "a quantized model cannot be sharded: a part of a weight has no scale of its own; leave fsdp out, or load "
+            "the model without quantization"
+        )
+    if algorithm.differentiates_twice:
+        raise ValueError(
+            f"{algorithm.title or type(algorithm).__name__} cannot train a sharded model: it differentiates twice, and "
+            "FSDP frees the weights after the first time; leave fsdp out, or choose another algorithm"
+        )
 
 
 def _named_weights(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
