@@ -16,6 +16,8 @@ _REFUSED = {
         "each process tries a step before the model is sharded, and all but the first would have no weights",
     ),
 }
+# Optimizers whose state is made in the first step and has the shape of the weights, so that it is shared out with them.
+_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd", "rmsprop")
 # The same of `TrainingArguments`: why, and what to do.
 _BESIDE = {
     "fp16": ("the scaler of gradients takes no list of parts and whole heads together", "set bf16=True"),
@@ -74,6 +76,12 @@ def check_sharding(args: Any) -> None:
             f"auto_wrap_policy must be TRANSFORMER_BASED_WRAP or NO_WRAP, got {policy}: by size, a layer and the "
             "table of embeddings inside it may both be sharded, which fails; name layers with "
             "transformer_layer_cls_to_wrap"
+        )
+    optimizer = getattr(args.optim, "value", args.optim)
+    if optimizer not in _OPTIMIZERS:
+        raise ValueError(
+            f"optim must be one of {', '.join(_OPTIMIZERS)} with FSDP, got {optimizer!r}: of others the state is not "
+            "shared out like the weights; leave it out"
         )
     for name, (reason, way_out) in _BESIDE.items():
         if getattr(args, name):

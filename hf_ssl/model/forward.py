@@ -300,7 +300,7 @@ class ModelForward:
         self._tried_sides = True
 
     def _try_together(self, views: Mapping[str, View], axes: Mapping[str, int]) -> None:
-        """As soon as views of different lengths have come to one process, let all of them try padding with its view."""
+        """As soon as one process has views of different lengths, let all of them try padding with its view."""
         device = next(iter(next(iter(views.values())).values())).device
         if self._tried_sides or not gather(torch.tensor([bool(axes)], device=device)).any():
             return

@@ -43,8 +43,9 @@ def may_drop_layers(args: SSLConfig, rate: float, *, sharded: bool = False) -> b
     """
     may = args.world_size == 1 or (args.ddp_find_unused_parameters is True and not sharded)
     if not may and rate > 0 and args.process_index == 0:
+        way_out = "" if sharded else "; set ddp_find_unused_parameters=True to keep it"
         logger.warning(
             f"layerdrop={rate:g} of the model is switched off while {args.world_size} processes train, since every "
-            f"layer must take part in every step{'' if sharded else '; set ddp_find_unused_parameters=True to keep it'}"
+            f"layer must take part in every step{way_out}"
         )
     return may

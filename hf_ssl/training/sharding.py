@@ -80,14 +80,15 @@ class ShardingMixin(Trainer):
 
         accelerate exchanges the parameters that it shards, and refuses others.
         """
+        if self.is_fsdp_enabled:
+            # The whole weights of a pass are not the parameters.
+            reshard(self.model)
         optimizer = super().create_optimizer(model)
         if self.is_fsdp_enabled:
-            # The whole weights of a pass are no parameters.
-            reshard(self.model)
             names = {id(weight): name for name, weight in _named_weights(self.model)}
             groups = optimizer.param_groups
             self._groups = [(group, [names.get(id(each), each) for each in group["params"]]) for group in groups]
-            groups[:] = [group for group, members in self._groups if isinstance(members[0], str)]
+            groups[:] = [group for group, members in self._groups if any(isinstance(each, str) for each in members)]
         return optimizer
 
     def _complete_optimizer(self) -> None:
@@ -134,7 +135,7 @@ class ShardingMixin(Trainer):
     # ---- Saving and loading as a whole ----
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As in Trainer; of a sharded model the whole, regardless of `state_dict_type`, written by the first process."""
+        """As in Trainer; of a sharded model the whole, whatever `state_dict_type` says, by the first process."""
         if not is_sharded(self.model):
             super().save_model(output_dir, _internal_call)
             return
@@ -187,8 +188,8 @@ def check_shardable(model: nn.Module, algorithm: SSLAlgorithm, *, asked: bool, s
     """
     if getattr(model, "is_distributed_loading_by_transformers", False):
         raise ValueError(
-            "model must not be sharded when it is loaded: its moving average could not be made; leave distributed_config "
-            "out, and set fsdp=True"
+            "model must not be sharded when it is loaded, since its moving average could not be made; leave "
+            "distributed_config out, and set fsdp=True"
         )
     if asked and not sharding:
         raise ValueError("fsdp must be left out without GPUs: accelerate would train with DDP and not say so")
@@ -201,8 +202,8 @@ def check_shardable(model: nn.Module, algorithm: SSLAlgorithm, *, asked: bool, s
         )
     if algorithm.differentiates_twice:
         raise ValueError(
-            f"{algorithm.title or type(algorithm).__name__} cannot train a sharded model: it differentiates twice, and "
-            "FSDP frees the weights after the first time; leave fsdp out, or choose another algorithm"
+            f"{algorithm.title or type(algorithm).__name__} cannot train a sharded model: it differentiates twice, "
+            "and FSDP frees the weights after the first time; leave fsdp out, or choose another algorithm"
         )
 
 

@@ -328,7 +328,9 @@ def _check_weights(model: nn.Module, step: int) -> None:
     # Of the buffers only running statistics: others, such as attention masks, may well hold infinite values.
     named: dict[str, torch.Tensor] = dict(model.named_parameters())
     named |= {name: buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))}
-    finite = _gathered(torch.stack([local_part(tensor.detach()).isfinite().all() for tensor in named.values()])).all(dim=0)
+    finite = _gathered(torch.stack([local_part(tensor.detach()).isfinite().all() for tensor in named.values()])).all(
+        dim=0
+    )
     bad = [name for name, good in zip(named, finite.tolist(), strict=True) if not good]
     if bad:
         raise NotFiniteError(

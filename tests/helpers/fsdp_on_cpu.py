@@ -1,8 +1,8 @@
 """FSDP2 between processes on the CPU, which accelerate otherwise has for GPUs alone.
 
-Given a plugin for FSDP, accelerate trains with DDP on the CPU and says nothing. Inside the block here its state is what
-it would be on GPUs; all that follows from it (accelerate's preparation of the model, torch's `fully_shard`) is as
-there, with gloo in the place of NCCL.
+Given a plugin for FSDP, accelerate trains with DDP on the CPU and says nothing. Inside the block here its state is
+what it would be on GPUs; all that follows from it (accelerate's preparation of the model, torch's `fully_shard`) is as
+there, with gloo instead of NCCL.
 """
 
 import os

@@ -14,7 +14,7 @@ from tests.helpers.two_processes import make_trainer
 pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
 
 # In float64; other cases are in float32, and in bfloat16 each process rounds what it sends.
-_CLOSE = {"batch norm": 1e-5, "accumulation, head": 1e-5, "bfloat16": 2e-2}
+_CLOSE = {"batch norm": 1e-5, "head, bfloat16": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,9 @@ def test_a_sharded_training_is_that_of_ddp(name, reports):
     far = {key: (expected[key].double() - found[key].double()).abs().max().item() for key in expected}
     assert {key: distance for key, distance in far.items() if distance > close} == {}
     # Nothing is shown by weights that stay.
-    moved = [key for key in found if key.startswith("ema/") and not torch.equal(found[key], found[f"student{key[3:]}"])]
+    moved = [
+        key for key in found if key.startswith("ema/") and not torch.equal(found[key], found[f"student{key[3:]}"])
+    ]
     assert moved
     for report in (first, second):
         logs = report["logs"]
@@ -61,9 +63,8 @@ def test_resuming_a_sharded_training_is_bit_for_bit(name, reports):
 
 
 @pytest.mark.parametrize("change", ["fsdp to ddp", "ddp to fsdp"])
-@pytest.mark.parametrize("name", sharded_models.RESUMED)
-def test_a_training_goes_on_sharded_or_not(name, change, reports):
-    assert max(report["resumed"][name][change] for report in reports[1]) < 1e-9
+def test_a_training_goes_on_sharded_or_not(change, reports):
+    assert max(report["resumed"]["simmatch"][change] for report in reports[1]) < 1e-9
 
 
 def test_evaluation_before_and_a_second_training_are_those_of_ddp(reports):
