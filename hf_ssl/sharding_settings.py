@@ -16,8 +16,8 @@ _REFUSED = {
         "each process tries a step before the model is sharded, and all but the first would have no weights",
     ),
 }
-# Optimizers whose state is made in the first step and has the shape of the weights, so that it is shared out with them.
-_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd", "rmsprop")
+# Their state is made in the first step and has the shape of the weights, so that it is shared out with them.
+_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
 # The same of `TrainingArguments`: why, and what to do.
 _BESIDE = {
     "fp16": ("the scaler of gradients takes no list of parts and whole heads together", "set bf16=True"),

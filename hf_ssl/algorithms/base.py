@@ -191,7 +191,7 @@ class SSLAlgorithm(nn.Module):
             "rotated"). The name "labeled_strong" asks for a strong view of the labeled examples. An instance may need
             fewer views than its class (no "rotated" for text), so ask the instance if there is one.
         uses_teacher: whether it calls `model.teacher`, that is, whether it needs a moving average of the weights.
-        differentiates_twice: whether it needs derivatives of derivatives; a sharded model has no weights left for them.
+        differentiates_twice: whether it needs derivatives of derivatives, which sharded models do not give.
         title, summary, year, arxiv, citation: for `hf-ssl algorithms` and the model card.
 
     Args:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch.distributed.tensor.debug import CommDebugMode
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from hf_ssl.distributed import local_part, whole
+from hf_ssl.distributed import clip_gradients, local_part, whole
 from hf_ssl.features import bank
 
 from tests.helpers.fsdp_on_cpu import fsdp_on_cpu
@@ -119,6 +119,17 @@ def parts(trainer):
     return {**found, "sent": sent.get_total_counts()}
 
 
+def clipped(trainer):
+    """The norm of gradients of one, of model and heads together, their number, and what is left of each."""
+    student = trainer.accelerator.unwrap_model(trainer.model)
+    parameters = [*student.parameters(), *trainer.algorithm.parameters()]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    norm = clip_gradients(parameters, limit=0.5)
+    left = {value for parameter in parameters for value in local_part(parameter.grad).flatten().tolist()}
+    return [norm.item(), sum(parameter.numel() for parameter in parameters), sorted(left)]
+
+
 def resumes(folder, name, left):
     """What differs after an interruption, and by how much if the training then goes on in the other way."""
     found = {}
@@ -175,6 +186,7 @@ def main(folder: Path) -> None:
         if name == "mean_teacher":
             report["parts"] = parts(trainer)
         if name in RESUMED:
+            report["clipped"] = clipped(trainer)
             report["resumed"][name] = resumes(folder / "compared", name, left)
     report["best"] = best_and_saved(folder)
     report["refusal"] = refusal(folder)

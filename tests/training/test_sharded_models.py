@@ -57,6 +57,13 @@ def test_an_update_of_the_average_sends_nothing(reports):
     assert [report["parts"]["sent"] for report in reports[1]] == [0, 0]
 
 
+def test_parts_and_whole_heads_are_clipped_by_their_common_norm(reports):
+    for report in reports[1]:
+        norm, count, (left,) = report["clipped"]
+        assert norm == pytest.approx(count**0.5, rel=1e-12)
+        assert left == pytest.approx(0.5 / (norm + 1e-6), rel=1e-12)
+
+
 @pytest.mark.parametrize("name", sharded_models.RESUMED)
 def test_resuming_a_sharded_training_is_bit_for_bit(name, reports):
     assert [report["resumed"][name]["differing"] for report in reports[1]] == [[], []]
