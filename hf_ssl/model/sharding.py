@@ -7,6 +7,7 @@ is sharded in the same way, so that parts of weights and parts of averages lie s
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -84,7 +85,7 @@ def shard_like_student(model: nn.Module, accelerator: Any) -> nn.Module:
 
 @contextmanager
 def ready_to_shard(model: nn.Module, plugin: Any) -> Iterator[None]:
-    """Spare accelerate, inside the `with` block, two things that end its preparation of models such as ViT and ResNet.
+    """Let accelerate, inside the `with` block, shard models such as ViT and ResNet, which would end in an error.
 
     It shards each layer that must not be split, and the table of embeddings by itself: twice if that is in such a
     layer. And it asks every model for that table, also those that have none and raise an error.
@@ -93,6 +94,10 @@ def ready_to_shard(model: nn.Module, plugin: Any) -> Iterator[None]:
         model: about to be sharded.
         plugin: accelerate's, with the names of the layers to shard; None for those that the model names.
     """
+    policy = plugin.mixed_precision_policy
+    if policy is not None:
+        # accelerate would round what the model returns to the type that it computes in, and so the loss.
+        plugin.mixed_precision_policy = replace(policy, output_dtype=None)
     asked: Any = model
     try:
         table = asked.get_input_embeddings()

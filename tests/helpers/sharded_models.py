@@ -143,7 +143,9 @@ def resumes(folder, name, left):
             same = {key for key in tensors if torch.equal(expected[key], tensors[key])}
             found["differing"] = sorted(tensors.keys() - same) + ["log lines"] * (lines != expected_lines)
         else:
-            found[f"{before} to {after}"] = max((expected[key] - tensors[key]).abs().max().item() for key in tensors)
+            found[f"{before} to {after}"] = max(
+                (expected[key].double() - tensors[key].double()).abs().max().item() for key in tensors
+            )
     return found
 
 

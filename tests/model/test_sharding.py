@@ -1,4 +1,4 @@
-"""What is done before a model is sharded; what is done with a sharded one is in tests/training/test_sharded_models.py."""
+"""What is done before a model is sharded; tests/training/test_sharded_models.py is about sharded ones."""
 
 from types import SimpleNamespace
 
@@ -14,17 +14,21 @@ from hf_ssl.training.sharding import check_shardable
 from tests.helpers.tiny_tasks import new_model
 
 
+def plugin_with(names=None):
+    return SimpleNamespace(transformer_cls_names_to_wrap=names, mixed_precision_policy=None)
+
+
 @pytest.mark.parametrize("named", [None, ["ViTEmbeddings", "ViTLayer"]])
 def test_no_table_of_embeddings_is_sharded_twice(named):
-    plugin = SimpleNamespace(transformer_cls_names_to_wrap=named)
+    plugin = plugin_with(named)
     with ready_to_shard(new_model("image"), plugin):
         assert plugin.transformer_cls_names_to_wrap == ["ViTLayer"]
 
 
 def test_a_layer_that_the_model_lacks_is_not_looked_for():
     model = new_model("audio")
-    model._no_split_modules = ["Wav2Vec2EncoderLayer", "ParametrizedConv1d"]
-    plugin = SimpleNamespace(transformer_cls_names_to_wrap=None)
+    model._no_split_modules = ["Wav2Vec2EncoderLayer", "AnotherLayer"]
+    plugin = plugin_with()
     with ready_to_shard(model, plugin):
         assert plugin.transformer_cls_names_to_wrap == ["Wav2Vec2EncoderLayer"]
 
@@ -33,7 +37,7 @@ def test_a_model_without_a_table_says_so_instead_of_failing():
     model = new_model("audio")
     with pytest.raises(NotImplementedError):
         model.get_input_embeddings()
-    with ready_to_shard(model, SimpleNamespace(transformer_cls_names_to_wrap=None)):
+    with ready_to_shard(model, plugin_with()):
         assert model.get_input_embeddings() is None
     with pytest.raises(NotImplementedError):
         model.get_input_embeddings()
