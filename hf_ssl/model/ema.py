@@ -1,6 +1,6 @@
 """The exponential moving average of a model's weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 
@@ -65,6 +65,8 @@ class ModelEma:
         self.decay = decay
         self._followed = unwrap(model)
         self._sharded = is_sharded(model)
+        if self._sharded:
+            reshard(model)
         frozen = {id(p): p for p in model.parameters() if not p.requires_grad}
         self.module = deepcopy(model, memo=frozen) if module is None else module
         self.module.requires_grad_(False)
@@ -217,7 +219,7 @@ def _is_half(weight: torch.Tensor) -> bool:
     return weight.is_floating_point() and weight.element_size() < 4
 
 
-def _copy(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def _copy(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
     """Copy the second tensor of each pair into the first: one operation on a GPU for each pair of types."""
     by_types: dict[tuple[torch.dtype, torch.dtype], tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
     for target, source in pairs:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..distributed import is_shard, part_like
+from ..distributed import part_like
 from .wrapping import unwrap
 
 
@@ -24,7 +24,8 @@ def is_sharded(model: nn.Module) -> bool:
         >>> is_sharded(nn.Linear(2, 2))
         False
     """
-    return any(is_shard(parameter) for parameter in model.parameters())
+    # Not by its weights, which may be whole after a pass. By its method, as in `distributed.is_shard`.
+    return any(hasattr(module, "unshard") for module in model.modules())
 
 
 def reshard(model: nn.Module) -> None:
@@ -33,7 +34,6 @@ def reshard(model: nn.Module) -> None:
     The layers that come last in a pass keep theirs for the backward pass, which need not follow.
     """
     for module in model.modules():
-        # By its method, as in `distributed.is_shard`.
         sharded: Any = module
         if hasattr(module, "reshard"):
             sharded.reshard()

@@ -18,6 +18,7 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from hf_ssl.distributed import clip_gradients, local_part, whole
 from hf_ssl.features import bank
+from hf_ssl.model.sharding import reshard
 
 from tests.helpers.fsdp_on_cpu import fsdp_on_cpu
 from tests.helpers.resuming import log_lines
@@ -110,6 +111,8 @@ def compare(folder, name, report):
 def parts(trainer):
     """How many weights and averages this process keeps, how many there are, and how often an update sends."""
     student = trainer.accelerator.unwrap_model(trainer.model)
+    # Some layers are whole after an evaluation, until the next pass is over.
+    reshard(student)
     found = {
         name: [sum(local_part(weight.detach()).numel() for weight in model.parameters()), student.num_parameters()]
         for name, model in (("student", student), ("ema", trainer.ema.module))
@@ -156,7 +159,14 @@ def best_and_saved(folder):
         best = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "eval_strategy": "steps"}
         with fsdp_on_cpu() if kind == "fsdp" else nullcontext():
             trainer = trainer_of(
-                folder / f"{kind}-best", kind, "simmatch", **best, eval_steps=2, save_steps=2, double=True
+                folder / f"{kind}-best",
+                kind,
+                "simmatch",
+                **best,
+                eval_steps=2,
+                save_steps=2,
+                double=True,
+                per_device_eval_batch_size=3,
             )
             before = trainer.evaluate()["eval_loss"]
             trainer.train()
