@@ -14,7 +14,7 @@ from tests.helpers.two_processes import make_trainer
 pytestmark = [pytest.mark.multiprocess, pytest.mark.slow]
 
 # In float64; other cases are in float32, and in bfloat16 each process rounds what it sends.
-_CLOSE = {"batch norm": 1e-5, "head, bfloat16": 1e-2}
+_CLOSE = {"batch norm": 1e-5, "head, bfloat16": 3e-2}
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,8 @@ def test_a_sharded_training_is_that_of_ddp(name, reports):
     far = {key: (expected[key].double() - found[key].double()).abs().max().item() for key in expected}
     assert {key: distance for key, distance in far.items() if distance > close} == {}
     # Nothing is shown by weights that stay.
-    moved = [
-        key for key in found if key.startswith("ema/") and not torch.equal(found[key], found[f"student{key[3:]}"])
-    ]
-    assert moved
+    both = [key[4:] for key in found if key.startswith("ema/") and f"student/{key[4:]}" in found]
+    assert any(not torch.equal(found[f"ema/{key}"], found[f"student/{key}"]) for key in both)
     for report in (first, second):
         logs = report["logs"]
         for row, again in zip(logs[f"ddp {name}"], logs[f"fsdp {name}"], strict=True):
