@@ -11,6 +11,7 @@ from transformers import SchedulerType, TrainingArguments
 
 from .script_options import yields_to_scripts
 from .setting_ranges import BATCH_NORM_VIEWS, BROKEN_FILES, EMA_ROLES, LR_SCHEDULES, RANGES, STARTS
+from .sharding_settings import check_sharding, refuse_deepspeed
 
 # With eight processes a step of 8 labeled and 56 unlabeled images of 224 pixels gets its views in about 80 ms.
 _MOST_WORKERS = 8
@@ -335,7 +336,7 @@ class SSLConfig(TrainingArguments):
                     f"algorithm_kwargs must be JSON, got {self.algorithm_kwargs!r}: {error}; an example is "
                     "'{\"threshold\": 0.9}'"
                 ) from None
-        self._refuse_sharded_models()
+        refuse_deepspeed(self.deepspeed)
         if self.dataloader_num_workers == -1:
             self.dataloader_num_workers = usual_workers()
         # Nothing is pinned without an accelerator, and each loader would warn of that.
@@ -361,6 +362,7 @@ class SSLConfig(TrainingArguments):
         """
         if isinstance(self.max_steps, NotSet) and not isinstance(self.num_train_epochs, NotSet):
             self.max_steps = -1
+        check_sharding(self)
         self._refuse_values_out_of_range()
         self._refuse_two_schedules()
         self._refuse_cut_batches()
@@ -370,19 +372,6 @@ class SSLConfig(TrainingArguments):
         """As in `TrainingArguments`, with plain numbers."""
         length = {"max_steps": int(self.max_steps), "num_train_epochs": float(self.num_train_epochs)}
         return {**super().to_dict(), **length}
-
-    def _refuse_sharded_models(self) -> None:
-        """Refuse model parallelism: average, heads and features would be those of a part of the model."""
-        for name, given, variable in (
-            ("FSDP", self.fsdp, "ACCELERATE_USE_FSDP"),
-            ("DeepSpeed", self.deepspeed, "ACCELERATE_USE_DEEPSPEED"),
-        ):
-            if given or os.environ.get(variable, "").lower() in ("1", "true"):
-                raise ValueError(
-                    f"{name} is not supported: the moving average of the weights, the algorithm's heads and the "
-                    "captured features need whole models. Use several GPUs with `accelerate launch --multi_gpu` "
-                    "(DDP), and for memory bf16=True, gradient_checkpointing=True or a PEFT model"
-                )
 
     def _refuse_values_out_of_range(self) -> None:
         for name, allowed in RANGES.items():

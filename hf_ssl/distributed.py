@@ -1,6 +1,6 @@
 """What the processes of one run tell each other. In a single process they change nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, TypeVar, overload
@@ -144,18 +144,117 @@ class _Total(torch.autograd.Function):
 
 
 @torch.no_grad()
-def copy_from_first(tensors: Iterable[torch.Tensor]) -> None:
+def copy_from_first(tensors: Iterable[torch.Tensor], device: torch.device | None = None) -> None:
     """Give every process the values that the first one has, in place.
 
     Args:
-        tensors: of the same shapes and types, in the same order, on every process.
+        tensors: of the same shapes and types, in the same order, on every process; not sharded.
+        device: over which they are sent, if they are on another one: NCCL sends nothing that is in main memory.
     """
     if world_size() == 1:
         return
     for tensor in tensors:
-        values = tensor.detach().contiguous()
+        values = tensor.detach().to(device).contiguous()
         dist.broadcast(values, src=0)
         tensor.copy_(values)
+
+
+# ---- Tensors of which each process keeps a part (torch's DTensor) ----
+
+
+def is_shard(tensor: torch.Tensor) -> bool:
+    """Whether a process keeps only a part of the tensor.
+
+    Example:
+        >>> is_shard(torch.ones(2))
+        False
+    """
+    # By its method: importing the class would cost every process that shards nothing.
+    return hasattr(tensor, "full_tensor")
+
+
+def local_part(tensor: torch.Tensor) -> torch.Tensor:
+    """The part of a sharded tensor that this process keeps, in the same memory; any other tensor as it is.
+
+    Example:
+        >>> local_part(torch.ones(2))
+        tensor([1., 1.])
+    """
+    sharded: Any = tensor
+    return sharded.to_local() if is_shard(tensor) else tensor
+
+
+@torch.no_grad()
+def whole(tensors: Mapping[str, torch.Tensor], keep: bool = True) -> dict[str, torch.Tensor]:
+    """The tensors with the parts of all processes together, one after the other. Every process must call it.
+
+    Args:
+        tensors: by name, the same ones in the same order on every process.
+        keep: whether this process wants them; the others only send their parts.
+
+    Returns:
+        Sharded ones in main memory, others as they are; nothing unless `keep`.
+
+    Example:
+        >>> whole({"weight": torch.ones(2)})
+        {'weight': tensor([1., 1.])}
+    """
+    found = {}
+    for name, tensor in tensors.items():
+        sharded: Any = tensor
+        together = sharded.full_tensor().cpu() if is_shard(tensor) else tensor
+        if keep:
+            found[name] = together
+    return found
+
+
+@torch.no_grad()
+def part_like(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Of a whole tensor what this process keeps of `like`; the tensor itself if `like` is not sharded.
+
+    Nothing is sent: every process must have the whole.
+    """
+    if not is_shard(like) or is_shard(tensor):
+        return tensor
+    # Not at the top: only sharded models need it.
+    from torch.distributed.tensor import distribute_tensor
+
+    sharded: Any = like
+    moved = tensor.to(sharded.device_mesh.device_type)
+    return distribute_tensor(moved, sharded.device_mesh, sharded.placements, src_data_rank=None)
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[torch.nn.Parameter], limit: float) -> torch.Tensor:
+    """Scale gradients so that their common norm is at most `limit`; those of a sharded model and others together.
+
+    Args:
+        parameters: sharded ones, and ones of which every process has the whole and the same gradient.
+        limit: above 0; infinity changes nothing.
+
+    Returns:
+        The norm before, on every process.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, 4.0])
+        >>> clip_gradients([weight], limit=1.0), weight.grad
+        (tensor(5.), tensor([0.6000, 0.8000]))
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    # Apart, and by mesh: a tensor operation takes no list of both kinds.
+    groups: dict[Any, list[torch.Tensor]] = {}
+    for gradient in gradients:
+        groups.setdefault(getattr(gradient, "device_mesh", None), []).append(gradient)
+    norms: list[Any] = [torch.nn.utils.get_total_norm(group) for group in groups.values()]
+    norms = [norm.full_tensor() if is_shard(norm) else norm for norm in norms]
+    norm = torch.linalg.vector_norm(torch.stack(norms))
+    # As in torch.nn.utils.clip_grad_norm_: to ask whether anything is to be scaled would wait for the GPU.
+    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_([local_part(gradient) for gradient in gradients], factor)
+    return norm
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -403,18 +403,3 @@ def test_tensorboard_shows_the_terms_of_the_loss(tmp_path, monkeypatch):
     assert {"train/loss", "train/supervised", "train/unsupervised", "train/mask_ratio"} <= set(
         events.Tags()["scalars"]
     )
-
-
-@pytest.mark.parametrize(
-    ("given", "environment", "name"),
-    [
-        ({"fsdp": "full_shard"}, {}, "FSDP"),
-        ({}, {"ACCELERATE_USE_FSDP": "true"}, "FSDP"),
-        ({}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed"),
-    ],
-)
-def test_sharded_models_are_refused(given, environment, name, tmp_path, monkeypatch):
-    for key, value in environment.items():
-        monkeypatch.setenv(key, value)
-    with pytest.raises(ValueError, match=f"{name} is not supported: .*accelerate launch --multi_gpu"):
-        SSLConfig(output_dir=str(tmp_path), use_cpu=True, **given)

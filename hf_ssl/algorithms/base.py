@@ -196,6 +196,7 @@ class SSLAlgorithm(nn.Module):
         uses_teacher: whether it calls `model.teacher`, that is, whether it needs a moving average of the weights.
         remembers_pool: whether it keeps something for each example of the pool, by `SSLBatch.unlabeled_index`. It is
             then refused for a stream, whose `num_unlabeled` is None.
+        differentiates_twice: whether it needs derivatives of derivatives, which sharded models do not give.
         title, summary, year, arxiv, citation: for `hf-ssl algorithms` and the model card.
 
     Args:
@@ -235,6 +236,7 @@ class SSLAlgorithm(nn.Module):
     views: Mapping[str, str] = {"weak": "weak", "strong": "strong"}
     uses_teacher: ClassVar[bool] = False
     remembers_pool: ClassVar[bool] = False
+    differentiates_twice: ClassVar[bool] = False
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     year: ClassVar[int | None] = None

@@ -48,6 +48,7 @@ class VAT(SSLAlgorithm):
     """
 
     views = {"weak": "weak"}
+    differentiates_twice = True
     title = "VAT"
     summary = "predictions withstand the perturbation that would change them most"
     year = 2018

@@ -95,7 +95,8 @@ class HubMixin(Trainer):
         evaluation = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
         return ModelFacts(
             public_name=self.public_name,
-            architecture=type(model.get_base_model() if adapter else model).__name__,
+            # torch gives a sharded model a class of its own.
+            architecture=type(model.get_base_model() if adapter else model).__name__.removeprefix("FSDP"),
             trainable=count_trainable(model),
             adapter=adapter,
             base_model=self.base_model,

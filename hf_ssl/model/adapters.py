@@ -7,7 +7,7 @@ saved too.
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +98,16 @@ def base_weights(model: Any) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in weights if not weight.requires_grad and id(weight) not in kept}
 
 
-def save_kept_weights(folder: str | Path, model: Any) -> None:
+def save_kept_weights(folder: str | Path, model: Any, state: Mapping[str, torch.Tensor] | None = None) -> None:
     """Add `kept_weights` to the adapters that PEFT has saved in `folder`, so that loading an adapter restores them.
 
     PEFT does the same with embeddings that were resized.
+
+    Args:
+        state: the model's weights by name, if they are not in the model: of a sharded one that has a part of each.
     """
     kept = kept_weights(model)
+    kept |= {name: state[name] for name in kept if state is not None and name in state}
     if not kept:
         return
     inner: Any = unwrap(model)

@@ -10,12 +10,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..config import BATCH_NORM_VIEWS
+from ..distributed import gather, gather_objects, world_size
 from .ema import ModelEma
 from .embedding import OFFSET, offset_embeddings
 from .head import find_head
 from .micro_batches import call_in_pieces
 from .padding import SIDES, View, concatenate, harmless_sides, sequence_axes
 from .pooling import HeadReader
+from .sharding import is_sharded
 from .wrapping import compile_like, unwrap, without_ddp
 
 
@@ -137,6 +139,8 @@ class ModelForward:
         # On which side sequences of different lengths are padded, once this has been tried; None: they are not joined.
         self._tried_sides = False
         self._side: str | None = None
+        # Each call of a sharded model gathers its weights from all processes, which so must make the same calls.
+        self._in_step = is_sharded(self.unwrapped) and world_size() > 1
 
     def __call__(
         self,
@@ -270,6 +274,11 @@ class ModelForward:
         groups: list[Mapping[str, View]] = []
         for group in alike.values():
             axes = sequence_axes(list(group.values())) if len(group) > 1 else {}
+            if self._in_step and len(group) > 1 and "pixel_values" not in group:
+                self._try_together(group, axes)
+                if self._tried_sides and self._side is None:
+                    groups.extend({name: view} for name, view in group.items())
+                    continue
             if not axes or self._padding_side(group, head, axes) is not None:
                 groups.append(group)
                 continue
@@ -284,11 +293,27 @@ class ModelForward:
         if "pixel_values" in axes:
             return None
         if not self._tried_sides:
-            shortest = min(views.values(), key=lambda view: min(view[key].shape[axis] for key, axis in axes.items()))
-            sides = harmless_sides(self.unwrapped, self.head, shortest, axes)
-            self._side = next((side for side in SIDES if side in sides), None)
-            self._tried_sides = True
+            self._try_padding(_shortest(views, axes), axes)
         return self._side
+
+    def _try_padding(self, view: View, axes: Mapping[str, int]) -> None:
+        sides = harmless_sides(self.unwrapped, self.head, view, axes)
+        self._side = next((side for side in SIDES if side in sides), None)
+        self._tried_sides = True
+
+    def _try_together(self, views: Mapping[str, View], axes: Mapping[str, int]) -> None:
+        """As soon as one process has views of different lengths, let all of them try padding with its view."""
+        device = next(iter(next(iter(views.values())).values())).device
+        if self._tried_sides or not gather(torch.tensor([bool(axes)], device=device)).any():
+            return
+        mine = {key: values.cpu() for key, values in _shortest(views, axes).items()} if axes else {}
+        view, axes = next((view, axes) for view, axes in gather_objects((mine, axes)) if axes)
+        self._try_padding({key: values.to(device) for key, values in view.items()}, axes)
+
+
+def _shortest(views: Mapping[str, View], axes: Mapping[str, int]) -> View:
+    """The view with the shortest sequences, along the axes in which they differ."""
+    return min(views.values(), key=lambda view: min(view[key].shape[axis] for key, axis in axes.items()))
 
 
 def _answers(

@@ -33,9 +33,11 @@ from torch import nn
 from transformers import TrainingArguments
 from transformers.utils import logging
 
+from ..distributed import whole
 from ..model.adapters import is_adapted, kept_weights
 from ..model.ema import ModelEma
 from ..model.quantized import base_digests, find_other_base, quantized_names, readable_state
+from ..model.sharding import load_whole
 from ..published_settings import is_published_setting
 from .checkpoint_folders import checkpoints, step_of
 from .checksums import CHECKSUMS, find_change
@@ -63,8 +65,11 @@ def save_state(
     ema: ModelEma | None = None,
     *,
     processes: int = 1,
+    write: bool = True,
 ) -> None:
     """Write student, algorithm and moving average into a checkpoint folder.
+
+    Every process calls it: of a sharded model each has a part.
 
     Args:
         folder: which exists.
@@ -73,13 +78,21 @@ def save_state(
         name: of the algorithm; resuming with another one is refused.
         ema: the moving average, if one is kept.
         processes: how many train; each leaves a random state that a complete checkpoint must have.
+        write: whether this process is the one that writes.
     """
     # Those of earlier versions have no checksums, and are complete without them.
     info = {"algorithm": name, "processes": processes, "ema": ema is not None, "checksums": True}
-    _write(Path(folder, STUDENT), student_state(student), {**info, "base": base_digests(student)})
-    _write(Path(folder, ALGORITHM), algorithm.state_dict(), info)
+    parts = [
+        (STUDENT, student_state(student), {**info, "base": base_digests(student)}),
+        (ALGORITHM, algorithm.state_dict(), info),
+    ]
     if ema is not None:
-        _write(Path(folder, EMA), ema.state_dict(), {**info, "decay": repr(ema.decay)})
+        parts.append((EMA, ema.state_dict(), {**info, "decay": repr(ema.decay)}))
+    for file, state, told in parts:
+        # One after the other: the memory of a file is free again before the next one's is needed.
+        state = whole(state, keep=write)
+        if write:
+            _write(Path(folder, file), state, told)
 
 
 @dataclass
@@ -261,7 +274,7 @@ def _read(path: Path, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any
 
 def _load(path: Path, module: nn.Module, state: dict[str, torch.Tensor]) -> None:
     try:
-        module.load_state_dict(state, strict=True)
+        load_whole(module, state)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit: {' '.join(str(error).split())}") from None
 

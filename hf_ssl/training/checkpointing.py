@@ -9,44 +9,38 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer_callback import ExportableState
 
-from ..algorithms import SSLAlgorithm
-from ..config import SSLConfig
 from ..distributed import copy_from_first
 from ..files import atomic_files, atomic_write, clear_storage_errors
 from ..model.adapters import is_adapted, save_kept_weights
 from ..model.classes import check_same_classes
-from ..model.ema import ModelEma
 from ..model.layerdrop import LayerDrop
+from ..model.sharding import is_sharded, load_whole
 from ..model.wrapping import without_ddp
 from . import checkpoint_files, checkpoint_folders
 from .checksums import find_change
 from .log_sums import LogSums
 from .processes import may_drop_layers, search_for_unused_weights
+from .sharding import ShardingMixin
 from .watch import Watch
 
 
-class CheckpointMixin(Trainer):
+class CheckpointMixin(ShardingMixin):
     """A `Trainer` that evaluates and saves the moving average if `ema_role` says so, and resumes bit for bit.
 
     `hf_ssl/training/checkpoint_files.py` lists the files of a checkpoint. The class that mixes it in sets the
     attributes below before it trains, and calls `_begin_log` when training begins.
 
     Attributes:
-        args: the settings.
-        algorithm: its buffers and heads are part of a checkpoint.
+        args, algorithm, ema: as in `ShardingMixin`; the algorithm's buffers and heads are part of a checkpoint.
         algorithm_name: resuming with an algorithm of another name is refused.
-        ema: the moving average of the weights; None if none is kept.
         watch: looks at what is about to be evaluated or saved.
         earlier_seconds: how long the run had taken up to the checkpoint that it was resumed from.
     """
 
-    args: SSLConfig
-    algorithm: SSLAlgorithm
     algorithm_name: str
-    ema: ModelEma | None = None
     watch: Watch
     earlier_seconds: float = 0.0
     # The terms and metrics of the log line in progress.
@@ -203,10 +197,13 @@ class CheckpointMixin(Trainer):
             return
         folder = Path(output_dir or self.args.output_dir)
         with atomic_files(folder) as new:
-            with self._evaluated_weights(), self._layerdrop.switched(on=True):
-                self._save_model(new, None if self.args.ema_evaluates else state_dict)
+            # Of a sharded model those to save are given, from all processes.
+            given = is_sharded(self.model) or not self.args.ema_evaluates
+            weights = contextlib.nullcontext() if given else self._evaluated_weights()
+            with weights, self._layerdrop.switched(on=True):
+                self._save_model(new, state_dict if given else None)
             checkpoint_files.save_settings(str(new), self.args)
-            save_kept_weights(new, self.accelerator.unwrap_model(self.model))
+            save_kept_weights(new, self.accelerator.unwrap_model(self.model), state_dict)
             names = {path.name for path in new.iterdir()}
         checkpoint_files.delete_other_weights(folder, names)
 
@@ -232,10 +229,10 @@ class CheckpointMixin(Trainer):
         # Every process has its own sums: all of them take part, one writes.
         loss = self.accelerator.gather(self._tr_loss.detach().reshape(1))
         sums = self._sums.gathered(self.accelerator)
-        if self.args.should_save:
-            student = self.accelerator.unwrap_model(self.model)
-            name, processes = self.algorithm_name, self.args.world_size
-            checkpoint_files.save_state(output_dir, student, self.algorithm, name, self.ema, processes=processes)
+        name, processes, write = self.algorithm_name, self.args.world_size, self.args.should_save
+        given = output_dir, self.accelerator.unwrap_model(self.model), self.algorithm, name, self.ema
+        checkpoint_files.save_state(*given, processes=processes, write=write)
+        if write:
             so_far = self._total_loss_scalar, self.earlier_seconds + time.perf_counter() - self._began
             run = checkpoint_files.RunSums(self._globalstep_last_logged, loss, sums, *so_far)
             checkpoint_files.save_log(output_dir, name, run)
@@ -266,7 +263,8 @@ class CheckpointMixin(Trainer):
         search_for_unused_weights(self.args, self.accelerator.ddp_handler)
         self._layerdrop = LayerDrop(self.accelerator.unwrap_model(self.model))
         try:
-            with self._layerdrop.switched(on=may_drop_layers(self.args, self._layerdrop.rate)):
+            may_drop = may_drop_layers(self.args, self._layerdrop.rate, sharded=self.is_fsdp_enabled)
+            with self._layerdrop.switched(on=may_drop):
                 return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self._stop_workers()
@@ -323,7 +321,7 @@ class CheckpointMixin(Trainer):
         else:
             # from_pretrained knows the names that save_pretrained wrote; load_state_dict does not (ViT).
             best = type(model).from_pretrained(folder)
-            model.load_state_dict(best.state_dict(), strict=True)
+            load_whole(model, best.state_dict())
         if self.ema is not None:
             self.ema.reset()
 
@@ -335,9 +333,10 @@ class CheckpointMixin(Trainer):
         The model is wrapped by now: it computes under autocast, as its copy will, and has the weights of the first
         process. Resuming comes after this.
         """
+        self._complete_optimizer()
         copy_from_first([*self.algorithm.parameters(), *self.algorithm.buffers()])
-        if self.args.ema_role != "none" or self.algorithm.uses_teacher:
-            self.ema = ModelEma(self.accelerator.unwrap_model(self.model), self.args.ema_decay)
+        if self._keeps_average:
+            self.ema = self._new_average()
 
     def _begin_log(self) -> None:
         """Start with empty sums or, after resuming, with those that the run had when the checkpoint was written."""

@@ -16,6 +16,7 @@ from transformers import SchedulerType, Trainer
 
 from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
+from ..distributed import clip_gradients
 from ..model.wrapping import unwrap
 
 # What comes before the blocks and after them, by its name inside the base model.
@@ -92,7 +93,16 @@ class OptimizationMixin(Trainer):
         # From the optimizer, which has them in lists: finding them in all modules takes as long as the norm on a GPU.
         optimizer: Any = self.optimizer
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        return self.accelerator.clip_grad_norm_(parameters, self.args.max_grad_norm)
+        if not self.is_fsdp_enabled:
+            return self.accelerator.clip_grad_norm_(parameters, self.args.max_grad_norm)
+        # accelerate compares the parameters with the model's one by one, which fails for sharded ones.
+        return clip_gradients(parameters, self.args.max_grad_norm)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """As in Trainer, from all parts of a sharded model."""
+        if self.is_fsdp_enabled and grad_norm is None:
+            return clip_gradients(model.parameters(), math.inf)
+        return super()._get_grad_norm(model, grad_norm)
 
 
 def parameter_groups(

@@ -29,7 +29,7 @@ def search_for_unused_weights(args: SSLConfig, settings: Any) -> None:
         settings.find_unused_parameters = not checkpointing.get("use_reentrant", False)
 
 
-def may_drop_layers(args: SSLConfig, rate: float) -> bool:
+def may_drop_layers(args: SSLConfig, rate: float, *, sharded: bool = False) -> bool:
     """Whether a training may leave out layers at random as the model's configuration says; tells if it may not.
 
     Several processes may not: the search for weights without a part looks at one call of the model, and some steps
@@ -39,11 +39,13 @@ def may_drop_layers(args: SSLConfig, rate: float) -> bool:
     Args:
         args: the settings; with `ddp_find_unused_parameters` True the user takes care of it.
         rate: probability with which a layer is left out.
+        sharded: whether each process has a part of every layer, which then cannot be left out by some.
     """
-    may = args.world_size == 1 or args.ddp_find_unused_parameters is True
+    may = args.world_size == 1 or (args.ddp_find_unused_parameters is True and not sharded)
     if not may and rate > 0 and args.process_index == 0:
+        way_out = "" if sharded else "; set ddp_find_unused_parameters=True to keep it"
         logger.warning(
             f"layerdrop={rate:g} of the model is switched off while {args.world_size} processes train, since every "
-            "layer must take part in every step; set ddp_find_unused_parameters=True to keep it"
+            f"layer must take part in every step{way_out}"
         )
     return may

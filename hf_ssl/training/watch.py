@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from ..algorithms import Progress, SSLAlgorithm
 from ..config import SSLConfig
-from ..distributed import gather, gather_objects
+from ..distributed import gather, gather_objects, local_part
 from ..errors import NotFiniteError
 from ..features.distillation import FeatureDistillation
 from ..model.precision import trained_in_half_precision
@@ -329,7 +329,9 @@ def _check_weights(model: nn.Module, step: int) -> None:
     # Of the buffers only running statistics: others, such as attention masks, may well hold infinite values.
     named: dict[str, torch.Tensor] = dict(model.named_parameters())
     named |= {name: buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))}
-    finite = _gathered(torch.stack([tensor.detach().isfinite().all() for tensor in named.values()])).all(dim=0)
+    finite = _gathered(torch.stack([local_part(tensor.detach()).isfinite().all() for tensor in named.values()])).all(
+        dim=0
+    )
     bad = [name for name, good in zip(named, finite.tolist(), strict=True) if not good]
     if bad:
         raise NotFiniteError(
