@@ -7,6 +7,7 @@ from typing import Any
 from transformers import Trainer
 
 from ..algorithms import SSLAlgorithm
+from ..batches.dataset import ViewDataset
 from ..batches.streams import StreamBatchSampler, StreamReader, StreamViews
 from ..config import SSLConfig
 from ..data.columns import DataSummary
@@ -57,7 +58,7 @@ class StreamMixin(Trainer):
     # Reads the stream in the training in progress.
     _reader: StreamReader | None = None
 
-    def _stream_batches(self, seed: int) -> tuple[StreamViews, StreamBatchSampler]:
+    def _stream_batches(self, seed: int) -> tuple[ViewDataset, StreamBatchSampler]:
         """What makes the views, and which examples each batch takes, for a pool that is a stream."""
         args, pool = self.args, self.unlabeled_dataset
         assert isinstance(pool, StreamedPool), "asked for only then"
