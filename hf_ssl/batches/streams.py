@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -116,7 +117,11 @@ class StreamReader:
         """The draws of batch `number` of this process, which can be asked for once."""
         with self._lock:
             while self._next <= number:
-                self._ready[self._next] = [next(self._draws) for _ in range(self.batch_size)]
+                draws = list(islice(self._draws, self.batch_size))
+                if len(draws) < self.batch_size:
+                    # Draws have no end but this: without an error, a loader would take it for that of the training.
+                    raise RuntimeError("the unlabeled stream was closed, or has failed before; train again")
+                self._ready[self._next] = draws
                 self._next += 1
                 while len(self._used) > 1 and self._used[1][0] <= (self._next - self.kept) * self.batch_size:
                     self._used.popleft()
@@ -155,9 +160,11 @@ class StreamReader:
 
     def close(self) -> None:
         """Let go of the stream and of the rows that were read ahead."""
-        with self._lock:
+        # A thread that waits for the stream has the lock, perhaps forever; it ends with the process.
+        if self._lock.acquire(blocking=False):
             self._rows, self._draws = iter(()), iter(())
             self._ready.clear()
+            self._lock.release()
 
     def _drawn(self, state: Mapping[str, Any] | None) -> Iterator[Draw]:
         """Draws without end, from the start or from a saved state on."""

@@ -9,6 +9,7 @@ A stream has no length and no row by position. It is a `datasets.IterableDataset
 gives the same rows in the same order whenever it begins again with the same epoch.
 """
 
+import contextlib
 import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -236,11 +237,22 @@ class StreamedPool:
         return part
 
     def first(self, count: int) -> FirstRows:
-        """The first prepared rows, `count` or as many as there are."""
+        """The first prepared rows, `count` or as many as there are, without those that cannot be read.
+
+        Raises:
+            BrokenExampleError: if none of them can.
+        """
         rows: Sequence[Mapping[str, Any]] = self._sample
         if count > len(rows) >= _SAMPLE:
             rows = list(itertools.islice(StreamPart(self.stream).begin(0), count))
-        return FirstRows([self.prepare(row, place) for place, row in enumerate(rows[:count])], self.column_names)
+        made: list[dict[str, Any]] = []
+        for place, row in enumerate(rows[:count]):
+            # What cannot be fetched is counted, or is an error, when it is trained on.
+            with contextlib.suppress(BrokenExampleError):
+                made.append(self.prepare(row, place))
+        if not made:
+            raise BrokenExampleError(f"none of the first {len(rows)} files of the unlabeled stream can be read")
+        return FirstRows(made, self.column_names)
 
 
 def read_sample(stream: Any, count: int = _SAMPLE) -> tuple[Any, list[Mapping[str, Any]], datasets.Dataset]:

@@ -102,10 +102,11 @@ class StreamMixin(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self._reader is not None:
+            # `default`: sources that people write may count with NumPy.
             place = self._reader.state_after(self._trained_batches)
             saved = {"processes": self.args.world_size, "place": place}
             Path(output_dir).mkdir(parents=True, exist_ok=True)
-            self._stream_file(output_dir).write_text(json.dumps(saved) + "\n", encoding="utf-8")
+            self._stream_file(output_dir).write_text(json.dumps(saved, default=int) + "\n", encoding="utf-8")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -204,6 +204,18 @@ def test_a_stream_that_fails_says_so_in_the_worker():
         list(pickle.loads(pickle.dumps(batch)))
 
 
+def test_an_end_is_never_taken_for_that_of_the_training():
+    reader = make_reader(Failing(3))
+    with pytest.raises(OSError, match="the connection was lost"):
+        reader.read(0)
+    with pytest.raises(RuntimeError, match="the unlabeled stream was closed, or has failed before; train again"):
+        reader.read(0)
+    reader = make_reader(numbers(9))
+    reader.close()
+    with pytest.raises(RuntimeError, match="was closed"):
+        reader.read(0)
+
+
 WRONG = {
     "no row": (lambda: make_reader(Numbers(0)).read(0), ValueError, "gave no row in pass 0 to process 0 of 1; use"),
     "too few": (

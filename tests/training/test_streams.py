@@ -10,6 +10,7 @@ from transformers import TrainerCallback
 from hf_ssl import SSLConfig, SSLTrainer, get_algorithm
 from hf_ssl.algorithms import ALGORITHMS
 from hf_ssl.features import bank
+from hf_ssl.report.results import result_of
 from hf_ssl.training.checksums import write_checksums
 
 from tests.helpers.resuming import everything, log_lines
@@ -179,6 +180,10 @@ def test_what_is_said_of_a_stream(tmp_path):
     said = trainer.describe()
     assert "unlabeled       a stream, with hidden labels" in said
     assert "steps           3, 12 unlabeled examples from the stream" in said
+    trainer.create_model_card()
+    card = (tmp_path / "README.md").read_text()
+    assert "with 6 labeled and a stream of unlabeled examples" in card
+    assert result_of(trainer.run_facts(), 1.0)["num_unlabeled"] is None
 
 
 REFUSED = {
