@@ -22,11 +22,14 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 from torch.utils.data import Sampler
+from transformers.utils import logging
 
-from ..data.streams import RowPreparer, StreamPart
+from ..data.streams import RowPreparer, StreamPart, row_mark
 from ..errors import BrokenExampleError
 from .dataset import REPLACEMENT, ViewDataset
 from .sampler import GROUP, ExampleKey, KeyBatch, KeyGroup, UnreadableKeys, labeled_draws, shuffled
+
+logger = logging.get_logger(__name__)
 
 
 class Draw(NamedTuple):
@@ -109,8 +112,9 @@ class StreamReader:
         self._lock = threading.Lock()
         self._ready: dict[int, list[Draw]] = {}
         self._next = 0
-        # The blocks of the last batches: number of their first draw in the run, and the block without its rows.
+        # The blocks of the last batches: number of the first draw in the run, and the block with its first row alone.
         self._used: deque[tuple[int, _Block]] = deque()
+        self._loaded_mark = ""
         self._draws = self._drawn(None)
 
     def read(self, number: int) -> list[Draw]:
@@ -139,6 +143,7 @@ class StreamReader:
                         "block": block.place,
                         "start": block.start,
                         "stream": block.state,
+                        "first_row": row_mark(block.rows[0]) if block.rows else self._loaded_mark,
                         "drawn": draws - first,
                     }
         return None
@@ -156,6 +161,7 @@ class StreamReader:
             )
         self._next, self._draws = batches, self._drawn(state)
         if state is not None:
+            self._loaded_mark = state["first_row"]
             self._used.append((batches * self.batch_size - state["drawn"], _saved(state)))
 
     def close(self) -> None:
@@ -179,8 +185,10 @@ class StreamReader:
                     f"the unlabeled stream gave no row in pass {block.number} to process {self._rank} of "
                     f"{self._processes}; use fewer processes, or a stream whose shards all hold rows"
                 )
-            if not self._used or self._used[-1][0] < first:
-                self._used.append((first, block._replace(rows=[])))
+            if self._used and self._used[-1][0] == first:
+                self._warn_of_other_rows(block)
+            else:
+                self._used.append((first, block._replace(rows=block.rows[:1])))
             following = self._after(block) if whole else self._open(_Block(block.number + 1, 0, None, 0, []))
             for place in self._order(block)[skipped:]:
                 self._read_into(following, len(following.rows) + 1)
@@ -190,6 +198,15 @@ class StreamReader:
                 # The pass has ended with the last row of a block.
                 following = self._open(_Block(block.number + 1, 0, None, 0, []))
             block = following
+
+    def _warn_of_other_rows(self, block: _Block) -> None:
+        """Warn if a block that is read again after resuming is another one than before."""
+        if row_mark(block.rows[0]) != self._loaded_mark:
+            logger.warning(
+                f"the unlabeled stream gives another row {block.start} in pass {block.number} than before the "
+                "interruption: the resumed training is not that of an uninterrupted one; for that, a stream must give "
+                "the same rows in the same order"
+            )
 
     def _open(self, block: _Block) -> _Block:
         self._rows = self._part.begin(block.number, block.state)
