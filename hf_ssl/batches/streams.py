@@ -17,15 +17,19 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 from torch.utils.data import Sampler
+from transformers.utils import logging
 
-from ..data.streams import RowPreparer, StreamPart
+from ..data.streams import RowPreparer, StreamPart, row_mark
 from ..errors import BrokenExampleError
 from .dataset import REPLACEMENT, ViewDataset
 from .sampler import GROUP, ExampleKey, KeyBatch, KeyGroup, UnreadableKeys, labeled_draws, shuffled
+
+logger = logging.get_logger(__name__)
 
 
 class Draw(NamedTuple):
@@ -108,15 +112,20 @@ class StreamReader:
         self._lock = threading.Lock()
         self._ready: dict[int, list[Draw]] = {}
         self._next = 0
-        # The blocks of the last batches: number of their first draw in the run, and the block without its rows.
+        # The blocks of the last batches: number of the first draw in the run, and the block with its first row alone.
         self._used: deque[tuple[int, _Block]] = deque()
+        self._loaded_mark = ""
         self._draws = self._drawn(None)
 
     def read(self, number: int) -> list[Draw]:
         """The draws of batch `number` of this process, which can be asked for once."""
         with self._lock:
             while self._next <= number:
-                self._ready[self._next] = [next(self._draws) for _ in range(self.batch_size)]
+                draws = list(islice(self._draws, self.batch_size))
+                if len(draws) < self.batch_size:
+                    # Draws have no end but this: without an error, a loader would take it for that of the training.
+                    raise RuntimeError("the unlabeled stream was closed, or has failed before; train again")
+                self._ready[self._next] = draws
                 self._next += 1
                 while len(self._used) > 1 and self._used[1][0] <= (self._next - self.kept) * self.batch_size:
                     self._used.popleft()
@@ -134,6 +143,7 @@ class StreamReader:
                         "block": block.place,
                         "start": block.start,
                         "stream": block.state,
+                        "first_row": row_mark(block.rows[0]) if block.rows else self._loaded_mark,
                         "drawn": draws - first,
                     }
         return None
@@ -151,13 +161,16 @@ class StreamReader:
             )
         self._next, self._draws = batches, self._drawn(state)
         if state is not None:
+            self._loaded_mark = state["first_row"]
             self._used.append((batches * self.batch_size - state["drawn"], _saved(state)))
 
     def close(self) -> None:
         """Let go of the stream and of the rows that were read ahead."""
-        with self._lock:
+        # A thread that waits for the stream has the lock, perhaps forever; it ends with the process.
+        if self._lock.acquire(blocking=False):
             self._rows, self._draws = iter(()), iter(())
             self._ready.clear()
+            self._lock.release()
 
     def _drawn(self, state: Mapping[str, Any] | None) -> Iterator[Draw]:
         """Draws without end, from the start or from a saved state on."""
@@ -172,8 +185,10 @@ class StreamReader:
                     f"the unlabeled stream gave no row in pass {block.number} to process {self._rank} of "
                     f"{self._processes}; use fewer processes, or a stream whose shards all hold rows"
                 )
-            if not self._used or self._used[-1][0] < first:
-                self._used.append((first, block._replace(rows=[])))
+            if self._used and self._used[-1][0] == first:
+                self._warn_of_other_rows(block)
+            else:
+                self._used.append((first, block._replace(rows=block.rows[:1])))
             following = self._after(block) if whole else self._open(_Block(block.number + 1, 0, None, 0, []))
             for place in self._order(block)[skipped:]:
                 self._read_into(following, len(following.rows) + 1)
@@ -183,6 +198,15 @@ class StreamReader:
                 # The pass has ended with the last row of a block.
                 following = self._open(_Block(block.number + 1, 0, None, 0, []))
             block = following
+
+    def _warn_of_other_rows(self, block: _Block) -> None:
+        """Warn if a block that is read again after resuming is another one than before."""
+        if row_mark(block.rows[0]) != self._loaded_mark:
+            logger.warning(
+                f"the unlabeled stream gives another row {block.start} in pass {block.number} than before the "
+                "interruption: the resumed training is not that of an uninterrupted one; for that, a stream must give "
+                "the same rows in the same order"
+            )
 
     def _open(self, block: _Block) -> _Block:
         self._rows = self._part.begin(block.number, block.state)

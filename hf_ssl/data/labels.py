@@ -319,13 +319,12 @@ def index_labels(
         )
     result |= {label: UNKNOWN for label, index in result.items() if index is None and found[label] != "-1"}
     if others := [name for name in unknown if name != "-1"]:
-        warn_of_unknown(others, what)
+        _warn_of_unknown(others, what)
     same = all(not isinstance(label, bool | str) and label == index for label, index in result.items())
     return None if same and None not in different else result
 
 
-def warn_of_unknown(names: Sequence[str], what: str) -> None:
-    """Warn of labels in a pool that are not classes."""
+def _warn_of_unknown(names: Sequence[str], what: str) -> None:
     logger.warning_once(
         f"the {what} dataset has labels that are not classes of the labeled dataset ({shortened(names, 5)}): "
         "pseudo-labels of these examples count as wrong in pseudo_label_accuracy"
@@ -379,8 +378,7 @@ class LabelIndex:
 class StreamIndex:
     """Picklable function from a cell of a stream to the index of its class; None for a missing label.
 
-    The labels of a stream are seen one by one, so that each must tell its class by itself: by its name, or by its
-    number, which is a name if all classes are numbers.
+    Labels are seen one by one, and each must tell its class by its name, or its number if all classes are numbers.
 
     Args:
         feature: of the stream's label column; None if it is not known.
@@ -394,11 +392,10 @@ class StreamIndex:
 
     def __init__(self, feature: Any, classes: Classes, what: str, known: bool = True):
         numbered = all(as_number(name) is not None for name in classes.names)
-        index_of: dict[Hashable, int] = {name: index for index, name in enumerate(classes.names)}
         # Most labels are these: looking through all classes for each label would take C^2 comparisons.
-        self.by_name = index_of
+        self.by_name: dict[Hashable, int] = {name: index for index, name in enumerate(classes.names)}
         self.feature, self.what = feature, what
-        self.classes = Classes(classes.names, index_of if numbered else classes.index_of, classes.named)
+        self.classes = Classes(classes.names, self.by_name if numbered else classes.index_of, classes.named)
         self.known: dict[Hashable, int | None] = {}
         self._must_be_known, self._told = known, False
 
@@ -409,29 +406,26 @@ class StreamIndex:
             ValueError: for a label that is not one of the classes, if it must be; the message names it.
         """
         (label,) = _without_hidden([_plain(cell)], self.feature, self.by_name)
-        if label is None:
-            return None
-        if label not in self.known:
-            if not isinstance(label, int | str):
-                raise ValueError(f"a label of the {self.what} dataset is {_not_a_class(label)}")
-            index = self.by_name.get(_name(label, self.feature))
-            if index is None:
-                index = self._match(label)
-            if len(self.known) >= self._MOST_KEPT:
-                return index
+        if not isinstance(label, int | str | None):
+            raise ValueError(f"a label of the {self.what} dataset is {_not_a_class(label)}")
+        if label is None or label in self.known:
+            return self.known.get(label)
+        index = self.by_name.get(_name(label, self.feature))
+        index = self._match(label) if index is None else index
+        if len(self.known) < self._MOST_KEPT:
             self.known[label] = index
-        return self.known[label]
+        return index
 
-    def _match(self, label: Any) -> int | None:
+    def _match(self, label: Label) -> int | None:
         """The index of a label that is not the name of a class."""
         if self._must_be_known:
             found = index_labels([label], self.feature, self.classes, self.what)
             return int(label) if found is None else found[label]
         name = _name(label, self.feature)
-        (index,) = _match({label: name}, self.feature, self.classes, self.what).values()
+        index = _match({label: name}, self.feature, self.classes, self.what)[label]
         if index is not None or name == "-1":
             return index
         if not self._told:
-            self._told = True
-            warn_of_unknown([name], self.what)
+            _warn_of_unknown([name], self.what)
+        self._told = True
         return UNKNOWN

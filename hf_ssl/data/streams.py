@@ -9,7 +9,9 @@ A stream has no length and no row by position. It is a `datasets.IterableDataset
 gives the same rows in the same order whenever it begins again with the same epoch.
 """
 
+import contextlib
 import copy
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
@@ -27,6 +29,7 @@ from ..errors import BrokenExampleError
 from ..modality import MODALITIES
 from .cells import CellFormat, find_format
 from .columns import DataSummary
+from .duplicates import digest
 from .labels import StreamIndex
 from .rows import STRONG_SUFFIXES, undecoded
 
@@ -149,6 +152,19 @@ def _has_buffer(iterable: Any) -> bool:
     return any(_has_buffer(each) for each in inner if each is not None)
 
 
+def row_mark(row: Mapping[str, Any]) -> str:
+    """Hexadecimal digits that tell the content of a raw row from that of others.
+
+    Example:
+        >>> row_mark({"text": "a", "label": 1}) == row_mark({"label": 1, "text": "a"})
+        True
+    """
+    hashed = hashlib.blake2b(digest_size=16)
+    for name in sorted(row):
+        hashed.update(name.encode("utf-8", "surrogatepass") + (digest(row[name]) or b""))
+    return hashed.hexdigest()
+
+
 class RowPreparer:
     """Picklable: a raw row of a stream -> a row as views want it, as `hf_ssl.data.rows.Rows` has them.
 
@@ -236,11 +252,22 @@ class StreamedPool:
         return part
 
     def first(self, count: int) -> FirstRows:
-        """The first prepared rows, `count` or as many as there are."""
+        """The first prepared rows, `count` or as many as there are, without those that cannot be read.
+
+        Raises:
+            BrokenExampleError: if none of them can.
+        """
         rows: Sequence[Mapping[str, Any]] = self._sample
         if count > len(rows) >= _SAMPLE:
             rows = list(itertools.islice(StreamPart(self.stream).begin(0), count))
-        return FirstRows([self.prepare(row, place) for place, row in enumerate(rows[:count])], self.column_names)
+        made: list[dict[str, Any]] = []
+        for place, row in enumerate(rows[:count]):
+            # What cannot be fetched is counted, or is an error, when it is trained on.
+            with contextlib.suppress(BrokenExampleError):
+                made.append(self.prepare(row, place))
+        if not made:
+            raise BrokenExampleError(f"none of the first {len(rows)} files of the unlabeled stream can be read")
+        return FirstRows(made, self.column_names)
 
 
 def read_sample(stream: Any, count: int = _SAMPLE) -> tuple[Any, list[Mapping[str, Any]], datasets.Dataset]:

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import Trainer
 
 from ..algorithms import SSLAlgorithm
+from ..batches.dataset import ViewDataset
 from ..batches.streams import StreamBatchSampler, StreamReader, StreamViews
 from ..config import SSLConfig
 from ..data.columns import DataSummary
@@ -57,7 +58,7 @@ class StreamMixin(Trainer):
     # Reads the stream in the training in progress.
     _reader: StreamReader | None = None
 
-    def _stream_batches(self, seed: int) -> tuple[StreamViews, StreamBatchSampler]:
+    def _stream_batches(self, seed: int) -> tuple[ViewDataset, StreamBatchSampler]:
         """What makes the views, and which examples each batch takes, for a pool that is a stream."""
         args, pool = self.args, self.unlabeled_dataset
         assert isinstance(pool, StreamedPool), "asked for only then"
@@ -101,10 +102,11 @@ class StreamMixin(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self._reader is not None:
+            # `default`: sources that people write may count with NumPy.
             place = self._reader.state_after(self._trained_batches)
             saved = {"processes": self.args.world_size, "place": place}
             Path(output_dir).mkdir(parents=True, exist_ok=True)
-            self._stream_file(output_dir).write_text(json.dumps(saved) + "\n", encoding="utf-8")
+            self._stream_file(output_dir).write_text(json.dumps(saved, default=int) + "\n", encoding="utf-8")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -115,6 +115,23 @@ def test_a_reader_goes_on_where_another_was(name, buffer):
         assert [told(again, later) for later in range(number, 9)] == batches[number:]
 
 
+def test_a_stream_that_does_not_repeat_itself_is_warned_of(monkeypatch):
+    warned = []
+    monkeypatch.setattr("hf_ssl.batches.streams.logger.warning", warned.append)
+    for other in (0, 1):
+        stream = Numbers(20)
+        reader = make_reader(stream, buffer=3)
+        reader.read(2)
+        again = Numbers(20)
+        # Rows of another feed.
+        again.set_epoch = lambda epoch, again=again, other=other: setattr(again, "epoch", epoch + other)
+        resumed = make_reader(again, buffer=3)
+        resumed.load(reader.state_after(3), 3)
+        resumed.read(3)
+        assert len(warned) == other
+    assert warned[0].startswith("the unlabeled stream gives another row 9 in pass 0 than before the interruption")
+
+
 def test_a_state_is_that_of_any_of_the_last_batches_also_if_others_were_read_ahead():
     ahead, at_once = (make_reader(numbers(40), buffer=6, kept=5) for _ in range(2))
     ahead.read(8)
@@ -202,6 +219,18 @@ def test_a_stream_that_fails_says_so_in_the_worker():
     batch = next(iter(StreamBatchSampler(3, B, U, batches=1, reader=make_reader(Failing(3)))))
     with pytest.raises(RuntimeError, match="the unlabeled stream cannot be read: OSError: the connection was lost"):
         list(pickle.loads(pickle.dumps(batch)))
+
+
+def test_an_end_is_never_taken_for_that_of_the_training():
+    reader = make_reader(Failing(3))
+    with pytest.raises(OSError, match="the connection was lost"):
+        reader.read(0)
+    with pytest.raises(RuntimeError, match="the unlabeled stream was closed, or has failed before; train again"):
+        reader.read(0)
+    reader = make_reader(numbers(9))
+    reader.close()
+    with pytest.raises(RuntimeError, match="was closed"):
+        reader.read(0)
 
 
 WRONG = {

@@ -224,7 +224,10 @@ def test_what_does_not_fit_is_one_line(labeled, settings, message):
     ("dataset", "message"),
     [
         (make_texts(3, 0).to_iterable_dataset(), r"is streamed .*position.*Dataset.from_list\(list\(stream.take"),
-        (datasets.IterableDatasetDict(train=make_texts(3, 0).to_iterable_dataset()), "with the splits train; give it"),
+        (
+            datasets.IterableDatasetDict(train=make_texts(3, 0).to_iterable_dataset()),
+            "is a .* splits train; give it one",
+        ),
         (datasets.DatasetDict(train=make_texts(3, 0)), "is a DatasetDict with the splits train; give it one of them"),
         ([{"text": "a"}], r"must be a datasets.Dataset, got a list; build one .* datasets.Dataset.from_list"),
     ],

@@ -123,6 +123,9 @@ def test_files_at_an_address_are_fetched(tmp_path):
     assert [np.asarray(decode_image(pool.prepare(row, 0)["image"])).max() for row in found[:2]] == [0, 40]
     with pytest.raises(BrokenExampleError, match=r"cannot read zip://gone.png::.*gone.png"):
         pool.prepare(found[2], 2)
+    assert len(beginning(pool)) == 2
+    with pytest.raises(BrokenExampleError, match="none of the first 1 files of the unlabeled stream can be read"):
+        prepare_pool(Rows(cells[2]), IMAGES, True).first(4)
 
 
 def test_the_users_stream_stays_where_it_is():

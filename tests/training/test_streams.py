@@ -1,5 +1,8 @@
 """Training on a pool that is a stream: as in memory where the order is the same, and exact after resuming."""
 
+import gc
+import itertools
+
 import pytest
 import torch
 from transformers import TrainerCallback
@@ -7,6 +10,7 @@ from transformers import TrainerCallback
 from hf_ssl import SSLConfig, SSLTrainer, get_algorithm
 from hf_ssl.algorithms import ALGORITHMS
 from hf_ssl.features import bank
+from hf_ssl.report.results import result_of
 from hf_ssl.training.checksums import write_checksums
 
 from tests.helpers.resuming import everything, log_lines
@@ -176,6 +180,10 @@ def test_what_is_said_of_a_stream(tmp_path):
     said = trainer.describe()
     assert "unlabeled       a stream, with hidden labels" in said
     assert "steps           3, 12 unlabeled examples from the stream" in said
+    trainer.create_model_card()
+    card = (tmp_path / "README.md").read_text()
+    assert "with 6 labeled and a stream of unlabeled examples" in card
+    assert result_of(trainer.run_facts(), 1.0)["num_unlabeled"] is None
 
 
 REFUSED = {
@@ -237,3 +245,41 @@ def test_a_head_is_fitted_to_the_first_rows_of_a_stream(tmp_path, start, monkeyp
         trainer.train()
         weights.append(trainer.model.classifier.weight.detach().clone())
     assert torch.equal(weights[0], weights[2]) and torch.equal(weights[1], weights[2])
+
+
+class Row(dict):
+    """A row that is counted as long as it is in memory."""
+
+    alive = 0
+
+    def __init__(self, **columns):
+        super().__init__(columns)
+        Row.alive += 1
+
+    def __del__(self):
+        Row.alive -= 1
+
+
+class Endless(torch.utils.data.IterableDataset):
+    """Rows without end, and how many of them were ever in memory together."""
+
+    def __init__(self):
+        self.given, self.most = 0, 0
+
+    def __iter__(self):
+        texts = task("text")["unlabeled_dataset"]["text"][:]
+        for place in itertools.count():
+            self.given += 1
+            self.most = max(self.most, Row.alive)
+            yield Row(text=texts[place % len(texts)])
+
+
+def test_a_stream_without_end_needs_the_memory_of_two_blocks_and_two_batches(tmp_path):
+    gc.collect()
+    before, pool = Row.alive, Endless()
+    trainer = make_trainer(tmp_path, pool=pool, max_steps=60, stream_buffer_size=20)
+    trainer.train()
+    assert pool.given > 60 * 4
+    # Batches of 4: the one in training and the one that accelerate holds. 16 rows are the sample.
+    assert pool.most - before <= 2 * 20 + 2 * 4 + 16
+    assert Row.alive - before <= 16
