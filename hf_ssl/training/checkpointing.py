@@ -92,7 +92,7 @@ class CheckpointMixin(ShardingMixin):
             self.watch.check(self.state.global_step)
         with self._evaluated_weights():
             # Running statistics are those of each process until its next training step; the first one's are saved.
-            copy_from_first(self.accelerator.unwrap_model(self.model).buffers())
+            copy_from_first(self.accelerator.unwrap_model(self.model).buffers(), self.args.device)
             return super().evaluation_loop(*args, **kwargs)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> torch.utils.data.Sampler | None:

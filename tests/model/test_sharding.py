@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from hf_ssl import ModelForward
 from hf_ssl.distributed import clip_gradients
 from hf_ssl.model.sharding import ready_to_shard, without_weights
 from hf_ssl.training.processes import may_drop_layers
@@ -97,3 +98,38 @@ def test_models_and_algorithms_that_cannot_be_sharded_are_refused(model, algorit
     with pytest.raises(ValueError, match=message) as error:
         check_shardable(SimpleNamespace(**model), algorithm, asked=True, sharding=sharding)
     assert "\n" not in str(error.value)
+
+
+class Average(nn.Module):
+    """Reads padding: it averages over all words."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(9, 4), nn.Linear(4, 3)
+
+    def forward(self, input_ids):
+        return self.head(self.words(input_ids).mean(1))
+
+
+def test_processes_that_must_make_the_same_calls_do_not_look_at_the_lengths_of_their_own_texts():
+    torch.manual_seed(0)
+    model, shapes = Average(), []
+    forward = ModelForward(model)
+    forward._in_step = True
+    short, long = torch.tensor([[1, 2, 3]]), torch.tensor([[3, 4, 5, 6, 7]])
+
+    def calls(**views):
+        with torch.no_grad():
+            forward(**{name: {"input_ids": ids} for name, ids in views.items()})
+            shapes.clear()
+            handle = model.words.register_forward_hook(lambda module, inputs, output: shapes.append(inputs[0].shape))
+            out = forward(**{name: {"input_ids": ids} for name, ids in views.items()})
+            handle.remove()
+        for name, ids in views.items():
+            torch.testing.assert_close(out[name].logits, model(ids))
+        return len(shapes)
+
+    # Together, until lengths differ for the first time on any process; from then on, always apart.
+    assert calls(labeled=short, strong=short) == 1
+    assert calls(labeled=short, strong=long) == 2
+    assert calls(labeled=short, strong=short) == 2
