@@ -33,17 +33,19 @@ def may_drop_layers(args: SSLConfig, rate: float) -> bool:
     """Whether a training may leave out layers at random as the model's configuration says; tells if it may not.
 
     Several processes may not: the search for weights without a part looks at one call of the model, and some steps
-    need several (VAT, batch normalization), which would leave out other layers. transformers does the same for models
-    that are sharded.
+    need several (VAT, batch normalization, views in pieces), which would leave out other layers. transformers does the
+    same for models that are sharded.
 
     Args:
-        args: the settings; with `ddp_find_unused_parameters` True the user takes care of it.
+        args: the settings; with `ddp_find_unused_parameters` True the user takes care of it, but in pieces nobody can.
         rate: probability with which a layer is left out.
     """
-    may = args.world_size == 1 or args.ddp_find_unused_parameters is True
+    whole = args.view_micro_batch is None
+    may = args.world_size == 1 or (args.ddp_find_unused_parameters is True and whole)
     if not may and rate > 0 and args.process_index == 0:
         logger.warning(
             f"layerdrop={rate:g} of the model is switched off while {args.world_size} processes train, since every "
-            "layer must take part in every step; set ddp_find_unused_parameters=True to keep it"
+            "layer must take part in every step; set ddp_find_unused_parameters=True"
+            f"{'' if whole else ', and leave out view_micro_batch,'} to keep it"
         )
     return may
