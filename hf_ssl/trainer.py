@@ -330,8 +330,8 @@ class SSLTrainer(
         if self._forward is None or self._forward.model is not model:
             uses_teacher = self.algorithm.uses_teacher or self.args.ema_role in ("teacher", "both")
             teacher = self.ema if uses_teacher else None
-            given = self.args.batch_norm_views, self.args.view_micro_batch
-            self._forward = ModelForward(model, teacher, batch_norm_views=given[0], micro_batch=given[1])
+            views, most = self.args.batch_norm_views, self.args.view_micro_batch
+            self._forward = ModelForward(model, teacher, batch_norm_views=views, micro_batch=most)
             if self._forward.teacher_model is not None:
                 self._forward.teacher_model.train()
         return self._forward

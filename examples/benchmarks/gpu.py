@@ -13,13 +13,14 @@ waits   Operations in a step of FlexMatch and of SimMatch at which the host wait
         aim is none of ours.
 memory  The most memory in a FixMatch step on long texts beyond weights and gradients, and its seconds, for 1, 3 and 7
         unlabeled texts per labeled one, with all views at once and in pieces (`view_micro_batch`). On a GPU it is what
-        torch allocates; on a CPU the resident memory of a process of its own.
+        torch allocates; on a CPU the resident memory of a process of its own, and the processor's seconds.
 hours   Hours of the FixMatch row of USB's table of images: all label settings and seeds of its five tasks, 204,800
         steps each, from measured steps with 8 labeled and 8 unlabeled images of their size on their backbones. Views,
         evaluations and checkpoints are not in it.
 """
 
 import argparse
+import ctypes
 import multiprocessing
 import re
 import resource
@@ -55,6 +56,7 @@ PARTS = ("steps", "waits", "memory", "hours")
 CLASSES, LABELED = 10, 8
 RATIOS = (1, 3, 7)
 USB_STEPS = 204_800
+_M_MMAP_THRESHOLD = -3
 # Width, heads and layers of the ViTs in USB's table, by the letter in their names.
 VITS = {"Ti": (192, 3, 12), "S": (384, 6, 12), "B": (768, 12, 12)}
 
@@ -212,14 +214,15 @@ class Step:
             parameter.grad = torch.zeros_like(parameter)
 
     def run(self) -> float:
-        """Its seconds."""
+        """Its seconds; on a CPU those of the processor, which other programs hardly change."""
+        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
         self.wait()
-        began = time.perf_counter()
+        began = clock()
         with self.precision():
             loss = self.algorithm(self.forward, self.batch, Progress(0, 10, 5)).loss
         loss.backward()
         self.wait()
-        return time.perf_counter() - began
+        return clock() - began
 
     def wait(self) -> None:
         if self.device.type == "cuda":
@@ -242,7 +245,7 @@ def pixels_of(size: int, device: str) -> Callable[[int], dict[str, torch.Tensor]
 
 
 def memory(args: argparse.Namespace) -> None:
-    labeled, length = (2, 8) if args.tiny else (LABELED, 512 if args.device == "cuda" else 128)
+    labeled, length = (2, 8) if args.tiny else (LABELED, 512 if args.device == "cuda" else 64)
     most = 2 * labeled
     measured = {
         (ratio, size): apart(args.device, memory_of, args, labeled, length, ratio, size)
@@ -286,8 +289,14 @@ def apart(device: str, function: Callable[..., Any], *given: Any) -> Any:
     if device == "cuda":
         return function(*given)
     context = multiprocessing.get_context("fork")
-    with context.Pool(1) as pool:
+    with context.Pool(1, initializer=return_memory) as pool:
         return pool.apply(function, given)
+
+
+def return_memory() -> None:
+    """Let glibc give freed blocks of 64 KiB and more back at once: others it keeps, in pieces that may fit nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 16)
 
 
 # ---- Hours ----

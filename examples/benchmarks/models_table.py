@@ -284,6 +284,8 @@ made.
 Models that score every token (most decoders) are used as they are: features are what the head reads at the position
 where the model itself pools. Some models read padding on either side; their views of different lengths are classified
 in calls of their own, and a warning says that an answer depends on the longest text beside it.
+
+Models that hardly fit into memory, decoders with adapters among them: [when memory is short](memory.md).
 """
 END = """
 ## How this page was made

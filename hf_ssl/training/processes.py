@@ -33,17 +33,19 @@ def may_drop_layers(args: SSLConfig, rate: float, *, sharded: bool = False) -> b
     """Whether a training may leave out layers at random as the model's configuration says; tells if it may not.
 
     Several processes may not: the search for weights without a part looks at one call of the model, and some steps
-    need several (VAT, batch normalization), which would leave out other layers. transformers does the same for models
-    that are sharded.
+    need several (VAT, batch normalization, views in pieces), which would leave out other layers. transformers does the
+    same for models that are sharded.
 
     Args:
-        args: the settings; with `ddp_find_unused_parameters` True the user takes care of it.
+        args: the settings; with `ddp_find_unused_parameters` True the user takes care of it, but in pieces nobody can.
         rate: probability with which a layer is left out.
         sharded: whether each process has a part of every layer, which then cannot be left out by some.
     """
-    may = args.world_size == 1 or (args.ddp_find_unused_parameters is True and not sharded)
+    whole = args.view_micro_batch is None and not sharded
+    may = args.world_size == 1 or (args.ddp_find_unused_parameters is True and whole)
     if not may and rate > 0 and args.process_index == 0:
-        way_out = "" if sharded else "; set ddp_find_unused_parameters=True to keep it"
+        pieces = "" if args.view_micro_batch is None else ", and leave out view_micro_batch,"
+        way_out = "" if sharded else f"; set ddp_find_unused_parameters=True{pieces} to keep it"
         logger.warning(
             f"layerdrop={rate:g} of the model is switched off while {args.world_size} processes train, since every "
             f"layer must take part in every step{way_out}"
