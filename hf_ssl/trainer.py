@@ -115,6 +115,8 @@ class SSLTrainer(HubMixin, SearchMixin, CheckpointMixin, OptimizationMixin, Eval
     data: Any = None  # until a dataset tells
     train_dataset: Any = None
     eval_dataset: Any = None
+    data_collator: Any
+    model_init: Any
     # Per-batch means: Trainer then divides by the number of accumulated batches, also for models that accept **kwargs.
     loss_is_scaled_for_ga = False
     _tag_names = ("hf-ssl", "semi-supervised")
@@ -153,13 +155,14 @@ class SSLTrainer(HubMixin, SearchMixin, CheckpointMixin, OptimizationMixin, Eval
         self._given = train_dataset, unlabeled_dataset, eval_dataset, processing_class, *makers
         if train_dataset is not None or eval_dataset is not None:
             self._prepare_data(self._look_at_first_model() if model is None else model)
+        chosen: Any = model
         if model is not None and self.data is not None:
             load = load_classifier if train_dataset is not None else load_for_evaluation
-            model = load(model, self.data, self.processing_class)
-            self.local_base = next((name for name in [loaded_from(model)] if name and not is_public_id(name)), None)
+            chosen = load(model, self.data, self.processing_class)
+            self.local_base = next((name for name in [loaded_from(chosen)] if name and not is_public_id(name)), None)
         prepared = self.data_collator, self.train_dataset, self.eval_dataset, self.processing_class
-        functions = model_init, compute_loss_func, compute_metrics or RunningMetrics()
-        super().__init__(model, args, *prepared, *functions, callbacks, optimizers, *further, **kwargs)
+        functions: Any = model_init, compute_loss_func, compute_metrics or RunningMetrics()
+        super().__init__(chosen, args, *prepared, *functions, callbacks, optimizers, *further, **kwargs)
         # Models must not be handed `num_items_in_batch`: the algorithm computes its own loss.
         self.model_accepts_loss_kwargs = False
         self.criterion = supervised_loss(args, compute_loss_func, self.model)
