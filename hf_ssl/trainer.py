@@ -76,7 +76,7 @@ class SSLTrainer(HubMixin, SearchMixin, CheckpointMixin, OptimizationMixin, Eval
         model_init: as in Trainer: makes a model for each training, which then begins from scratch in all parts.
         compute_loss_func: as in Trainer, for the loss of labeled examples (see `hf_ssl.training.supervised_loss`).
         compute_metrics: as in Trainer; default `hf_ssl.metrics.RunningMetrics`.
-        callbacks, optimizers, further, kwargs: the other arguments of Trainer, in its order or by name.
+        callbacks, optimizers, optimizer_cls_and_kwargs, preprocess_logits_for_metrics, kwargs: as in Trainer.
 
     Raises:
         ValueError, TypeError: if datasets, model and settings do not fit together; one line says what to do.
@@ -134,7 +134,9 @@ class SSLTrainer(HubMixin, SearchMixin, CheckpointMixin, OptimizationMixin, Eval
         compute_metrics: Callable | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
-        *further: Any,
+        optimizer_cls_and_kwargs: Any = None,
+        preprocess_logits_for_metrics: Callable | None = None,
+        *,
         unlabeled_dataset: Any = None,
         algorithm: Choice | None = None,
         views: Views | None = None,
@@ -161,8 +163,9 @@ class SSLTrainer(HubMixin, SearchMixin, CheckpointMixin, OptimizationMixin, Eval
             chosen = load(model, self.data, self.processing_class)
             self.local_base = next((name for name in [loaded_from(chosen)] if name and not is_public_id(name)), None)
         prepared = self.data_collator, self.train_dataset, self.eval_dataset, self.processing_class
-        functions: Any = model_init, compute_loss_func, compute_metrics or RunningMetrics()
-        super().__init__(chosen, args, *prepared, *functions, callbacks, optimizers, *further, **kwargs)
+        functions: Any = model_init, compute_loss_func, compute_metrics or RunningMetrics(), callbacks
+        rest: Any = optimizers, optimizer_cls_and_kwargs, preprocess_logits_for_metrics
+        super().__init__(chosen, args, *prepared, *functions, *rest, **kwargs)
         # Models must not be handed `num_items_in_batch`: the algorithm computes its own loss.
         self.model_accepts_loss_kwargs = False
         self.criterion = supervised_loss(args, compute_loss_func, self.model)
