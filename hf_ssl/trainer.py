@@ -81,7 +81,7 @@ class SSLTrainer(
         model_init: as in Trainer: makes a model for each training, which then begins from scratch in all parts.
         compute_loss_func: as in Trainer, for the loss of labeled examples (see `hf_ssl.training.supervised_loss`).
         compute_metrics: as in Trainer; default `hf_ssl.metrics.RunningMetrics`.
-        callbacks, optimizers, further, kwargs: the other arguments of Trainer, in its order or by name.
+        callbacks, optimizers, optimizer_cls_and_kwargs, preprocess_logits_for_metrics, kwargs: as in Trainer.
 
     Raises:
         ValueError, TypeError: if datasets, model and settings do not fit together; one line says what to do.
@@ -120,6 +120,8 @@ class SSLTrainer(
     data: Any = None  # until a dataset tells
     train_dataset: Any = None
     eval_dataset: Any = None
+    data_collator: Any
+    model_init: Any
     # Per-batch means: Trainer then divides by the number of accumulated batches, also for models that accept **kwargs.
     loss_is_scaled_for_ga = False
     _tag_names = ("hf-ssl", "semi-supervised")
@@ -137,7 +139,9 @@ class SSLTrainer(
         compute_metrics: Callable | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
-        *further: Any,
+        optimizer_cls_and_kwargs: Any = None,
+        preprocess_logits_for_metrics: Callable | None = None,
+        *,
         unlabeled_dataset: Any = None,
         algorithm: Choice | None = None,
         views: Views | None = None,
@@ -158,13 +162,15 @@ class SSLTrainer(
         self._given = train_dataset, unlabeled_dataset, eval_dataset, processing_class, *makers
         if train_dataset is not None or eval_dataset is not None:
             self._prepare_data(self._look_at_first_model() if model is None else model)
+        chosen: Any = model
         if model is not None and self.data is not None:
             load = load_classifier if train_dataset is not None else load_for_evaluation
-            model = load(model, self.data, self.processing_class)
-            self.local_base = next((name for name in [loaded_from(model)] if name and not is_public_id(name)), None)
+            chosen = load(model, self.data, self.processing_class)
+            self.local_base = next((name for name in [loaded_from(chosen)] if name and not is_public_id(name)), None)
         prepared = self.data_collator, self.train_dataset, self.eval_dataset, self.processing_class
-        functions = model_init, compute_loss_func, compute_metrics or RunningMetrics()
-        super().__init__(model, args, *prepared, *functions, callbacks, optimizers, *further, **kwargs)
+        functions: Any = model_init, compute_loss_func, compute_metrics or RunningMetrics(), callbacks
+        rest: Any = optimizers, optimizer_cls_and_kwargs, preprocess_logits_for_metrics
+        super().__init__(chosen, args, *prepared, *functions, *rest, **kwargs)
         # Models must not be handed `num_items_in_batch`: the algorithm computes its own loss.
         self.model_accepts_loss_kwargs = False
         self.criterion = supervised_loss(args, compute_loss_func, self.model)

@@ -38,6 +38,7 @@ class SearchMixin(Trainer):
     """
 
     args: SSLConfig
+    model: nn.Module
     data: DataSummary
     unlabeled_dataset: Any
     _algorithm_choice: Choice

@@ -9,6 +9,7 @@ augmentation a view is what its call returns, bit for bit (see `image_processor.
 the example's own generator.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,6 +114,17 @@ class ImageViews(Views):
         if self.followed.canvas_size is None:
             return Image.fromarray(np.ascontiguousarray(pixels))
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+    def of_size(self, side: int) -> "ImageViews":
+        """The same views as squares of `side` pixels.
+
+        Raises:
+            ValueError: if no setting of the processor makes them.
+        """
+        other = copy.copy(self)
+        other.followed = FollowedProcessor(sized(self.processor, side))
+        other.processor = other.followed.processor
+        return other
 
     def evaluation(self, row: Row) -> Image.Image:
         """The image itself, RGB; `collate` shows it to the model as `transformers.pipeline` would, batch by batch."""

@@ -7,7 +7,7 @@ Weak is what the row holds. Strong is, in this order,
 2. for token ids: a ready strong text of an augmentation column, if the pool has one; else tokens deleted, swapped and
    masked, which keeps the user's way of cutting texts;
 3. for images and recordings: the modality's own strong view of the raw column, if the dataset still has it and the
-   processor is given.
+   processor is given; as large as what the rows hold, unless `image_size` says otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -98,7 +98,7 @@ class PreparedViews(Views):
         self.modality, self.inputs, self.label_column = data.modality, data.model_inputs, data.label_column
         self.main = next(name for name in self.inputs if name in MODEL_INPUTS)
         self.processor, self.raw, self.collator = processor, raw, collator
-        self.length = self._least_length(args)
+        self.length, self.sized_by_rows = self._least_length(args), args.image_size is None
         self.shape = self.raw_shape = _first_shape(labeled, self.main) if self.modality == "image" else ()
         self.suffixes = tuple(suffix for suffix in STRONG_SUFFIXES if self.main + suffix in _names(unlabeled))
         self.tokens: TextViews | None = None
@@ -195,7 +195,24 @@ class PreparedViews(Views):
             return
         self.raw.check(row)
         if self.modality == "image":
-            self.raw_shape = tuple(self.raw.collate([self.raw.evaluation(row)])[self.main].shape[1:])
+            self.raw_shape = self._raw_shape(row)
+            height, width = self.shape[-2:]
+            if self.raw_shape != self.shape and height == width and self.sized_by_rows:
+                self._fit_images(row, height)
+
+    def _raw_shape(self, row: Row) -> tuple[int, ...]:
+        assert self.raw is not None, "`check` has looked"
+        return tuple(self.raw.collate([self.raw.evaluation(row)])[self.main].shape[1:])
+
+    def _fit_images(self, row: Row, side: int) -> None:
+        """Make strong views of the size of what the rows hold, if the processor can."""
+        raw: Any = self.raw
+        try:
+            self.raw = raw.of_size(side)
+        except ValueError:
+            return  # `problem` says so, if strong views are asked for.
+        self.raw.check(row)
+        self.raw_shape = self._raw_shape(row)
 
     def collate(self, items: Sequence[Any]) -> ModelKeywords:
         """Stack items, padded as the processor or the user's collator does it: model keywords."""

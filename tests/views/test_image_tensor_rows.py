@@ -36,12 +36,26 @@ def trainer(tmp_path, data, processing_class, algorithm="fixmatch", side=16, **s
     return SSLTrainer(model, args, train_dataset=data, processing_class=processing_class)
 
 
+def test_a_strong_view_is_as_large_as_what_the_rows_hold(tmp_path):
+    """A transform of 16 pixels beside a processor of 12: as if the processor were one of 16."""
+    data, given = with_tensors(processor(16)), processor(12)
+    fitted, same = (trainer(tmp_path, data, maker).views for maker in (given, processor(16)))
+    for row in data:
+        views = [each.collate([each("strong", row, np.random.default_rng(0))]) for each in (fitted, same)]
+        assert views[0]["pixel_values"].shape == (1, 3, 16, 16)
+        assert torch.equal(views[0]["pixel_values"], views[1]["pixel_values"])
+    assert given.size["height"] == 12
+
+
 def test_a_strong_view_of_another_size_than_the_rows_is_refused_at_construction(tmp_path):
     data = with_tensors(processor(16))
     with pytest.raises(ValueError, match=r"got 3 x 12 x 12 beside 3 x 16 x 16; set image_size, or resize both alike$"):
-        trainer(tmp_path, data, processor(12))
+        trainer(tmp_path, data, processor(12), image_size=12)
+    wide = ViTImageProcessor(size={"height": 8, "width": 16})
+    with pytest.raises(ValueError, match=r"got 3 x 12 x 12 beside 3 x 8 x 16; set image_size, or resize both alike$"):
+        trainer(tmp_path, with_tensors(wide), processor(12), side=(8, 16))
     # Labels alone need no strong view, and with image_size both are of one size.
-    assert trainer(tmp_path, data, processor(12), "supervised").views.problem("strong") is not None
+    assert trainer(tmp_path, data, processor(12), "supervised", image_size=12).views.problem("strong") is not None
     assert trainer(tmp_path, data, processor(12), image_size=16).views.problem("strong") is None
 
 
