@@ -44,6 +44,11 @@ def refuse_deepspeed(deepspeed: Any) -> None:
         )
 
 
+def asks_for_fsdp(args: Any) -> bool:
+    """Whether the settings (`TrainingArguments`), or `accelerate launch`, ask for FSDP."""
+    return bool(args.fsdp) or _is_on("ACCELERATE_USE_FSDP")
+
+
 def check_sharding(args: Any) -> None:
     """Refuse what cannot be sharded in the way that the settings ask for.
 
@@ -55,7 +60,7 @@ def check_sharding(args: Any) -> None:
     """
     _refuse_other_axes(args.parallelism_config)
     plugin: Mapping[str, Any] | None = args.fsdp_plugin_args
-    if not args.fsdp and not _is_on("ACCELERATE_USE_FSDP"):
+    if not asks_for_fsdp(args):
         return
     if plugin is None and args.fsdp:
         raise ValueError(f"fsdp_config must not set xla: joint batches are not made for TPUs; {_DDP}")

@@ -18,6 +18,7 @@ from ..config import SSLConfig
 from ..distributed import copy_from_first, part_like, whole
 from ..model.ema import ModelEma
 from ..model.sharding import is_sharded, ready_to_shard, reshard, shard_like_student, without_weights
+from ..sharding_settings import asks_for_fsdp
 
 _OPTIMIZER, _SCHEDULER = "optimizer.pt", "scheduler.pt"
 
@@ -35,6 +36,7 @@ class ShardingMixin(Trainer):
     """
 
     args: SSLConfig
+    model: nn.Module
     algorithm: SSLAlgorithm
     ema: ModelEma | None = None
     # A copy of the model, made before that was sharded, for the moving average.
@@ -57,7 +59,7 @@ class ShardingMixin(Trainer):
         Raises:
             ValueError: if the model or the algorithm does not allow it; one line says what to do.
         """
-        check_shardable(self.model, self.algorithm, asked=bool(self.args.fsdp), sharding=self.is_fsdp_enabled)
+        check_shardable(self.model, self.algorithm, asked=asks_for_fsdp(self.args), sharding=self.is_fsdp_enabled)
         if not self.is_fsdp_enabled:
             return super()._prepare_for_training(*args, **kwargs)
         with self._about_to_shard():
