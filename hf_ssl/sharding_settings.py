@@ -24,6 +24,7 @@ _BESIDE = {
     "torch_compile": ("a compiled model would be sharded, and saved, under other names", "leave it out"),
     "bf16_full_eval": ("the moving average would lose what bfloat16 cannot hold", "set bf16=True"),
     "fp16_full_eval": ("the moving average would lose what float16 cannot hold", "set bf16=True"),
+    "view_micro_batch": ("pieces would gather the shards again for each of them", "set gradient_checkpointing=True"),
 }
 
 
@@ -89,8 +90,9 @@ def check_sharding(args: Any) -> None:
             "shared out like the weights; leave it out"
         )
     for name, (reason, way_out) in _BESIDE.items():
-        if getattr(args, name):
-            raise ValueError(f"{name} must be False with FSDP, got True: {reason}; {way_out}")
+        if value := getattr(args, name, None):
+            off = False if value is True else None
+            raise ValueError(f"{name} must be {off} with FSDP, got {value}: {reason}; {way_out}")
 
 
 def _refuse_other_axes(parallelism: Any) -> None:
