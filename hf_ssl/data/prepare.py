@@ -266,6 +266,9 @@ def _renamed(dataset: datasets.Dataset, data: DataSummary, label: bool) -> datas
     """With the labeled dataset's names for the input and the label, if there is no doubt which columns they are."""
     if len(data.input_columns) == 1 and data.input_column not in dataset.column_names and len(dataset):
         same = [name for name in dataset.column_names if _may_be_input(dataset, name, data)]
+        kind = MODALITIES[data.modality].feature_class() or ()
+        # A column of pictures is meant, and not the paths beside it, such as the archives of WebDataset.
+        same = [name for name in same if isinstance(dataset.features[name], kind)] or same
         usual = [name for name in MODALITIES[data.modality].usual_columns if name in same]
         if usual or len(same) == 1:
             dataset = dataset.rename_column((usual or same)[0], data.input_column)

@@ -128,6 +128,17 @@ def test_files_at_an_address_are_fetched(tmp_path):
         prepare_pool(Rows(cells[2]), IMAGES, True).first(4)
 
 
+def test_pictures_of_an_archive_are_found_beside_its_path(tmp_path):
+    """As WebDataset archives are loaded: columns named after the suffixes, and where the example comes from."""
+    archive = tmp_path / "pool.tar"
+    archive.write_bytes(b"it exists")
+    places = {"__key__": ["0", "1"], "__url__": [str(archive)] * 2}
+    rows = datasets.Dataset.from_dict({"png": pictures(2)["image"], **places})
+    for pool in (rows, rows.to_iterable_dataset(), Rows(*rows)):
+        found = prepare_pool(pool, IMAGES, True)
+        assert "image" in found.column_names and "png" not in found.column_names
+
+
 def test_the_users_stream_stays_where_it_is():
     stream = make_texts(6, 0).to_iterable_dataset()
     pool = prepare_pool(stream, TEXTS, True)
