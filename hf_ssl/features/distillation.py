@@ -31,6 +31,7 @@ class FeatureDistillation(SSLAlgorithm):
     """
 
     views = {"weak": "weak", "strong": "strong"}
+    remembers_pool = True
     title = "distillation of a classifier of frozen features"
     summary = "learns the features' classifier into the upper layers"
     year = 2020
