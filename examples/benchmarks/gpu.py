@@ -11,7 +11,7 @@ steps   A step of SSLTrainer beside a hand-written loop, as `step_time.py` measu
 waits   Operations in a step of FlexMatch and of SimMatch at which the host waits for the GPU, as CUDA reports them
         (`torch.cuda.set_sync_debug_mode`): loader, forward and backward pass, optimizer, average, bookkeeping. The
         aim is none of ours.
-memory  The most memory in a FixMatch step on long texts beyond weights and gradients, and its seconds, for 1, 3 and 7
+memory  The most memory in a FixMatch step on long texts beyond the weights, and its seconds, for 1, 3 and 7
         unlabeled texts per labeled one, with all views at once and in pieces (`view_micro_batch`). On a GPU it is what
         torch allocates; on a CPU the resident memory of a process of its own, and the processor's seconds.
 hours   Hours of the FixMatch row of USB's table of images: all label settings and seeds of its five tasks, 204,800
@@ -31,6 +31,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -210,8 +211,6 @@ class Step:
         labels = torch.arange(labeled, device=self.device) % CLASSES
         self.batch = SSLBatch(rows(labeled), labels, {name: rows(labeled * ratio) for name in ("weak", "strong")})
         self.precision = lambda: torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext()
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
 
     def run(self) -> float:
         """Its seconds; on a CPU those of the processor, which other programs hardly change."""
@@ -265,7 +264,7 @@ def memory(args: argparse.Namespace) -> None:
 def memory_of(
     args: argparse.Namespace, labeled: int, length: int, ratio: int, size: int | None
 ) -> tuple[float, float]:
-    """The most bytes in a step beyond weights and gradients, and its seconds."""
+    """The most bytes in a step beyond the weights, and its seconds."""
     torch.manual_seed(0)
     model, on_gpu = mini_lm(args.tiny).to(args.device), args.device == "cuda"
     step = Step(model, tokens(length, args.device), labeled, ratio, bf16=on_gpu, micro_batch=size)
@@ -273,13 +272,24 @@ def memory_of(
     Step(model, tokens(8, args.device), 1, 1, bf16=on_gpu).run()
     if on_gpu:
         step.run()
+    # As after an optimizer's step.
+    model.zero_grad()
+    if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated() if on_gpu else resident()
+    before = torch.cuda.memory_allocated() if on_gpu else resident_now()
     seconds = step.run()
-    return (torch.cuda.max_memory_allocated() if on_gpu else resident()) - before, seconds
+    return (torch.cuda.max_memory_allocated() if on_gpu else most_resident()) - before, seconds
 
 
-def resident() -> float:
+def resident_now() -> float:
+    """The resident bytes of this process; the most so far where there is no /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    except OSError:
+        return most_resident()
+
+
+def most_resident() -> float:
     """The most resident bytes of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
