@@ -39,7 +39,7 @@ from .training.optimization import OptimizationMixin
 from .training.progress import say, show_plain_lines
 from .training.search import SearchMixin
 from .training.start import check_arguments, check_trainable, prepare_datasets, search_duplicates
-from .training.supervised_loss import refuse_own_loss, supervised_loss
+from .training.supervised_loss import supervised_loss
 from .training.trial import try_step
 from .training.watch import Watch
 from .views import Views
@@ -146,7 +146,6 @@ class SSLTrainer(HubMixin, SearchMixin, CheckpointMixin, OptimizationMixin, Eval
     ):
         args = SSLConfig() if args is None else args
         check_arguments(args, algorithm, model, model_init, optimizers, kwargs)
-        refuse_own_loss(type(self), SSLTrainer)
         choose_algorithm(algorithm, args)  # An unknown name is an error before anything is loaded.
         if isinstance(model, str):
             load_config(model)  # A wrong name is an error at once, not after a search for each kind of processor.
@@ -168,7 +167,7 @@ class SSLTrainer(HubMixin, SearchMixin, CheckpointMixin, OptimizationMixin, Eval
         super().__init__(chosen, args, *prepared, *functions, *rest, **kwargs)
         # Models must not be handed `num_items_in_batch`: the algorithm computes its own loss.
         self.model_accepts_loss_kwargs = False
-        self.criterion = supervised_loss(args, compute_loss_func, self.model)
+        self.criterion = supervised_loss(args, compute_loss_func, self, SSLTrainer)
         self._has_pool, self.card = unlabeled_dataset is not None, CardFacts()
         self._custom_views = self.views if views is not None or weak_view is not None else None
         self.add_callback(_StepCallback(self))
