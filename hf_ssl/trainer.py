@@ -154,7 +154,7 @@ class SSLTrainer(HubMixin, SearchMixin, CheckpointMixin, OptimizationMixin, Eval
         self.data_collator, self.processing_class = data_collator, processing_class
         makers = data_collator, views, weak_view, strong_view
         self._given = train_dataset, unlabeled_dataset, eval_dataset, processing_class, *makers
-        if train_dataset is not None or eval_dataset is not None:
+        if train_dataset is not None or eval_dataset is not None or isinstance(model, str):
             self._prepare_data(self._look_at_first_model() if model is None else model)
         chosen: Any = model
         if model is not None and self.data is not None:
