@@ -125,7 +125,7 @@ def prepare_datasets(
         rows = first_of(eval_dataset if rows is None else rows)
         if rows is None:
             raise ValueError(
-                "train_dataset or eval_dataset must be given beside the name of a model, to tell how it is loaded, got "
+                "train_dataset or eval_dataset must be given beside the name of a model, to tell how to load it, got "
                 "neither; or give the model itself"
             )
         summary = inspect_evaluation(rows, args, processing_class, model)
