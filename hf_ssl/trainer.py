@@ -42,7 +42,7 @@ from .training.progress import say, show_plain_lines
 from .training.search import SearchMixin
 from .training.start import check_arguments, check_trainable, prepare_datasets, search_duplicates
 from .training.streaming import StreamMixin
-from .training.supervised_loss import refuse_own_loss, supervised_loss
+from .training.supervised_loss import supervised_loss
 from .training.trial import try_step
 from .training.watch import Watch
 from .views import Views
@@ -151,7 +151,6 @@ class SSLTrainer(
     ):
         args = SSLConfig() if args is None else args
         check_arguments(args, algorithm, model, model_init, optimizers, kwargs)
-        refuse_own_loss(type(self), SSLTrainer)
         choose_algorithm(algorithm, args)  # An unknown name is an error before anything is loaded.
         if isinstance(model, str):
             load_config(model)  # A wrong name is an error at once, not after a search for each kind of processor.
@@ -160,7 +159,7 @@ class SSLTrainer(
         self.data_collator, self.processing_class = data_collator, processing_class
         makers = data_collator, views, weak_view, strong_view
         self._given = train_dataset, unlabeled_dataset, eval_dataset, processing_class, *makers
-        if train_dataset is not None or eval_dataset is not None:
+        if train_dataset is not None or eval_dataset is not None or isinstance(model, str):
             self._prepare_data(self._look_at_first_model() if model is None else model)
         chosen: Any = model
         if model is not None and self.data is not None:
@@ -173,7 +172,7 @@ class SSLTrainer(
         super().__init__(chosen, args, *prepared, *functions, *rest, **kwargs)
         # Models must not be handed `num_items_in_batch`: the algorithm computes its own loss.
         self.model_accepts_loss_kwargs = False
-        self.criterion = supervised_loss(args, compute_loss_func, self.model)
+        self.criterion = supervised_loss(args, compute_loss_func, self, SSLTrainer)
         self._has_pool, self.card = unlabeled_dataset is not None, CardFacts()
         self._custom_views = self.views if views is not None or weak_view is not None else None
         self.add_callback(_StepCallback(self))

@@ -42,7 +42,7 @@ class QuantileMatch(SSLAlgorithm):
         confidence, pseudo_labels = losses.probabilities(out["weak"].logits).max(dim=-1)
         self.threshold.lerp_(confidence.quantile(1 - self.share), 1 - self.momentum)
         mask = (confidence >= self.threshold).float()
-        supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
+        supervised = self.labeled_loss(out["labeled"].logits, batch.labels)
         unsupervised = losses.cross_entropy(out["strong"].logits, pseudo_labels, mask)
         metrics = {"threshold": self.threshold.clone()}
         return self.total(supervised, unsupervised, mask=mask, pseudo_labels=pseudo_labels, metrics=metrics)

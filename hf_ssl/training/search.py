@@ -22,6 +22,7 @@ from ..data.streams import beginning
 from ..model.loading import load_classifier
 from .algorithm import Choice
 from .evaluation_only import load_for_evaluation
+from .processes import search_for_unused_weights
 from .start import check_trainable
 
 Space = Callable[[Any], dict[str, Any]]
@@ -153,8 +154,13 @@ class SearchMixin(Trainer):
         args.check()
         if self._searched is not None:
             self._train_batch_size = args.train_batch_size
+            # Trainer has made another accelerator.
+            search_for_unused_weights(args, self.accelerator.ddp_handler)
         if self.model_init is not None and (self._was_trained or self._made_with != _values(args)):
+            # What is evaluated does not depend on the settings, and may be another dataset by now.
+            evaluation = self.eval_dataset
             self._prepare_data(self.model)
+            self.eval_dataset = evaluation
             self._prepare_training()
         self._was_trained = True
         self._fit_head()

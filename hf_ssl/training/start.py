@@ -125,6 +125,11 @@ def prepare_datasets(
         raise ValueError("views makes all views; leave weak_view and strong_view out, or views")
     if train_dataset is None:
         rows = first_of(eval_dataset if rows is None else rows)
+        if rows is None:
+            raise ValueError(
+                "train_dataset or eval_dataset must be given beside the name of a model, to tell how to load it, got "
+                "neither; or give the model itself"
+            )
         summary = inspect_evaluation(rows, args, processing_class, model)
         labeled = unlabeled = prepare(rows, summary, "evaluation", label=False)
     else:

@@ -111,6 +111,12 @@ def test_a_dataset_that_does_not_fit_is_refused(rows, message, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+def test_a_path_alone_does_not_tell_how_to_load_it(tmp_path):
+    path = save_model("text", tmp_path / "model")
+    with pytest.raises(ValueError, match=r"train_dataset or eval_dataset must be given .*; or give the model itself"):
+        SSLTrainer(path, config(tmp_path))
+
+
 def test_a_path_whose_classes_have_no_names_is_not_guessed_at(tmp_path):
     path = save_model("text", tmp_path / "model")
     with pytest.raises(ValueError, match=r"the model must name its classes, .*which output is 'red'"):

@@ -81,9 +81,20 @@ def test_dash_measures_the_cross_entropy_in_any_case():
     torch.testing.assert_close(measured[1], measured[0])
 
 
+class ForTrainer(SSLTrainer):
+    """As the documentation of Trainer shows it."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        loss = F.cross_entropy(outputs.logits, labels, weight=WEIGHTS)
+        return (loss, outputs) if return_outputs else loss
+
+
 CASES = {
     "class weights": ({"function": weighted}, by_hand),
     "a sum over num_items_in_batch": ({"function": summed}, lambda *given: 3 * F.cross_entropy(*given)),
+    "a subclass for Trainer": ({"cls": ForTrainer}, by_hand),
     "smoothing": ({"label_smoothing_factor": 0.3}, lambda *given: F.cross_entropy(*given, label_smoothing=0.3)),
 }
 
@@ -118,20 +129,24 @@ def test_accumulated_passes_give_the_step_of_the_whole_batch(tmp_path):
 # ---- What is refused, in one line at construction ----
 
 
-class ForTrainer(SSLTrainer):
-    """As the documentation of Trainer shows it."""
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        labels = inputs.pop("labels")
-        outputs = model(**inputs)
-        loss = F.cross_entropy(outputs.logits, labels, weight=WEIGHTS)
-        return (loss, outputs) if return_outputs else loss
-
-
 class Doubled(SSLTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return (2 * loss[0], loss[1]) if return_outputs else 2 * loss
+
+
+class Twice(SSLTrainer):
+    """Compares two passes with different dropout."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs.pop("labels")
+        first, second = model(**inputs).logits, model(**inputs).logits
+        return F.cross_entropy(first, labels) + F.mse_loss(first, second)
+
+
+class Reader(SSLTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        return model(**inputs).logits.mean() * inputs["input_ids"].shape[1]
 
 
 class Own(SSLAlgorithm):
@@ -144,7 +159,11 @@ class Own(SSLAlgorithm):
 
 TSA = {"algorithm_kwargs": {"tsa_schedule": "linear"}}
 REFUSED = [
-    ({"cls": ForTrainer}, TypeError, r"ForTrainer.compute_loss .*SSLTrainer\(compute_loss_func=f\)"),
+    ({"cls": Twice}, ValueError, "Twice.compute_loss must call the model once, got a second call; call super"),
+    ({"cls": Reader}, ValueError, "cannot be trained with Supervised: 'input_ids'"),
+    ({"cls": ForTrainer, "function": weighted}, ValueError, "must be left out beside ForTrainer.compute_loss"),
+    ({"cls": ForTrainer, "label_smoothing_factor": 0.1}, ValueError, "must be 0 beside ForTrainer.compute_loss"),
+    ({"cls": ForTrainer, "algorithm": Own}, ValueError, r"ForTrainer.compute_loss would be .*self.labeled_loss"),
     ({"function": weighted, "label_smoothing_factor": 0.1}, ValueError, "label_smoothing_factor must be 0 beside"),
     ({"label_smoothing_factor": 1.0}, ValueError, r"label_smoothing_factor must be in \[0, 1\)"),
     ({"function": weighted, "algorithm": Own}, ValueError, r"compute_loss_func would be .*self.labeled_loss"),
