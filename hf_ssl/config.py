@@ -10,7 +10,7 @@ import torch
 from transformers import SchedulerType, TrainingArguments
 
 from .script_options import yields_to_scripts
-from .setting_ranges import BATCH_NORM_VIEWS, BROKEN_FILES, EMA_ROLES, LR_SCHEDULES, RANGES, STARTS
+from .setting_ranges import BATCH_NORM_VIEWS, BROKEN_FILES, EMA_ROLES, LR_SCHEDULES, NUMBER, RANGES, STARTS, is_of
 from .sharding_settings import check_sharding, refuse_deepspeed
 
 # With eight processes a step of 8 labeled and 56 unlabeled images of 224 pixels gets its views in about 80 ms.
@@ -376,10 +376,10 @@ class SSLConfig(TrainingArguments):
     def _refuse_values_out_of_range(self) -> None:
         for name, allowed in RANGES.items():
             value = getattr(self, name)
-            if not allowed.holds(value):
+            if (wanted := allowed.problem(value)) is not None:
                 note = f": {allowed.note}" if allowed.note else ""
-                raise ValueError(f"{name} must be {allowed.text}, got {value!r}{note}")
-        if self.max_steps == -1 and not self.num_train_epochs > 0:
+                raise ValueError(f"{name} must be {wanted}, got {value!r}{note}")
+        if self.max_steps == -1 and not (is_of(NUMBER, self.num_train_epochs) and self.num_train_epochs > 0):
             raise ValueError(f"num_train_epochs must be above 0, got {self.num_train_epochs!r}; or set max_steps")
 
     def _refuse_two_schedules(self) -> None:

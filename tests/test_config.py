@@ -38,6 +38,15 @@ def test_pinned_batches_are_copied_to_a_gpu_while_it_computes(tmp_path, monkeypa
 
 CONTRADICTIONS = [
     ({"unlabeled_batch_ratio": 0}, "unlabeled_batch_ratio must be at least 1, got 0"),
+    ({"max_steps": "5"}, "max_steps must be a whole number, at least 1, or -1 for num_train_epochs, got '5'"),
+    ({"max_steps": 10.5}, "max_steps must be a whole number, .* got 10.5"),
+    ({"num_train_epochs": "2"}, "num_train_epochs must be above 0, got '2'"),
+    ({"num_train_epochs": float("inf")}, "num_train_epochs must be above 0, got inf"),
+    ({"learning_rate": float("nan")}, "learning_rate must be a number, at least 0, got nan"),
+    ({"stream_buffer_size": 1.5}, "stream_buffer_size must be a whole number, at least 0, got 1.5"),
+    ({"view_micro_batch": True}, "view_micro_batch must be a whole number, at least 1, got True"),
+    ({"global_batch_size": "8"}, "global_batch_size must be a whole number, at least 1, got '8'"),
+    ({"ignore_data_skip": True}, "ignore_data_skip must be False, got True: resuming"),
     ({"unsupervised_weight": -1.0}, "unsupervised_weight must be at least 0"),
     ({"unsupervised_warmup_steps": -1}, "unsupervised_warmup_steps must be at least 0"),
     ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\)"),

@@ -18,12 +18,13 @@ from transformers.trainer_utils import enable_full_determinism, number_of_argume
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
-from ..data.streams import beginning
+from ..data.streams import beginning, is_stream
 from ..model.loading import load_classifier
 from .algorithm import Choice
 from .evaluation_only import load_for_evaluation
 from .processes import search_for_unused_weights
 from .start import check_trainable
+from .streaming import check_stream_settings
 
 Space = Callable[[Any], dict[str, Any]]
 
@@ -152,6 +153,8 @@ class SearchMixin(Trainer):
         args.max_steps = steps if args.max_steps is steps else int(args.max_steps)
         args.num_train_epochs = epochs if args.num_train_epochs is epochs else float(args.num_train_epochs)
         args.check()
+        if is_stream(self.unlabeled_dataset):
+            check_stream_settings(args)
         if self._searched is not None:
             self._train_batch_size = args.train_batch_size
             # Trainer has made another accelerator.

@@ -195,6 +195,13 @@ def test_what_is_said_of_a_stream(tmp_path):
     assert result_of(trainer.run_facts(), 1.0)["num_unlabeled"] is None
 
 
+def test_epochs_that_are_asked_for_later_are_refused_as_well(tmp_path):
+    trainer = make_trainer(tmp_path, pool=streamed(task("text")["unlabeled_dataset"], "datasets"))
+    trainer.args.max_steps = -1
+    with pytest.raises(ValueError, match="max_steps must be at least 1 for a streamed pool"):
+        trainer.train()
+
+
 REFUSED = {
     "an algorithm that remembers": (
         {"algorithm": "flexmatch"},
