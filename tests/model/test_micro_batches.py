@@ -1,5 +1,7 @@
 """Views that go through the model in pieces: the step is the same, and its activations take less memory."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from transformers import ResNetConfig, ResNetForImageClassification, Wav2Vec2Con
 from hf_ssl import ModelForward, SSLConfig
 from hf_ssl.model import micro_batches
 from hf_ssl.model.wrapping import unwrap
+from hf_ssl.training.processes import may_drop_layers
 
 from tests.helpers.algorithm_cases import (
     CASES,
@@ -233,6 +236,16 @@ class Settled(nn.BatchNorm1d):
 
 def test_batch_normalization_that_keeps_its_statistics_is_not_refused():
     ModelForward(nn.Sequential(nn.Linear(4, 4), Settled(4), nn.Linear(4, 2)), micro_batch=3)
+
+
+@pytest.mark.parametrize(("processes", "most", "may"), [(1, 2, True), (2, None, True), (2, 2, False)])
+def test_layers_are_not_left_out_in_pieces_of_several_processes(processes, most, may, caplog):
+    """Each piece would leave out others, and the search for weights without a part looks at one of them."""
+    args = SimpleNamespace(
+        world_size=processes, process_index=0, ddp_find_unused_parameters=True, view_micro_batch=most
+    )
+    assert may_drop_layers(args, 0.1) is may
+    assert ("ddp_find_unused_parameters=True, and leave out view_micro_batch, to keep it" in caplog.text) is not may
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5])
