@@ -44,7 +44,7 @@ def _not_tried(names: str) -> dict[str, Setting]:
 
 
 _PUSH = "a push is one commit of the model, its card and results, never of settings with tokens"
-_SHARDED = "sharded models: see several_gpus.md for what works"
+_SHARDED = "FSDP2; see [several GPUs](several_gpus.md) for what goes with it"
 
 TRAINER_SETTINGS: dict[str, Setting] = {
     # How long and how fast.
@@ -123,7 +123,10 @@ TRAINER_SETTINGS: dict[str, Setting] = {
     ),
     **_differs(ddp_find_unused_parameters="found from the model if it is not set"),
     **_same("ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_graph ddp_backend ddp_timeout local_rank"),
-    **_differs(fsdp=_SHARDED, fsdp_config=_SHARDED, deepspeed=_SHARDED),
+    **_differs(fsdp=_SHARDED, fsdp_config=_SHARDED),
+    "deepspeed": Setting(
+        "refused", "its engine clips and steps by itself; FSDP2 shards as its ZeRO-3 does", "zero2.json"
+    ),
     # Of scripts.
     **_same("do_train do_eval do_predict", "for scripts, not used by the trainer"),
 }

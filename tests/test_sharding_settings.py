@@ -34,8 +34,12 @@ _REFUSED = {
     "compiled": ({"fsdp": True, "torch_compile": True}, {}, "torch_compile must be False with FSDP, got True"),
     "pieces": ({"fsdp": True, "view_micro_batch": 8}, {}, "view_micro_batch must be None with FSDP, got 8"),
     "evaluation": ({"fsdp": True, "bf16_full_eval": True}, {}, "bf16_full_eval must be False .*set bf16=True"),
-    "DeepSpeed": ({"deepspeed": {"zero_optimization": {"stage": 2}}}, {}, "deepspeed must be left out: .*fsdp=True"),
-    "DeepSpeed of accelerate": ({}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "deepspeed must be left out"),
+    "DeepSpeed": ({"deepspeed": {"zero_optimization": {"stage": 2}}}, {}, "deepspeed must be None, got .*fsdp=True"),
+    "DeepSpeed of accelerate": (
+        {},
+        {"ACCELERATE_USE_DEEPSPEED": "true"},
+        "deepspeed must be None, got ACCELERATE_USE_DEEPSPEED",
+    ),
 }
 
 
