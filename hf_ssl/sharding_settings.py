@@ -40,8 +40,8 @@ def refuse_deepspeed(deepspeed: Any) -> None:
     if deepspeed or _is_on("ACCELERATE_USE_DEEPSPEED"):
         given = repr(deepspeed) if deepspeed else "ACCELERATE_USE_DEEPSPEED"
         raise ValueError(
-            f"deepspeed must be None, got {given}: DeepSpeed's engine averages the gradients, clips them and moves the "
-            "weights by itself, so that the algorithm's heads would get other gradients than the model, and the moving "
+            f"deepspeed must be None, got {given}: DeepSpeed's engine averages and clips gradients and moves weights "
+            "by itself, so that the algorithm's heads would get other gradients than the model, and the moving "
             "average parts of weights; set fsdp=True (FSDP2), which shards as ZeRO-3 does, or use DDP"
         )
 
