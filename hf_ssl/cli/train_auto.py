@@ -38,6 +38,7 @@ from ..training.freezing import train_upper
 from ..training.recommended import LORA_RATE, recommended
 from .durations import duration, seconds_of
 from .train_output import Output
+from .train_pace import steps_asked_for
 from .train_stages import Request, card_facts, train_baseline
 
 # By default fine-tuning takes as long as the stages before it, and at least this many seconds.
@@ -108,7 +109,7 @@ class _Stages:
         advised = {name: value for name, value in self.advice.settings.items() if name not in given}
         self.settings = {**settings, **advised, "algorithm": "supervised"}
         self.budget = None if request.arguments.time_budget is None else seconds_of(request.arguments.time_budget)
-        self.plans_steps = "max_steps" not in given
+        self.plans_steps = not {"max_steps", "num_train_epochs"} & set(given)
         # Not to be trained: it prepares datasets, and evaluates and saves the model.
         self.trainer = self._trainer(model)
         self.output.settings = self.settings | {"algorithm": settings["algorithm"]}
@@ -261,7 +262,7 @@ class _Stages:
     def _steps(self, model: nn.Module, start: Stage, checkpoint: str | None) -> int:
         """How many steps to train: as the user says, as an interrupted run had planned, or as fit into the time."""
         if not self.plans_steps:
-            return self.settings["max_steps"]
+            return steps_asked_for(self.trainer.args, len(self.trainer.unlabeled_dataset))
         if learns_batch_norm(model):
             self._say("No fine-tuning: it brought nothing to models with batch normalization; --max-steps N does it.")
             return 0

@@ -1,9 +1,11 @@
 """How often `hf-ssl train` evaluates: so that it takes about a tenth of the time at most, and always at the end."""
 
 import dataclasses
+import math
 from collections.abc import Collection
 
 from ..algorithms import resolve_algorithm
+from ..config import SSLConfig
 from ..data.sources import count
 from .train_options import DEFAULTS, STAGED
 from .train_stages import Request
@@ -40,6 +42,20 @@ def evaluations(test: int, steps: int, labeled: int, unlabeled: int, pool_views:
     return min(max(int(_SHARE * cost / test), 1), most)
 
 
+def steps_asked_for(config: SSLConfig, pool_size: int) -> int:
+    """Optimizer steps of a training: `max_steps`, or as many as `num_train_epochs` are over a pool of this size.
+
+    Example:
+        >>> args = SSLConfig("run", num_train_epochs=2, per_device_train_batch_size=4, unlabeled_batch_ratio=2)
+        >>> steps_asked_for(args, 80)
+        20
+    """
+    if config.max_steps > 0:
+        return config.max_steps
+    batches = max(pool_size // (config.train_batch_size * config.unlabeled_batch_ratio * config.world_size), 1)
+    return max(math.ceil(config.num_train_epochs * max(batches // config.gradient_accumulation_steps, 1)), 1)
+
+
 def with_evaluation_steps(request: Request, given: Collection[str]) -> Request:
     """The request with as many evaluations as its test set allows, unless the user chose when to evaluate.
 
@@ -54,10 +70,8 @@ def with_evaluation_steps(request: Request, given: Collection[str]) -> Request:
     config, algorithm = request.config, resolve_algorithm(settings["algorithm"])
     labeled = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     unlabeled = labeled * config.unlabeled_batch_ratio
-    steps = config.max_steps
-    if steps < 1:
-        rows = len(request.data.labeled if request.data.unlabeled is None else request.data.unlabeled)
-        steps = max(int(config.num_train_epochs * rows / unlabeled), 1)
+    pool = request.data.labeled if request.data.unlabeled is None else request.data.unlabeled
+    steps = steps_asked_for(config, len(pool))
     views = sum(name != "labeled_strong" for name in algorithm.views)
     number = evaluations(len(test), steps, labeled, unlabeled, views)
     if number == round(1 / DEFAULTS["eval_steps"]):

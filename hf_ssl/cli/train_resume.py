@@ -159,22 +159,26 @@ def _is_finished(request: Request, given: Collection[str]) -> bool:
     from_the_end = newest is not None and Path(named or newest).resolve() == newest.resolve()
     if request.settings["push_to_hub"] or not (from_the_end if named else request.arguments.resume):
         return False
-    return _has_everything(_read(folder), request.settings, "max_steps" in given)
+    # Of the configuration: given epochs count instead of the default number of steps.
+    length = {name: getattr(request.config, name) for name in ("max_steps", "num_train_epochs")}
+    given_length = bool({"max_steps", "num_train_epochs"} & set(given))
+    return _has_everything(_read(folder), {**request.settings, **length}, given_length)
 
 
-def _has_everything(results: dict[str, Any], settings: dict[str, Any], steps_are_given: bool) -> bool:
+def _has_everything(results: dict[str, Any], settings: dict[str, Any], length_is_given: bool) -> bool:
     """Whether the results are those of a whole run with these settings."""
     used, algorithm, most = results.get("settings", {}), settings["algorithm"], settings["max_steps"]
     if used.get("algorithm") != algorithm:
         return False
+    passes = used.get("num_train_epochs", TrainingArguments.num_train_epochs)
     if algorithm in STAGED:
         rows = [row for row in results["runs"] if row.get("seed") == settings["seed"]]
         steps = max((row.get("steps", 0) for row in rows), default=0)
-        return any(row.get("kept") for row in rows) and (steps >= most or not steps_are_given)
+        enough = steps >= most if most > 0 else passes == settings["num_train_epochs"]
+        return any(row.get("kept") for row in rows) and (enough or not length_is_given)
     row = _row(results, algorithm, settings["seed"])
     if row is None or most > 0:
         return row is not None and row.get("steps", 0) >= most
-    passes = used.get("num_train_epochs", TrainingArguments.num_train_epochs)
     return used.get("max_steps") == most and passes == settings["num_train_epochs"]
 
 

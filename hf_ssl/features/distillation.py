@@ -55,6 +55,6 @@ class FeatureDistillation(SSLAlgorithm):
         aims = self.targets[batch.unlabeled_index]
         if weak:
             aims = (1 - own) * aims + own * losses.probabilities(out["weak"].logits)
-        supervised = losses.cross_entropy(out["labeled"].logits, batch.labels)
+        supervised = self.labeled_loss(out["labeled"].logits, batch.labels)
         unsupervised = losses.cross_entropy(out["strong"].logits, aims)
         return self.total(supervised, unsupervised, mask=aims.new_ones(len(aims)), pseudo_labels=aims)

@@ -51,6 +51,17 @@ def test_every_stage_has_a_row_in_the_order_they_ran_and_one_is_kept(images, cap
     assert "Kept: " in printed and "labels held out in turn" in printed and "estimate from labels" in printed
 
 
+def test_epochs_that_are_asked_for_say_how_long_to_fine_tune(images, capsys):
+    arguments, run = images
+    # 12 images in the pool, 4 per step: with 2 epochs 6 steps of each stage.
+    epochs = [*arguments, "--num-train-epochs", "2", "--unlabeled-batch-ratio", "1"]
+    assert main(epochs) == 0
+    assert [row["steps"] for row in results_of(run)] == [0, 0, 6]
+    capsys.readouterr()
+    assert main([*epochs, "--resume"]) == 0
+    assert "nothing" in capsys.readouterr().out
+
+
 def test_the_features_alone_predict_as_the_saved_model_does(images, tmp_path):
     arguments, run = images
     assert main([*arguments, "--algorithm", "features"]) == 0
