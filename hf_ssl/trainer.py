@@ -212,6 +212,7 @@ class SSLTrainer(
 
     def get_train_dataloader(self) -> DataLoader:
         """Joint batches of B labeled and mu*B unlabeled examples, each with the views that the algorithm names."""
+        check_trainable(self.train_dataset)
         self._fit_algorithm_to_batch()
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
         dataset: Any

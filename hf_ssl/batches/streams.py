@@ -181,9 +181,12 @@ class StreamReader:
         while True:
             whole = self._read_into(block, self.block_size)
             if not block.rows:
+                way_out = "use fewer processes, or a stream whose shards all hold rows"
+                if self._processes == 1:
+                    way_out = "use a stream that holds rows, and begins again whenever it is iterated over"
                 raise ValueError(
                     f"the unlabeled stream gave no row in pass {block.number} to process {self._rank} of "
-                    f"{self._processes}; use fewer processes, or a stream whose shards all hold rows"
+                    f"{self._processes}; {way_out}"
                 )
             if self._used and self._used[-1][0] == first:
                 self._warn_of_other_rows(block)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NoReturn, cast, get_type_hints
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..algorithms import known_name
-from ..config import SSLConfig
+from ..config import NotSet, SSLConfig
 from ..documents import parse_yaml, read_text
 from .durations import seconds_of
 from .parser import HelpFormatter
@@ -342,6 +342,9 @@ def parse(words: Sequence[str]) -> tuple[TrainArguments, dict[str, Any]]:
         parser.set_defaults(**read_recipe(options["config"], [*options, "seed"]))
         options = vars(parser.parse_args(words))
     options.setdefault("seed", default_seed(options["task"]))
+    if isinstance(options["max_steps"], NotSet) and not isinstance(options["num_train_epochs"], NotSet):
+        # As in SSLConfig, so that `results.json` says what was trained.
+        options["max_steps"] = -1
     names = [f.name for f in dataclasses.fields(TrainArguments)]
     arguments = TrainArguments(**{name: options.pop(name) for name in names})
     if not arguments.model:

@@ -159,10 +159,7 @@ def _is_finished(request: Request, given: Collection[str]) -> bool:
     from_the_end = newest is not None and Path(named or newest).resolve() == newest.resolve()
     if request.settings["push_to_hub"] or not (from_the_end if named else request.arguments.resume):
         return False
-    # Of the configuration: given epochs count instead of the default number of steps.
-    length = {name: getattr(request.config, name) for name in ("max_steps", "num_train_epochs")}
-    given_length = bool({"max_steps", "num_train_epochs"} & set(given))
-    return _has_everything(_read(folder), {**request.settings, **length}, given_length)
+    return _has_everything(_read(folder), request.settings, bool({"max_steps", "num_train_epochs"} & set(given)))
 
 
 def _has_everything(results: dict[str, Any], settings: dict[str, Any], length_is_given: bool) -> bool:

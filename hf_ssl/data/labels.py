@@ -134,7 +134,8 @@ def _plain(value: Any) -> Any:
 
     NaN and blank texts are None.
     """
-    value = value.item() if isinstance(value, np.generic) else value
+    # Of NumPy, or of torch, whose streams give tensors.
+    value = value.item() if getattr(value, "ndim", None) == 0 else value
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, float):

@@ -13,7 +13,7 @@ import numpy as np
 from ..config import SSLConfig
 from ..data.cells import find_levels
 from ..data.columns import DataSummary, check_kind, find_input, processor_for, processor_modalities, usual_label
-from ..data.labels import Classes, find_classes, read_labels
+from ..data.labels import Classes, as_number, find_classes, read_labels
 from ..data.rows import model_inputs
 from ..modality import MODEL_INPUTS
 from ..model.classes import config_names
@@ -85,17 +85,37 @@ def _classes(dataset: datasets.Dataset, label_column: str, model: Any) -> Classe
     if names is not None:
         return Classes(names, {index: index for index in range(len(names))}, True)
     count = getattr(config, "num_labels", None)
-    numbers = [str(index) for index in range(count or 0)]
+    outputs = Classes(
+        [str(index) for index in range(count or 0)], {index: index for index in range(count or 0)}, False
+    )
     if label_column not in dataset.column_names:
-        return Classes(numbers, {index: index for index in range(len(numbers))}, False)
+        return outputs
+    feature = dataset.features[label_column]
     labels = [label for label in read_labels(dataset, label_column, "evaluation") if label is not None]
-    classes = find_classes(labels, dataset.features[label_column], numbers or None)
-    if isinstance(model, str) and classes.named:
-        raise ValueError(
-            f"the model must name its classes, which {model} does not: which output is {classes.names[0]!r}? Load it "
-            "with id2label, and give SSLTrainer the model"
-        )
-    return classes
+    # A model that was loaded has the outputs in its user's order; one that is still to be loaded would get a new head.
+    if (isinstance(feature, datasets.ClassLabel) and not isinstance(model, str)) or count is None:
+        return find_classes(labels, feature)
+    if isinstance(feature, datasets.ClassLabel):
+        labels = feature.names
+    # The labels that occur must not decide which output is which: another part of the same data has others.
+    for label in labels:
+        number = None if isinstance(label, bool) else as_number(label)
+        if number is None:
+            raise ValueError(
+                f"the model must name its classes, which {_name_of(model)} does not: which output is {label!r}? Load "
+                "it with id2label, and give SSLTrainer the model"
+            )
+        if not 0 <= number < count:
+            raise ValueError(
+                f"labels must be in 0 to {count - 1}, the outputs of {_name_of(model)}, which names no classes, got "
+                f"{label!r} in column {label_column!r}; load it with id2label, or number the classes from 0"
+            )
+        outputs.index_of[label] = number
+    return outputs
+
+
+def _name_of(model: Any) -> str:
+    return model if isinstance(model, str) else type(model).__name__
 
 
 def load_for_evaluation(model: Any, data: DataSummary, processor: Any) -> Any:

@@ -146,8 +146,12 @@ class SearchMixin(Trainer):
             self._set(self._searched)
         args = self.args
         given, steps, epochs = args.algorithm_kwargs, args.max_steps, args.num_train_epochs
+        algorithm = args.algorithm
         super()._hp_search_setup(trial)
-        if isinstance(given, Mapping) and isinstance(args.algorithm_kwargs, Mapping):
+        if args.algorithm != algorithm:
+            # Settings of one algorithm are not those of another.
+            args.algorithm_kwargs = None if args.algorithm_kwargs is given else args.algorithm_kwargs
+        elif isinstance(given, Mapping) and isinstance(args.algorithm_kwargs, Mapping):
             args.algorithm_kwargs = {**given, **args.algorithm_kwargs}
         # Trainer gives a value the type of the one before, and that of a default marks it as not set.
         args.max_steps = steps if args.max_steps is steps else int(args.max_steps)

@@ -110,6 +110,12 @@ class StreamMixin(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
+        was_streamed = checkpoint is not None and Path(checkpoint, STREAM.format(rank=0)).is_file()
+        if was_streamed and not isinstance(self.unlabeled_dataset, StreamedPool):
+            raise ValueError(
+                f"the pool must be a stream, as in the training that wrote {checkpoint}, got a dataset of "
+                f"{len(self.unlabeled_dataset):,}; resume with that stream, or start from scratch in another output_dir"
+            )
         if checkpoint is not None and self._reader is not None:
             self._reader.load(self._saved_place(checkpoint), self._trained_batches)
 

@@ -91,7 +91,8 @@ def test_model_init_is_enough(tmp_path):
 
 def test_what_needs_labeled_examples_says_so_in_one_line(tmp_path):
     trainer = only(tmp_path, "text", evaluation=task("text")["eval_dataset"])
-    for call in (trainer.train, trainer.describe, trainer.hyperparameter_search, trainer.create_model_card):
+    refused = (trainer.train, trainer.describe, trainer.hyperparameter_search, trainer.create_model_card)
+    for call in (*refused, trainer.get_train_dataloader):
         with pytest.raises(ValueError, match=r"train_dataset must be the labeled .*make one with train_dataset$"):
             call()
     trainer.save_model(str(tmp_path / "saved"))
@@ -108,6 +109,40 @@ def test_what_needs_labeled_examples_says_so_in_one_line(tmp_path):
 def test_a_dataset_that_does_not_fit_is_refused(rows, message, tmp_path):
     with pytest.raises(ValueError, match=message) as raised:
         only(tmp_path, "text", evaluation=datasets.Dataset.from_dict(rows))
+    assert "\n" not in str(raised.value)
+
+
+TEXTS = ["a red bird", "a blue sea", "a green leaf", "a red sun"]
+# Labels of a model with three outputs and without names for them, and the outputs that they are compared with.
+UNNAMED = {
+    "all": ([0, 1, 2, 0], [0, 1, 2, 0]),
+    "some": ([2, 2, 1, 1], [2, 2, 1, 1]),
+    "as texts": (["2", "1", "1", "0"], [2, 1, 1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", UNNAMED)
+def test_without_names_the_numbers_are_those_of_the_outputs_whichever_occur(name, tmp_path):
+    labels, outputs = UNNAMED[name]
+    model = new_model("text")
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "label": labels})
+    found = only(tmp_path, "text", model=model, evaluation=rows).predict(rows)
+    assert found.label_ids.tolist() == outputs
+    assert found.metrics["test_accuracy"] == (found.predictions.argmax(axis=1) == outputs).mean()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["red", "blue", "red", "red"], r"the model must name its classes, .*which output is 'red'"),
+        ([1, 2, 3, 1], "labels must be in 0 to 2, the outputs of .*, got 3 in column 'label'"),
+        (["1", "2", "3", "1"], "labels must be in 0 to 2, the outputs of .*, got '3' in column 'label'"),
+    ],
+)
+def test_labels_that_name_no_output_are_not_guessed_at(labels, message, tmp_path):
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "label": labels})
+    with pytest.raises(ValueError, match=message) as raised:
+        only(tmp_path, "text", model=new_model("text"), evaluation=rows)
     assert "\n" not in str(raised.value)
 
 

@@ -91,6 +91,8 @@ def test_settings_of_a_trial_reach_algorithm_views_and_schedule(tmp_path):
 
 def test_another_algorithm_and_epochs_in_a_trial(tmp_path):
     args = {"use_cpu": True, "report_to": "none", "disable_tqdm": True, "dataloader_num_workers": 0}
+    # The threshold is FixMatch's, and does not reach another algorithm.
+    args |= {"algorithm": "fixmatch", "algorithm_kwargs": {"threshold": 0.7}}
     config = SSLConfig(str(tmp_path), save_strategy="no", unlabeled_batch_ratio=3, **args)
     trainer = SSLTrainer(None, config, **task("text"), model_init=lambda: new_model("text"))
     trials = watched(trainer)
@@ -99,6 +101,7 @@ def test_another_algorithm_and_epochs_in_a_trial(tmp_path):
     assert [trial["max_steps"] for trial in trials] == [2, 3]
     assert {type(trial["algorithm"]).__name__ for trial in trials} == {"FreeMatch"}
     assert trainer.args.max_steps == 10_000 and trainer.args.algorithm == "fixmatch"
+    assert trainer.args.algorithm_kwargs == {"threshold": 0.7}
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,11 @@ def test_a_checkpoint_that_does_not_fit_the_stream_is_refused(tmp_path):
         with pytest.raises(ValueError, match=message) as error:
             trainer.train(resume_from_checkpoint=str(file.parent))
         assert "\n" not in str(error.value)
+    file.write_text(kept)
+    write_checksums(file.parent)
+    in_memory = make_trainer(tmp_path, pool=task("text")["unlabeled_dataset"])
+    with pytest.raises(ValueError, match=r"the pool must be a stream, as in .*, got a dataset of 24; resume"):
+        in_memory.train(resume_from_checkpoint=str(file.parent))
     file.write_text(kept + " ")
     with pytest.raises(ValueError, match=r"ssl_stream_0\.json"):
         trainer.train(resume_from_checkpoint=str(file.parent))
@@ -193,6 +198,16 @@ def test_what_is_said_of_a_stream(tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert "with 6 labeled and a stream of unlabeled examples" in card
     assert result_of(trainer.run_facts(), 1.0)["num_unlabeled"] is None
+
+
+def test_labels_of_a_stream_may_be_tensors(tmp_path):
+    pool = task("text")["unlabeled_dataset"]
+    plain = make_trainer(tmp_path, pool=pool.to_iterable_dataset())
+    tensors = make_trainer(tmp_path, pool=pool.to_iterable_dataset().with_format("torch"))
+    for trainer in (plain, tensors):
+        trainer.train()
+    accuracies = [[row.get("pseudo_label_accuracy") for row in each.state.log_history] for each in (plain, tensors)]
+    assert accuracies[0] == accuracies[1] and any(accuracy is not None for accuracy in accuracies[0])
 
 
 def test_epochs_that_are_asked_for_later_are_refused_as_well(tmp_path):
