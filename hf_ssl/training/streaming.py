@@ -114,7 +114,7 @@ class StreamMixin(Trainer):
         if was_streamed and not isinstance(self.unlabeled_dataset, StreamedPool):
             raise ValueError(
                 f"the pool must be a stream, as in the training that wrote {checkpoint}, got a dataset of "
-                f"{len(self.unlabeled_dataset):,}; resume with that stream, or start from scratch in another output_dir"
+                f"{len(self.unlabeled_dataset):,}; resume with that stream, or start in another output_dir"
             )
         if checkpoint is not None and self._reader is not None:
             self._reader.load(self._saved_place(checkpoint), self._trained_batches)
@@ -124,7 +124,7 @@ class StreamMixin(Trainer):
         if not first.is_file():
             raise ValueError(
                 f"{first} is missing: this checkpoint is of a training whose pool was not a stream; resume with that "
-                "pool, or start from scratch in another output_dir"
+                "pool, or start in another output_dir"
             )
         saved, processes = read_json(first), self.args.world_size
         if saved["processes"] != processes:
