@@ -22,6 +22,7 @@ NAMES = {
     "features": "features and pool",
     "tuned": "and fine-tuned",
 }
+BASELINES = ("supervised", "supervised_lora")
 LABELS = {
     "probe": "labels alone: probe",
     "supervised": "labels alone: fine-tuning",
@@ -54,13 +55,19 @@ def pictures(rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 def with_photographs(rows: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """The rows with those of `features.py` for photographs, whose model the command does not fine-tune."""
+    """The rows with those of `features.py` for photographs, whose model the command fine-tunes as a baseline only."""
+    tuned = {
+        (row["per_class"], row["seed"]): {name: row["stages"][name] for name in BASELINES if name in row["stages"]}
+        for row in rows
+        if row["task"] == "images"
+    }
     found = json.loads((folder / "features.json").read_text(encoding="utf-8"))["runs"]
     added = []
     for run in found:
         if run["task"] == "images":
             features = {"test_accuracy": run["classifier"], "seconds": run["fit_seconds"], "kept": True}
             stages = {"probe": {"test_accuracy": run["probe"], "seconds": 0.1}, "features": features}
+            stages |= tuned.get((run["per_class"], run["seed"]), {})
             added.append({"task": "images", "per_class": run["per_class"], "seed": run["seed"], "stages": stages})
     return [row for row in rows if row["task"] != "images"] + added
 
