@@ -75,7 +75,7 @@ def test_gradients_are_clipped_as_torch_does(limit):
 
 @pytest.mark.parametrize("sharded", [True, False])
 def test_layers_of_a_sharded_model_are_never_dropped(sharded):
-    args = SimpleNamespace(world_size=2, ddp_find_unused_parameters=True, process_index=0)
+    args = SimpleNamespace(world_size=2, ddp_find_unused_parameters=True, process_index=0, view_micro_batch=None)
     assert may_drop_layers(args, 0.1, sharded=sharded) is not sharded
 
 
