@@ -278,7 +278,9 @@ def memory_of(
         torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated() if on_gpu else resident_now()
     seconds = step.run()
-    return (torch.cuda.max_memory_allocated() if on_gpu else most_resident()) - before, seconds
+    most = torch.cuda.max_memory_allocated() if on_gpu else most_resident()
+    # The kernel counts the two resident sizes in different ways: a tiny step may come out below nothing.
+    return max(most - before, 0.0), seconds
 
 
 def resident_now() -> float:
