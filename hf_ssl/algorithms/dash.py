@@ -78,7 +78,7 @@ class Dash(WeakStrongAlgorithm):
         batch: SSLBatch,
         progress: Progress,
     ) -> torch.Tensor:
-        """As in `WeakStrong`; measured is always the cross-entropy, with which that of pseudo-labels is compared."""
+        """As in `WeakStrongAlgorithm`; measured is the cross-entropy, with which that of pseudo-labels is compared."""
         if self.criterion is not None:
             right = labeled_probs.gather(1, batch.labels.unsqueeze(1))
             supervised = -right.clamp_min(torch.finfo(right.dtype).tiny).log().mean()
