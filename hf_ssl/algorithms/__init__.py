@@ -1,6 +1,9 @@
 """The algorithms: `ALGORITHMS` is the table, in the order in which to read them; `get_algorithm` makes one.
 
 base         the contract: `SSLAlgorithm`, and what it is given and returns
+problem      sizes, classes and modality (`ProblemSpec`), and how far training is (`Progress`)
+correction   the contract of corrections for long tails, which can be put around an algorithm
+imbalance/   `IMBALANCE`, the table of these corrections, one file for each
 steps        statistics of whole steps, regardless of how many passes a step takes
 weak_strong  the step that FixMatch and its descendants share
 parts/       what several algorithms are built from
@@ -8,22 +11,25 @@ fixmatch ... one file for each algorithm
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 from .adamatch import AdaMatch
-from .base import PROBLEM_KEYWORDS, AlgorithmOutput, ProblemSpec, Progress, SSLAlgorithm
+from .base import AlgorithmOutput, SSLAlgorithm
 from .comatch import CoMatch
+from .correction import Correction
 from .crmatch import CRMatch
 from .dash import Dash
 from .defixmatch import DeFixMatch
 from .fixmatch import FixMatch
 from .flexmatch import FlexMatch
 from .freematch import FreeMatch
+from .imbalance import IMBALANCE
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
 from .pi_model import PiModel
+from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .pseudo_label import PseudoLabel
 from .refixmatch import ReFixMatch
 from .remixmatch import ReMixMatch
@@ -35,6 +41,7 @@ from .vat import VAT
 
 __all__ = [
     "ALGORITHMS",
+    "IMBALANCE",
     "AlgorithmOutput",
     "ProblemSpec",
     "Progress",
@@ -96,12 +103,15 @@ def known_name(name: str, others: Sequence[str] = ()) -> str:
         >>> known_name("FixMatch"), known_name("mean-teacher"), known_name("Auto", ["auto"])
         ('fixmatch', 'mean_teacher', 'auto')
     """
-    known = [*others, *ALGORITHMS]
+    return _known(name, [*others, *ALGORITHMS], "algorithm")
+
+
+def _known(name: str, known: Sequence[str], kind: str) -> str:
     plain = {_letters(each): each for each in known}
     if _letters(name) not in plain:
         near = difflib.get_close_matches(_letters(name), plain, n=2)
         ask = f" (did you mean {' or '.join(plain[each] for each in near)}?)" if near else ""
-        raise ValueError(f"unknown algorithm {name!r}; the known ones are {', '.join(known)}{ask}")
+        raise ValueError(f"unknown {kind} {name!r}; the known ones are {', '.join(known)}{ask}")
     return plain[_letters(name)]
 
 
@@ -109,7 +119,14 @@ def _letters(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
-def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorithm:
+def get_algorithm(
+    name: str | type[SSLAlgorithm],
+    *,
+    imbalance: str | type[Correction] | None = None,
+    imbalance_kwargs: Mapping[str, Any] | None = None,
+    class_counts: Any = None,
+    **keywords: Any,
+) -> SSLAlgorithm:
     """An algorithm for one problem, by its name or from a custom class.
 
     Args:
@@ -118,6 +135,9 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
             labeled_batch_size and unlabeled_batch_size are required; class_distribution, unsupervised_weight and
             modality have defaults), and any of the algorithm's own settings, which `ALGORITHMS[name].settings()`
             lists.
+        imbalance: a key of `IMBALANCE`, or a subclass of `Correction`: a correction for classes of different sizes.
+        imbalance_kwargs: its own settings, which `IMBALANCE[imbalance].settings()` lists.
+        class_counts: number of labeled examples [C] of each class; None takes them from `class_distribution`.
 
     Raises:
         ValueError: for an unknown name or a setting outside its range.
@@ -146,13 +166,52 @@ def get_algorithm(name: str | type[SSLAlgorithm], **keywords: Any) -> SSLAlgorit
         (['supervised', 'unsupervised'], ['mask_ratio'])
     """
     cls = resolve_algorithm(name)
+    algorithm = cls(**_checked(cls, keywords, PROBLEM_KEYWORDS))
+    if imbalance is not None:
+        algorithm.correct_with(_correction(imbalance, imbalance_kwargs or {}, class_counts, algorithm.problem))
+    elif imbalance_kwargs:
+        raise ValueError(f"imbalance must be named beside imbalance_kwargs, got None; name one of {_names(IMBALANCE)}")
+    return algorithm
+
+
+def _correction(
+    name: str | type[Correction], settings: Mapping[str, Any], class_counts: Any, problem: ProblemSpec
+) -> Correction:
+    cls = resolve_correction(name)
+    counts = problem.frequencies() * problem.num_labeled if class_counts is None else class_counts
+    return cls(problem=problem, class_counts=counts, **_checked(cls, settings))
+
+
+def resolve_correction(name: str | type[Correction]) -> type[Correction]:
+    """The class of that name in `IMBALANCE`, in any case and with "+" for "_plus"; a class is returned unchanged.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+
+    Example:
+        >>> resolve_correction("Logit-Adjustment").title
+        'Logit adjustment'
+    """
+    if not isinstance(name, str):
+        return name
+    return IMBALANCE[_known(name.replace("+", "_plus"), list(IMBALANCE), "imbalance correction")]
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _checked(
+    cls: type[SSLAlgorithm] | type[Correction], keywords: Mapping[str, Any], others: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The keywords with settings of the right types; a TypeError if one is neither a setting nor among `others`."""
     settings = cls.settings()
-    unknown = [keyword for keyword in keywords if keyword not in settings and keyword not in PROBLEM_KEYWORDS]
+    unknown = [keyword for keyword in keywords if keyword not in settings and keyword not in others]
     if unknown:
-        title, known = cls.title or cls.__name__, ", ".join(settings) or "none"
-        raise TypeError(f"{title} has no setting {', '.join(unknown)}; its settings are {known}")
+        title = cls.title or cls.__name__
+        raise TypeError(f"{title} has no setting {', '.join(unknown)}; its settings are {_names(settings)}")
     typed = {name: _typed(name, keywords[name], settings[name].annotation) for name in keywords if name in settings}
-    return cls(**{**keywords, **typed})
+    return {**keywords, **typed}
 
 
 # Type of a setting -> what its values are called, and which ones there are. Numbers of NumPy are numbers.

@@ -6,9 +6,9 @@ import torch
 
 from .. import losses
 from ..batches.batch import SSLBatch
-from .base import Progress
 from .parts.alignment import MovingAverageAlignment
 from .parts.thresholds import RelativeThreshold
+from .problem import Progress
 from .weak_strong import Outputs, WeakStrongAlgorithm
 
 

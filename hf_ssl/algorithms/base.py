@@ -1,15 +1,15 @@
 """The contract of all algorithms with the trainer, or with a plain PyTorch loop.
 
-ProblemSpec  what is to be learned: sizes, classes, modality       known before the first step
+ProblemSpec  what is to be learned: sizes, classes, modality       -> problem.py
+Progress     how far training is                                   -> problem.py
 SSLBatch     one step's views, labels and indices                  -> batches/batch.py
-Progress     how far training is
+Correction   what is done about long tails, if anything            -> correction.py
 SSLAlgorithm turns a model, a batch and the progress into an `AlgorithmOutput`
 """
 
 import inspect
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -17,142 +17,10 @@ from torch import nn
 
 from .. import losses
 from ..batches.batch import SSLBatch
-from ..modality import MODALITIES
 from ..model.forward import ModelForward
+from .correction import Correction
+from .problem import PROBLEM_KEYWORDS, Criterion, ProblemSpec, Progress, check
 from .steps import StepStatistics
-
-
-def check(condition: bool, name: str, value: object, allowed: str) -> None:
-    """Raise a ValueError that names a setting, what it must be and what it is, unless `condition` holds.
-
-    No setting may be infinite, so a condition need not say so.
-
-    Example:
-        >>> check(False, "temperature", -1.0, "above 0")
-        Traceback (most recent call last):
-        ValueError: temperature must be above 0, got -1.0
-    """
-    if isinstance(value, float) and math.isinf(value):
-        allowed = "finite"
-    elif condition:
-        return
-    raise ValueError(f"{name} must be {allowed}, got {value}")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ProblemSpec:
-    """What an algorithm has to know of the data and the batches before the first step.
-
-    These are the keywords that all algorithms share. `get_algorithm` and the constructors take them beside the
-    settings of the algorithm, and an algorithm keeps them as `problem`.
-
-    Args:
-        num_classes: C, at least 2.
-        num_labeled: size of the labeled set.
-        num_unlabeled: size of the unlabeled pool, at least 1 if the algorithm reads it; None for a stream.
-        feature_size: D, width of the features that the classification head reads.
-        labeled_batch_size: B of a whole step, over all processes and accumulated passes.
-        unlabeled_batch_size: mu*B of a whole step.
-        class_distribution: frequencies [C] of the classes among the labeled examples; None means uniform.
-        unsupervised_weight: factor of the unsupervised term in the loss, at least 0.
-        modality: "image", "text" or "audio". It decides whether there are rotated views, and whether mixup mixes
-            inputs (images) or features.
-
-    Raises:
-        ValueError: if a value is outside its range.
-
-    Example:
-        >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
-        >>> ProblemSpec(num_classes=4, feature_size=8, **sizes).frequencies()
-        tensor([0.2500, 0.2500, 0.2500, 0.2500])
-    """
-
-    num_classes: int
-    num_labeled: int
-    num_unlabeled: int | None
-    feature_size: int
-    labeled_batch_size: int
-    unlabeled_batch_size: int
-    class_distribution: torch.Tensor | None = None
-    unsupervised_weight: float = 1.0
-    modality: str = "image"
-
-    def __post_init__(self) -> None:
-        check(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
-        for name in ("num_labeled", "feature_size", "labeled_batch_size"):
-            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("num_unlabeled", "unlabeled_batch_size"):
-            check((getattr(self, name) or 0) >= 0, name, getattr(self, name), "at least 0")
-        check(self.unsupervised_weight >= 0, "unsupervised_weight", self.unsupervised_weight, "at least 0")
-        if self.class_distribution is not None:
-            self._check_frequencies()
-        check(self.modality in MODALITIES, "modality", repr(self.modality), f"one of {', '.join(MODALITIES)}")
-
-    def _check_frequencies(self) -> None:
-        name, given, size = "class_distribution", self.frequencies(), self.num_classes
-        shape = list(given.shape)
-        check(shape == [size], name, f"a tensor {shape}", f"frequencies [{size}]")
-        fits = bool((given >= 0).all()) and abs(float(given.sum()) - 1) < 1e-3
-        check(fits, name, [round(value, 4) for value in given.tolist()], "at least 0 with sum 1")
-
-    def frequencies(self) -> torch.Tensor:
-        """`class_distribution` as float32 [C], uniform if it is not given."""
-        if self.class_distribution is None:
-            return torch.full((self.num_classes,), 1.0 / self.num_classes)
-        return torch.as_tensor(self.class_distribution, dtype=torch.float32)
-
-
-# Logits [N, C], targets (classes [N] or distributions [N, C]) and weights [N] or None -> a scalar.
-Criterion = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
-PROBLEM_KEYWORDS = tuple(each.name for each in fields(ProblemSpec))
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far training is.
-
-    Args:
-        step: optimizer steps done so far, 0 in the first step. Calls with the same number one after the other are
-            passes of the same step (gradient accumulation): statistics count their examples as one batch.
-        max_steps: optimizer steps of the whole training.
-        steps_per_epoch: optimizer steps in the unit in which published schedules count: memories begin to vote after
-            one of them, and Dash lowers its limit every ten. It is a share of the run (see `in_run`) and not a pass
-            over the pool, so that a short run over a large pool gets the whole algorithm as well.
-        unsupervised_ramp: in [0, 1], a further factor of `unsupervised_weight`, which the trainer raises over
-            `unsupervised_warmup_steps`. It applies to every algorithm, beside the warm-up that some papers prescribe.
-
-    Example:
-        >>> progress = Progress(step=30, max_steps=100, steps_per_epoch=8)
-        >>> progress.epoch, progress.warmup(0.5)
-        (3, 0.6)
-    """
-
-    step: int
-    max_steps: int
-    steps_per_epoch: int
-    unsupervised_ramp: float = 1.0
-
-    @classmethod
-    def in_run(cls, step: int, max_steps: int, modality: str = "image", unsupervised_ramp: float = 1.0) -> "Progress":
-        """Progress in a run whose epochs are those of USB: 200 in any run on images, 100 on texts and recordings.
-
-        An epoch has at least one step, so shorter runs have fewer of them.
-
-        Example:
-            >>> Progress.in_run(30, 1_000), Progress.in_run(30, 60, "text").epoch
-            (Progress(step=30, max_steps=1000, steps_per_epoch=5, unsupervised_ramp=1.0), 30)
-        """
-        unit = max(max_steps // MODALITIES[modality].epochs_of_run, 1)
-        return cls(step, max_steps, unit, unsupervised_ramp)
-
-    @property
-    def epoch(self) -> int:
-        """Completed units of `steps_per_epoch` steps."""
-        return self.step // max(self.steps_per_epoch, 1)
-
-    def warmup(self, fraction: float) -> float:
-        """A weight that rises linearly from 0 to 1 over the first `fraction` of training."""
-        return 1.0 if fraction <= 0 else min(self.step / (fraction * self.max_steps), 1.0)
 
 
 @dataclass
@@ -197,6 +65,7 @@ class SSLAlgorithm(nn.Module):
         remembers_pool: whether it keeps something for each example of the pool, by `SSLBatch.unlabeled_index`. It is
             then refused for a stream, whose `num_unlabeled` is None.
         differentiates_twice: whether it needs derivatives of derivatives, which sharded models do not give.
+        offers: what a correction for long tails finds to correct, see `Correction.needs`.
         title, summary, year, arxiv, citation: for `hf-ssl algorithms` and the model card.
 
     Args:
@@ -234,9 +103,10 @@ class SSLAlgorithm(nn.Module):
     """
 
     views: Mapping[str, str] = {"weak": "weak", "strong": "strong"}
-    uses_teacher: ClassVar[bool] = False
-    remembers_pool: ClassVar[bool] = False
+    uses_teacher: bool = False
+    remembers_pool: bool = False
     differentiates_twice: ClassVar[bool] = False
+    offers: ClassVar[frozenset[str]] = frozenset({"labeled"})
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     year: ClassVar[int | None] = None
@@ -256,16 +126,32 @@ class SSLAlgorithm(nn.Module):
         for name in ("num_unlabeled", "unlabeled_batch_size") if self.reads_pool else ():
             value = getattr(problem, name)
             check(value is None or value >= 1, name, value, "at least 1")
-        if self.remembers_pool and problem.num_unlabeled is None:
-            raise ValueError(
-                f"{self.title or type(self).__name__} keeps something for each example of the pool, and a stream has "
-                "no end; use an algorithm that does not (freematch, softmatch), or load the pool without streaming"
-            )
+        if self.remembers_pool:
+            _refuse_stream(self.title or type(self).__name__, problem)
         # It follows from the labeled set at every start, so it is not part of the saved state.
         self.register_buffer("class_distribution", problem.frequencies(), persistent=False)
         # The one number of the problem that may be changed while training.
         self.unsupervised_weight = problem.unsupervised_weight
         self.problem = problem
+        self.correction = Correction(problem=problem, class_counts=problem.frequencies())
+
+    def correct_with(self, correction: Correction) -> None:
+        """Put a correction for long tails around this algorithm, with its heads and views; before the first step.
+
+        Raises:
+            ValueError: if it cannot correct this algorithm; the message says why.
+        """
+        if reason := correction.refusal(self):
+            name = self.title or type(self).__name__
+            raise ValueError(f"imbalance must be a correction that {name} allows, got {correction.title}: {reason}")
+        if correction.remembers_pool:
+            _refuse_stream(correction.title, self.problem)
+        self.correction = correction
+        for name, head in correction.heads().items():
+            self.add_module(name, head)
+        self.views = {**self.views, **correction.views}
+        self.uses_teacher = self.uses_teacher or correction.uses_teacher
+        self.remembers_pool = self.remembers_pool or correction.remembers_pool
 
     @property
     def reads_pool(self) -> bool:
@@ -320,7 +206,10 @@ class SSLAlgorithm(nn.Module):
             targets: classes [N], or distributions [N, C] of mixed examples.
             weights: [N]; None weighs every example with 1.
         """
-        return (self.criterion or losses.cross_entropy)(logits, targets, weights)
+        more = self.correction.labeled_weights(targets)
+        if more is not None:
+            weights = more if weights is None else more * weights
+        return (self.criterion or losses.cross_entropy)(self.correction.labeled_logits(logits), targets, weights)
 
     def total(
         self,
@@ -372,7 +261,9 @@ class SSLAlgorithm(nn.Module):
         problem, parts = vars(self).get("problem"), vars(self).get("_modules", {}).values()
         if problem is not None and name in PROBLEM_KEYWORDS:
             return getattr(problem, name)
-        statistics = {key: buffer for part in parts if part is not None for key, buffer in part._buffers.items()}
+        # Names of the algorithm's own parts come first.
+        parts = sorted((part for part in parts if part is not None), key=lambda part: not isinstance(part, Correction))
+        statistics = {key: buffer for part in parts for key, buffer in part._buffers.items()}
         if name in statistics:
             return statistics[name]
         known = ", ".join(statistics) or "none"
@@ -392,9 +283,18 @@ class SSLAlgorithm(nn.Module):
     def current_settings(self) -> dict[str, bool | int | float | str]:
         """The values of `settings()` that are in force, regardless of which part of the algorithm keeps them."""
         values: dict[str, bool | int | float | str] = {}
+        correction = set(self.correction.modules())
         for name in self.settings():
-            found = (getattr(part, name, None) for part in self.modules())
+            found = (getattr(part, name, None) for part in self.modules() if part not in correction)
             value = next((each for each in found if isinstance(each, bool | int | float | str)), None)
             if value is not None:
                 values[name] = value
         return values
+
+
+def _refuse_stream(title: str, problem: ProblemSpec) -> None:
+    if problem.num_unlabeled is None:
+        raise ValueError(
+            f"{title} keeps something for each example of the pool, and a stream has no end; use what does not "
+            "(freematch, softmatch), or load the pool without streaming"
+        )

@@ -8,11 +8,11 @@ from .. import losses
 from ..batches.batch import SSLBatch
 from ..distributed import gather
 from ..model.forward import ModelForward
-from .base import Progress, check
 from .parts.alignment import QueueAlignment
 from .parts.memory import FeatureQueue, smoothed
 from .parts.projection import embed, projection_head
 from .parts.thresholds import FixedThreshold
+from .problem import Progress, check
 from .weak_strong import Outputs, WeakStrongAlgorithm
 
 

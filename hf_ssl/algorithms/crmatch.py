@@ -8,9 +8,9 @@ from torch import nn
 from .. import losses
 from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward
-from .base import Progress
 from .fixmatch import FixMatch
 from .parts.rotation import RotationTerm
+from .problem import Progress
 from .weak_strong import Outputs
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from ..batches.batch import SSLBatch
-from .base import Progress
 from .parts.thresholds import LossThreshold
+from .problem import Progress
 from .weak_strong import WeakStrongAlgorithm
 
 

@@ -7,9 +7,9 @@ import torch
 from .. import losses
 from ..batches.batch import SSLBatch, required
 from ..model.forward import ModelForward
-from .base import Progress
 from .fixmatch import FixMatch
 from .parts.thresholds import make_targets
+from .problem import Progress
 from .weak_strong import Outputs
 
 

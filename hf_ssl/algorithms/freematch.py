@@ -7,8 +7,8 @@ import torch
 from .. import losses
 from ..batches.batch import SSLBatch
 from ..distributed import total
-from .base import Progress, check
 from .parts.thresholds import SelfAdaptiveThreshold
+from .problem import Progress, check
 from .weak_strong import Outputs, WeakStrongAlgorithm
 
 

@@ -9,8 +9,9 @@ from .. import losses
 from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward, ViewOutput
 from ..model.padding import View, concatenate
-from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
+from .base import AlgorithmOutput, SSLAlgorithm
 from .parts.mixup import Mixup
+from .problem import Progress, check
 
 
 class MixMatch(SSLAlgorithm):

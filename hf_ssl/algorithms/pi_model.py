@@ -5,7 +5,8 @@ from typing import Any
 from .. import losses
 from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward, ViewOutput
-from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
+from .base import AlgorithmOutput, SSLAlgorithm
+from .problem import Progress, check
 
 
 class PiModel(SSLAlgorithm):

@@ -5,8 +5,9 @@ from typing import Any
 from .. import losses
 from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward
-from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
+from .base import AlgorithmOutput, SSLAlgorithm
 from .parts.thresholds import FixedThreshold
+from .problem import Progress, check
 
 
 class PseudoLabel(SSLAlgorithm):

@@ -6,8 +6,8 @@ import torch
 
 from .. import losses
 from ..batches.batch import SSLBatch
-from .base import Progress
 from .fixmatch import FixMatch
+from .problem import Progress
 from .weak_strong import Outputs
 
 

@@ -7,10 +7,11 @@ from torch import nn
 from .. import losses
 from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward
-from .base import AlgorithmOutput, Progress, check
+from .base import AlgorithmOutput
 from .mixmatch import MixMatch
 from .parts.alignment import MovingAverageAlignment
 from .parts.rotation import RotationTerm
+from .problem import Progress, check
 
 
 class ReMixMatch(RotationTerm, MixMatch):

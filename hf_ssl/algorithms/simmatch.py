@@ -12,11 +12,11 @@ from ..batches.batch import SSLBatch, required
 from ..distributed import gather
 from ..model.forward import ModelForward
 from ..model.head import head_weight
-from .base import Progress, check
 from .parts.alignment import QueueAlignment
 from .parts.memory import last_occurrence, slot_logits, smoothed, votes_of
 from .parts.projection import embed, projection_head
 from .parts.thresholds import FixedThreshold
+from .problem import Progress, check
 from .steps import StepStatistics
 from .weak_strong import Outputs, WeakStrongAlgorithm
 

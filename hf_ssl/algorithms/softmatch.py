@@ -5,9 +5,9 @@ from typing import Any
 import torch
 
 from ..batches.batch import SSLBatch
-from .base import Progress
 from .parts.alignment import MovingAverageAlignment
 from .parts.thresholds import GaussianWeight
+from .problem import Progress
 from .weak_strong import Outputs, WeakStrongAlgorithm
 
 

@@ -2,7 +2,8 @@
 
 from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward
-from .base import AlgorithmOutput, Progress, SSLAlgorithm
+from .base import AlgorithmOutput, SSLAlgorithm
+from .problem import Progress
 
 
 class Supervised(SSLAlgorithm):

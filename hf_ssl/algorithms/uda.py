@@ -8,8 +8,8 @@ import torch
 
 from .. import losses
 from ..batches.batch import SSLBatch
-from .base import Progress, check
 from .fixmatch import FixMatch
+from .problem import Progress, check
 from .weak_strong import Outputs
 
 # Training signal annealing: share of training -> how far the limit has risen from 1 / C (0) to 1 (1).

@@ -13,8 +13,9 @@ from ..model.embedding import OFFSET, word_embeddings
 from ..model.forward import ModelForward, ViewOutput, differentiable_inputs
 from ..model.micro_batches import pieces
 from ..model.padding import View
-from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
+from .base import AlgorithmOutput, SSLAlgorithm
 from .parts.fisher import fisher_product
+from .problem import Progress, check
 
 # Beside the keywords of a view: the directions from which the search starts.
 START = "start"

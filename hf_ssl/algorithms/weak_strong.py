@@ -8,8 +8,9 @@ from torch import nn
 from .. import losses
 from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward
-from .base import AlgorithmOutput, Progress, SSLAlgorithm, check
+from .base import AlgorithmOutput, SSLAlgorithm
 from .parts.thresholds import make_targets
+from .problem import Progress, check
 
 # The `ViewOutput` of each view by its name, and what one part of the step leaves for a later one.
 Outputs = dict[str, Any]
@@ -32,6 +33,8 @@ class WeakStrongAlgorithm(SSLAlgorithm):
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, q `[mu*B, C]`, mask `[mu*B]`.
 
+    Between these parts it asks its correction for long tails, which changes nothing unless one was put around it.
+
     Args:
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: above 0.
@@ -42,6 +45,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         have them as keywords: `settings()` lists keywords.
     """
 
+    offers = frozenset({"labeled", "pseudo_labels"})
     threshold: nn.Module
 
     def __init__(self, hard_labels: bool, temperature: float, /, **task: Any):
@@ -51,16 +55,19 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         self.temperature = temperature
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
-        out = self.run(model, batch)
+        correction, out = self.correction, self.run(model, batch)
+        correction.observe(model, out, batch, progress)
         supervised = self.supervised(out, batch, progress)
-        weak = out["weak"].logits.detach()
+        weak = correction.weak_logits(out["weak"].logits.detach(), out, batch, progress)
         labeled_probs = losses.probabilities(out["labeled"].logits.detach())
         probs = self.refine(losses.probabilities(weak), labeled_probs, out, batch, progress)
         mask = self.weigh(probs, labeled_probs, supervised.detach(), batch, progress)
-        targets = self.targets(weak, probs)
-        unsupervised = losses.cross_entropy(out["strong"].logits, targets, mask)
+        mask = correction.mask(mask, probs, batch, progress)
+        targets = correction.targets(self.targets(weak, probs), batch, progress)
+        unsupervised = correction.unsupervised(out, targets, mask)
         additions = self.additions(out, probs, mask, batch, progress)
-        return self.total(supervised, unsupervised, mask=mask, pseudo_labels=targets, **additions)
+        extra = {**additions.pop("extra", {}), **correction.additions(out, batch, progress)}
+        return self.total(supervised, unsupervised, extra=extra, mask=mask, pseudo_labels=targets, **additions)
 
     def run(self, model: ModelForward, batch: SSLBatch) -> Outputs:
         """Outputs by name: "labeled", "weak" and "strong" at least. Later parts may add what they share to it."""

@@ -18,7 +18,7 @@ from torch import nn
 from transformers.utils import logging
 
 from ..algorithms import Progress, SSLAlgorithm
-from ..algorithms.base import ProblemSpec
+from ..algorithms.problem import ProblemSpec
 from ..batches.batch import SSLBatch
 from ..batches.collators import SSLCollator
 from ..batches.dataset import ViewDataset

@@ -12,7 +12,7 @@ from torch import nn
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm, losses
 from hf_ssl.algorithms import ALGORITHMS, SSLAlgorithm
-from hf_ssl.algorithms.base import PROBLEM_KEYWORDS
+from hf_ssl.algorithms.problem import PROBLEM_KEYWORDS
 
 from tests.helpers.algorithm_cases import (
     CASES,

@@ -6,7 +6,7 @@ import torch
 
 from hf_ssl import Progress, SSLAlgorithm, SSLConfig, SSLTrainer, get_algorithm
 from hf_ssl.algorithms import ALGORITHMS
-from hf_ssl.algorithms.base import ProblemSpec
+from hf_ssl.algorithms.problem import ProblemSpec
 from hf_ssl.report.run import run_rows
 
 from tests.helpers.algorithm_cases import make_algorithm, make_batch, make_models, run_step

@@ -10,7 +10,7 @@ SimMatch). A batch is all that an optimizer step takes, over its processes and p
 import torch
 
 from ...distributed import gather
-from ..base import check
+from ..problem import check
 from ..steps import StepStatistics
 
 EPSILON = 1e-6

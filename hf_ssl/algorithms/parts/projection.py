@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ... import losses
-from ..base import check
+from ..problem import check
 
 
 def projection_head(feature_size: int, projection_size: int) -> nn.Sequential:

@@ -10,7 +10,8 @@ from transformers.utils import logging
 from ... import losses
 from ...batches.batch import SSLBatch, required
 from ...model.forward import ViewOutput
-from ..base import SSLAlgorithm, check
+from ..base import SSLAlgorithm
+from ..problem import check
 
 logger = logging.get_logger(__name__)
 

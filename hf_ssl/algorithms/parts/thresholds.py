@@ -23,7 +23,7 @@ from torch import nn
 from ...batches.batch import required
 from ...distributed import gather
 from ...losses import one_hot, probabilities, sharpen
-from ..base import Progress, check
+from ..problem import Progress, check
 from ..steps import StepStatistics
 from .memory import last_occurrence
 
