@@ -371,5 +371,5 @@ def test_an_algorithm_that_reads_the_pool_needs_one():
 
 
 def test_the_trainer_names_a_setting_outside_its_range(make_trainer):
-    with pytest.raises(ValueError, match=r"^threshold must be in \(0, 1\], got 1\.5$"):
+    with pytest.raises(ValueError, match=r"^threshold must be in \[0, 1\], got 1\.5$"):
         make_trainer(algorithm_kwargs={"threshold": 1.5})

@@ -20,7 +20,8 @@ class ABC(BalancedHeadCorrection):
 
         q = softmax(g(h(weak(u)))) without gradient,  y^ = argmax q
         r_c = min_j n_j / n_c,     k_c = 1 - (epoch / epochs) (1 - r_c)
-        loss += weight * [ mean_B(r_y CE(g(h(x)), y)) + mean_U(1[max q >= threshold] k_y^ CE(g(h(strong(u))), target)) ]
+        loss += weight * [ mean_B(r_y CE(g(h(x)), y))
+                           + mean_U(1[max q >= threshold] k_y^ CE(g(h(strong(u))), target)) ]
 
     target is q, or y^ with `hard_labels`. Its gradient reaches features and balanced head. The authors draw masks with
     the probabilities r and k; here they are weights, which is the expectation of that loss without its noise.
@@ -37,8 +38,8 @@ class ABC(BalancedHeadCorrection):
             0.95.
         hard_labels: train towards the class instead of the distribution q (USB's form).
 
-    Paper: Lee et al., "ABC: Auxiliary Balanced Classifier for Class-imbalanced Semi-supervised Learning", NeurIPS 2021,
-    arXiv 2110.10368.
+    Paper: Lee et al., "ABC: Auxiliary Balanced Classifier for Class-imbalanced Semi-supervised Learning", NeurIPS
+    2021, arXiv 2110.10368.
     """
 
     needs = frozenset({"labeled", "pseudo_labels"})

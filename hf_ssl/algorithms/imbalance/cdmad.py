@@ -14,7 +14,7 @@ from ..problem import Progress, check
 
 
 class CDMAD(Correction):
-    """Takes the logits g of a content-free input off: from those that pseudo-labels are made from, and from the answer.
+    """Takes the logits g of a content-free input off: from those that pseudo-labels are made of, and from the answer.
 
     A gray image, a text of mask tokens, or silence says nothing about its class, so what the model answers to it is
     what it learned from the sizes of the classes. Nothing has to be known about the pool, whose classes may have other
