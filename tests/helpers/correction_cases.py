@@ -1,7 +1,7 @@
 """One row for each correction for long tails, on the small problem of the algorithms (`algorithm_cases.py`)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from tests.helpers.algorithm_cases import CASES, CLASSES, DIM, LABELED, LABELED_
 BASES = ("fixmatch", "freematch", "adamatch")
 # The middle class is the largest: none may take the first one for it.
 COUNTS = torch.tensor([2.0, 3.0, 1.0])
+# Fields of a batch that are of the pool, and those that are of no example; the others are of labeled examples.
+_OF_POOL = ("unlabeled", "unlabeled_index", "rotation_labels", "perturbation")
+_OF_NONE = ("content_free",)
 Fields = Mapping[str, Any]
 
 
@@ -51,7 +54,8 @@ class Row:
         bases: algorithms that it is put around.
         refuses: an algorithm that it cannot be put around, and the reason.
         fields: further fields of the batch.
-        whole: whether the loss of a step does not depend on how it is divided into passes or over processes.
+        keeps_targets: whether it keeps pseudo-labels that the algorithm has made. In the first passes of a step they
+            may be others than in a single pass, if the algorithm makes them with statistics of the step.
     """
 
     settings: dict = field(default_factory=dict)
@@ -60,7 +64,7 @@ class Row:
     bases: tuple[str, ...] = BASES
     refuses: tuple[str, str] | None = ("pi_model", "it needs pseudo-labels")
     fields: Callable[[SSLBatch, int], Fields] = _nothing
-    whole: bool = True
+    keeps_targets: bool = False
 
 
 ROWS = {
@@ -69,11 +73,13 @@ ROWS = {
     "abc": Row({"threshold": 0.5, "weight": 0.7}, {"threshold": 1.5}, ({"weight": 0.0}, COUNTS)),
     "cdmad": Row({"start_step": 1}, {"start_step": -1}, ({"start_step": 1_000}, COUNTS), fields=_content_free),
     "debiaspl": Row({"tau": 0.5, "momentum": 0.6}, {"momentum": 1.0}, ({"tau": 0.0}, COUNTS)),
-    "saw": Row(),
+    "saw": Row(keeps_targets=True),
     "adsh": Row({"tau_1": 0.7}, {"tau_1": 1.5}, bases=("fixmatch",), refuses=("freematch", "threshold")),
     "tras": Row({"warmup_epochs": 1, "threshold": 0.5}, {"A": -1.0}),
-    "daso": Row({"pretrain_steps": 1, "distribution_update_period": 2, "queue_size": 3}, {"queue_size": 0}),
-    "darp": Row({"warmup_epochs": 0, "refine_every": 1}, {"alpha": 0.5}),
+    "daso": Row(
+        {"pretrain_steps": 1, "distribution_update_period": 2, "queue_size": 20}, {"queue_size": 0}, keeps_targets=True
+    ),
+    "darp": Row({"warmup_epochs": 0, "refine_every": 1}, {"alpha": 0.5}, keeps_targets=True),
     "cossl": Row({"max_lambda": 0.6}, {"max_lambda": 1.5}, fields=_mixtures),
     "crest": Row({"generations": 3, "generation": 1}, {"generations": 0}, ({"generation": 0}, COUNTS)),
     "crest_plus": Row({"generations": 3, "generation": 1, "momentum": 0.6}, {"momentum": 1.0}),
@@ -110,6 +116,19 @@ def make_batch(name: str | None, step: int, **options) -> SSLBatch:
     """The batch of `algorithm_cases`, with what the correction reads."""
     batch = algorithm_cases.make_batch(step, **options)
     return batch if name is None else replace(batch, **CORRECTIONS[name].fields(batch, step))
+
+
+def taken(batch: SSLBatch, labeled, unlabeled) -> SSLBatch:
+    """Some labeled examples of a batch, and some of the pool, by slices or positions."""
+
+    def take(value, rows):
+        if isinstance(value, dict):
+            return {key: take(each, rows) for key, each in value.items()}
+        return value if value is None or value.ndim == 0 else value[rows]
+
+    given = {each.name: getattr(batch, each.name) for each in fields(SSLBatch) if each.name not in _OF_NONE}
+    parts = {name: take(value, unlabeled if name in _OF_POOL else labeled) for name, value in given.items()}
+    return SSLBatch(**parts, **{name: getattr(batch, name) for name in _OF_NONE})
 
 
 def run_step(name, base, algorithm, step, models=None, batch=None, dtype=torch.float64):
