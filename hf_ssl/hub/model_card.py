@@ -94,7 +94,9 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         command_fence=fence(card.command or ""),
         version=__version__,
         trained_on_evaluation=_trained_on_evaluation(run),
-        citations="\n".join(filter(None, [run.algorithm.citation, USB_CITATION, PACKAGE_CITATION])),
+        citations="\n".join(
+            filter(None, [run.algorithm.citation, run.algorithm.correction.citation, USB_CITATION, PACKAGE_CITATION])
+        ),
         citations_fence=fence(run.algorithm.citation),
         **_use(run, model),
     )
@@ -113,7 +115,9 @@ def _metadata(
     task = MODALITIES[run.data.modality].pipeline
     named = [dataset, model.labeled.repository, *(found.source.repository for found in measured)]
     repositories = list(dict.fromkeys(name for name in named if name and provenance.is_dataset_id(name)))
-    tags = ["hf-ssl", "semi-supervised", run.algorithm_name, *(["peft"] if model.adapter else []), *card.tags]
+    imbalance = ["imbalanced", run.imbalance] if run.imbalance is not None else []
+    adapter = ["peft"] if model.adapter else []
+    tags = ["hf-ssl", "semi-supervised", run.algorithm_name, *imbalance, *adapter, *card.tags]
     return ModelCardData(
         language=card.language,
         license=card.license or (provenance.license_of(base) if base else None),

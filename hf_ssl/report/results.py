@@ -30,7 +30,8 @@ def versions() -> dict[str, str]:
 def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict[str, Any]:
     """The row of a finished training in `results.json`; what was not measured is None.
 
-    Accuracies are in 0..1: `test_accuracy` of the last evaluation, and `best_accuracy` of the best one.
+    Accuracies are in 0..1: `test_accuracy` of the last evaluation, and `best_accuracy` of the best one. With a
+    correction for long tails, `imbalance` is its name.
 
     Args:
         run: its facts.
@@ -40,6 +41,7 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
     accuracies = [row["eval_accuracy"] for row in run.history if "eval_accuracy" in row]
     return {
         "algorithm": run.algorithm_name,
+        **({"imbalance": run.imbalance} if run.imbalance is not None else {}),
         "seed": run.args.seed,
         "test_accuracy": accuracies[-1] if accuracies else None,
         "best_accuracy": max(accuracies, default=None),
