@@ -220,6 +220,7 @@ _TYPES: dict[Any, tuple[str, Any]] = {
     int: ("a whole number", Integral),
     float: ("a number", Real),
     float | None: ("a number or None", Real | None),
+    int | None: ("a whole number or None", Integral | None),
     str: ("a string", str),
 }
 

@@ -5,12 +5,22 @@ Each is put around an algorithm: `get_algorithm("fixmatch", imbalance="abc", cla
 """
 
 from ..correction import Correction
+from .adsh import Adsh
 from .balanced_sampling import BalancedSampling
+from .daso import DASO
+from .debiaspl import DebiasPL
 from .logit_adjustment import LogitAdjustment
+from .saw import SAW
+from .tras import TRAS
 
 __all__ = ["IMBALANCE"]
 
 IMBALANCE: dict[str, type[Correction]] = {
     "balanced_sampling": BalancedSampling,
     "logit_adjustment": LogitAdjustment,
+    "saw": SAW,
+    "debiaspl": DebiasPL,
+    "tras": TRAS,
+    "daso": DASO,
+    "adsh": Adsh,
 }
