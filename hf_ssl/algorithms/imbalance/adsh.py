@@ -100,6 +100,10 @@ class Adsh(Correction):
         self.pool.record(batch.unlabeled_index, labels, confidences)
         return (confidences >= self.thresholds[labels]).to(mask.dtype)
 
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """The end of the first epoch."""
+        return {"thresholds follow the pool": progress.steps_per_epoch}
+
     def see_pool(self, probs: torch.Tensor) -> None:
         """Take distributions [num_unlabeled, C] of the whole pool, in its order, instead of those of the batches."""
         self.pool.see(probs)

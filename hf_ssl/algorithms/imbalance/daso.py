@@ -108,32 +108,30 @@ class DASO(Correction):
         self.register_buffer("label_counts", torch.zeros(classes, dtype=torch.int64))
 
     def observe(self, model: ModelForward, out: dict[str, Any], batch: SSLBatch, progress: Progress) -> None:
-        """Remember the labeled features, and add the similarities of the weak view as "semantic"."""
+        """Remember the labeled features."""
         features = out["labeled"].features
         if model.teacher_model is not None:
             features = model.teacher(labeled=batch.labeled)["labeled"].features
         self.prototypes = self.queues.push(self.prototypes, *self.queues.joined(*gather(features, batch.labels)))
-        if self.begun(progress):
-            out["semantic"] = losses.probabilities(self.similarity(out["weak"].features.detach()))
 
     def weak_logits(
         self, logits: torch.Tensor, out: dict[str, Any], batch: SSLBatch, progress: Progress
     ) -> torch.Tensor:
-        """Of the blended distribution."""
-        if not self.begun(progress):
-            return logits
-        probs = losses.probabilities(logits)
-        blended = probs.lerp(out["semantic"].to(probs.dtype), self.shares(probs).unsqueeze(-1))
-        return blended.clamp_min(torch.finfo(blended.dtype).tiny).log()
+        """Of the blended distributions, which are counted by their classes; s is left as "semantic"."""
+        # Earlier passes of the step are blended again, with the prototypes that the step leaves.
+        probs, features = self.joined(losses.probabilities(logits), out["weak"].features.detach())
+        if begun := self.begun(progress):
+            semantic = losses.probabilities(self.similarity(features)).to(probs.dtype)
+            out["semantic"] = semantic[-len(logits) :]
+            probs = probs.lerp(semantic, self.shares(probs).unsqueeze(-1))
+        self.count(gather(probs.argmax(dim=-1)), progress)
+        return probs[-len(logits) :].clamp_min(torch.finfo(probs.dtype).tiny).log() if begun else logits
 
-    def targets(self, targets: torch.Tensor, batch: SSLBatch, progress: Progress) -> torch.Tensor:
-        """Unchanged; they are counted."""
-        labels = targets.argmax(dim=-1) if targets.is_floating_point() else targets
-        (labels,) = self.joined(gather(labels))
+    def count(self, labels: torch.Tensor, progress: Progress) -> None:
+        """Add the pseudo-labels [N] of a step; the last one of a period begins the next."""
         self.label_counts = self.label_counts.index_add(0, labels, torch.ones_like(labels))
         if (progress.step + 1) % self.distribution_update_period == 0:
             self.label_distribution, self.label_counts = self.label_counts, torch.zeros_like(self.label_counts)
-        return targets
 
     def additions(self, out: dict[str, Any], batch: SSLBatch, progress: Progress) -> dict[str, Any]:
         """The strong view is to be as similar to each class as the weak one."""
@@ -144,8 +142,15 @@ class DASO(Correction):
 
     def begun(self, progress: Progress) -> bool:
         """Whether prototypes take part."""
-        start = self.pretrain_steps
-        return progress.step >= (round(self.PRETRAIN_SHARE * progress.max_steps) if start is None else start)
+        return progress.step >= self._start(progress)
+
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """Where the blending begins."""
+        return {"pseudo-labels are blended": start} if (start := self._start(progress)) else {}
+
+    def _start(self, progress: Progress) -> int:
+        given = self.pretrain_steps
+        return round(self.PRETRAIN_SHARE * progress.max_steps) if given is None else given
 
     def similarity(self, features: torch.Tensor) -> torch.Tensor:
         """Logits [N, C] of features [N, D]: their cosines with the prototypes, divided by the temperature."""

@@ -84,6 +84,10 @@ class SAW(Correction):
         weights = mask * of_classes(self.unlabeled_class_weights, targets).to(mask.dtype)
         return losses.cross_entropy(out["strong"].logits, targets, weights)
 
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """The end of the first epoch."""
+        return {"predicted class sizes of the pool weigh": progress.steps_per_epoch}
+
     def see_pool(self, probs: torch.Tensor) -> None:
         """Take distributions [num_unlabeled, C] of the whole pool, in its order, instead of those of the batches."""
         self.pool.see(probs)

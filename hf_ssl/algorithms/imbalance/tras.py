@@ -8,6 +8,7 @@ from torch import nn
 
 from ... import losses
 from ...batches.batch import SSLBatch
+from ...model.forward import ModelForward
 from ..correction import Correction
 from ..parts.thresholds import FixedThreshold
 from ..problem import Progress, check
@@ -51,6 +52,7 @@ class TRAS(Correction):
     """
 
     needs = frozenset({"pseudo_labels", "pseudo_labels_alone"})
+    answers = True
     title = "TRAS"
     summary = "a second head learns from pseudo-labels that are moved towards the rare classes"
     year = 2022
@@ -64,6 +66,7 @@ class TRAS(Correction):
 
     logit_adjustment: torch.Tensor
     class_temperature: torch.Tensor
+    second_head_learns: torch.Tensor
 
     def __init__(
         self,
@@ -85,12 +88,37 @@ class TRAS(Correction):
         adjustment = ((counts / counts.sum()) ** tro + 1e-12).log()
         self.register_buffer("logit_adjustment", adjustment, persistent=False)
         self.register_buffer("class_temperature", A * torch.softmax(-adjustment, dim=0) + B, persistent=False)
+        self.register_buffer("second_head_learns", torch.zeros((), dtype=torch.bool))
         # In a tuple, so that the head does not become a sub-module here too.
-        self._head = (nn.Linear(problem.feature_size, problem.num_classes),)
+        self._heads = (nn.Linear(problem.feature_size, problem.num_classes),)
+
+    @property
+    def balanced_head(self) -> nn.Linear:
+        """The second head."""
+        return self._heads[0]
 
     def heads(self) -> Mapping[str, nn.Module]:
-        """The second head."""
-        return {"balanced_head": self._head[0]}
+        """The second head by its name."""
+        return {"balanced_head": self.balanced_head}
+
+    @torch.no_grad()
+    def begin_with(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        """The second head begins where the first one does, without what the class sizes predict."""
+        self.balanced_head.weight.copy_(weight)
+        self.balanced_head.bias.copy_(-self.logit_adjustment if bias is None else bias - self.logit_adjustment)
+
+    def corrected_head(
+        self, model: ModelForward, content_free: Any = None
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The second head, once it has learned; until then the model's own answers."""
+        if not self.second_head_learns:
+            return None
+        return self.balanced_head.weight.detach(), self.balanced_head.bias.detach()
+
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """Where the second head begins to learn."""
+        begins = self.warmup_epochs * progress.steps_per_epoch
+        return {"second head learns and answers": begins} if begins else {}
 
     def join(self, algorithm: "SSLAlgorithm") -> None:
         """Take its constant threshold, unless one was given."""
@@ -111,6 +139,7 @@ class TRAS(Correction):
         if progress.epoch < self.warmup_epochs:
             # Of no examples: 0, and still with a gradient for the head.
             return {"balanced": (1.0, self._logits(out["labeled"].features[:0]).sum())}
+        self.second_head_learns = torch.ones_like(self.second_head_learns)
         supervised = losses.cross_entropy(self._logits(out["labeled"].features) + self.logit_adjustment, batch.labels)
         targets, mask = self.transferred(self._logits(out["weak"].features.detach()).detach())
         unsupervised = losses.cross_entropy(self._logits(out["strong"].features), targets, mask)
@@ -123,4 +152,4 @@ class TRAS(Correction):
         return losses.probabilities(moved, 2.0), (confidences >= self.threshold).to(moved.dtype)
 
     def _logits(self, features: torch.Tensor) -> torch.Tensor:
-        return losses.float_logits(self._head[0](features))
+        return losses.float_logits(self.balanced_head(features))
