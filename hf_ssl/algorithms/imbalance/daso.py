@@ -112,7 +112,7 @@ class DASO(Correction):
         features = out["labeled"].features
         if model.teacher_model is not None:
             features = model.teacher(labeled=batch.labeled)["labeled"].features
-        self.prototypes = self.queues.push(self.prototypes, *self.queues.joined(*gather(features, batch.labels)))
+        self.prototypes = self.queues.push(*self.queues.joined(*gather(features, batch.labels)))
 
     def weak_logits(
         self, logits: torch.Tensor, out: dict[str, Any], batch: SSLBatch, progress: Progress
@@ -175,16 +175,18 @@ class ClassQueues(StepStatistics):
         size: of each queue.
         width: D.
 
-    Buffers: `queue_features` [C, size, D], zeros if not written; `queue_written` [C], the number written so far.
+    Buffers: `queue_features` [C, size, D], zeros if not written; `queue_sums` [C, D], their sums; `queue_written` [C],
+    the number written so far.
 
     Example:
         >>> queues = ClassQueues(num_classes=2, size=2, width=1)
-        >>> queues.push(torch.zeros(2, 1), torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0, 0, 0]))
+        >>> queues.push(torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0, 0, 0]))
         tensor([[3.],
                 [0.]])
     """
 
     queue_features: torch.Tensor
+    queue_sums: torch.Tensor
     queue_written: torch.Tensor
     # The slots that the step in progress has overwritten, and what was in them.
     _overwritten: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -192,6 +194,7 @@ class ClassQueues(StepStatistics):
     def __init__(self, num_classes: int, size: int, width: int):
         super().__init__()
         self.register_buffer("queue_features", torch.zeros(num_classes, size, width))
+        self.register_buffer("queue_sums", torch.zeros(num_classes, width))
         self.register_buffer("queue_written", torch.zeros(num_classes, dtype=torch.int64))
 
     def begin_pass(self, further: bool) -> None:
@@ -202,10 +205,10 @@ class ClassQueues(StepStatistics):
         super().begin_pass(further)
 
     @torch.no_grad()
-    def push(self, means: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Write the features [N, D] of a step, of classes [N]; the means [C, D] of the queues from those before it.
+    def push(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Write the features [N, D] of a step, of classes [N]; the means [C, D] of the queues, 0 for an empty one.
 
-        It costs O(min(N, C) * size * D): means of classes that are not in the step stay.
+        The sums follow what is written and overwritten, so that the cost does not depend on the size of the queues.
         """
         classes, size, _ = self.queue_features.shape
         counts = torch.zeros_like(self.queue_written).index_add_(0, labels, torch.ones_like(labels))
@@ -214,13 +217,15 @@ class ClassQueues(StepStatistics):
         if len(labels) > size:
             # Of more examples than there are slots the last ones stay.
             stays = ranks >= counts[labels] - size
-            slots, features = slots[stays], features[stays]
-        self._overwritten = slots, self.queue_features.flatten(0, 1)[slots]
+            slots, features, labels = slots[stays], features[stays], labels[stays]
+        before = self.queue_features.flatten(0, 1)[slots]
+        self._overwritten = slots, before
         self._write(slots, features)
+        # A product, since adding into places in any order is not the same in every run on a GPU.
+        change = losses.one_hot(labels, classes).to(before).T @ (features.to(before) - before)
+        self.queue_sums = self.queue_sums + change
         self.queue_written = self.queue_written + counts
-        changed = labels if len(labels) < classes else torch.arange(classes, device=labels.device)
-        written = self.queue_written[changed].clamp(1, size).unsqueeze(-1)
-        return means.index_copy(0, changed, (self.queue_features[changed].sum(dim=1) / written).to(means.dtype))
+        return self.queue_sums / self.queue_written.clamp(1, size).unsqueeze(-1)
 
     def _write(self, slots: torch.Tensor, features: torch.Tensor) -> None:
         self.queue_features.flatten(0, 1).index_copy_(0, slots, features.to(self.queue_features.dtype))

@@ -69,6 +69,7 @@ class PoolPredictions(StepStatistics):
 
         Those of class c begin at the sum of the `counts` of the classes before it; what was not seen is at the end.
         """
-        order = torch.argsort(self.pool_confidences, descending=True, stable=True)
-        order = order[torch.argsort(self.pool_labels[order], stable=True)]
-        return self.pool_confidences[order]
+        # One sort of whole numbers: the bits of numbers of at least 0 are in their order.
+        bits = self.pool_confidences.float().view(torch.int32).long()
+        keys = torch.sort((self.pool_labels.long() << 32) - bits).values
+        return (-keys & 0xFFFFFFFF).int().view(torch.float32)

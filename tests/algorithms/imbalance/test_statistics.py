@@ -82,12 +82,12 @@ def test_daso_blends_with_the_similarities_of_this_batch():
 
 def test_queues_hold_the_last_features_of_each_class():
     generator = torch.Generator().manual_seed(0)
-    queues, means = ClassQueues(num_classes=5, size=3, width=2).double(), torch.zeros(5, 2).double()
+    queues = ClassQueues(num_classes=5, size=3, width=2).double()
     lists = [[] for _ in range(5)]
     for count in (1, 4, 9, 2, 7, 3):
         features = torch.randn(count, 2, generator=generator, dtype=torch.float64)
         labels = torch.randint(4, (count,), generator=generator)
-        means = queues.push(means, features, labels)
+        means = queues.push(features, labels)
         for row, label in zip(features, labels, strict=True):
             lists[label] = [*lists[label], row][-3:]
         expected = [torch.stack(rows).mean(dim=0) if rows else torch.zeros(2).double() for rows in lists]
@@ -98,15 +98,13 @@ def test_a_further_pass_gets_back_what_the_queues_lost():
     features, labels = torch.arange(12.0).reshape(6, 2), torch.tensor([0, 1, 0, 0, 1, 0])
     queues = ClassQueues(num_classes=2, size=2, width=2)
     queues.begin_pass(False)
-    queues.push(torch.zeros(2, 2), features, labels)
-    whole, start = deepcopy(queues), torch.zeros(2, 2)
+    queues.push(features, labels)
+    whole = deepcopy(queues)
     for further, rows in ((False, slice(0, 2)), (True, slice(2, 3)), (True, slice(3, 6))):
-        for each, part in ((queues, rows), (whole, None)):
-            if part is not None:
-                each.begin_pass(further)
-                each.push(start, *each.joined(features[part] + 100, labels[part]))
+        queues.begin_pass(further)
+        queues.push(*queues.joined(features[rows] + 100, labels[rows]))
     whole.begin_pass(False)
-    whole.push(start, features + 100, labels)
+    whole.push(features + 100, labels)
     for name, buffer in whole.named_buffers():
         assert torch.equal(dict(queues.named_buffers())[name], buffer), name
 
