@@ -84,6 +84,7 @@ class TRAS(Correction):
         check(threshold is None or 0 < threshold <= 1, "threshold", threshold, "in (0, 1], or None")
         self.A, self.B, self.tro, self.warmup_epochs = A, B, tro, warmup_epochs
         self.threshold = threshold
+        self.limit = 0.95 if threshold is None else threshold
         problem, counts = self.problem, self.labeled_counts.clamp_min(0.5)
         adjustment = ((counts / counts.sum()) ** tro + 1e-12).log()
         self.register_buffer("logit_adjustment", adjustment, persistent=False)
@@ -123,8 +124,8 @@ class TRAS(Correction):
     def join(self, algorithm: "SSLAlgorithm") -> None:
         """Take its constant threshold, unless one was given."""
         rule = getattr(algorithm, "threshold", None)
-        if self.threshold is None:
-            self.threshold = rule.threshold if isinstance(rule, FixedThreshold) else 0.95
+        if self.threshold is None and isinstance(rule, FixedThreshold):
+            self.limit = rule.threshold
 
     def weak_logits(
         self, logits: torch.Tensor, out: dict[str, Any], batch: SSLBatch, progress: Progress
@@ -149,7 +150,7 @@ class TRAS(Correction):
         """Targets [N, C] and weights [N], each 0 or 1, from the second head's logits [N, C] on the weak view."""
         confidences, labels = losses.probabilities(weak).max(dim=-1)
         moved = weak - self.class_temperature[labels].unsqueeze(-1) * self.logit_adjustment
-        return losses.probabilities(moved, 2.0), (confidences >= self.threshold).to(moved.dtype)
+        return losses.probabilities(moved, 2.0), (confidences >= self.limit).to(moved.dtype)
 
     def _logits(self, features: torch.Tensor) -> torch.Tensor:
         return losses.float_logits(self.balanced_head(features))
