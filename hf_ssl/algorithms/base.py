@@ -147,6 +147,7 @@ class SSLAlgorithm(nn.Module):
             raise ValueError(f"imbalance must be a correction that {name} allows, got {correction.title}: {reason}")
         if correction.remembers_pool:
             _refuse_stream(correction.title, self.problem, "another correction")
+        correction.join(self)
         self.correction = correction
         for name, head in correction.heads().items():
             self.add_module(name, head)

@@ -179,8 +179,11 @@ def run_step(name, algorithm, step, models=None, batch=None, dtype=torch.float64
     return algorithm(forward, batch, progress_of(name, step, ramp))
 
 
-def make_reference(name, algorithm, models, ramp=1.0):
-    """The independent formula of an algorithm: batch, step -> loss, mask. Its `state` lasts over the steps."""
+def make_reference(name, algorithm, models, ramp=1.0, correct=None):
+    """The independent formula of an algorithm: batch, step -> loss, mask. Its `state` lasts over the steps.
+
+    `correct`, if given, changes the `Case` first.
+    """
     student, teacher = models
     state = {}
 
@@ -218,6 +221,8 @@ def make_reference(name, algorithm, models, ramp=1.0):
             settings={**defaults(name), **CASES[name].settings},
             state=state,
         )
+        if correct is not None:
+            correct(case)
         return getattr(references, name)(case)
 
     reference.state = state
