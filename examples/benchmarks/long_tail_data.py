@@ -28,6 +28,8 @@ from transformers import (
 from hf_ssl import SSLConfig
 from hf_ssl.benchmark.splits import draw_labels
 from hf_ssl.features import FeatureBank
+from hf_ssl.features.reading import LinearHead, Reading
+from hf_ssl.features.start import classifier_head, probe_head
 from hf_ssl.views.base import Views
 
 VIEWS = {"weak": 2, "strong": 6}
@@ -113,9 +115,13 @@ class AdaptedFeatures(PreTrainedModel):
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
             nn.init.zeros_(module.bias)
 
+    def scaled(self, features: torch.Tensor) -> torch.Tensor:
+        """Features [N, D] centered and scaled to a length of sqrt(D)."""
+        return nn.functional.normalize(features - self.mean, dim=-1) * features.shape[-1] ** 0.5
+
     def forward(self, features, labels=None):
-        """Logits of features [N, D], which are centered and scaled to a length of sqrt(D) first."""
-        scaled = nn.functional.normalize(features - self.mean, dim=-1) * features.shape[-1] ** 0.5
+        """Logits [N, C] of features [N, D]."""
+        scaled = self.scaled(features)
         return classified(self.classifier(scaled + self.up(nn.functional.gelu(self.down(scaled)))), labels)
 
 
@@ -203,9 +209,21 @@ def draw(task: str, data: Encoded, setting: dict[str, Any], seed: int, validatio
     )
 
 
-def make_model(data: Encoded, counts: int, seed: int) -> AdaptedFeatures:
+def make_model(data: Encoded, seed: int) -> AdaptedFeatures:
     """A model with new weights, by the seed, that centers features at the mean of the training examples."""
     torch.manual_seed(seed)
-    model = AdaptedFeatures(AdaptedFeaturesConfig(size=data.test.shape[1], num_labels=counts))
+    model = AdaptedFeatures(AdaptedFeaturesConfig(size=data.test.shape[1], num_labels=len(data.names)))
     model.mean.copy_(torch.from_numpy(data.train["plain"][0].mean(axis=0)))
     return model
+
+
+def fitted_head(data: Encoded, drawn: Draw, start: str, model: AdaptedFeatures) -> LinearHead:
+    """The head with which `SSLConfig(start="head")` or `"features"` would begin, fitted to the features at hand."""
+    column = drawn.views.column
+    labeled, pool = (np.asarray(rows[column])[:, 0] for rows in (drawn.labeled, drawn.pool))
+    features = data.train["plain"][0][np.concatenate([labeled, pool])]
+    with torch.no_grad():
+        head_features = model.scaled(torch.from_numpy(features)).numpy()
+    labels = np.concatenate([data.labels[labeled], np.full(len(pool), -1)])
+    reading = Reading(features, head_features, labels, len(data.names), np.arange(len(pool)))
+    return (probe_head if start == "head" else classifier_head)(reading)[0]
