@@ -27,6 +27,14 @@ def usual_workers() -> int:
     return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 0), _MOST_WORKERS)
 
 
+def _parsed(name: str, value: Any, example: str) -> Any:
+    """Settings of an algorithm or a correction, which may be given as JSON."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{name} must be JSON, got {value!r}: {error}; an example is '{example}'") from None
+
+
 class NotSet:
     """Marks the default of a setting that is a number, so that it differs from the same number set by the user."""
 
@@ -47,6 +55,7 @@ class SSLConfig(TrainingArguments):
     **What is optimized**
 
     - `algorithm`, `algorithm_kwargs`: its name (`hf-ssl algorithms` lists them) and its own settings.
+    - `imbalance`, `imbalance_kwargs`: a correction for classes of different sizes, and its own settings.
     - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
       pool ("features").
     - `unsupervised_weight`: factor of the unsupervised term, which rises from 0 over `unsupervised_warmup_steps`.
@@ -129,6 +138,16 @@ class SSLConfig(TrainingArguments):
     algorithm_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": "The algorithm's own settings, as a dict or JSON, e.g. '{\"threshold\": 0.9}'."},
+    )
+    imbalance: str | None = field(
+        default=None,
+        metadata={
+            "help": "Name of a correction for classes of different sizes; `hf-ssl algorithms` lists them. If not set, "
+            "nothing is corrected."
+        },
+    )
+    imbalance_kwargs: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "The correction's own settings, as a dict or JSON, e.g. '{\"weight\": 0.5}'."}
     )
     start: str = field(
         default="random",
@@ -328,14 +347,8 @@ class SSLConfig(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.algorithm_kwargs, str):
-            try:
-                self.algorithm_kwargs = json.loads(self.algorithm_kwargs)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise ValueError(
-                    f"algorithm_kwargs must be JSON, got {self.algorithm_kwargs!r}: {error}; an example is "
-                    "'{\"threshold\": 0.9}'"
-                ) from None
+        self.algorithm_kwargs = _parsed("algorithm_kwargs", self.algorithm_kwargs, '{"threshold": 0.9}')
+        self.imbalance_kwargs = _parsed("imbalance_kwargs", self.imbalance_kwargs, '{"weight": 0.5}')
         refuse_deepspeed(self.deepspeed)
         if self.dataloader_num_workers == -1:
             self.dataloader_num_workers = usual_workers()

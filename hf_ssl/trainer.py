@@ -5,13 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import datasets
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm
-from .batches.collators import EvaluationCollator, SSLCollator
+from .batches.collators import EvaluationCollator, SSLCollator, content_free_view
 from .batches.dataset import ViewDataset
 from .batches.lengths import TextLengths
 from .batches.sampler import JointBatchSampler
@@ -33,6 +34,7 @@ from .model.loading import class_frequencies, class_names, load_classifier, load
 from .report.run import RunFacts, describe_run, sizes_of
 from .training.algorithm import Choice, choose_algorithm, make_algorithm
 from .training.checkpointing import CheckpointMixin
+from .training.corrected import fit_to_head
 from .training.counting import CountingMixin
 from .training.evaluation import EvaluationMixin
 from .training.evaluation_only import load_for_evaluation
@@ -196,6 +198,8 @@ class SSLTrainer(
         chosen = self._algorithm_choice
         self.algorithm_name = chosen if isinstance(chosen, str) else type(self.algorithm).__name__
         check_views(self.views, self.algorithm.views.values())
+        reads = self.algorithm.correction.reads_content_free
+        self._content_free = content_free_view(self.views, self.train_dataset[0], self.args.device) if reads else None
         self.batch_sampler: JointBatchSampler | StreamBatchSampler | None = None
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self.duplicates: Duplicates | None = None
@@ -229,6 +233,7 @@ class SSLTrainer(
                 seed=seed,
                 min_batches=self.args.world_size,
                 lengths=self._lengths(),
+                classes=self._drawn_classes,
             )
         workers = self.args.dataloader_num_workers
         if self.data.modality == "text" and workers > 0:
@@ -284,8 +289,10 @@ class SSLTrainer(
             "unsupervised_weight": self.args.unsupervised_weight,
             "modality": self.data.modality,
         }
-        algorithm = make_algorithm(self._algorithm_choice, self.args, problem).to(self.args.device)
+        counts = torch.from_numpy(np.bincount(self.data.labels, minlength=len(self.data.label_names)))
+        algorithm = make_algorithm(self._algorithm_choice, self.args, problem, counts).to(self.args.device)
         algorithm.criterion = self.criterion
+        fit_to_head(algorithm, self.model)
         return algorithm
 
     @property
@@ -323,6 +330,7 @@ class SSLTrainer(
         if "unlabeled" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         batch = self._collator.to_batch(inputs)
+        batch.content_free = self._content_free
         output: AlgorithmOutput = self.algorithm(self._forward_of(model), batch, self.progress)
         self.watch.see(output.loss, output.terms, self.state.global_step)
         self._sums.add(output, inputs.get("hidden_labels"))
@@ -435,5 +443,6 @@ class _StepCallback(TrainerCallback):
         if self.trainer.accelerator.optimizer_step_was_skipped:
             # The same one on all processes. As in Trainer it counts as a step, without a step of the learning rate.
             self.trainer._sums.count("skipped_steps", int(state.is_world_process_zero), device=args.device)
-        elif self.trainer.ema is not None:
-            self.trainer.ema.update()
+        else:
+            for average in filter(None, (self.trainer.ema, self.trainer._answer)):
+                average.update()

@@ -47,8 +47,11 @@ __all__ = [
     "Progress",
     "SSLAlgorithm",
     "get_algorithm",
+    "known_correction",
     "known_name",
+    "name_of_correction",
     "resolve_algorithm",
+    "resolve_correction",
 ]
 
 ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
@@ -182,8 +185,35 @@ def _correction(
     return cls(problem=problem, class_counts=counts, **_checked(cls, settings))
 
 
+def known_correction(name: str) -> str:
+    """The name in `IMBALANCE` that a person means, spelled as `known_name` allows, and with "+" for "_plus".
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+
+    Example:
+        >>> known_correction("Logit-Adjustment")
+        'logit_adjustment'
+    """
+    return _known(name.replace("+", "_plus"), list(IMBALANCE), "imbalance correction")
+
+
+def name_of_correction(correction: Correction) -> str | None:
+    """Its name in `IMBALANCE`, or that of its class; None for the one of every algorithm, which changes nothing.
+
+    Example:
+        >>> sizes = {"num_labeled": 6, "num_unlabeled": 24, "labeled_batch_size": 2, "unlabeled_batch_size": 4}
+        >>> algorithm = get_algorithm("fixmatch", num_classes=3, feature_size=4, imbalance="abc", **sizes)
+        >>> name_of_correction(algorithm.correction)
+        'abc'
+    """
+    cls = type(correction)
+    known = {each: name for name, each in IMBALANCE.items()}
+    return None if cls is Correction else known.get(cls, cls.__name__)
+
+
 def resolve_correction(name: str | type[Correction]) -> type[Correction]:
-    """The class of that name in `IMBALANCE`, in any case and with "+" for "_plus"; a class is returned unchanged.
+    """The class of that name in `IMBALANCE`, spelled as `known_correction` allows; a class is returned unchanged.
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
@@ -194,7 +224,7 @@ def resolve_correction(name: str | type[Correction]) -> type[Correction]:
     """
     if not isinstance(name, str):
         return name
-    return IMBALANCE[_known(name.replace("+", "_plus"), list(IMBALANCE), "imbalance correction")]
+    return IMBALANCE[known_correction(name)]
 
 
 def _names(names: Iterable[str]) -> str:
@@ -220,6 +250,7 @@ _TYPES: dict[Any, tuple[str, Any]] = {
     int: ("a whole number", Integral),
     float: ("a number", Real),
     float | None: ("a number or None", Real | None),
+    int | None: ("a whole number or None", Integral | None),
     str: ("a string", str),
 }
 

@@ -66,4 +66,4 @@ class AdaMatch(WeakStrongAlgorithm):
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """From the aligned distributions, unlike FixMatch."""
-        return probs.argmax(dim=-1) if self.hard_labels else losses.sharpen(probs, self.temperature)
+        return probs.argmax(dim=-1) if self.hard_labels else losses.sharpen(probs, self.target_temperature)

@@ -127,7 +127,8 @@ class SSLAlgorithm(nn.Module):
             value = getattr(problem, name)
             check(value is None or value >= 1, name, value, "at least 1")
         if self.remembers_pool:
-            _refuse_stream(self.title or type(self).__name__, problem)
+            name = self.title or type(self).__name__
+            _refuse_stream(name, problem, "an algorithm that does not (freematch, softmatch)")
         # It follows from the labeled set at every start, so it is not part of the saved state.
         self.register_buffer("class_distribution", problem.frequencies(), persistent=False)
         # The one number of the problem that may be changed while training.
@@ -145,7 +146,7 @@ class SSLAlgorithm(nn.Module):
             name = self.title or type(self).__name__
             raise ValueError(f"imbalance must be a correction that {name} allows, got {correction.title}: {reason}")
         if correction.remembers_pool:
-            _refuse_stream(correction.title, self.problem)
+            _refuse_stream(correction.title, self.problem, "another correction")
         self.correction = correction
         for name, head in correction.heads().items():
             self.add_module(name, head)
@@ -292,9 +293,9 @@ class SSLAlgorithm(nn.Module):
         return values
 
 
-def _refuse_stream(title: str, problem: ProblemSpec) -> None:
+def _refuse_stream(title: str, problem: ProblemSpec, other: str) -> None:
     if problem.num_unlabeled is None:
         raise ValueError(
-            f"{title} keeps something for each example of the pool, and a stream has no end; use what does not "
-            "(freematch, softmatch), or load the pool without streaming"
+            f"{title} keeps something for each example of the pool, and a stream has no end; use {other}, or load the "
+            "pool without streaming"
         )

@@ -33,7 +33,7 @@ class CoMatch(WeakStrongAlgorithm):
     `queue_batches` steps have been remembered; slots that are still empty have no vote.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
+        threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         hard_labels: without effect, since q itself is always the target; accepted because published recipes set it.
         temperature: of similarities, above 0; default 0.2.
         graph_threshold: similarity of pseudo-labels from which two examples are linked, in [0, 1]; default 0.8.

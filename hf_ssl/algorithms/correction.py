@@ -13,12 +13,15 @@ from torch import nn
 from .. import losses
 from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward
+from ..model.padding import View
 from .problem import ProblemSpec, Progress, check
 from .steps import StepStatistics
 
 if TYPE_CHECKING:
     from .base import SSLAlgorithm
 
+# Weight [C, D] and bias [C] of a linear layer.
+Head = tuple[torch.Tensor, torch.Tensor | None]
 _TASK = ("problem", "class_counts")
 
 
@@ -37,6 +40,10 @@ class Correction(StepStatistics):
         unsupervised        their loss
         additions           further loss terms
 
+    After training, and in every evaluation before, it may give the answer that the model itself is not:
+
+        corrected_head      the classifier that is evaluated and saved in place of the model's
+
     Settings are typed keyword arguments of the constructor, as of an algorithm. Buffers are running statistics, and
     belong to the state of the algorithm, which also lends their names (`algorithm.running_mean`).
 
@@ -45,6 +52,9 @@ class Correction(StepStatistics):
             step as above.
         views: views that it needs beside those of the algorithm, as in `SSLAlgorithm.views`.
         uses_teacher, remembers_pool: as in `SSLAlgorithm`.
+        sharpens: whether soft pseudo-labels are made with the temperature of the algorithm.
+        answers: whether `corrected_head` gives another classifier than the model's.
+        reads_content_free: whether it needs `SSLBatch.content_free`, an input that says nothing.
         balances_labeled: whether labeled examples are drawn with equal chances for each class, instead of for each
             example.
         title, summary, year, arxiv, citation: for `hf-ssl algorithms` and the model card.
@@ -74,6 +84,9 @@ class Correction(StepStatistics):
     views: ClassVar[Mapping[str, str]] = {}
     uses_teacher: ClassVar[bool] = False
     remembers_pool: ClassVar[bool] = False
+    sharpens: ClassVar[bool] = True
+    answers: ClassVar[bool] = False
+    reads_content_free: ClassVar[bool] = False
     balances_labeled: ClassVar[bool] = False
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
@@ -139,6 +152,22 @@ class Correction(StepStatistics):
         self, out: dict[str, Any], batch: SSLBatch, progress: Progress
     ) -> Mapping[str, tuple[float, torch.Tensor]]:
         """Further loss terms by name, each as (weight, scalar)."""
+        return {}
+
+    def corrected_head(self, model: ModelForward, content_free: View | None = None) -> Head | None:
+        """Weight [C, D] and bias [C] of the classifier that is evaluated and saved; None for the model's own.
+
+        Args:
+            model: as in training, with the weights that are about to be evaluated.
+            content_free: model keywords of one row, if it `reads_content_free`.
+        """
+        return None
+
+    def begin_with(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        """Begin with a classifier, weight [C, D] and bias [C], that was fitted to the labeled examples."""
+
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """As in `SSLAlgorithm`."""
         return {}
 
     @classmethod

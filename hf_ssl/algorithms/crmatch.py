@@ -30,7 +30,7 @@ class CRMatch(RotationTerm, FixMatch):
     `SSLBatch.rotation_labels` for images.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
+        threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: of soft targets, above 0; default 0.5.
         rotation_weight: factor of the rotation term, at least 0; default 1. It is set to 0 for text and audio.

@@ -24,7 +24,7 @@ class DeFixMatch(FixMatch):
     examples. Needs a strong view of the labeled examples.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
+        threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: of soft targets, above 0; default 0.5.
 

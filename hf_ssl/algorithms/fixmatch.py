@@ -16,7 +16,7 @@ class FixMatch(WeakStrongAlgorithm):
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]`.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
+        threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         hard_labels: train towards argmax q; otherwise towards softmax(logits / temperature).
         temperature: of soft targets, above 0; default 0.5. Unused with hard labels.
 

@@ -20,7 +20,7 @@ class PseudoLabel(SSLAlgorithm):
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]`.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95. It is USB's; the paper
+        threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95. It is USB's; the paper
             has none.
         warmup_fraction: part of training over which the unsupervised weight rises, at least 0; default 0.4.
 

@@ -22,7 +22,7 @@ class ReFixMatch(FixMatch):
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]`.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
+        threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         hard_labels: train towards argmax q; otherwise towards softmax(logits / temperature).
         temperature: T, also of soft targets, above 0; default 0.5.
 

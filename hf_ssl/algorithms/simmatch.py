@@ -39,7 +39,7 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
     remembered; without one those of the model are.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.95.
+        threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         temperature: of similarities, above 0; default 0.1.
         projection_size: P, at least 1; default 128.
         instance_weight: factor of the instance term, at least 0; default 1.

@@ -32,7 +32,7 @@ class UDA(FixMatch):
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask `[mu*B]`.
 
     Args:
-        threshold: confidence from which a pseudo-label counts, in (0, 1]; default 0.8.
+        threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.8.
         hard_labels: train towards the class instead; default False.
         temperature: T, above 0; default 0.4.
         tsa_schedule: "none" (no limit, the default), "linear", "exp" (for few labels) or "log".

@@ -105,7 +105,12 @@ class WeakStrongAlgorithm(SSLAlgorithm):
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """Pseudo-labels, classes `[mu*B]` or distributions `[mu*B, C]`, from weak logits or refined distributions."""
-        return make_targets(weak, self.hard_labels, self.temperature)
+        return make_targets(weak, self.hard_labels, self.target_temperature)
+
+    @property
+    def target_temperature(self) -> float:
+        """`temperature`, or 1 for a correction that trains towards soft pseudo-labels as they are."""
+        return self.temperature if self.correction.sharpens else 1.0
 
     def additions(
         self, out: Outputs, probs: torch.Tensor, mask: torch.Tensor, batch: SSLBatch, progress: Progress

@@ -19,6 +19,8 @@ class SSLBatch:
         labeled_index: positions [B] in the labeled set.
         unlabeled_index: positions `[mu*B]` in the pool.
         labeled_strong: model keywords of a strong view of the labeled examples.
+        content_free: model keywords of one row that says nothing (a gray image, mask tokens, silence), each tensor
+            `[1, ...]`, for corrections that read it.
         rotation_labels: quarter turns `[mu*B]` of the "rotated" view, 0 to 3.
         mix_lambda: fixed randomness (see Note): the scalar weight of mixup.
         mix_permutation: fixed randomness: the partners [N] of mixup, over all N examples that are mixed.
@@ -45,6 +47,7 @@ class SSLBatch:
     labeled_index: torch.Tensor | None = None
     unlabeled_index: torch.Tensor | None = None
     labeled_strong: dict[str, torch.Tensor] | None = None
+    content_free: dict[str, torch.Tensor] | None = None
     rotation_labels: torch.Tensor | None = None
     # Fixed randomness.
     mix_lambda: torch.Tensor | None = None

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..errors import BrokenExampleError
-from ..views.base import as_views
+from ..views.base import ModelKeywords, as_views
 from .batch import SSLBatch
 from .packing import PackedBatch
 
@@ -126,6 +126,29 @@ class SSLCollator:
             labeled_strong=labeled.pop("labeled_strong", None),
             rotation_labels=inputs.get("rotation_labels"),
         )
+
+
+def content_free_view(views: Any, row: Mapping[str, Any], device: torch.device | str = "cpu") -> ModelKeywords:
+    """`SSLBatch.content_free`: model keywords of one row that says nothing, made as inputs for predictions are.
+
+    Args:
+        views: the view maker.
+        row: a readable one; of its size, not of its content.
+        device: that of the model.
+
+    Raises:
+        ValueError: if the view maker has no such input, or what the processor makes of it is not finite.
+    """
+    made = as_views(views)
+    stacked = made.stack([made.content_free(row)])
+    view = made.finish({name: values.to(device) for name, values in stacked.items()})
+    for name, values in view.items():
+        if not values.isfinite().all():
+            raise ValueError(
+                f"{name} of an input without content must be finite, got other values from the processor; choose "
+                "another correction"
+            )
+    return view
 
 
 class EvaluationCollator:

@@ -6,6 +6,8 @@
 
 Both orders and all random draws of the views are functions of (seed, epoch, position) alone, so that neither workers,
 nor prefetching, nor the number of processes, nor resuming in the middle can change them.
+
+With the classes of the labeled examples each class is cycled by itself, and all classes are drawn equally often.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -153,6 +155,8 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         min_batches: how many batches an epoch has at least: the number of processes.
         lengths: lengths of the labeled [L] and the unlabeled [U] examples, in any unit: two arrays, or objects such as
             `TextLengths`. Batches are then filled with examples of similar length, so that less is padding.
+        classes: classes [L] of the labeled examples, whole numbers from 0, if each class is to be drawn equally often;
+            None if each example is.
 
     Raises:
         ValueError: if one of the two sets is empty.
@@ -187,6 +191,7 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         seed: int = 0,
         min_batches: int = 1,
         lengths: tuple[Lengths, Lengths] | None = None,
+        classes: np.ndarray | None = None,
     ):
         if num_labeled < 1 or num_unlabeled < 1:
             raise ValueError(
@@ -199,6 +204,7 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         self.seed = seed
         self.min_batches = min_batches
         self.lengths = lengths
+        self.labeled = LabeledDraws(num_labeled, labeled_batch_size, seed, classes)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -210,7 +216,7 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
 
     def __iter__(self) -> Iterator[KeyBatch]:
         epoch = self.epoch
-        pool = self._shuffled(epoch, 0, labeled=False)
+        pool = self._shuffled(epoch, 0)
         for start in range(0, len(self), GROUP):
             count = min(GROUP, len(self) - start)
             group = KeyGroup(
@@ -221,10 +227,10 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
 
     def _rows(self, epoch: int, pool: np.ndarray, start: int, count: int) -> np.ndarray:
         """Positions and cycles [2, count, B + mu*B] of `count` batches from batch `start` on."""
-        labeled = labeled_draws(self.seed, epoch, self.num_labeled, self.labeled_batch_size, start, count)
+        labeled = self.labeled.of_batches(epoch, start, count)
         unlabeled = self._draws(epoch, start, count, pool)
         if self.lengths is not None:
-            labeled = self._by_length(labeled, self.lengths[0], max(self.num_labeled // self.labeled_batch_size, 1))
+            labeled = self._by_length(labeled, self.lengths[0], max(self.labeled.apart // self.labeled_batch_size, 1))
             unlabeled = self._by_length(unlabeled, self.lengths[1], count)
             order = np.random.default_rng((self.seed, epoch, start, 2)).permutation(count)
             labeled, unlabeled = labeled[:, order], unlabeled[:, order]
@@ -234,7 +240,7 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         """Positions in the pool and their cycles [2, count, mu*B]; `first_cycle`: the order in cycle 0."""
 
         def order(cycle: int) -> np.ndarray:
-            return first_cycle if cycle == 0 else self._shuffled(epoch, cycle, labeled=False)
+            return first_cycle if cycle == 0 else self._shuffled(epoch, cycle)
 
         return _cycled(order, self.num_unlabeled, self.unlabeled_batch_size, start, count)
 
@@ -248,8 +254,8 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         longest = size[order].reshape(-1, batch)[:, -1]
         return flat[:, order].reshape(draws.shape)[:, np.argsort(longest, kind="stable")]
 
-    def _shuffled(self, epoch: int, cycle: int, labeled: bool) -> np.ndarray:
-        return shuffled(self.seed, epoch, cycle, self.num_labeled if labeled else self.num_unlabeled, labeled)
+    def _shuffled(self, epoch: int, cycle: int) -> np.ndarray:
+        return shuffled(self.seed, epoch, cycle, self.num_unlabeled, labeled=False)
 
 
 def shuffled(seed: int, epoch: int, cycle: int, size: int, labeled: bool) -> np.ndarray:
@@ -260,9 +266,65 @@ def shuffled(seed: int, epoch: int, cycle: int, size: int, labeled: bool) -> np.
     return order
 
 
-def labeled_draws(seed: int, epoch: int, size: int, batch: int, start: int, count: int) -> np.ndarray:
-    """Positions in the labeled set of `size` examples and their cycles [2, count, batch], from batch `start` on."""
-    return _cycled(lambda cycle: shuffled(seed, epoch, cycle, size, labeled=True), size, batch, start, count)
+class LabeledDraws:
+    """Which labeled examples each batch takes: all of them in turn, or the classes in turn.
+
+    With `classes` the draws come in blocks that hold each class once, in random order, and the draws of one class are
+    its examples in turn, shuffled again in each cycle of its own. So within a class nothing is drawn twice before all
+    of it was drawn once, and an example of a class of n has the chance 1 / (C n).
+
+    Args:
+        size: of the labeled set.
+        batch: B of one process.
+        seed: together with the epoch it decides the order.
+        classes: classes [size] of the examples, or None to draw every example equally often.
+
+    Attributes:
+        apart: number of draws in a row in which about none comes twice.
+
+    Example:
+        >>> draws = LabeledDraws(5, batch=4, classes=np.array([0, 0, 0, 0, 1]))
+        >>> positions, cycles = draws.of_batches(epoch=0, start=0, count=2)
+        >>> sorted(positions.flatten().tolist()), sorted(cycles.flatten().tolist())
+        ([0, 1, 2, 3, 4, 4, 4, 4], [0, 0, 0, 0, 0, 1, 2, 3])
+    """
+
+    def __init__(self, size: int, batch: int, seed: int = 0, classes: np.ndarray | None = None):
+        self.size, self.batch, self.seed = size, batch, seed
+        self.apart = size
+        # Classes without an example are left out.
+        found = () if classes is None else np.unique(classes)
+        self._members = [np.flatnonzero(classes == each) for each in found]
+        if self._members:
+            self.apart = len(self._members) * min(map(len, self._members))
+
+    def of_batches(self, epoch: int, start: int, count: int) -> np.ndarray:
+        """Positions in the labeled set and their cycles [2, count, batch] of `count` batches from batch `start` on."""
+        if not self._members:
+
+            def order(cycle: int) -> np.ndarray:
+                return shuffled(self.seed, epoch, cycle, self.size, labeled=True)
+
+            return _cycled(order, self.size, self.batch, start, count)
+        classes, blocks = _cycled(partial(self._block, epoch), len(self._members), self.batch, start, count)
+        positions, cycles = np.empty_like(classes), np.empty_like(classes)
+        for each in np.unique(classes):
+            members, mine = self._members[each], classes == each
+            # The draws of a class are numbered by the blocks.
+            cycles[mine], places = np.divmod(blocks[mine], len(members))
+            orders = {cycle: self._order(epoch, int(cycle), int(each)) for cycle in np.unique(cycles[mine])}
+            drawn = zip(cycles[mine], places, strict=True)
+            positions[mine] = [members[orders[cycle][place]] for cycle, place in drawn]
+        return np.stack([positions, cycles])
+
+    def _block(self, epoch: int, number: int) -> np.ndarray:
+        """The order of the classes in one block."""
+        return np.random.default_rng((self.seed, epoch, number, 3)).permutation(len(self._members))
+
+    def _order(self, epoch: int, cycle: int, number: int) -> np.ndarray:
+        """The order of a class's examples in one of its cycles."""
+        size = len(self._members[number])
+        return np.random.default_rng((self.seed, epoch, cycle, 4, number)).permutation(size)
 
 
 def _cycled(order: Callable[[int], np.ndarray], size: int, batch: int, start: int, count: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from transformers.utils import logging
 from ..data.streams import RowPreparer, StreamPart, row_mark
 from ..errors import BrokenExampleError
 from .dataset import REPLACEMENT, ViewDataset
-from .sampler import GROUP, ExampleKey, KeyBatch, KeyGroup, UnreadableKeys, labeled_draws, shuffled
+from .sampler import GROUP, ExampleKey, KeyBatch, KeyGroup, LabeledDraws, UnreadableKeys, shuffled
 
 logger = logging.get_logger(__name__)
 
@@ -296,6 +296,7 @@ class StreamBatchSampler(Sampler[Sequence[Draw]]):
         reader: of this process; None if no view is made of the stream, which then is never read.
         processes: how many there are.
         seed: decides the order of the labeled set.
+        classes: as in `JointBatchSampler`.
     """
 
     # accelerate reads these two; it drops every batch that is shorter than `batch_size`.
@@ -311,7 +312,9 @@ class StreamBatchSampler(Sampler[Sequence[Draw]]):
         *,
         processes: int = 1,
         seed: int = 0,
+        classes: np.ndarray | None = None,
     ):
+        self.labeled = LabeledDraws(num_labeled, labeled_batch_size, seed, classes)
         self.num_labeled, self.labeled_batch_size = num_labeled, labeled_batch_size
         self.batch_size = labeled_batch_size + unlabeled_batch_size
         self.batches, self.reader, self.processes, self.seed = batches, reader, processes, seed
@@ -326,8 +329,7 @@ class StreamBatchSampler(Sampler[Sequence[Draw]]):
         size = self.labeled_batch_size
         for start in range(0, self.batches, GROUP):
             count = min(GROUP, self.batches - start)
-            find = partial(labeled_draws, self.seed, 0, self.num_labeled, size, start, count)
-            group = KeyGroup(0, size, size, find)
+            group = KeyGroup(0, size, size, partial(self.labeled.of_batches, 0, start, count))
             for place in range(count):
                 yield StreamBatch(
                     KeyBatch(group, place), self.batch_size, self.reader, (start + place) // self.processes

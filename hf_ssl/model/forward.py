@@ -218,6 +218,20 @@ class ModelForward:
             )
         return self._without_gradient(self._teacher_call, self.teacher_head, views, update_statistics=False)
 
+    def evaluated(self, view: View) -> ViewOutput:
+        """The output for a view as in evaluation: without gradient and dropout, normalized by running averages.
+
+        Nothing is left of it: neither the averages nor the modes of layers change. It passes through no wrapper.
+        """
+        training = [module for module in self.unwrapped.modules() if module.training]
+        self.unwrapped.eval()
+        try:
+            with torch.no_grad():
+                return ViewOutput(*_answers(self.unwrapped, self.head, True, view))
+        finally:
+            for module in training:
+                module.training = True
+
     @property
     def teacher_head(self) -> nn.Module:
         """The teacher's layer in the position of `head`.

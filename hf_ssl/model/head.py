@@ -9,6 +9,7 @@ In all of them `head(features)` are the model's logits.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -230,6 +231,38 @@ def write_head(head: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> Non
         layer = cast(nn.Linear, part)
         layer.weight.copy_(len(parts) * mine)
         layer.bias.copy_(bias)
+
+
+@contextmanager
+def replaced_head(head: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None) -> Iterator[None]:
+    """Let a head give the logits W features + b inside the `with` block; its own weights are back afterwards.
+
+    Args:
+        head: as `find_head` returns it, not under an adapter.
+        weight: W [C, D].
+        bias: b [C]; None for a head without.
+
+    Raises:
+        ValueError: as `check_writable`, or if only one of head and arguments has a bias.
+
+    Example:
+        >>> head = nn.Linear(1, 2)
+        >>> with replaced_head(head, torch.tensor([[1.0], [2.0]]), torch.zeros(2)):
+        ...     head(torch.ones(1, 1)).tolist()
+        [[1.0, 2.0]]
+    """
+    own = [(parameter, parameter.data) for parameter in head.parameters()]
+    try:
+        for parameter, data in own:
+            parameter.data = torch.empty_like(data)
+        if bias is None and isinstance(head, nn.Linear) and head.bias is None:
+            head.weight.data.copy_(weight)
+        else:
+            write_head(head, weight, torch.zeros_like(weight[:, 0]) if bias is None else bias)
+        yield
+    finally:
+        for parameter, data in own:
+            parameter.data = data
 
 
 def _linear_layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:

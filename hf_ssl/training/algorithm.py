@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..algorithms import SSLAlgorithm, get_algorithm, known_name, resolve_algorithm
+from ..algorithms import IMBALANCE, SSLAlgorithm, get_algorithm, known_correction, known_name, resolve_algorithm
 from ..config import SSLConfig
 
 Choice = str | SSLAlgorithm | type[SSLAlgorithm]
@@ -26,8 +26,8 @@ def choose_algorithm(given: Choice | None, args: SSLConfig) -> Choice:
     """The algorithm that the settings name, or the class or object (or other name) that was given instead.
 
     Raises:
-        ValueError: for an unknown name, for the name of another algorithm than the one that was given, and for
-            settings that an object would ignore.
+        ValueError: for an unknown name, also of a correction for long tails, for the name of another algorithm than
+            the one that was given, and for settings that an object would ignore.
 
     Example:
         >>> choose_algorithm(None, SSLConfig("run", algorithm="freematch", use_cpu=True))
@@ -35,6 +35,7 @@ def choose_algorithm(given: Choice | None, args: SSLConfig) -> Choice:
     """
     # Cards, tables and checkpoints have one spelling.
     args.algorithm = known_name(args.algorithm)
+    _check_correction(args)
     named = resolve_algorithm(args.algorithm)
     if given is None:
         return args.algorithm
@@ -48,12 +49,31 @@ def choose_algorithm(given: Choice | None, args: SSLConfig) -> Choice:
     return given
 
 
-def _refuse_ignored_settings(algorithm: SSLAlgorithm, args: SSLConfig) -> None:
-    if args.algorithm_kwargs:
+def _check_correction(args: SSLConfig) -> None:
+    """Spell the correction as the table does; its settings are checked when it is made."""
+    if args.imbalance is not None:
+        args.imbalance = known_correction(args.imbalance)
+    elif args.imbalance_kwargs:
         raise ValueError(
-            f"algorithm_kwargs must be left out beside an algorithm object, got {args.algorithm_kwargs}; make the "
-            "object with these settings, or give its class"
+            f"imbalance must be named beside imbalance_kwargs, got None; set one of {', '.join(IMBALANCE)}"
         )
+    _settings_of("imbalance_kwargs", args.imbalance_kwargs)
+
+
+def _settings_of(name: str, given: Any) -> Mapping[str, Any]:
+    """Settings as a mapping; a string was parsed by the configuration."""
+    if not isinstance(given or {}, Mapping):
+        raise TypeError(f"{name} must be a dict of settings, got {given!r}")
+    return given or {}
+
+
+def _refuse_ignored_settings(algorithm: SSLAlgorithm, args: SSLConfig) -> None:
+    for name in ("algorithm_kwargs", "imbalance"):
+        if getattr(args, name):
+            raise ValueError(
+                f"{name} must be left out beside an algorithm object, got {getattr(args, name)!r}; make the object "
+                "with it (get_algorithm), or give its class"
+            )
     weight, wanted = args.unsupervised_weight, algorithm.unsupervised_weight
     if weight not in (_DEFAULTS["unsupervised_weight"], wanted):
         raise ValueError(
@@ -62,16 +82,21 @@ def _refuse_ignored_settings(algorithm: SSLAlgorithm, args: SSLConfig) -> None:
         )
 
 
-def make_algorithm(choice: Choice, args: SSLConfig, problem: Mapping[str, Any]) -> SSLAlgorithm:
+def make_algorithm(
+    choice: Choice, args: SSLConfig, problem: Mapping[str, Any], class_counts: Any = None
+) -> SSLAlgorithm:
     """The algorithm for one problem; an object is returned unchanged, if it was made for this problem.
 
     Args:
         choice: what `choose_algorithm` returned.
         args: with the algorithm's own settings, and the seed of its heads.
         problem: the fields of `ProblemSpec`.
+        class_counts: number of labeled examples [C] of each class, for the correction that `args.imbalance` names; an
+            object keeps its own.
 
     Raises:
-        ValueError: if an object was made for another problem, or a setting is outside its range.
+        ValueError: if an object was made for another problem, a setting is outside its range, or the correction does
+            not suit the algorithm.
         TypeError: for an unknown setting, or one of another type.
 
     Example:
@@ -93,9 +118,8 @@ def make_algorithm(choice: Choice, args: SSLConfig, problem: Mapping[str, Any]) 
                     "its class"
                 )
         return choice
-    hyperparameters: Any = args.algorithm_kwargs or {}  # A string was parsed by the configuration.
-    if not isinstance(hyperparameters, Mapping):
-        raise TypeError(f"algorithm_kwargs must be a dict of settings, got {hyperparameters!r}")
+    hyperparameters = _settings_of("algorithm_kwargs", args.algorithm_kwargs)
+    correction: dict[str, Any] = {"imbalance": args.imbalance, "imbalance_kwargs": args.imbalance_kwargs}
     if taken := sorted(problem.keys() & hyperparameters.keys()):
         raise TypeError(
             f"algorithm_kwargs must hold the algorithm's own settings, got {', '.join(taken)}, which comes from data "
@@ -104,4 +128,4 @@ def make_algorithm(choice: Choice, args: SSLConfig, problem: Mapping[str, Any]) 
     with torch.random.fork_rng(devices=[]):
         # Heads start from the seed alone, regardless of what drew random numbers before.
         torch.manual_seed(args.seed)
-        return get_algorithm(choice, **problem, **hyperparameters)
+        return get_algorithm(choice, **correction, class_counts=class_counts, **problem, **hyperparameters)

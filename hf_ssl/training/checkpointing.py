@@ -12,15 +12,18 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.trainer_callback import ExportableState
 
+from ..algorithms import name_of_correction
 from ..distributed import copy_from_first
 from ..files import atomic_files, atomic_write, clear_storage_errors
 from ..model.adapters import is_adapted, save_kept_weights
 from ..model.classes import check_same_classes
 from ..model.layerdrop import LayerDrop
+from ..model.padding import View
 from ..model.sharding import is_sharded, load_whole
 from ..model.wrapping import without_ddp
 from . import checkpoint_files, checkpoint_folders
 from .checksums import find_change
+from .corrected import CorrectedClassifier
 from .log_sums import LogSums
 from .processes import may_drop_layers, search_for_unused_weights
 from .sharding import ShardingMixin
@@ -43,6 +46,10 @@ class CheckpointMixin(ShardingMixin):
     algorithm_name: str
     watch: Watch
     earlier_seconds: float = 0.0
+    # An input that says nothing, for corrections that read it, and, while the model is in training, what puts the
+    # classifier that a correction answers with in place of its own.
+    _content_free: View | None = None
+    _answer: CorrectedClassifier | None = None
     # The terms and metrics of the log line in progress.
     _sums: LogSums
     # Of the model in training.
@@ -52,6 +59,12 @@ class CheckpointMixin(ShardingMixin):
     _resumed: checkpoint_files.RunSums | None = None
     # When this sitting of the run began.
     _began = 0.0
+
+    @property
+    def _trained_with(self) -> str:
+        """The algorithm's name, and the correction's: a checkpoint of others is refused."""
+        correction = name_of_correction(self.algorithm.correction)
+        return self.algorithm_name if correction is None else f"{self.algorithm_name} with {correction}"
 
     # ---- Evaluation: with the averaged weights if ema_role says so ----
 
@@ -87,12 +100,10 @@ class CheckpointMixin(ShardingMixin):
             return super().predict(test_dataset, ignore_keys, metric_key_prefix)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """As in Trainer, with the averaged weights in the model if they are the ones to evaluate."""
+        """As in Trainer, with the weights in the model that are to be evaluated."""
         if self.is_in_train:
             self.watch.check(self.state.global_step)
-        with self._evaluated_weights():
-            # Running statistics are those of each process until its next training step; the first one's are saved.
-            copy_from_first(self.accelerator.unwrap_model(self.model).buffers(), self.args.device)
+        with self._evaluated_weights(every_process=True):
             return super().evaluation_loop(*args, **kwargs)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> torch.utils.data.Sampler | None:
@@ -117,9 +128,22 @@ class CheckpointMixin(ShardingMixin):
         finally:
             self._weights = None
 
-    def _evaluated_weights(self) -> contextlib.AbstractContextManager[Any]:
-        averaged = self.args.ema_evaluates if self._weights is None else self._weights == "ema"
-        return self.ema.swapped_into() if self.ema is not None and averaged else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _evaluated_weights(self, every_process: bool = False) -> Iterator[None]:
+        """The averaged weights in the model if they are the ones to evaluate, with the classifier that answers.
+
+        Args:
+            every_process: whether all of them are here, and evaluate.
+        """
+        wanted = self.args.ema_evaluates if self._weights is None else self._weights == "ema"
+        averaged = self.ema.swapped_into() if self.ema is not None and wanted else None
+        with averaged or contextlib.nullcontext():
+            if every_process:
+                # Running statistics are those of each process until its next step; the first one's are saved.
+                copy_from_first(self.accelerator.unwrap_model(self.model).buffers(), self.args.device)
+            answer = self._answer and self._answer.swapped_in(averaged is not None)
+            with answer or contextlib.nullcontext():
+                yield
 
     # ---- Saving ----
 
@@ -198,7 +222,7 @@ class CheckpointMixin(ShardingMixin):
         folder = Path(output_dir or self.args.output_dir)
         with atomic_files(folder) as new:
             # Of a sharded model those to save are given, from all processes.
-            given = is_sharded(self.model) or not self.args.ema_evaluates
+            given = is_sharded(self.model) or not (self.args.ema_evaluates or self._answer)
             weights = contextlib.nullcontext() if given else self._evaluated_weights()
             with weights, self._layerdrop.switched(on=True):
                 self._save_model(new, state_dict if given else None)
@@ -229,7 +253,7 @@ class CheckpointMixin(ShardingMixin):
         # Every process has its own sums: all of them take part, one writes.
         loss = self.accelerator.gather(self._tr_loss.detach().reshape(1))
         sums = self._sums.gathered(self.accelerator)
-        name, processes, write = self.algorithm_name, self.args.world_size, self.args.should_save
+        name, processes, write = self._trained_with, self.args.world_size, self.args.should_save
         given = output_dir, self.accelerator.unwrap_model(self.model), self.algorithm, name, self.ema
         checkpoint_files.save_state(*given, processes=processes, write=write)
         if write:
@@ -291,13 +315,13 @@ class CheckpointMixin(ShardingMixin):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         student = self.accelerator.unwrap_model(self.model if model is None else model)
-        checkpoint_files.load_student(resume_from_checkpoint, student, self.algorithm_name)
+        checkpoint_files.load_student(resume_from_checkpoint, student, self._trained_with)
         check_same_classes(resume_from_checkpoint, student)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
-            name = self.algorithm_name
+            name = self._trained_with
             checkpoint_files.load_state(checkpoint, self.algorithm, name, self.ema)
             rank, processes = self.args.process_index, self.args.world_size
             self._resumed = checkpoint_files.load_log(checkpoint, name, rank, processes)
@@ -314,16 +338,27 @@ class CheckpointMixin(ShardingMixin):
                 f"{problem}, so the best model cannot be loaded; resume with load_best_model_at_end=False for the last"
             )
         averaged = self.ema is not None and self.args.ema_evaluates
-        if is_adapted(model) and checkpoint_files.load_evaluated(folder, model, self.algorithm_name, averaged):
-            pass  # Trainer would look for an adapter called "default", and cannot load prompts.
-        elif not hasattr(type(model), "from_pretrained") or is_adapted(model):
+        name = self._trained_with
+        if is_adapted(model) and checkpoint_files.load_evaluated(folder, model, name, averaged):
+            # Trainer would look for an adapter called "default", and cannot load prompts. What was read are the
+            # trained weights, so the classifier that answers is still to be put in: that of this checkpoint.
+            if self._answer is not None:
+                checkpoint_files.load_state(folder, self.algorithm, name)
+        else:
+            self._load_saved_model(model, folder)
+            # What was saved has the classifier that answers.
+            self._answer = None
+        if self.ema is not None:
+            self.ema.reset()
+
+    def _load_saved_model(self, model: Any, folder: str) -> None:
+        """Read what `_save` has written back into the model."""
+        if not hasattr(type(model), "from_pretrained") or is_adapted(model):
             super()._load_best_model()
         else:
             # from_pretrained knows the names that save_pretrained wrote; load_state_dict does not (ViT).
             best = type(model).from_pretrained(folder)
             load_whole(model, best.state_dict())
-        if self.ema is not None:
-            self.ema.reset()
 
     # ---- What training begins with ----
 
@@ -337,6 +372,10 @@ class CheckpointMixin(ShardingMixin):
         copy_from_first([*self.algorithm.parameters(), *self.algorithm.buffers()])
         if self._keeps_average:
             self.ema = self._new_average()
+        self._answer = None
+        if self.algorithm.correction.answers:
+            given = self.accelerator.unwrap_model(self.model), self.algorithm, self._content_free
+            self._answer = CorrectedClassifier(*given, self.args.ema_decay if self._keeps_average else None)
 
     def _begin_log(self) -> None:
         """Start with empty sums or, after resuming, with those that the run had when the checkpoint was written."""

@@ -16,9 +16,11 @@ from torch import nn
 from transformers import Trainer, set_seed
 from transformers.trainer_utils import enable_full_determinism, number_of_arguments
 
+from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.streams import beginning, is_stream
+from ..model.head import find_head, head_weight
 from ..model.loading import load_classifier
 from .algorithm import Choice
 from .evaluation_only import load_for_evaluation
@@ -37,12 +39,14 @@ class SearchMixin(Trainer):
     Attributes:
         data: modality, columns and classes.
         unlabeled_dataset: the pool.
+        algorithm: what is trained with.
     """
 
     args: SSLConfig
     model: nn.Module
     data: DataSummary
     unlabeled_dataset: Any
+    algorithm: SSLAlgorithm
     _algorithm_choice: Choice
     _custom_views: Any = None
     # Whether a head was fitted, and whether this training continues another.
@@ -84,6 +88,8 @@ class SearchMixin(Trainer):
         given = self.train_dataset, pool, self.data, self.processing_class, self.args
         fit_head(self.model, *given, view_maker=self._custom_views)
         self._head_is_fitted = True
+        head = find_head(self.model)
+        self.algorithm.correction.begin_with(head_weight(head), head.bias)
 
     def _learn_from(self, dataset: Any) -> None:
         """Find out columns and classes from the first dataset of a trainer that was made without any."""
@@ -145,14 +151,16 @@ class SearchMixin(Trainer):
         if self._searched is not None:
             self._set(self._searched)
         args = self.args
-        given, steps, epochs = args.algorithm_kwargs, args.max_steps, args.num_train_epochs
-        algorithm = args.algorithm
+        steps, epochs = args.max_steps, args.num_train_epochs
+        before = {name: (getattr(args, name), getattr(args, f"{name}_kwargs")) for name in ("algorithm", "imbalance")}
         super()._hp_search_setup(trial)
-        if args.algorithm != algorithm:
-            # Settings of one algorithm are not those of another.
-            args.algorithm_kwargs = None if args.algorithm_kwargs is given else args.algorithm_kwargs
-        elif isinstance(given, Mapping) and isinstance(args.algorithm_kwargs, Mapping):
-            args.algorithm_kwargs = {**given, **args.algorithm_kwargs}
+        for name, (chosen, given) in before.items():
+            found = getattr(args, f"{name}_kwargs")
+            if getattr(args, name) != chosen:
+                # Settings of one algorithm, or correction, are not those of another.
+                setattr(args, f"{name}_kwargs", None if found is given else found)
+            elif isinstance(given, Mapping) and isinstance(found, Mapping):
+                setattr(args, f"{name}_kwargs", {**given, **found})
         # Trainer gives a value the type of the one before, and that of a default marks it as not set.
         args.max_steps = steps if args.max_steps is steps else int(args.max_steps)
         args.num_train_epochs = epochs if args.num_train_epochs is epochs else float(args.num_train_epochs)

@@ -44,7 +44,7 @@ class ShardingMixin(Trainer):
     # The optimizer's groups, each with its parameters: those of the model by name.
     _groups: list[tuple[dict[str, Any], list[Any]]] | None = None
 
-    def _evaluated_weights(self) -> AbstractContextManager[Any]:
+    def _evaluated_weights(self, every_process: bool = False) -> AbstractContextManager[Any]:
         raise NotImplementedError(f"{type(self).__name__} must define _evaluated_weights()")
 
     @property
@@ -201,6 +201,11 @@ def check_shardable(model: nn.Module, algorithm: SSLAlgorithm, *, asked: bool, s
         raise ValueError(
             "a quantized model cannot be sharded: a part of a weight has no scale of its own; leave fsdp out, or load "
             "the model without quantization"
+        )
+    if algorithm.correction.answers:
+        raise ValueError(
+            f"a sharded model cannot be evaluated with the classifier of {algorithm.correction.title}, which replaces "
+            "the model's own; leave fsdp out, or choose another correction"
         )
     if algorithm.differentiates_twice:
         raise ValueError(

@@ -79,7 +79,9 @@ class StreamMixin(Trainer):
             )
         batches = args.max_steps * args.gradient_accumulation_steps * processes
         sizes = len(self.train_dataset), labeled, unlabeled  # type: ignore[arg-type]  # a dataset with a length
-        sampler = StreamBatchSampler(*sizes, batches, self._reader, processes=processes, seed=seed)
+        sampler = StreamBatchSampler(
+            *sizes, batches, self._reader, processes=processes, seed=seed, classes=self._drawn_classes
+        )
         given = self.train_dataset, pool.prepare, self.views, self.algorithm.views, self.data.label_column
         return StreamViews(*given, seed, args.on_broken_file == "skip"), sampler
 
@@ -90,6 +92,11 @@ class StreamMixin(Trainer):
         finally:
             if self._reader is not None:
                 self._reader.close()
+
+    @property
+    def _drawn_classes(self) -> Any:
+        """The classes [L] of the labeled examples if each class is to be drawn equally often; otherwise None."""
+        return self.data.labels if self.algorithm.correction.balances_labeled else None
 
     @property
     def _trained_batches(self) -> int:

@@ -18,6 +18,7 @@ from torch import nn
 from transformers.utils import logging
 
 from ..algorithms import Progress, SSLAlgorithm
+from ..algorithms.correction import Correction
 from ..algorithms.problem import ProblemSpec
 from ..batches.batch import SSLBatch
 from ..batches.collators import SSLCollator
@@ -160,6 +161,8 @@ def _train(forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch) -> f
     if small is None:
         return None
     small.to(batch.labels.device)
+    if small.correction.reads_content_free:
+        batch.content_free = {name: values[:1] for name, values in batch.labeled.items()}
     if next(forward.unwrapped.parameters()).dtype == torch.float64:
         small.double()
     began = time.perf_counter()
@@ -205,6 +208,10 @@ def _small(algorithm: SSLAlgorithm) -> SSLAlgorithm | None:
     except TypeError:
         return None
     small.criterion = algorithm.criterion
+    given = algorithm.correction
+    if type(given) is not Correction:
+        settings = {"problem": small.problem, "class_counts": given.labeled_counts, **given.current_settings()}
+        small.correct_with(type(given)(**settings))
     return small
 
 

@@ -317,11 +317,13 @@ def describe_milestones(algorithm: SSLAlgorithm, progress: Progress) -> list[tup
         >>> describe_milestones(simmatch, Progress.in_run(0, 1_000))
         [(5, "SimMatch's memory votes from step 5 of 1,000 (0.5 %)")]
     """
-    title, steps, found = algorithm.title or type(algorithm).__name__, progress.max_steps, []
-    for what, begins in algorithm.milestones(progress).items():
-        when = f" of {steps:,} ({100 * begins / steps:.2g} %)"
-        never = f", after the end of this run of {steps:,} step{'s' * (steps != 1)}: never"
-        found.append((begins, f"{title}'s {what} from step {begins:,}{when if begins < steps else never}"))
+    steps, found = progress.max_steps, []
+    for part in (algorithm, algorithm.correction):
+        title = part.title or type(part).__name__
+        for what, begins in part.milestones(progress).items():
+            when = f" of {steps:,} ({100 * begins / steps:.2g} %)"
+            never = f", after the end of this run of {steps:,} step{'s' * (steps != 1)}: never"
+            found.append((begins, f"{title}'s {what} from step {begins:,}{when if begins < steps else never}"))
     return found
 
 

@@ -275,6 +275,10 @@ class AudioViews(Views):
         """The row with its recording decoded: {"array": float32 [n], "sampling_rate": Hz}, at the extractor's rate."""
         return {**row, self.columns[0]: {"array": self._wave(row), "sampling_rate": self.sampling_rate}}
 
+    def content_free(self, row: Row) -> np.ndarray:
+        """Silence, as long as an item may be."""
+        return np.zeros(self.max_length, np.float32)
+
     def accept(self, value: Any) -> np.ndarray:
         """An item from samples [n] at the extractor's rate, or {"array", "sampling_rate"}; cut to `max_length`."""
         if not isinstance(value, np.ndarray | torch.Tensor | list | Mapping):

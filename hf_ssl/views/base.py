@@ -89,6 +89,20 @@ class Views(ABC):
         """
         raise TypeError(f"{type(self).__name__} turns no raw values into items; return a dict of model inputs")
 
+    def content_free(self, row: Row) -> Any:
+        """An item that says nothing of a class: a gray image, a text of a mask token, silence.
+
+        Args:
+            row: any; of its size, not of its content.
+
+        Raises:
+            ValueError: if there is none; by default always.
+        """
+        raise ValueError(
+            f"{type(self).__name__} makes no input without content; let it define content_free(row), or choose "
+            "another correction than cdmad"
+        )
+
     def check(self, row: Row) -> None:
         """Before the first step: see that a view without augmentation is what predictions of a row are made from.
 
@@ -112,7 +126,7 @@ class _Adapted(Views):
         self.maker = maker
         self.modality = getattr(maker, "modality", "")
         self.shares_decoding = getattr(maker, "shares_decoding", False)
-        for name in ("stack", "finish", "example", "accept", "check", "problem", "describe"):
+        for name in ("stack", "finish", "example", "accept", "content_free", "check", "problem", "describe"):
             if hasattr(maker, name):
                 setattr(self, name, getattr(maker, name))
 

@@ -92,6 +92,10 @@ class CustomViews(Views):
         """The row with its file decoded."""
         return self.base.example(row)
 
+    def content_free(self, row: Row) -> Any:
+        """The base's item."""
+        return self.base.content_free(row)
+
     def accept(self, value: Any) -> Any:
         """The base's item."""
         return self.base.accept(value)

@@ -23,6 +23,8 @@ from .image_operations import OPERATIONS, apply_operation, cutout
 from .image_processor import FollowedProcessor
 from .image_size import sized
 
+_GRAY = (128, 128, 128)
+
 
 class ImageViews(Views):
     """Views of an image column as uint8 tensors [3, H, W], turned into the model's numbers when they are stacked.
@@ -137,6 +139,10 @@ class ImageViews(Views):
     def example(self, row: Row) -> dict[str, Any]:
         """The row with its image decoded: PIL, RGB."""
         return {**row, self.column: decode_image(row[self.column])}
+
+    def content_free(self, row: Row) -> Image.Image:
+        """A gray image as large as that of the row."""
+        return Image.new("RGB", decode_image(row[self.column]).size, _GRAY)
 
     def accept(self, value: Any) -> Any:
         """An item from a PIL image or array [H, W, 3], by the model's processor, or a tensor [3, H, W], as it is."""

@@ -181,6 +181,20 @@ class PreparedViews(Views):
         """The row, its file decoded if there is one."""
         return row if self.raw is None else self.raw.example(row)
 
+    def content_free(self, row: Row) -> Any:
+        """That of the raw column's view maker, if it is of the size of what the rows hold; else zeros, or mask tokens.
+
+        Zeros are silence, or the mean color of images that were normalized.
+        """
+        if self.tokens is not None:
+            found = self.tokens.content_free(row)
+            return {name: value for name, value in found.items() if name in self.names}
+        if self.modality == "text":
+            return super().content_free(row)
+        if self.raw is not None and self.raw_shape == self.shape:
+            return self.raw.content_free(row)
+        return {name: _tensor(value) * (name != self.main) for name, value in self._item(row).items()}
+
     def accept(self, value: Any) -> Any:
         """An item from a tensor or array, or from what the raw column's view maker takes."""
         if isinstance(value, torch.Tensor | np.ndarray) and (self.raw is None or self.modality != "audio"):

@@ -181,6 +181,20 @@ class TextViews(Views):
         """The text itself, tokenized and cut to `max_length`."""
         return self._tokenize(self._texts(row))
 
+    def content_free(self, row: Row) -> dict[str, list[int]]:
+        """A mask token between the special tokens of a text; of a pair one for each text.
+
+        Without a mask token it is what hides a token otherwise (see `token_mask_ratio`), or the padding token.
+        """
+        item = self._tokenize(["a"] * len(self.columns), return_special_tokens_mask=True)
+        special = item.pop("special_tokens_mask")
+        kept = [i for i, fixed in enumerate(special) if fixed or i == 0 or special[i - 1]]
+        token = self.tokenizer.pad_token_id if self._mask_id is None else self._mask_id
+        found = {name: [values[i] for i in kept] for name, values in item.items()}
+        ids = found["input_ids"]
+        found["input_ids"] = [own if special[i] else token for own, i in zip(ids, kept, strict=True)]
+        return found
+
     def accept(self, value: Any) -> dict[str, list[int]]:
         """An item from a text, or from two for pairs."""
         texts = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple | list) else []

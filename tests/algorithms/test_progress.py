@@ -257,7 +257,7 @@ def test_a_class_beside_the_name_of_another_algorithm_is_refused(make_trainer):
 SHARE, NON_NEGATIVE, COUNT = (-0.1, 1.1, "nan"), (-1.0, "nan", "inf"), (0, -1)
 ABOVE_0, BELOW_1 = (0, -0.5, "nan", "inf"), (-1, 1.0, "nan")
 BAD = {
-    "threshold": (0, -0.1, 1.5, "nan"),
+    "threshold": (-0.1, 1.5, "nan"),
     "temperature": ABOVE_0,
     "momentum": BELOW_1,
     "warmup_fraction": (-0.1, "nan", "inf"),
@@ -371,5 +371,5 @@ def test_an_algorithm_that_reads_the_pool_needs_one():
 
 
 def test_the_trainer_names_a_setting_outside_its_range(make_trainer):
-    with pytest.raises(ValueError, match=r"^threshold must be in \(0, 1\], got 1\.5$"):
+    with pytest.raises(ValueError, match=r"^threshold must be in \[0, 1\], got 1\.5$"):
         make_trainer(algorithm_kwargs={"threshold": 1.5})

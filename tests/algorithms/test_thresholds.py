@@ -138,7 +138,7 @@ def test_gaussian_weight_per_class_leaves_rare_classes_alone():
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (lambda: FixedThreshold(0.0), "threshold"),
+        (lambda: FixedThreshold(-0.1), "threshold"),
         (lambda: FixedThreshold(1.1), "threshold"),
         (lambda: SelfAdaptiveThreshold(2, momentum=1.0), "momentum"),
         (lambda: GaussianWeight(2, n_sigma=0), "n_sigma"),

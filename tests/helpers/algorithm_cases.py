@@ -42,7 +42,7 @@ QUEUE = {"smoothing": 0.8, "alignment_queue_size": 2, "projection_size": 3, "tem
 CASES = {
     "supervised": Row({}, {"labeled"}, {"unsupervised_weight": -1.0}, views=set()),
     "pseudo_label": Row(
-        {"threshold": 0.7, "warmup_fraction": 0.4}, {"labeled", "weak"}, {"threshold": 0.0}, views={"weak"}
+        {"threshold": 0.7, "warmup_fraction": 0.4}, {"labeled", "weak"}, {"threshold": -0.1}, views={"weak"}
     ),
     "pi_model": Row({"warmup_fraction": 0.4}, WEAK_STRONG, {"warmup_fraction": -0.1}),
     "mean_teacher": Row({"warmup_fraction": 0.4}, WEAK_STRONG, {"warmup_fraction": -0.1}),

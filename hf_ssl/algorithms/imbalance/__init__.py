@@ -5,7 +5,9 @@ Each is put around an algorithm: `get_algorithm("fixmatch", imbalance="abc", cla
 """
 
 from ..correction import Correction
+from .abc import ABC
 from .balanced_sampling import BalancedSampling
+from .cdmad import CDMAD
 from .logit_adjustment import LogitAdjustment
 
 __all__ = ["IMBALANCE"]
@@ -13,4 +15,6 @@ __all__ = ["IMBALANCE"]
 IMBALANCE: dict[str, type[Correction]] = {
     "balanced_sampling": BalancedSampling,
     "logit_adjustment": LogitAdjustment,
+    "abc": ABC,
+    "cdmad": CDMAD,
 }

@@ -43,7 +43,7 @@ class FixedThreshold(nn.Module):
     """mask_i = [max_c q_ic >= threshold] (FixMatch, arXiv 2001.07685).
 
     Args:
-        threshold: in (0, 1].
+        threshold: in [0, 1]; with 0 every pseudo-label counts.
 
     Example:
         >>> FixedThreshold(0.8)(torch.tensor([[0.9, 0.1], [0.4, 0.6]]))
@@ -52,7 +52,7 @@ class FixedThreshold(nn.Module):
 
     def __init__(self, threshold: float):
         super().__init__()
-        check(0 < threshold <= 1, "threshold", threshold, "in (0, 1]")
+        check(0 <= threshold <= 1, "threshold", threshold, "in [0, 1]")
         self.threshold = threshold
 
     def forward(self, probs: torch.Tensor, **_: Any) -> torch.Tensor:

@@ -1,0 +1,73 @@
+"""The classifier that a correction for long tails answers with, in the model while that is evaluated or saved."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from torch import nn
+
+from ..algorithms import SSLAlgorithm
+from ..model.ema import ModelEma
+from ..model.forward import ModelForward
+from ..model.head import check_writable, find_head, replaced_head
+from ..model.padding import View
+
+# Under this name the averages of the correction's heads are part of the algorithm, and so of checkpoints.
+_AVERAGED = "averaged_heads"
+
+
+class CorrectedClassifier:
+    """Puts `Correction.corrected_head` into the model: `from_pretrained` and `pipeline` then need nothing of ours.
+
+    If a moving average of the model is kept, one of the correction's heads is kept as well: the averaged model answers
+    with the averaged head. It becomes a part of the algorithm, so that it is saved and resumed with it.
+
+    Args:
+        model: the model in training, not wrapped.
+        algorithm: with its correction, which answers.
+        content_free: `SSLBatch.content_free`, if the correction reads it.
+        decay: of the moving average; None without one.
+    """
+
+    def __init__(
+        self, model: nn.Module, algorithm: SSLAlgorithm, content_free: View | None = None, decay: float | None = None
+    ):
+        self._forward, self._correction, self._content_free = ModelForward(model), algorithm.correction, content_free
+        heads = dict(self._correction.heads())
+        self._average = ModelEma(nn.ModuleDict(heads), decay) if heads and decay is not None else None
+        algorithm._modules.pop(_AVERAGED, None)
+        if self._average is not None:
+            algorithm.add_module(_AVERAGED, self._average.module)
+
+    def update(self) -> None:
+        """After an optimizer step: move the average of the heads, if one is kept."""
+        if self._average is not None:
+            self._average.update()
+
+    @contextmanager
+    def swapped_in(self, averaged: bool) -> Iterator[None]:
+        """Let the model have the corrected classifier inside the `with` block.
+
+        Args:
+            averaged: whether the model has its averaged weights now.
+        """
+        with self._average.swapped_into() if averaged and self._average is not None else nullcontext():
+            found = self._correction.corrected_head(self._forward, self._content_free)
+            with nullcontext() if found is None else replaced_head(self._forward.head, *found):
+                yield
+
+
+def fit_to_head(algorithm: SSLAlgorithm, model: nn.Module) -> None:
+    """Before the first step: let the heads of a correction that answers be what the model's own can be replaced with.
+
+    Raises:
+        ValueError: if nothing can be written into the head, as it is under an adapter.
+    """
+    if not algorithm.correction.answers:
+        return
+    head = find_head(model)
+    if isinstance(head, nn.Linear) and head.bias is None:
+        # Most decoders.
+        for own in algorithm.correction.heads().values():
+            own.register_parameter("bias", None)
+        return
+    check_writable(head)
