@@ -185,10 +185,8 @@ def _line(row: dict[str, Any]) -> str:
     right = (
         "" if pseudo is None else f", pseudo-labels {100 * pseudo:.0f} % right, {100 * row['mask_ratio']:.0f} % used"
     )
-    return (
-        f"{words}: {100 * row['start_accuracy']:.1f} -> {100 * row['balanced_accuracy']:.1f} % balanced accuracy{right}, "
-        f"{row['cpu_seconds']:.1f} s"
-    )
+    accuracies = f"{100 * row['start_accuracy']:.1f} -> {100 * row['balanced_accuracy']:.1f} % balanced accuracy"
+    return f"{words}: {accuracies}{right}, {row['cpu_seconds']:.1f} s"
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -131,11 +131,12 @@ class StoredViews(Views):
     Args:
         modality: of the data.
         features: by kind, [n, N, D].
+        empty: those of an input without content [D].
         column: of the numbers.
     """
 
-    def __init__(self, modality: str, features: dict[str, np.ndarray], column: str):
-        self.modality, self.features, self.column = modality, features, column
+    def __init__(self, modality: str, features: dict[str, np.ndarray], empty: np.ndarray, column: str):
+        self.modality, self.features, self.empty, self.column = modality, features, empty, column
 
     def __call__(self, kind: str, row: Any, rng: np.random.Generator) -> torch.Tensor:
         """One of the stored views, at random."""
@@ -145,6 +146,10 @@ class StoredViews(Views):
     def evaluation(self, row: Any) -> torch.Tensor:
         """The features of the example as it is."""
         return torch.from_numpy(self.features["plain"][0, row[self.column][0]])
+
+    def content_free(self, row: Any) -> torch.Tensor:
+        """The features of an input without content."""
+        return torch.from_numpy(np.array(self.empty))
 
     def collate(self, items: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Features [N, D]."""
@@ -205,7 +210,11 @@ def draw(task: str, data: Encoded, setting: dict[str, Any], seed: int, validatio
 
     counts = np.bincount(data.labels[rows[labeled]], minlength=classes).tolist()
     return Draw(
-        rows_of(rows[labeled]), rows_of(rows[pool]), rows_of(tested), StoredViews(modality, features, column), counts
+        rows_of(rows[labeled]),
+        rows_of(rows[pool]),
+        rows_of(tested),
+        StoredViews(modality, features, data.empty, column),
+        counts,
     )
 
 
