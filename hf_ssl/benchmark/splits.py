@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# How class sizes of the pool go with those of the labeled set: see `pool_sizes`.
+POOL_SHAPES = ("consistent", "uniform", "reversed", "middle", "head-tail")
+
 
 def draw_labels(
     targets: Sequence[int] | np.ndarray,
@@ -19,9 +22,13 @@ def draw_labels(
     labeled_imbalance: float = 1.0,
     num_unlabeled: int | None = None,
     unlabeled_imbalance: float = 1.0,
+    pool_shape: str = "consistent",
     shuffle_first: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose labeled examples as USB does (arXiv 2208.07204): the first of the shuffled indices of each class.
+
+    With an imbalance gamma, class c = 1..C of the labeled set has N_c = N_1 gamma^(-(c - 1) / (C - 1)) examples,
+    rounded down, and a negative gamma reverses the classes. The pool has the sizes M_c of `pool_sizes`.
 
     Args:
         targets: classes [N], each 0 <= target < num_classes.
@@ -33,6 +40,7 @@ def draw_labels(
         num_unlabeled: examples of the pool in all (of the most frequent class with `unlabeled_imbalance`); None takes
             all that remain.
         unlabeled_imbalance: gamma of a long-tailed pool; needs `num_unlabeled`.
+        pool_shape: which classes of a long-tailed pool are frequent; see `pool_sizes`. Needs `num_unlabeled`.
         shuffle_first: permute all examples once before drawing, as USB does for EuroSAT and TissueMNIST.
 
     Returns:
@@ -49,14 +57,11 @@ def draw_labels(
     """
     targets = _checked_targets(targets, num_classes)
     labeled_sizes = class_sizes("num_labeled", num_labeled, num_classes, labeled_imbalance)
-    pool_sizes = None
+    wanted = None
     if num_unlabeled is not None:
-        pool_sizes = class_sizes("num_unlabeled", num_unlabeled, num_classes, unlabeled_imbalance)
-    elif unlabeled_imbalance != 1:
-        raise ValueError(
-            f"unlabeled_imbalance must be 1 without num_unlabeled, got {unlabeled_imbalance}; for a long-tailed pool "
-            "give num_unlabeled, the size of its most frequent class"
-        )
+        wanted = pool_sizes(num_unlabeled, num_classes, unlabeled_imbalance, pool_shape)
+    else:
+        _refuse_shape_of_the_rest(unlabeled_imbalance, pool_shape)
 
     generator = np.random.RandomState(seed)
     order = generator.permutation(len(targets)) if shuffle_first else np.arange(len(targets))
@@ -66,12 +71,22 @@ def draw_labels(
         members = np.flatnonzero(targets == index)
         generator.shuffle(members)
         rest = members[size:]
-        needed = size + (pool_sizes[index] if pool_sizes else 0)
+        needed = size + (wanted[index] if wanted else 0)
         if 0 < len(members) < needed:
             raise ValueError(f"class {index} has {len(members):,} examples, this draw needs {needed:,} of it")
         labeled.append(members[:size])
-        pool.append(rest if pool_sizes is None else rest[: pool_sizes[index]])
+        pool.append(rest if wanted is None else rest[: wanted[index]])
     return order[np.concatenate(labeled)].astype(np.int64), order[np.concatenate(pool)].astype(np.int64)
+
+
+def _refuse_shape_of_the_rest(imbalance: float, shape: str) -> None:
+    """Raise a ValueError if a pool that takes all the rest is given a shape."""
+    for name, value, wanted in (("unlabeled_imbalance", imbalance, 1), ("pool_shape", shape, POOL_SHAPES[0])):
+        if value != wanted:
+            raise ValueError(
+                f"{name} must be {wanted} without num_unlabeled, got {value}; for a long-tailed pool give "
+                "num_unlabeled, the size of its most frequent class"
+            )
 
 
 def _checked_targets(targets: Sequence[int] | np.ndarray, num_classes: int) -> np.ndarray:
@@ -117,6 +132,56 @@ def class_sizes(what: str, number: int, num_classes: int, imbalance: float = 1.0
     # Rounding of the power may fall just short of the exact quotient.
     sizes[-1] = int(number / gamma)
     return sizes[::-1] if imbalance < 0 else sizes
+
+
+def pool_sizes(number: int, num_classes: int, imbalance: float = 1.0, shape: str = "consistent") -> list[int]:
+    """Examples of the pool per class, M_c, from M_1 = `number` and gamma = `imbalance`.
+
+    The sizes of the ranks r = 0..C-1 are m_r = M_1 gamma^(-r / (C - 1)), rounded down, and the shape says which class
+    has which rank:
+
+        consistent   M_c = m_(c-1): as the labeled set (with a positive gamma; USB's negative one reverses)
+        uniform      M_c = M_1, whatever gamma is
+        reversed     M_c = m_(C-c)
+        middle       the nearer c is to (C + 1) / 2, the more: ranks by |c - (C + 1) / 2|, of equals the first class
+        head-tail    the farther, the more: the ranks of `middle` from the last to the first
+
+    So all but `uniform` have the same sizes in another order. Reversed and uniform pools are those of USB (arXiv
+    2208.07204) and ACR (Wei and Gan 2023, arXiv 2303.15702); middle and head-tail those of SimPro (Du et al. 2024,
+    arXiv 2402.13505).
+
+    Args:
+        number: M_1, examples of the most frequent class; with an imbalance of 1 (and any shape) examples in all.
+        num_classes: C.
+        imbalance: gamma, see `class_sizes`; a negative one reverses the classes of every shape.
+        shape: one of `POOL_SHAPES`.
+
+    Raises:
+        ValueError: for another shape, or a number or an imbalance out of range.
+
+    Example:
+        >>> {shape: pool_sizes(100, 5, 16, shape) for shape in POOL_SHAPES}  # doctest: +NORMALIZE_WHITESPACE
+        {'consistent': [100, 50, 25, 12, 6],
+         'uniform': [100, 100, 100, 100, 100],
+         'reversed': [6, 12, 25, 50, 100],
+         'middle': [12, 50, 100, 25, 6],
+         'head-tail': [50, 12, 6, 25, 100]}
+    """
+    if shape not in POOL_SHAPES:
+        raise ValueError(f"pool_shape must be one of {', '.join(POOL_SHAPES)}, got {shape!r}")
+    sizes = class_sizes("num_unlabeled", number, num_classes, abs(imbalance))
+    if imbalance == 1 or shape == "consistent":
+        ordered = sizes
+    elif shape == "uniform":
+        ordered = [number] * num_classes
+    elif shape == "reversed":
+        ordered = sizes[::-1]
+    else:
+        by_distance = sorted(range(num_classes), key=lambda index: (abs(2 * index - num_classes + 1), index))
+        if shape == "head-tail":
+            by_distance.reverse()
+        ordered = [sizes[by_distance.index(index)] for index in range(num_classes)]
+    return ordered[::-1] if imbalance < 0 else ordered
 
 
 def index_hash(indices: np.ndarray) -> str:

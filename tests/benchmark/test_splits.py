@@ -10,6 +10,7 @@ from hf_ssl.benchmark.splits import (
     class_sizes,
     draw_labels,
     index_hash,
+    pool_sizes,
     split_first_rows,
     split_first_share,
     split_per_class,
@@ -136,6 +137,11 @@ WRONG = [
         {"unlabeled_imbalance": 10},
         r"unlabeled_imbalance must be 1 without num_unlabeled, got 10; for a long-tailed pool give num_unlabeled",
     ),
+    ({"pool_shape": "uniform"}, r"pool_shape must be consistent without num_unlabeled, got uniform"),
+    (
+        {"num_unlabeled": 10, "pool_shape": "flat"},
+        r"pool_shape must be one of consistent, uniform, reversed, middle, head-tail, got 'flat'",
+    ),
     ({"labeled_imbalance": 0.5}, r"an imbalance must be at least 1, or at most -1 .*got 0.5"),
     ({"targets": [0.5, 1.0]}, r"targets must be a non-empty list of integers, got float64"),
     ({"targets": []}, r"targets must be a non-empty list of integers"),
@@ -154,6 +160,29 @@ def test_long_tails_follow_the_power_law():
     assert class_sizes("n", 100, 3, 100) == [100, 10, 1]
     assert class_sizes("n", 100, 3, -100) == [1, 10, 100]
     assert class_sizes("n", 9, 3) == [3, 3, 3]
+
+
+# Sizes of the pool's classes by shape and gamma, of 64 in the most frequent one: 64, 32, 16, 8, 4 by rank.
+POOLS = [
+    ("consistent", 16, [64, 32, 16, 8, 4]),
+    ("consistent", -16, [4, 8, 16, 32, 64]),
+    ("uniform", 16, [64, 64, 64, 64, 64]),
+    ("reversed", 16, [4, 8, 16, 32, 64]),
+    ("reversed", -16, [64, 32, 16, 8, 4]),
+    ("middle", 16, [8, 32, 64, 16, 4]),
+    ("head-tail", 16, [32, 8, 4, 16, 64]),
+]
+
+
+@pytest.mark.parametrize(("shape", "gamma", "sizes"), POOLS)
+def test_the_pool_has_the_sizes_of_its_shape(shape, gamma, sizes):
+    assert pool_sizes(64, 5, gamma, shape) == sizes
+    targets = make_targets("cyclic", 600, 5)
+    settings = {"num_classes": 5, "num_labeled": 20, "labeled_imbalance": 10, "seed": 1, "num_unlabeled": 64}
+    labeled, pool = draw_labels(targets, **settings, unlabeled_imbalance=gamma, pool_shape=shape)
+    assert np.bincount(targets[pool]).tolist() == sizes
+    assert np.bincount(targets[labeled]).tolist() == [20, 11, 6, 3, 2]
+    assert not set(labeled) & set(pool)
 
 
 def test_text_classes_are_cut_into_train_and_validation():

@@ -1,0 +1,118 @@
+"""Long-tailed labeled sets and pools from any labeled dataset: `long_tailed`."""
+
+from collections.abc import Sequence
+
+import datasets
+import numpy as np
+
+from ..data.columns import check_kind, find_label
+from ..data.labels import find_classes, read_labels
+from .splits import class_sizes, draw_labels, pool_sizes
+
+
+def long_tailed(
+    dataset: datasets.Dataset,
+    *,
+    num_labeled: int,
+    labeled_imbalance: float,
+    num_unlabeled: int | None = None,
+    unlabeled_imbalance: float | None = None,
+    pool_shape: str = "consistent",
+    seed: int = 0,
+    label_column: str | None = None,
+    shuffle_first: bool = False,
+) -> datasets.DatasetDict:
+    """A long-tailed labeled set and a pool of another examples, drawn from a labeled dataset.
+
+    The class sizes are those of `hf_ssl.benchmark.splits.draw_labels`, in the order of the class indices: of a column
+    of names that is their alphabetical order. The pool keeps its labels, which a training uses for nothing but the
+    accuracy of pseudo-labels; the test set is the user's, and should be balanced.
+
+    Args:
+        dataset: labeled examples.
+        num_labeled: labeled examples of the most frequent class.
+        labeled_imbalance: ratio gamma of the most to the least frequent class; a negative one reverses the classes.
+        num_unlabeled: examples of the pool of its most frequent class (in all, if `unlabeled_imbalance` is 1); None
+            takes as many as the dataset has.
+        unlabeled_imbalance: gamma of the pool; None for that of the labeled set.
+        pool_shape: "consistent", "uniform", "reversed", "middle" or "head-tail"; see `pool_sizes`.
+        seed: of the draw.
+        label_column: found by its usual names if None.
+        shuffle_first: see `draw_labels`.
+
+    Returns:
+        the splits "labeled" and "unlabeled".
+
+    Raises:
+        TypeError: if it is not a `datasets.Dataset`.
+        ValueError: if there is no such column, a row has no label, or a class has too few examples.
+
+    Example:
+        >>> data = datasets.Dataset.from_dict({"text": [str(i) for i in range(60)], "label": ["cat", "dog", "fox"] * 20})
+        >>> drawn = long_tailed(data, num_labeled=8, labeled_imbalance=4, pool_shape="reversed")
+        >>> from collections import Counter
+        >>> sorted(Counter(drawn["labeled"]["label"]).items()), sorted(Counter(drawn["unlabeled"]["label"]).items())
+        ([('cat', 8), ('dog', 4), ('fox', 2)], [('cat', 4), ('dog', 9), ('fox', 18)])
+    """
+    check_kind(dataset, "dataset")
+    targets, num_classes = _targets(dataset, label_column)
+    unlabeled_imbalance = labeled_imbalance if unlabeled_imbalance is None else unlabeled_imbalance
+    if num_unlabeled is None:
+        labeled_sizes = class_sizes("num_labeled", num_labeled, num_classes, labeled_imbalance)
+        left = np.bincount(targets, minlength=num_classes) - labeled_sizes
+        num_unlabeled = largest_pool(left.tolist(), unlabeled_imbalance, pool_shape)
+    labeled, pool = draw_labels(
+        targets,
+        num_classes=num_classes,
+        num_labeled=num_labeled,
+        seed=seed,
+        labeled_imbalance=labeled_imbalance,
+        num_unlabeled=num_unlabeled,
+        unlabeled_imbalance=unlabeled_imbalance,
+        pool_shape=pool_shape,
+        shuffle_first=shuffle_first,
+    )
+    return datasets.DatasetDict({"labeled": dataset.select(labeled), "unlabeled": dataset.select(pool)})
+
+
+def _targets(dataset: datasets.Dataset, label_column: str | None) -> tuple[np.ndarray, int]:
+    column = find_label(dataset, label_column)
+    labels = read_labels(dataset, column, "given")
+    if None in labels:
+        raise ValueError(
+            f"every row must have a label, but row {labels.index(None)} has none in column {column!r}; leave it out"
+        )
+    classes = find_classes(labels, dataset.features[column])
+    return np.asarray([classes.index_of[label] for label in labels]), len(classes.names)
+
+
+def largest_pool(available: Sequence[int], imbalance: float, shape: str) -> int:
+    """The largest `num_unlabeled` for which no class needs more than its available examples.
+
+    Args:
+        available: examples [C] that are not labeled.
+        imbalance, shape: as `pool_sizes` takes them.
+
+    Raises:
+        ValueError: if some class has none left.
+
+    Example:
+        >>> largest_pool([90, 90, 9], 16, "consistent"), largest_pool([90, 90, 9], 16, "reversed")
+        (90, 9)
+    """
+    classes = len(available)
+
+    def fits(number: int) -> bool:
+        return all(
+            size <= left for size, left in zip(pool_sizes(number, classes, imbalance, shape), available, strict=True)
+        )
+
+    step = classes if imbalance == 1 else 1
+    low, high = 0, max(sum(available), 0) // step + 1
+    # Sizes grow with the number, so the largest that fits is found by halving.
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle * step) else (low, middle)
+    if low == 0:
+        raise ValueError(f"every class must have examples left for the pool, got {list(available)[:20]}; label fewer")
+    return low * step
