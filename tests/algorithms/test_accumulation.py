@@ -39,6 +39,8 @@ VARIANTS = [
     ("flexmatch", {"threshold_warmup": False}),
     ("dash", {"initial_loss_threshold": None, "warmup_fraction": 0.3}),
     ("comatch", {"queue_batches": 2}),
+    ("comatch", {"epass": True}),
+    ("simmatch", {"epass": True}),
 ]
 EXACT = {"rtol": 1e-11, "atol": 1e-13}
 

@@ -12,10 +12,13 @@ from torch import nn
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from hf_ssl.algorithms import ALGORITHMS
 
-FILES = sorted((Path(__file__).resolve().parents[1] / "known_answers").glob("*.safetensors"))
+FOLDER = Path(__file__).resolve().parents[1] / "known_answers"
+FILES = sorted([*FOLDER.glob("*.safetensors"), *FOLDER.glob("newer/*.safetensors")])
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 TWO_STEP_EPOCHS = {"comatch", "simmatch"}
-HEADS = ("projection", "rotation", "distance")
+HEADS = ("projection", "projection_2", "projection_3", "rotation", "distance")
+# Those of which there is no published code to compare with; `test_formulas.py` has their values.
+WITHOUT = set()
 
 
 class Linear(nn.Module):
@@ -41,7 +44,7 @@ def close(actual, expected, what):
 
 def make_batch(golden, step):
     given = {key.split("/")[-1]: value for key, value in golden.items() if key.startswith(f"step{step}/input/")}
-    views = ("weak", "strong", "strong_2", "rotated")
+    views = ("weak", "medium", "strong", "strong_2", "rotated")
     return SSLBatch(
         labeled={"x": given["labeled"]},
         labels=given["labels"],
@@ -69,6 +72,9 @@ def trained(model, algorithm):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_reproduces_the_reference(path):
     meta, golden = read(path)
+    # The newer files are in float64 throughout, but for their inputs.
+    dtype = torch.float64 if meta.get("precision") == "float64" else torch.float32
+    golden = {key: value.to(dtype) if value.is_floating_point() else value for key, value in golden.items()}
     name, size = meta["algorithm"], meta["batch_size"]
     distribution = golden.get("final/alignment_target") if name == "remixmatch" else None
     algorithm = get_algorithm(
@@ -82,8 +88,8 @@ def test_reproduces_the_reference(path):
         class_distribution=distribution,
         unsupervised_weight=meta["lambda_u"],
         **meta["hyperparameters"],
-    )
-    model = Linear(meta["dim"], meta["num_classes"])
+    ).to(dtype)
+    model = Linear(meta["dim"], meta["num_classes"]).to(dtype)
     parameters = trained(model, algorithm)
     with torch.no_grad():
         for key, parameter in parameters.items():
@@ -122,4 +128,4 @@ def test_reproduces_the_reference(path):
 
 
 def test_covers_every_algorithm():
-    assert {path.stem.split("-")[0] for path in FILES} == set(ALGORITHMS)
+    assert {path.stem.split("-")[0] for path in FILES} | WITHOUT == set(ALGORITHMS)
