@@ -174,7 +174,7 @@ def test_output_is_complete(name):
 def test_declares_views_and_where_it_comes_from(name):
     cls = ALGORITHMS[name]
     assert set(make_algorithm(name).views) == CASES[name].views
-    assert set(cls.views.values()) <= {"weak", "strong", "rotated"}
+    assert set(cls.views.values()) <= {"weak", "medium", "strong", "rotated"}
     assert cls.title and cls.summary and "\n" not in cls.summary
     if name != "supervised":
         assert f"{cls.year}" in cls.citation or cls.year < int(re.search(r"year = \{(\d+)", cls.citation)[1])

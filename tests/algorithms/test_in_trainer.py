@@ -9,8 +9,13 @@ from hf_ssl.algorithms import ALGORITHMS
 from tests.helpers.tiny_tasks import EAGER, TASKS, new_model, task
 
 
+# What takes part only if a prediction is uncertain, of three classes.
+UNCERTAIN = {"shrinkmatch": {"threshold": 0.55}}
+
+
 def train(algorithm, modality, folder, **changes):
     settings = {name: value for name, value in EAGER.items() if name in ALGORITHMS[algorithm].settings()}
+    settings |= UNCERTAIN.get(algorithm, {})
     config = {
         "output_dir": str(folder),
         "algorithm": algorithm,
