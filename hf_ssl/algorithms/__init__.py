@@ -30,6 +30,7 @@ from .freematch import FreeMatch
 from .imbalance import IMBALANCE
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
+from .multimatch import MultiMatch
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .pseudo_label import PseudoLabel
@@ -79,6 +80,7 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "sequencematch": SequenceMatch,
     "shrinkmatch": ShrinkMatch,
     "cgmatch": CGMatch,
+    "multimatch": MultiMatch,
 }
 
 

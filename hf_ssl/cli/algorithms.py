@@ -50,7 +50,7 @@ def list_algorithms() -> str:
         views = " ".join(algorithm.views) or "-"
         rows.append([name, str(algorithm.year or "-"), paper, algorithm.summary, views])
     header = ["name", "year", "paper", "what it does", "unlabeled views"]
-    return wrapped_table(header, rows, {"what it does": 40, "unlabeled views": 16})
+    return wrapped_table(header, rows, {"what it does": 36, "unlabeled views": 16})
 
 
 def describe_algorithm(name: str) -> str:

@@ -191,6 +191,7 @@ MESSAGES = {
     "sequencematch": 1,
     "shrinkmatch": 1,
     "cgmatch": 2,
+    "multimatch": 1,
 }
 
 

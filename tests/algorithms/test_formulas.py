@@ -47,6 +47,7 @@ WEIGHTS = {
     "shrinkmatch": "supervised + w*r * unsupervised + w*r*certain_ratio * shrink",
     # The second of ten steps.
     "cgmatch": "supervised + w*r * unsupervised + r*0.2**2 * ambiguous",
+    "multimatch": "supervised + w*r * unsupervised",
 }
 # Metrics that weigh a term.
 SHARES = {"certain_ratio"}

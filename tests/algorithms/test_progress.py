@@ -284,8 +284,12 @@ BAD = {
     "warmup_steps": (-1,),
     "ambiguous_weight": NON_NEGATIVE,
     "gce_q": ABOVE_0,
+    "num_heads": (2, 4),
+    "disagreement_weight": NON_NEGATIVE,
+    "percentile": SHARE,
+    "smoothness": SHARE,
 }
-CHOICES = {"tsa_schedule", "alignment_target"}
+CHOICES = {"tsa_schedule", "alignment_target", "base_threshold"}
 SETTINGS = [
     (name, setting, value)
     for name, cls in ALGORITHMS.items()

@@ -27,6 +27,7 @@ class Row:
         splits: whether two processes with B/2 each train like one with B.
         steps_per_epoch: of the `Progress` that it gets.
         views: the views that it asks for.
+        own_head: whether the model's own head is trained; if not, it is replaced for evaluation and saving.
     """
 
     settings: dict
@@ -35,6 +36,7 @@ class Row:
     splits: bool = True
     steps_per_epoch: int = 3
     views: set = field(default_factory=lambda: {"weak", "strong"})
+    own_head: bool = True
 
 
 WEAK_STRONG = {"labeled", "strong"}
@@ -107,6 +109,9 @@ CASES = {
     "shrinkmatch": Row({"threshold": 0.9, "ratio_momentum": 0.6}, WEAK_STRONG, {"ratio_momentum": 1.0}),
     "cgmatch": Row(
         {"momentum": 0.5, "queue_size": 2, "warmup_steps": 0}, {*WEAK_STRONG, "weak"}, {"gce_q": 0.0}
+    ),
+    "multimatch": Row(
+        {"momentum": 0.6, "smoothness": 0.8}, WEAK_STRONG, {"num_heads": 2}, steps_per_epoch=1, own_head=False
     ),
 }
 
@@ -220,7 +225,7 @@ def make_reference(name, algorithm, models, ramp=1.0):
             classify=numpy_through(student),
             teach=numpy_through(teacher),
             weight=student.classifier.weight.detach().numpy(),
-            head=lambda part, values: numpy_through(getattr(algorithm, part))(values),
+            head=lambda part, values: numpy_through(algorithm.get_submodule(part))(values),
             class_distribution=algorithm.class_distribution.numpy(),
             memory_bank=bank,
             unsupervised_weight=algorithm.unsupervised_weight,

@@ -78,3 +78,49 @@ def cgmatch(case):
         second += a * sum((1 - softmax(row)[label] ** q) / q for row in (weak, strong)) / len(mask)
     factor = settings["ambiguous_weight"] * case.unsupervised_ramp * (case.step / case.max_steps) ** 2
     return sup(case) + weight(case) * mean_ce(case.strong, labels, mask) + factor * second, mask
+
+
+def multimatch(case):
+    """With 1 step in an epoch."""
+    settings, state, size = case.settings, case.state, case.weak.shape[1]
+    labeled, weak, strong = (
+        [case.head(f"heads.{h}", case.x[view]) for h in range(3)] for view in ("labeled", "weak", "strong")
+    )
+    averages = state.setdefault("average_margin", np.zeros((3, case.pool, size)))
+    last = state.setdefault("last_labels", -np.ones((3, case.pool), dtype=int))
+    limits = state.setdefault("margin_thresholds", np.zeros((3, size)))
+    m, f = settings["momentum"], settings["smoothness"] / (1 + case.epoch)
+    masks = []
+    for h in range(3):
+        probs, rule = [softmax(row) for row in weak[h]], f"freematch_{h}"
+        level = average(state, f"{rule}.global_threshold", 1 / size, np.mean([max(p) for p in probs]), m)
+        classes = average(state, f"{rule}.class_probability", np.ones(size) / size, np.mean(probs, axis=0), m)
+        masks.append([1.0 if max(p) >= level * classes[np.argmax(p)] / max(classes) else 0.0 for p in probs])
+        for i, row in zip(case.index, weak[h], strict=True):
+            for c in range(size):
+                margin = row[c] - max(row[j] for j in range(size) if j != c)
+                averages[h, i, c] = f * margin + (1 - f) * averages[h, i, c]
+            last[h, i] = np.argmax(row)
+    supervised, unsupervised, weights = 0.0, 0.0, np.zeros(len(case.weak))
+    for h in range(3):
+        a, b = (other for other in range(3) if other != h)
+        supervised += mean_ce(labeled[h], case.y)
+        for n, i in enumerate(case.index):
+            first, second = np.argmax(weak[a][n]), np.argmax(weak[b][n])
+            sure = averages[a, i, first] >= limits[h, first], averages[b, i, second] >= limits[h, second]
+            w = 0.0
+            if all(sure) and first == second:
+                w = 1.0
+            elif sum(sure) == 1:
+                w = settings["disagreement_weight"]
+            w *= max(masks[a][n], masks[b][n]) if case.epoch > 0 else 0.0
+            unsupervised += w * ce(strong[h][n], int(first if sure[0] else second)) / len(case.index) / 3
+            weights[n] += w / 3
+    for h in range(3):
+        a, b = (other for other in range(3) if other != h)
+        for c in range(size):
+            common = [i for i in range(case.pool) if last[a, i] == last[b, i] == c]
+            values = [averages[other, i, c] for other in (a, b) for i in common]
+            limits[h, c] = max(np.quantile(values, settings["percentile"]), 0.0) if values else 0.0
+    return supervised + weight(case) * unsupervised, weights
+
