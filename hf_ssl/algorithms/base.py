@@ -156,6 +156,11 @@ class SSLAlgorithm(nn.Module):
         self.remembers_pool = self.remembers_pool or correction.remembers_pool
 
     @property
+    def answer(self) -> Correction:
+        """What gives the classifier that is evaluated and saved: the correction, unless an algorithm has its own."""
+        return self.correction
+
+    @property
     def reads_pool(self) -> bool:
         """Whether it asks for a view of the unlabeled examples."""
         return any(name != "labeled_strong" for name in self.views)

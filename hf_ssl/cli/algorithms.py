@@ -50,7 +50,7 @@ def list_algorithms() -> str:
         views = " ".join(algorithm.views) or "-"
         rows.append([name, str(algorithm.year or "-"), _paper(algorithm), algorithm.summary, views])
     header = ["name", "year", "paper", "what it does", "unlabeled views"]
-    algorithms = wrapped_table(header, rows, {"what it does": 40, "unlabeled views": 16})
+    algorithms = wrapped_table(header, rows, {"what it does": 36, "unlabeled views": 16})
     rows = [[name, str(each.year or "-"), _paper(each), each.summary] for name, each in IMBALANCE.items()]
     corrections = wrapped_table(header[:-1], rows, {"what it does": 57})
     return f"{algorithms}\n\nCorrections for classes of different sizes (--imbalance):\n\n{corrections}"
