@@ -129,7 +129,9 @@ def published_settings(recipe: str, task: Task, num_labeled: int, algorithm: str
     """
     tasks = tuple(_USB_RATES) if recipe == "usb" else _CLASSIC_TASKS
     if task.name not in tasks:
-        raise ValueError(f"the schedule {recipe!r} must have one of {', '.join(tasks)}, got {task.name}; choose another")
+        raise ValueError(
+            f"the schedule {recipe!r} must have one of {', '.join(tasks)}, got {task.name}; choose another"
+        )
     training = _usb(task, num_labeled, algorithm) if recipe == "usb" else _classic(task, algorithm)
     training |= {"unsupervised_weight": _WEIGHTS.get(algorithm, 1.0), **_views(task), "lr_schedule": "cosine_7_16"}
     own = dict(_PUBLISHED.get(algorithm, {}))
