@@ -155,7 +155,9 @@ def path_in_results(content: Mapping[str, Any]) -> str:
 
 
 def read_results(folder: str | Path) -> list[dict[str, Any]]:
-    """The finished cells below a results folder, in the order of their paths; a damaged file is left out, with a warning.
+    """The finished cells below a results folder, in the order of their paths.
+
+    A damaged file is left out, with a warning.
 
     Args:
         folder: of the results; one without any gives an empty list.
