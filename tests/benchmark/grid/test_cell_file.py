@@ -21,7 +21,9 @@ RUN = {"algorithm": "fixmatch", "seed": 0, "test_accuracy": 0.5, "best_accuracy"
 
 
 def content(**changes):
-    found = make_result(CELL, "0" * 16, RUN, {"last": {"accuracy": 0.5}, "best": None}, [{"step": 9}], {"seconds": 1.0})
+    found = make_result(
+        CELL, "0" * 16, RUN, {"last": {"accuracy": 0.5}, "best": None}, [{"step": 9}], {"seconds": 1.0}
+    )
     return {**found, **changes}
 
 

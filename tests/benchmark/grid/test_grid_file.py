@@ -38,7 +38,10 @@ SMALL = {"tasks": ["digits"], "algorithms": ["fixmatch"], "labels": [40], "seeds
         ({"schedule": {"base": "short", "training": {"output_dir": "x"}}}, "unknown setting 'output_dir'"),
         ({"schedule": {"base": "short", "training": {"seed": 3}}}, "unknown setting 'seed'"),
         ({"schedule": "usb"}, "the schedule of digits must be short, got 'usb'; choose that"),
-        ({"schedule": "classic", "tasks": ["ag_news"]}, "must have one of cifar10, svhn, cifar100, stl10, got ag_news"),
+        (
+            {"schedule": "classic", "tasks": ["ag_news"]},
+            "must have one of cifar10, svhn, cifar100, stl10, got ag_news",
+        ),
         ({"seeds": [-1]}, "mine: tasks: digits must have whole numbers of at least 0, got -1; correct it"),
         ({"budget": {"cel": "3m"}}, "mine: budget: unknown key 'cel', did you mean 'cell'?"),
         ({"algorithms": ["fixmatch", "fixmatch"]}, "is listed twice; leave one out"),
