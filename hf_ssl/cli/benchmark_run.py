@@ -56,6 +56,13 @@ def add(actions: Subparsers) -> None:
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs per cell (default: 1 if there are any)")
     parser.add_argument("--memory", type=float, metavar="MB", help="most memory of a cell, in megabytes")
     parser.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="at least this long between two checkpoints of a cell, which are written at evaluations",
+    )
+    parser.add_argument(
         "--report-to", nargs="+", default=[], metavar="NAME", help="trackers: trackio, tensorboard, wandb"
     )
     parser.add_argument(
@@ -122,6 +129,7 @@ def _work(args: argparse.Namespace, grid: "Grid", results: Path) -> "Work":
         memory_mb=args.memory,
         seconds_per_cell=_budget(grid, "cell"),
         seconds_in_all=_budget(grid, "total"),
+        save_seconds=args.checkpoint_seconds,
         report_to=tuple(args.report_to),
         project=grid.name,
         replace=args.replace,

@@ -165,15 +165,18 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: if there is no such folder.
     """
-    found = []
+    return list(each_result(folder))
+
+
+def each_result(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """As `read_results`, one after another, for folders that need not fit into memory."""
     for path in _files(Path(folder)):
         if path.name.endswith(".error.json"):
             continue
         try:
-            found.append(read(path))
+            yield read(path)
         except ValueError as error:
             logger.warning("%s", error)
-    return found
 
 
 def read_errors(folder: str | Path) -> list[dict[str, Any]]:

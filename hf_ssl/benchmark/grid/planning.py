@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .cell_file import key_in, read_results
+from .cell_file import each_result, key_in
 from .cells import Cell, result_path
 
 # Seconds per example of a FixMatch step, by backbone, or "image" for any model of the benchmark's image tasks.
@@ -118,7 +118,7 @@ def measured_seconds(results: Path) -> dict[tuple[str, ...], tuple[float, str]]:
         (task, algorithm, backbone), (task, backbone) and (backbone,) -> the mean, and where it is from.
     """
     sums: dict[tuple[str, ...], list[float]] = {}
-    for record in read_results(results) if results.is_dir() else []:
+    for record in each_result(results) if results.is_dir() else ():
         cell, run = record["cell"], record["runs"][0]
         examples = run.get("steps", 0) * examples_per_step(record["settings"])
         if not examples or not run.get("seconds"):

@@ -54,7 +54,7 @@ SMALL = {"tasks": ["digits"], "algorithms": ["fixmatch"], "labels": [40], "seeds
     ],
 )
 def test_a_wrong_name_is_one_line_with_the_nearest_known_one(change, message):
-    with pytest.raises(ValueError, match="mine|schedule") as error:
+    with pytest.raises(ValueError, match=r"mine|schedule") as error:
         parse_grid({**SMALL, **change}, "mine")
     assert message in str(error.value) and "\n" not in str(error.value)
 
