@@ -15,9 +15,7 @@ from ..report.run import RunFacts
 from .card_facts import ModelFacts
 from .evaluations import Evaluations, evaluations, trained_on_evaluation
 from .provenance import is_dataset_id
-
-# Path in the repository. Other files of this folder are other people's, and stay as they are.
-EVAL_RESULTS = ".eval_results/hf_ssl.yaml"
+from .upload import EVAL_RESULTS
 
 
 def benchmark_entries(run: RunFacts, model: ModelFacts) -> list[EvalResultEntry]:

@@ -24,10 +24,10 @@ from ..report.run import RunFacts
 from . import provenance
 from .card_facts import CardFacts, ModelFacts
 from .errors import explain
-from .eval_results import EVAL_RESULTS, write_eval_results
+from .eval_results import write_eval_results
 from .model_card import model_card
 from .repositories import Repository, create_repository, discard_if_empty
-from .upload import BASE_CONFIG, CARD, published_files, push_files
+from .upload import BASE_CONFIG, CARD, EVAL_RESULTS, published_files, push_files
 
 logger = logging.get_logger(__name__)
 

@@ -14,7 +14,6 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from ..files import without_paths
 from ..training.checksums import CHECKSUMS, checksum, checksums
 from .errors import clear_errors
-from .eval_results import EVAL_RESULTS
 from .requests import patiently
 from .secrets import YOURS, find_secret
 
@@ -22,6 +21,8 @@ CARD = "README.md"
 # Of an adapter: the base model's configuration with these classes. Beside the adapter it would be taken for that of a
 # whole model.
 BASE_CONFIG = "base/config.json"
+# What the Hub reads of a model on a task of the benchmark. Other files of this folder are other people's, and stay.
+EVAL_RESULTS = ".eval_results/hf_ssl.yaml"
 WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",

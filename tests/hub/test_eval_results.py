@@ -9,9 +9,9 @@ from huggingface_hub import parse_eval_result_entries
 
 from hf_ssl._version import __version__
 from hf_ssl.data.duplicates import Duplicates, Overlap
-from hf_ssl.hub.eval_results import EVAL_RESULTS, benchmark_entries, write_eval_results
+from hf_ssl.hub.eval_results import benchmark_entries, write_eval_results
 from hf_ssl.hub.provenance import DataSource, source_of
-from hf_ssl.hub.upload import published_files
+from hf_ssl.hub.upload import EVAL_RESULTS, published_files
 
 from tests.helpers.run_facts import make_model, make_run
 from tests.helpers.tiny_images import make_images
