@@ -225,7 +225,8 @@ told["beyond the 15"] = publish_task("cifar10", "someone", sys.argv[3])
 told["slug"] = slug
 for status, message in ((400, "eval.yaml: evaluation_framework must be one of inspect-ai"), (400, "another reason")):
     fail("/commit/", 1, status=status, message=message)
-    told[message] = cli("benchmark", "publish", "ag_news", "--namespace", "new", "--folder", sys.argv[1], "--no-collection")
+    options = ["--namespace", "new", "--folder", sys.argv[1], "--no-collection"]
+    told[message] = cli("benchmark", "publish", "ag_news", *options)
     api.delete_repo("new/usb-ag_news", repo_type="dataset", missing_ok=True)
 tell(told)
 """
