@@ -20,10 +20,14 @@ class Work:
         backbones: name of a backbone -> local folder, for those that are not on the Hub.
         jobs: cells at a time; None lets the engine choose.
         cores: CPU cores (and torch threads) per cell.
-        gpus: per cell; above 1 a cell runs through `accelerate launch`.
+        gpus: accelerators per cell; 0 for the CPU alone, and above 1 a cell runs through `accelerate launch`.
         memory_mb: most memory of a worker; one that passes it is stopped, and its cell failed. None: what there is.
         retries: how often a cell is started again whose worker died.
         seconds_per_cell: a cell that takes longer is stopped and failed; None for no limit.
+        seconds_in_all: after this time no further cell is started; None for no limit.
+        save_seconds: at least this long between two checkpoints of a cell; a cell that is over sooner has none.
+        replace: whether a result with another key (of other settings or another version) at a cell's path is replaced;
+            if not, the cell fails.
         report_to: trackers, as in `TrainingArguments`.
         project: name of the grid there.
     """
@@ -38,6 +42,9 @@ class Work:
     memory_mb: float | None = None
     retries: int = 1
     seconds_per_cell: float | None = None
+    seconds_in_all: float | None = None
+    save_seconds: float = 60.0
+    replace: bool = False
     report_to: tuple[str, ...] = ()
     project: str = "hf-ssl"
 
