@@ -35,7 +35,11 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         Traceback (most recent call last):
         TimeoutError: it took longer than 0 s
     """
-    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    if (
+        seconds is None
+        or not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+    ):
         yield
         return
 

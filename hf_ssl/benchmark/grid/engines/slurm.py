@@ -53,9 +53,9 @@ class CellGroup:
 class SlurmEngine:
     """Runs cells as SLURM jobs: an array in which each job has one cell, or several if there are more than `array`.
 
-    A job that is preempted, or whose time ends before its cells do, is put back into the queue (at most three times for
-    its time) and goes on from the checkpoint. If the process that waits for the jobs is killed, they go on; started
-    again, it waits for them. Interrupted with Ctrl-C, it cancels them.
+    A job that is preempted, or whose time ends before its cells do, is put back into the queue (at most three times
+    for its time) and goes on from the checkpoint. If the process that waits for the jobs is killed, they go on;
+    started again, it waits for them. Interrupted with Ctrl-C, it cancels them.
 
     Args:
         partition, account, qos, constraint: as for `sbatch`; "" for the cluster's own.
@@ -106,16 +106,13 @@ class SlurmEngine:
             # What the jobs printed stays if one of them failed.
             shutil.rmtree(folder)
 
-    def _wait(
-        self, running: dict[submitit.Job[None], list[Cell]], work: Work
-    ) -> Iterator[tuple[Path, Outcome]]:
+    def _wait(self, running: dict[submitit.Job[None], list[Cell]], work: Work) -> Iterator[tuple[Path, Outcome]]:
         """The outcomes of the jobs' cells, with the job's folder; a job is taken out of `running` when it is over."""
         pause = threading.Event()
         while running:
             over = [job for job in running if job.done()]
             for job in over:
-                error = job.exception()
-                reason = RuntimeError(f"the job {job.job_id} ended: {_last_line(error) or job.state}")
+                reason = RuntimeError(_reason(job))
                 for cell in running.pop(job):
                     yield job.paths.folder, outcome_of(cell, work, reason)
             if running and not over:
@@ -177,7 +174,9 @@ class SlurmEngine:
         return found
 
 
-def _last_line(error: BaseException | None) -> str:
-    """What went wrong in a job, of submitit's report with its traceback and logs."""
-    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "Error" in line), lines[0] if lines else "")
+def _reason(job: submitit.Job[None]) -> str:
+    """How a job ended that did not finish its cells, in one line."""
+    if not job.paths.result_pickle.exists():  # It was killed; submitit would wait for the file.
+        return f"the job {job.job_id} ended as {job.state}"
+    lines = [line.strip() for line in str(job.exception() or "").splitlines()]
+    return f"the job {job.job_id} ended: {next((line for line in reversed(lines) if 'Error' in line), 'no error')}"
