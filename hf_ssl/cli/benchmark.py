@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import benchmark_run
+from .benchmark_submit import add_leaderboard, add_submit
 from .parser import Subparsers
 
 
@@ -22,6 +23,8 @@ def register(subparsers: Subparsers) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
     for add in (_add_list, _add_describe, _add_build, _add_augment, _add_verify, _add_publish, benchmark_run.add):
         add(actions)
+    add_submit(actions)
+    add_leaderboard(actions)
 
 
 def _add(
