@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from . import benchmark_report
 from .parser import Subparsers
 
 
@@ -18,6 +19,8 @@ def register(subparsers: Subparsers) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
     for add in (_add_list, _add_describe, _add_build, _add_augment, _add_verify, _add_publish):
         add(actions)
+    benchmark_report.add_report(actions)
+    benchmark_report.add_compare(actions)
 
 
 def _add(
