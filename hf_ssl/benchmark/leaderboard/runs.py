@@ -208,15 +208,15 @@ def load_results(folder: str | Path, metric: str = ACCURACY) -> Results:
 
 
 def _shares(content: Mapping[str, Any]) -> Iterable[str]:
-    last = content["metrics"].get("last") or {}
-    return [name for name, value in last.items() if _percent(value) is not None]
+    last = content["metrics"].get("last")
+    return [name for name, value in last.items() if _percent(value) is not None] if isinstance(last, Mapping) else []
 
 
 def _run(content: dict[str, Any], metric: str) -> Run | None:
     """The row of a cell's file; None, with a warning, if its names are not what they must be."""
     try:
         setting, algorithm, seed = _place(content["cell"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         logger.warning("a result with the key %s was left out: %s", content["key"], error)
         return None
     row = content["runs"][0]
@@ -262,7 +262,7 @@ def _percent(value: Any) -> float | None:
 def _failure(content: Mapping[str, Any]) -> Failure | None:
     try:
         setting, algorithm, seed = _place(content["cell"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     error = content["error"]
     kind, message = one_line(error.get("type", "error")), one_line(error.get("message", ""))
