@@ -11,7 +11,7 @@ from ...report.tables import table
 from .pairs import combined, run_differences
 from .runs import ACCURACY, Results, Setting, load_results
 from .statistics import FEWEST_PAIRS, mean_and_error, signed_rank_p
-from .words import counted
+from .words import counted, p_text
 
 # A difference of more standard errors than this is called one.
 _CLEAR = 2.0
@@ -82,8 +82,8 @@ class Comparison:
         if self.p_value is None:
             return f"{verdict}."
         if self.p_value >= 0.05:
-            return f"{verdict}, so not consistently (Wilcoxon p {self.p_value:.2g})."
-        return f"{verdict} (Wilcoxon p {self.p_value:.2g})."
+            return f"{verdict}, so not consistently (Wilcoxon p {p_text(self.p_value)})."
+        return f"{verdict} (Wilcoxon p {p_text(self.p_value)})."
 
     def __str__(self) -> str:
         header = ["setting", "algorithm"][: len(self.rows[0].name)]

@@ -54,8 +54,7 @@ def ranks_svg(ranking: Ranking, name: str) -> str:
 
 
 def _ticks(number: int) -> list[int]:
-    step = max(1, round(number / 15))
-    return sorted({1, *range(step, number + 1, step)})
+    return list(range(1, number + 1, max(1, round(number / 13))))
 
 
 def costs_svg(found: Sequence[Cost], name: str) -> str:

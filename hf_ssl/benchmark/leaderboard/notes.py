@@ -5,7 +5,7 @@ from collections import Counter
 from ..baselines import SOURCE
 from .costs import machines
 from .runs import ACCURACY, Results
-from .tables import REPORTED, REPRODUCED, ErrorTable
+from .tables import REPORTED, REPRODUCED, published
 from .words import counted, listed
 
 # The schedule of the published recipes.
@@ -14,7 +14,7 @@ _PUBLISHED_SCHEDULE = "usb"
 MOST_FAILURES = 20
 
 
-def table_notes(results: Results, errors: ErrorTable) -> list[str]:
+def table_notes(results: Results) -> list[str]:
     """What the tables of error rates show."""
     what = "100 % less the accuracy" if results.metric == ACCURACY else f"100 % less {results.metric}"
     notes = [
@@ -23,7 +23,7 @@ def table_notes(results: Results, errors: ErrorTable) -> list[str]:
         f"{REPRODUCED.capitalize()} numbers were measured here, at the end of each training (last), not at its best "
         "evaluation.",
     ]
-    if any(row.is_reported for row in errors.rows):
+    if published(results):
         notes.append(f"{REPORTED.capitalize()} numbers are others': {SOURCE[0].lower()}{SOURCE[1:]}")
     others = sorted({setting.schedule for setting in results.settings} - {_PUBLISHED_SCHEDULE})
     if others:

@@ -121,7 +121,7 @@ function drawing(title, lines, seeds) {
   };
   const points = lines.flat(), last = Math.max(...points.map((point) => point[0]), 1);
   const values = points.map((point) => point[1]);
-  let low = Math.floor((Math.min(...values) - 1) / 5) * 5, high = Math.ceil((Math.max(...values) + 1) / 5) * 5;
+  let low = Math.floor((Math.min(...values) - 1) / 10) * 10, high = Math.ceil((Math.max(...values) + 1) / 10) * 10;
   low = Math.max(low, 0); high = Math.min(high, 100);
   const x = (step) => 46 + 300 * step / last, y = (value) => 150 - 138 * (value - low) / (high - low || 1);
   const ends = lines.map((line, i) => `seed ${seeds[i]}: ${line[0][1]} % at step ${line[0][0]}, ${line[line.length - 1][1]} % at step ${line[line.length - 1][0]}`);

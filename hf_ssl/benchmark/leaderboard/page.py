@@ -23,7 +23,7 @@ from .pairs import Pair, Pairs
 from .runs import Results, Setting
 from .scopes import ALL, Scope, pair_notes, rank_notes
 from .tables import ErrorTable, Row, error_table, rank_rows
-from .words import counted
+from .words import counted, p_text
 
 TITLE = "Semi-supervised learning: results of the benchmark"
 # Failed cells that the page lists one by one.
@@ -66,7 +66,7 @@ def render_page(results: Results, scopes: Sequence[Scope], title: str = TITLE, r
         scopes=[_scope(place, scope, results) for place, scope in enumerate(scopes)] if results.settings else [],
         failures=[_failure(failure, results) for failure in results.failures[:_MOST_FAILURES]],
         more_failures=max(len(results.failures) - _MOST_FAILURES, 0),
-        notes=[*table_notes(results, error_table(results)), *gap_notes(results)],
+        notes=[*table_notes(results), *gap_notes(results)],
         version=__version__,
     )
 
@@ -185,7 +185,7 @@ def _win(row: str, column: str, found: dict[tuple[str, str], Pair]) -> dict[str,
     difference = pair.difference if is_first else -pair.difference
     title = (
         f"{row} against {column}: better in {better}, equal in {pair.ties}, worse in {worse} of {pair.settings} "
-        f"settings; error {difference:+.2f} points; p {pair.p_value:.2g}, Holm {pair.corrected:.2g}"
+        f"settings; error {difference:+.2f} points; p {p_text(pair.p_value)}, Holm {p_text(pair.corrected)}"
     )
     star = "*" if pair.corrected < _LEVEL else ""
     return {"text": f"{better}{star}", "shade": f"w{round(10 * share)}", "title": title}

@@ -7,10 +7,10 @@ from typing import Any
 
 from .runs import Results, Run
 
-# Characters of the data; the tables around them take some hundred thousand more.
+# Characters of the data, if curves can be thinned that far; the tables take up to a million more.
 LARGEST = 3_800_000
-# Points of a curve, thinned until the data are small enough.
-_POINTS = (60, 30, 15, 8, 0)
+# Most points of a curve, and about what a point takes in characters, comma included.
+_MOST_POINTS, _POINT = 60, 4.5
 CURVES = ("test_accuracy", "validation_accuracy", "mask_ratio", "pseudo_label_accuracy")
 # Longest text of a setting, and of a value that is not a text.
 _LONGEST = 300
@@ -38,11 +38,15 @@ def page_data(results: Results) -> tuple[str, dict[tuple[Any, str], int]]:
         JSON that cannot end the element that it is in, and where a number of the tables finds its runs.
     """
     numbers = {key: place for place, key in enumerate(results.cells)}
-    for points in _POINTS:
+    without = embedded(_content(results, 0))
+    room = (LARGEST - len(without)) / _POINT / len(CURVES) / max(len(results.runs), 1)
+    points = min(int(room), _MOST_POINTS)
+    while points > 1:
         text = embedded(_content(results, points))
         if len(text) <= LARGEST:
-            break
-    return text, numbers
+            return text, numbers
+        points //= 2
+    return without, numbers
 
 
 def embedded(value: Any) -> str:

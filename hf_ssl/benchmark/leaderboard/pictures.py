@@ -8,6 +8,7 @@ import numpy as np
 
 from ...files import atomic_write
 from .costs import Cost
+from .drawings import apart
 from .pairs import Pairs
 from .ranking import Ranking
 
@@ -15,6 +16,8 @@ _BEST, _OTHER = "#0b6fb8", "#777777"
 # More algorithms than this have no numbers in the matrix of wins.
 _NUMBERED = 24
 _LONGEST_NAME = 28
+# About what the inside of the picture of costs measures, in points.
+_INSIDE = 590.0, 345.0
 
 
 def draw_ranks(path: Path, ranking: Ranking) -> None:
@@ -107,23 +110,37 @@ def draw_costs(path: Path, found: Sequence[Cost]) -> None:
     axis = figure.subplots()
     best = [cost for cost in found if cost.is_best_value]
     axis.plot([c.seconds for c in best], [c.error for c in best], color=_BEST, linewidth=1, drawstyle="steps-post")
-    for cost in found:
+    sides = [_limits([cost.seconds for cost in found]), _limits([cost.error for cost in found])]
+    axis.set_xlim(sides[0])
+    axis.set_ylim(sides[1])
+    points = [
+        (
+            _INSIDE[0] * (cost.seconds - sides[0][0]) / (sides[0][1] - sides[0][0]),
+            _INSIDE[1] * (sides[1][1] - cost.error) / (sides[1][1] - sides[1][0]),
+        )
+        for cost in found
+    ]
+    widths = [5.0 * len(_name(cost.algorithm)) + 8 for cost in found]
+    for cost, (_, y), lower in zip(found, points, apart(points, widths, 10), strict=True):
         color = _BEST if cost.is_best_value else _OTHER
         axis.plot([cost.seconds], [cost.error], "o", color=color, markersize=6)
+        place = (cost.seconds, cost.error)
+        moved = {"arrowprops": {"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0)}} if y - lower > 12 else {}
+        shift = (4, y - lower)
         axis.annotate(
-            _name(cost.algorithm),
-            (cost.seconds, cost.error),
-            (5, 4),
-            textcoords="offset points",
-            fontsize=8,
-            color=color,
+            _name(cost.algorithm), place, shift, textcoords="offset points", fontsize=8, color=color, **moved
         )
     axis.set_xlabel("seconds per run")
     axis.set_ylabel("mean error (%)")
     axis.set_title("Error against time, over the settings that count for the ranks", fontsize=11)
     axis.grid(alpha=0.25)
-    axis.margins(0.12)
     _save(figure, path)
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    pad = 0.12 * (high - low) or max(0.1 * abs(high), 0.5)
+    return low - pad, high + pad
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -108,7 +108,7 @@ def report_text(results: Results, parts: Sequence[Scope]) -> str:
         part = results.of(modality)
         errors = error_table(part)
         blocks += [_heading(f"Error rates: {modality}"), error_text(errors, results.titles)]
-    blocks += [_wrapped(table_notes(results, error_table(results))), _wrapped(gap_notes(results))]
+    blocks += [_wrapped(table_notes(results)), _wrapped(gap_notes(results))]
     for scope in parts:
         blocks += [_heading(f"Ranks: {scope.title.lower()}")]
         if scope.ranking is not None:

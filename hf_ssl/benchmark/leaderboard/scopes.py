@@ -9,7 +9,7 @@ from .pairs import Pairs, compare_pairs
 from .ranking import Ranking, rank
 from .runs import Results, Setting
 from .statistics import FEWEST_PAIRS
-from .words import counted, listed
+from .words import counted, listed, p_text
 
 ALL = "all"
 
@@ -81,8 +81,8 @@ def _tests(ranking: Ranking) -> list[str]:
         verdict = "Some algorithms differ" if test.f_p_value < 0.05 else "No difference between algorithms is shown"
         f_text = f"{test.f_statistic:.2f}" if test.f_statistic < 1e6 else "infinite"
         notes.append(
-            f"Friedman's test: chi square {test.statistic:.2f}, p {test.p_value:.2g}; Iman and Davenport's F "
-            f"{f_text}, p {test.f_p_value:.2g}. {verdict} at the level 0.05."
+            f"Friedman's test: chi square {test.statistic:.2f}, p {p_text(test.p_value)}; Iman and Davenport's F "
+            f"{f_text}, p {p_text(test.f_p_value)}. {verdict} at the level 0.05."
         )
     notes.append(
         f"By Nemenyi's test two ranks differ if they are at least {ranking.difference:.2f} apart (level 0.05 over all "

@@ -7,7 +7,7 @@ A block is what all algorithms were measured on: a task with a number of labels.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import sqrt
+from math import fsum, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -164,6 +164,8 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
         >>> mean_and_error([1.0, 3.0]), mean_and_error([2.0])
         ((2.0, 1.0), (2.0, None))
     """
-    array = np.asarray(values, dtype=float)
-    error = float(array.std(ddof=1) / sqrt(len(array))) if len(array) > 1 else None
-    return float(array.mean()), error
+    number = len(values)
+    mean = fsum(values) / number
+    if number == 1:
+        return mean, None
+    return mean, sqrt(fsum((value - mean) ** 2 for value in values) / (number - 1) / number)

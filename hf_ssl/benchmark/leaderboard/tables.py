@@ -10,6 +10,7 @@ from ..baselines import published_errors
 from .pairs import Pair, Pairs
 from .ranking import Ranking
 from .runs import ACCURACY, Results, Setting
+from .words import p_text
 
 # Where a row's numbers are from: published with USB, or measured here.
 REPORTED, REPRODUCED = "reported", "reproduced"
@@ -98,13 +99,13 @@ def error_table(results: Results) -> ErrorTable:
         setting: max((len(results.errors(setting, name)) for name in results.algorithms), default=0)
         for setting in results.settings
     }
-    published = _published(results)
+    reported = published(results)
     rows = []
     for name in results.algorithms:
         entries = {s: _entry(results, s, name, expected[s], failed.get((s, name), 0)) for s in results.settings}
         rows.append(Row(name, REPRODUCED, entries))
-        if name in published:
-            rows.append(Row(name, REPORTED, published[name]))
+        if name in reported:
+            rows.append(Row(name, REPORTED, reported[name]))
     return ErrorTable(results.settings, rows)
 
 
@@ -118,12 +119,12 @@ def _entry(results: Results, setting: Setting, name: str, expected: int, failed:
     return Entry(mean(errors), spread, len(errors), expected, failed, mean(bests) if bests else None)
 
 
-def _published(results: Results) -> dict[str, dict[Setting, Entry]]:
-    """Algorithm -> setting -> what was published with USB."""
+def published(results: Results) -> dict[str, dict[Setting, Entry]]:
+    """Algorithm of these results -> setting -> what was published with USB; nothing for another metric."""
     found: dict[str, dict[Setting, Entry]] = {}
     for setting in results.settings if results.metric == ACCURACY else ():
         for name, value in published_errors(setting.task, setting.num_labeled).items():
-            if value is not None:
+            if value is not None and name in results.algorithms:
                 found.setdefault(name, {})[setting] = Entry(*value)
     return found
 
@@ -198,8 +199,8 @@ def pair_cells(pair: Pair) -> list[str]:
         f"{pair.wins}-{pair.ties}-{pair.losses}",
         str(pair.settings),
         str(pair.runs),
-        f"{pair.p_value:.3g}",
-        f"{pair.corrected:.3g}",
+        p_text(pair.p_value),
+        p_text(pair.corrected),
     ]
 
 

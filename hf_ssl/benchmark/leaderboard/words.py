@@ -16,6 +16,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def p_text(p_value: float) -> str:
+    """A p value as it is written: small ones all look alike.
+
+    Example:
+        >>> p_text(0.0312), p_text(3e-12)
+        ('0.031', '< 0.0001')
+    """
+    return f"{p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
+
+
 def listed(names: Sequence[str]) -> str:
     """The names, or the first of them and how many more there are.
 
