@@ -21,6 +21,11 @@ def register(subparsers: Subparsers) -> None:
         action="store_true",
         help="show which algorithm did best for each modality, number of labels and budget in USB's published tables",
     )
+    parser.add_argument(
+        "--results",
+        metavar="DIR",
+        help="with --recommend: also what this results folder of `hf-ssl benchmark run` says",
+    )
     parser.set_defaults(run=run)
 
 
@@ -30,10 +35,16 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
     """
+    if args.results and not args.recommend:
+        raise ValueError(f"--results must come with --recommend, got {args.results} without it; add --recommend")
     if args.recommend:
         from .recommend import recommendation
+        from .recommend_measured import measured_recommendation
 
+        measured = measured_recommendation(args.results) if args.results else None
         print(recommendation())
+        if measured:
+            print(f"\n{measured}")
     elif args.name:
         print(describe_algorithm(args.name))
     else:

@@ -7,8 +7,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from . import benchmark_run
-from .benchmark_submit import add_leaderboard, add_submit
+from . import benchmark_report, benchmark_run, benchmark_submit
 from .parser import Subparsers
 
 
@@ -21,10 +20,20 @@ def register(subparsers: Subparsers) -> None:
         "repositories that `datasets.load_dataset` reads without this package.",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
-    for add in (_add_list, _add_describe, _add_build, _add_augment, _add_verify, _add_publish, benchmark_run.add):
+    for add in (
+        _add_list,
+        _add_describe,
+        _add_build,
+        _add_augment,
+        _add_verify,
+        _add_publish,
+        benchmark_run.add,
+        benchmark_report.add_report,
+        benchmark_report.add_compare,
+        benchmark_submit.add_submit,
+        benchmark_submit.add_leaderboard,
+    ):
         add(actions)
-    add_submit(actions)
-    add_leaderboard(actions)
 
 
 def _add(

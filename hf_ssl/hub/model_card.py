@@ -101,8 +101,7 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         command_fence=fence(card.command or ""),
         version=__version__,
         trained_on_evaluation=trained_on_evaluation(run),
-        citations="
-".join(
+        citations="\n".join(
             filter(None, [run.algorithm.citation, run.algorithm.correction.citation, USB_CITATION, PACKAGE_CITATION])
         ),
         citations_fence=fence(run.algorithm.citation),
