@@ -444,5 +444,6 @@ class _StepCallback(TrainerCallback):
             # The same one on all processes. As in Trainer it counts as a step, without a step of the learning rate.
             self.trainer._sums.count("skipped_steps", int(state.is_world_process_zero), device=args.device)
         else:
-            for average in filter(None, (self.trainer.ema, self.trainer._answer)):
-                average.update()
+            for average in (self.trainer.ema, self.trainer._answer):
+                if average is not None:
+                    average.update()

@@ -210,7 +210,11 @@ def _small(algorithm: SSLAlgorithm) -> SSLAlgorithm | None:
     small.criterion = algorithm.criterion
     given = algorithm.correction
     if type(given) is not Correction:
-        settings = {"problem": small.problem, "class_counts": given.labeled_counts, **given.current_settings()}
+        settings: dict[str, Any] = {
+            "problem": small.problem,
+            "class_counts": given.labeled_counts,
+            **given.current_settings(),
+        }
         small.correct_with(type(given)(**settings))
     return small
 

@@ -99,7 +99,7 @@ class Views(ABC):
             ValueError: if there is none; by default always.
         """
         raise ValueError(
-            f"{type(self).__name__} makes no input without content; let it define content_free(row), or choose "
+            f"{type(getattr(self, 'maker', self)).__name__} makes no input without content; let it define content_free(row), or choose "
             "another correction than cdmad"
         )
 
