@@ -5,14 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import datasets
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm
-from .batches.collators import EvaluationCollator, SSLCollator, content_free_view
+from .batches.collators import EvaluationCollator, SSLCollator
 from .batches.dataset import ViewDataset
 from .batches.lengths import TextLengths
 from .batches.sampler import JointBatchSampler
@@ -34,7 +33,7 @@ from .model.loading import class_frequencies, class_names, load_classifier, load
 from .report.run import RunFacts, describe_run, sizes_of
 from .training.algorithm import Choice, choose_algorithm, make_algorithm
 from .training.checkpointing import CheckpointMixin
-from .training.corrected import fit_to_head
+from .training.corrected import content_free_of, fit_to_head
 from .training.counting import CountingMixin
 from .training.evaluation import EvaluationMixin
 from .training.evaluation_only import load_for_evaluation
@@ -198,8 +197,7 @@ class SSLTrainer(
         chosen = self._algorithm_choice
         self.algorithm_name = chosen if isinstance(chosen, str) else type(self.algorithm).__name__
         check_views(self.views, self.algorithm.views.values())
-        reads = self.algorithm.correction.reads_content_free
-        self._content_free = content_free_view(self.views, self.train_dataset[0], self.args.device) if reads else None
+        self._content_free = content_free_of(self.algorithm, self.views, self.train_dataset, self.args.device)
         self.batch_sampler: JointBatchSampler | StreamBatchSampler | None = None
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self.duplicates: Duplicates | None = None
@@ -289,8 +287,7 @@ class SSLTrainer(
             "unsupervised_weight": self.args.unsupervised_weight,
             "modality": self.data.modality,
         }
-        counts = torch.from_numpy(np.bincount(self.data.labels, minlength=len(self.data.label_names)))
-        algorithm = make_algorithm(self._algorithm_choice, self.args, problem, counts).to(self.args.device)
+        algorithm = make_algorithm(self._algorithm_choice, self.args, problem).to(self.args.device)
         algorithm.criterion = self.criterion
         fit_to_head(algorithm, self.model)
         return algorithm
@@ -444,5 +441,4 @@ class _StepCallback(TrainerCallback):
             # The same one on all processes. As in Trainer it counts as a step, without a step of the learning rate.
             self.trainer._sums.count("skipped_steps", int(state.is_world_process_zero), device=args.device)
         else:
-            for average in filter(None, (self.trainer.ema, self.trainer._answer)):
-                average.update()
+            self.trainer._update_averages()

@@ -191,8 +191,12 @@ def _correction(
     name: str | type[Correction], settings: Mapping[str, Any], class_counts: Any, problem: ProblemSpec
 ) -> Correction:
     cls = resolve_correction(name)
-    counts = problem.frequencies() * problem.num_labeled if class_counts is None else class_counts
-    return cls(problem=problem, class_counts=counts, **_checked(cls, settings))
+    if class_counts is None:
+        # Whole numbers, if they are that but for rounding.
+        class_counts = problem.frequencies().double() * problem.num_labeled
+        whole, near = class_counts.round(), 1e-3 + 1e-6 * problem.num_labeled
+        class_counts = whole.where((class_counts - whole).abs() < near, class_counts)
+    return cls(problem=problem, class_counts=class_counts, **_checked(cls, settings))
 
 
 def known_correction(name: str) -> str:

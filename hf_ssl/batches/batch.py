@@ -1,5 +1,6 @@
 """What an algorithm gets for one step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -47,7 +48,7 @@ class SSLBatch:
     labeled_index: torch.Tensor | None = None
     unlabeled_index: torch.Tensor | None = None
     labeled_strong: dict[str, torch.Tensor] | None = None
-    content_free: dict[str, torch.Tensor] | None = None
+    content_free: Mapping[str, torch.Tensor] | None = None
     rotation_labels: torch.Tensor | None = None
     # Fixed randomness.
     mix_lambda: torch.Tensor | None = None

@@ -377,6 +377,12 @@ class CheckpointMixin(ShardingMixin):
             given = self.accelerator.unwrap_model(self.model), self.algorithm, self._content_free
             self._answer = CorrectedClassifier(*given, self.args.ema_decay if self._keeps_average else None)
 
+    def _update_averages(self) -> None:
+        """After an optimizer step: move the averages that are kept, of the model and of the correction's heads."""
+        for average in (self.ema, self._answer):
+            if average is not None:
+                average.update()
+
     def _begin_log(self) -> None:
         """Start with empty sums or, after resuming, with those that the run had when the checkpoint was written."""
         self._began = time.perf_counter()

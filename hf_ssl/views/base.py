@@ -98,9 +98,10 @@ class Views(ABC):
         Raises:
             ValueError: if there is none; by default always.
         """
+        name = type(getattr(self, "maker", self)).__name__
         raise ValueError(
-            f"{type(self).__name__} makes no input without content; let it define content_free(row), or choose "
-            "another correction than cdmad"
+            f"{name} makes no input without content; let it define content_free(row), or choose another correction "
+            "than cdmad"
         )
 
     def check(self, row: Row) -> None:
