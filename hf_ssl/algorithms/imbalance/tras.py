@@ -10,7 +10,7 @@ from ... import losses
 from ...batches.batch import SSLBatch
 from ...model.forward import ModelForward
 from ..correction import Correction
-from ..parts.thresholds import FixedThreshold
+from ..parts.thresholds import FixedThreshold, RelativeThreshold
 from ..problem import Progress, check
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ class TRAS(Correction):
 
     Shapes: features `[mu*B, D]`, la (buffer `logit_adjustment`) and T (buffer `class_temperature`) [C].
 
-    Can be put around every algorithm that trains a strong view on pseudo-labels of a weak one: the head has its own
-    loss, and needs a threshold only.
+    Can be put around algorithms whose threshold stays high: a constant (FixMatch, UDA, CRMatch, ReFixMatch, CoMatch,
+    SimMatch), which is also that of the second head, or one relative to the confidence on labels (AdaMatch). The
+    pseudo-labels of the model's own head are shifted, and their loss is not. If nearly all of them counted, as in
+    FreeMatch or SoftMatch, the head would run away: what was called rare is learned as such and shifted again.
 
     Args:
         A: largest addition to the temperature, at least 0; default 2.
@@ -40,8 +42,6 @@ class TRAS(Correction):
         tro: exponent of the frequencies, at least 0; default 1.
         warmup_epochs: epochs without the second head's terms, at least 0; default 10. An epoch is a share of the run
             (`Progress.steps_per_epoch`): 10 of 200 for images.
-        threshold: confidence from which a prediction of the second head counts, in (0, 1]; None (default) takes the
-            algorithm's constant threshold, or 0.95 if it judges otherwise.
 
     Note:
         A class without a labeled example counts as one with half of one. The authors use two strong views. USB's
@@ -75,16 +75,14 @@ class TRAS(Correction):
         B: float = 2.0,
         tro: float = 1.0,
         warmup_epochs: int = 10,
-        threshold: float | None = None,
         **task: Any,
     ):
         super().__init__(**task)
         for name, value in (("A", A), ("B", B), ("tro", tro), ("warmup_epochs", warmup_epochs)):
             check(value >= 0, name, value, "at least 0")
-        check(threshold is None or 0 < threshold <= 1, "threshold", threshold, "in (0, 1], or None")
         self.A, self.B, self.tro, self.warmup_epochs = A, B, tro, warmup_epochs
-        self.threshold = threshold
-        self.limit = 0.95 if threshold is None else threshold
+        # That of the algorithm, once it has been put around one.
+        self.limit = 0.95
         problem, counts = self.problem, self.labeled_counts.clamp_min(0.5)
         adjustment = ((counts / counts.sum()) ** tro + 1e-12).log()
         self.register_buffer("logit_adjustment", adjustment, persistent=False)
@@ -121,10 +119,21 @@ class TRAS(Correction):
         begins = self.warmup_epochs * progress.steps_per_epoch
         return {"second head learns and answers": begins} if begins else {}
 
+    @classmethod
+    def refusal(cls, algorithm: "SSLAlgorithm") -> str | None:
+        """Also for algorithms whose threshold falls, or that have none."""
+        if reason := super().refusal(algorithm):
+            return reason
+        if isinstance(getattr(algorithm, "threshold", None), FixedThreshold | RelativeThreshold):
+            return None
+        return (
+            "it needs a threshold that stays high; from nearly all of its pseudo-labels a model runs away to one class"
+        )
+
     def join(self, algorithm: "SSLAlgorithm") -> None:
-        """Take its constant threshold, unless one was given."""
+        """Take its threshold for the second head."""
         rule = getattr(algorithm, "threshold", None)
-        if self.threshold is None and isinstance(rule, FixedThreshold):
+        if isinstance(rule, FixedThreshold | RelativeThreshold):
             self.limit = rule.threshold
 
     def weak_logits(
