@@ -1,7 +1,7 @@
 """TRAS: a second head learns from pseudo-labels that are moved towards the rare classes."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -41,7 +41,7 @@ class TRAS(Correction):
         B: temperature of the move for a class without addition, at least 0; default 2.
         tro: exponent of the frequencies, at least 0; default 1.
         warmup_epochs: epochs without the second head's terms, at least 0; default 10. An epoch is a share of the run
-            (`Progress.steps_per_epoch`): 10 of 200 for images.
+            (`Progress.steps_per_epoch`): 10 of 200 for images. It is never more than half of a run.
 
     Note:
         A class without a labeled example counts as one with half of one. The authors use two strong views. USB's
@@ -104,20 +104,25 @@ class TRAS(Correction):
     def begin_with(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """The second head begins where the first one does, without what the class sizes predict."""
         self.balanced_head.weight.copy_(weight)
-        self.balanced_head.bias.copy_(-self.logit_adjustment if bias is None else bias - self.logit_adjustment)
+        if bias is not None:
+            self.balanced_head.bias.copy_(bias - self.logit_adjustment)
 
     def corrected_head(
         self, model: ModelForward, content_free: Any = None
-    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+    ) -> tuple[torch.Tensor, torch.Tensor | None] | None:
         """The second head, once it has learned; until then the model's own answers."""
         if not self.second_head_learns:
             return None
-        return self.balanced_head.weight.detach(), self.balanced_head.bias.detach()
+        # A model without a bias has none here either, although torch's annotation says so.
+        bias = cast(torch.Tensor | None, self.balanced_head.bias)
+        return self.balanced_head.weight.detach(), None if bias is None else bias.detach()
 
     def milestones(self, progress: Progress) -> dict[str, int]:
         """Where the second head begins to learn."""
-        begins = self.warmup_epochs * progress.steps_per_epoch
-        return {"second head learns and answers": begins} if begins else {}
+        return {"second head learns and answers": begins} if (begins := self._begins(progress)) else {}
+
+    def _begins(self, progress: Progress) -> int:
+        return min(self.warmup_epochs * progress.steps_per_epoch, progress.max_steps // 2)
 
     @classmethod
     def refusal(cls, algorithm: "SSLAlgorithm") -> str | None:
@@ -146,7 +151,7 @@ class TRAS(Correction):
         self, out: dict[str, Any], batch: SSLBatch, progress: Progress
     ) -> Mapping[str, tuple[float, torch.Tensor]]:
         """The loss of the second head."""
-        if progress.epoch < self.warmup_epochs:
+        if progress.step < self._begins(progress):
             # Of no examples: 0, and still with a gradient for the head.
             return {"balanced": (1.0, self._logits(out["labeled"].features[:0]).sum())}
         self.second_head_learns = torch.ones_like(self.second_head_learns)
