@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hf_ssl import get_algorithm
-from hf_ssl.algorithms import ALGORITHMS
+from hf_ssl.algorithms import ALGORITHMS, IMBALANCE
 
 from tests.helpers.algorithm_cases import (
     CLASSES,
@@ -220,10 +220,11 @@ def test_what_does_not_fit_is_refused_with_the_reason(name, base):
 
 @pytest.mark.parametrize("name", [*CORRECTIONS, "adsh"])
 def test_what_is_not_refused_trains(name):
-    for base in ALGORITHMS:
-        if (name, base) not in REFUSED and "pseudo_labels" in ALGORITHMS[base].offers:
-            output = run_step(base, make_algorithm(base, imbalance=name, class_counts=COUNTS), 0)
-            assert output.mask.shape == (UNLABELED,), base
+    fitting = [base for base in ALGORITHMS if IMBALANCE[name].refusal(make_algorithm(base)) is None]
+    assert set(CONSTANT) <= set(fitting)
+    for base in fitting:
+        output = run_step(base, make_algorithm(base, imbalance=name, class_counts=COUNTS), 0)
+        assert output.mask.shape == (UNLABELED,), base
 
 
 def test_a_stream_is_refused_where_the_pool_is_remembered():
