@@ -81,7 +81,7 @@ class StreamMixin(Trainer):
         sizes = len(self.train_dataset), labeled, unlabeled  # type: ignore[arg-type]  # a dataset with a length
         sampler = StreamBatchSampler(*sizes, batches, self._reader, processes=processes, seed=seed)
         given = self.train_dataset, pool.prepare, self.views, self.algorithm.views, self.data.label_column
-        return StreamViews(*given, seed, args.on_broken_file == "skip"), sampler
+        return StreamViews(*given, seed, args.on_broken_file == "skip", self.data.labels), sampler
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As in Trainer; rows that were read ahead are let go of at the end."""

@@ -6,11 +6,20 @@ Each is put around an algorithm: `get_algorithm("fixmatch", imbalance="abc", cla
 
 from ..correction import Correction
 from .balanced_sampling import BalancedSampling
+from .cossl import CoSSL
+from .crest import CReST, CReSTPlus
+from .darp import DARP
 from .logit_adjustment import LogitAdjustment
+from .simis import SimiS
 
 __all__ = ["IMBALANCE"]
 
 IMBALANCE: dict[str, type[Correction]] = {
     "balanced_sampling": BalancedSampling,
     "logit_adjustment": LogitAdjustment,
+    "darp": DARP,
+    "cossl": CoSSL,
+    "crest": CReST,
+    "crest_plus": CReSTPlus,
+    "simis": SimiS,
 }
