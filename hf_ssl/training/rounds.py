@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import Trainer
 from transformers.integrations.neftune import deactivate_neftune
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
@@ -38,6 +37,7 @@ from ..files import atomic_files, atomic_write
 from ..views import Views
 from . import checkpoint_files
 from .algorithm import Choice
+from .evaluation import EvaluationMixin
 from .pool_predictions import UNREADABLE, predict_pool
 
 FOLDER = "rounds"
@@ -69,7 +69,7 @@ def rounds_of(algorithm: SSLAlgorithm) -> InRounds | None:
     return None
 
 
-class RoundsMixin(Trainer):
+class RoundsMixin(EvaluationMixin):
     """A `Trainer` that trains one round after the other, if the algorithm or its correction is `InRounds`.
 
     The class that mixes it in calls `end_round` after each step.
@@ -240,7 +240,6 @@ class RoundsMixin(Trainer):
             # Its memories have the size of the labeled set.
             self.algorithm = self.watch.algorithm = self._make_algorithm()
             self.optimizer = None
-            self._forward = None
         else:
             plan.begin_round(self._round.number)
 

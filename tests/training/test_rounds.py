@@ -1,5 +1,6 @@
 """Training in rounds: what each round has, and that a run which was killed goes on as if it had not been."""
 
+import functools
 import json
 import os
 import signal
@@ -10,76 +11,18 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification, TrainerCallback
 
-from hf_ssl import SSLConfig, SSLTrainer, get_algorithm
-from hf_ssl.algorithms.fixmatch import FixMatch
-from hf_ssl.algorithms.imbalance import IMBALANCE
-from hf_ssl.algorithms.rounds import InRounds, Picks, most_confident
+from hf_ssl import SSLConfig, get_algorithm
+from hf_ssl.algorithms.rounds import Picks
 from hf_ssl.errors import BrokenExampleError
 from hf_ssl.training import rounds
 from hf_ssl.training.checkpoint_files import find_problem
 from hf_ssl.training.pool_predictions import UNREADABLE, PoolInputs, predict_pool
 
 from tests.helpers.children import finish, start_child
+from tests.helpers.in_rounds import KINDS, STEPS, Restarting, make_trainer, picked
+from tests.helpers.launching import ROOT, launch
 from tests.helpers.resuming import everything, log_lines
 from tests.helpers.tiny_tasks import new_model, task
-
-# 24 unlabeled examples, 4 in a batch: 6 steps in an epoch. Rounds of 4 steps end inside of epochs.
-STEPS = 12
-
-
-class Restarting(InRounds, FixMatch):
-    """Three trainings, each from scratch, with the two surest examples of each class."""
-
-    rounds, restarts = 3, True
-
-    def __init__(self, *, threshold: float = 0.35, **task):
-        super().__init__(threshold=threshold, **task)
-        self.begun = []
-
-    def begin_round(self, number):
-        self.begun.append(number)
-
-    def pick(self, classes, confidence, number, labeled):
-        wanted = np.full(self.num_classes, 2 * number)
-        return most_confident(classes, confidence, wanted, np.arange(self.num_classes))
-
-
-class Continuing(Restarting):
-    restarts = False
-
-
-class CReSTFixMatch(FixMatch):
-    """As `SSLConfig(algorithm="fixmatch", imbalance="crest_plus")` makes it."""
-
-    def __init__(self, *, threshold: float = 0.35, **task):
-        super().__init__(threshold=threshold, **task)
-        counts = self.problem.frequencies() * self.problem.num_labeled
-        self.correct_with(IMBALANCE["crest_plus"](generations=3, problem=self.problem, class_counts=counts))
-
-
-KINDS = {"restarting": Restarting, "continuing": Continuing, "crest_plus": CReSTFixMatch}
-
-
-def make_trainer(folder, kind="restarting", modality="image", seed=0, given=None, **config):
-    defaults = {
-        "max_steps": STEPS,
-        "per_device_train_batch_size": 2,
-        "unlabeled_batch_ratio": 2,
-        "learning_rate": 1e-2,
-        "ema_role": "evaluation",
-        "ema_decay": 0.7,
-        "save_strategy": "steps",
-        "save_steps": 100,
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "logging_steps": 3,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
-    }
-    args = SSLConfig(output_dir=str(folder), **{**defaults, **config})
-    given = {**task(modality), **(given or {})}
-    return SSLTrainer(new_model(modality, seed), args, algorithm=KINDS.get(kind, kind), **given)
 
 
 def assert_equal(whole, resumed):
@@ -89,11 +32,6 @@ def assert_equal(whole, resumed):
     assert log_lines(whole) == log_lines(resumed)
     assert len(log_lines(whole)) == STEPS // 3
     assert picked(whole) == picked(resumed)
-
-
-def picked(trainer):
-    folder = Path(trainer.args.output_dir, "rounds")
-    return {path.name: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
 class Watching(TrainerCallback):
@@ -109,13 +47,23 @@ class Watching(TrainerCallback):
         self.seen.append((state.global_step, len(labels), trainer.progress, trainer._get_learning_rate()))
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def whole(request, tmp_path_factory):
-    """A run that nothing interrupted, with a checkpoint after each step."""
-    trainer = make_trainer(tmp_path_factory.mktemp(request.param), request.param, save_steps=1)
-    trainer.kind, trainer.watching = request.param, Watching(trainer)
-    trainer.output = trainer.train()
-    return trainer
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory):
+    """Kind -> a run that nothing interrupted, with a checkpoint after each step."""
+
+    @functools.cache
+    def run(kind):
+        trainer = make_trainer(tmp_path_factory.mktemp(kind), kind, save_steps=1)
+        trainer.kind, trainer.watching = kind, Watching(trainer)
+        trainer.output = trainer.train()
+        return trainer
+
+    return run
+
+
+@pytest.fixture(params=KINDS)
+def whole(request, run_of):
+    return run_of(request.param)
 
 
 # ---- What a round has ----
@@ -179,10 +127,12 @@ def test_the_saved_model_is_an_ordinary_one_and_the_run_says_its_rounds(whole, t
 # ---- Resuming ----
 
 
-@pytest.mark.parametrize("step", [2, 4, 5, 8, 12])
-def test_resuming_is_bit_for_bit_in_every_round_and_between_them(step, whole, tmp_path):
-    if whole.kind == "crest_plus" and step != 5:
-        pytest.skip("as the others")
+STOPS = [(kind, step) for kind in ("restarting", "continuing") for step in (2, 4, 5, 8, 12)] + [("crest_plus", 5)]
+
+
+@pytest.mark.parametrize("kind, step", STOPS)
+def test_resuming_is_bit_for_bit_in_every_round_and_between_them(kind, step, run_of):
+    whole = run_of(kind)
     resumed = make_trainer(whole.args.output_dir, whole.kind, seed=5)
     resumed.train(resume_from_checkpoint=str(Path(whole.args.output_dir, f"checkpoint-{step}")))
     assert_equal(whole, resumed)
@@ -219,10 +169,9 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_run_killed_between_two_rounds_continues(place, whole, tmp_path, monkeypatch):
-    if whole.kind == "crest_plus" or (whole.kind == "continuing" and place != "the pool is predicted"):
-        pytest.skip("as the others")
+@pytest.mark.parametrize("kind, place", [*(("restarting", place) for place in PLACES), ("continuing", PLACES[2])])
+def test_a_run_killed_between_two_rounds_continues(kind, place, run_of, tmp_path, monkeypatch):
+    whole = run_of(kind)
     killed = make_trainer(tmp_path, whole.kind)
     with monkeypatch.context() as patch:
         dies_at(place, patch)
@@ -266,7 +215,8 @@ def test_refuses_what_does_not_go_with_rounds(kind, config, given, message, tmp_
         make_trainer(tmp_path, kind, given=given, **config).train()
 
 
-def test_refuses_to_resume_with_other_rounds(whole, tmp_path):
+def test_refuses_to_resume_with_other_rounds(run_of, tmp_path):
+    whole = run_of("restarting")
     checkpoint = str(Path(whole.args.output_dir, "checkpoint-5"))
     with pytest.raises(ValueError, match=r"max_steps must be 12 as before, got 18"):
         make_trainer(tmp_path, whole.kind, max_steps=18).train(resume_from_checkpoint=checkpoint)
@@ -341,3 +291,17 @@ def test_what_is_picked_survives_a_checkpoint(tmp_path):
         rounds.load_round(str(tmp_path), "fixmatch", 5)
     with pytest.raises(ValueError, match="belongs to the algorithm 'fixmatch'"):
         rounds.load_round(str(tmp_path), "adamatch", 4)
+
+
+# ---- Several processes ----
+
+
+@pytest.mark.multiprocess
+@pytest.mark.slow
+def test_two_processes_pick_the_same_and_resume_exactly(tmp_path):
+    launch(ROOT / "tests" / "helpers" / "in_rounds.py", str(tmp_path))
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert first["processes"] == 2
+    assert first["picks"] == second["picks"] and all(len(index) > 0 for index, _ in first["picks"].values())
+    for report in (first, second):
+        assert report["differing"] == {name: [] for name in report["differing"]}
