@@ -286,9 +286,9 @@ class SSLTrainer(
             "unsupervised_weight": self.args.unsupervised_weight,
             "modality": self.data.modality,
         }
-        algorithm = make_algorithm(self._algorithm_choice, self.args, problem).to(self.args.device)
+        algorithm = self._in_round(make_algorithm(self._algorithm_choice, self.args, problem).to(self.args.device))
         algorithm.criterion = self.criterion
-        return self._in_round(algorithm)
+        return algorithm
 
     @property
     def _step_batch_size(self) -> int:

@@ -21,9 +21,9 @@ class SSLBatch:
         labeled_index: positions [B] in the labeled set.
         unlabeled_index: positions `[mu*B]` in the pool.
         labeled_strong: model keywords of a strong view of the labeled examples.
+        rotation_labels: quarter turns `[mu*B]` of the "rotated" view, 0 to 3.
         balanced_labeled, balanced_labels: model keywords of views of B further labeled examples, of which every class
             is as likely as another, and their classes [B].
-        rotation_labels: quarter turns `[mu*B]` of the "rotated" view, 0 to 3.
         mix_lambda: fixed randomness (see Note): the weight of mixup, a scalar or [B].
         mix_permutation: fixed randomness: the partners [N] of mixup, over all N examples that are mixed.
         mix_choice: fixed randomness: whether each example [B] is mixed.
@@ -51,9 +51,9 @@ class SSLBatch:
     labeled_index: torch.Tensor | None = None
     unlabeled_index: torch.Tensor | None = None
     labeled_strong: dict[str, torch.Tensor] | None = None
+    rotation_labels: torch.Tensor | None = None
     balanced_labeled: dict[str, torch.Tensor] | None = None
     balanced_labels: torch.Tensor | None = None
-    rotation_labels: torch.Tensor | None = None
     # Fixed randomness.
     mix_lambda: torch.Tensor | None = None
     mix_permutation: torch.Tensor | None = None
