@@ -19,8 +19,10 @@ _RENEWED = 0.1
 _CACHED, _LARGEST_BLOCK = 1 << 16, 1 << 24
 # From this many numbers on (128 MB) a table is kept in float16.
 _LARGEST_SINGLE = 1 << 25
-# Newton's method begins with the last root, and is done after two or three steps. The bound is for hopeless tables.
-_MOST_NEWTON_STEPS, _CLOSE = 30, 1e-10
+# Newton's method begins with the last root, from which two or three steps are enough; the first one is only guessed.
+_FIRST_STEPS, _LATER_STEPS = 15, 4
+# Halvings that tell probabilities in float32 apart, and a divisor of what is 0.
+_HALVINGS, _TINY = 50, 1e-300
 # Logarithm of the largest factor of an entry.
 _LARGEST_LOG = 300.0
 
@@ -122,17 +124,8 @@ class DARP(Correction):
         # The passes of a step write one after the other, which leaves the same as one pass over all their examples.
         self.table[index] = rows[last_occurrence(index)].to(self.table.dtype)
         if self.is_warm(progress) and progress.step % self.period == 0:
-            self.refined = self._refined()
+            self.refined = refine(self.table, self.labeled_counts.clamp_min(0.5), self.alpha, self.iterations)
         return mask
-
-    def _refined(self) -> torch.Tensor:
-        seen = self.table.sum(dim=1) > 0
-        counts = self.labeled_counts.clamp_min(0.5)
-        if bool(seen.all()):
-            return refine(self.table, counts, self.alpha, self.iterations)
-        refined = torch.zeros_like(self.table)
-        refined[seen] = refine(self.table[seen], counts, self.alpha, self.iterations)
-        return refined
 
     def targets(self, targets: torch.Tensor, batch: SSLBatch, progress: Progress) -> torch.Tensor:
         """Those of the refined table for the examples that it knows."""
@@ -156,10 +149,10 @@ def refine(table: torch.Tensor, class_counts: torch.Tensor, alpha: float = 2.0, 
 
     and its factors are found in turn: x_i, so that rows have the sum 1, and nu_c, so that columns have theirs. The
     equation of nu_c is solved by Newton's method on the logarithms of both sides, whose difference is convex and
-    falls, for all classes at once, and in float64.
+    falls, for all classes at once, and in float64. Nothing is read back from the device.
 
     Args:
-        table: distributions [M, C].
+        table: distributions [M, C]. Rows of zeros are of unknown examples: they do not count, and stay as they are.
         class_counts: n [C], above 0, in any unit.
         alpha: at least 1.
         iterations: how often the two are found; rows come last, so that column sums are not exact.
@@ -174,51 +167,59 @@ def refine(table: torch.Tensor, class_counts: torch.Tensor, alpha: float = 2.0, 
         >>> refine(table, torch.tensor([1.0, 1.0])).argmax(dim=1)
         tensor([0, 0, 1, 1])
     """
+    known = (table.sum(dim=1) > 0).double()
     counts = class_counts.to(table.device, torch.float64)
-    wanted = len(table) * counts / counts.sum()
-    start = _start(table, wanted, alpha)
+    wanted = known.sum() * counts / counts.sum()
+    start = _start(table, known, wanted, alpha)
     spread = torch.cat([-(rows * (rows + _EPSILON).log()).sum(dim=1) for _, rows in _blocks(start)])
     nu = torch.ones_like(wanted)
-    for _ in range(iterations):
-        scale = torch.cat([1 / rows.sum(dim=1) for _, rows in _weighted(start, spread, nu)])
-        nu = _roots(start, spread, scale, wanted, nu)
+    for iteration in range(iterations):
+        scale = torch.cat([1 / rows.sum(dim=1).clamp_min(_TINY) for _, rows in _weighted(start, spread, nu)])
+        nu = _roots(start, spread, scale, wanted, nu, _LATER_STEPS if iteration else _FIRST_STEPS)
     for place, rows in _weighted(start, spread, nu):
-        start[place] = (rows / rows.sum(dim=1, keepdim=True)).to(start.dtype)
+        start[place] = (rows / rows.sum(dim=1, keepdim=True).clamp_min(_TINY)).to(start.dtype)
     return start.to(table.dtype)
 
 
-def _start(table: torch.Tensor, wanted: torch.Tensor, alpha: float) -> torch.Tensor:
+def _start(table: torch.Tensor, known: torch.Tensor, wanted: torch.Tensor, alpha: float) -> torch.Tensor:
     """A: the largest entries of each column, scaled to its wanted sum, in normalized rows."""
-    least, scale = [], []
-    for column, size in zip(table.unbind(dim=1), wanted, strict=True):
-        column, kept = column.double(), min(int(alpha * size), len(table))
-        smallest = column.kthvalue(len(column) - kept + 1).values if kept else column.new_tensor(math.inf)
-        least.append(smallest)
-        scale.append((size + _EPSILON) / (column[column >= smallest].sum() + _EPSILON))
-    limits, scales = torch.stack(least), torch.stack(scale)
+    limits, sums = _limits(table, (alpha * wanted).floor()), torch.zeros_like(wanted)
+    for _, rows in _blocks(table):
+        sums += (rows * (rows >= limits)).sum(dim=0)
+    scales = (wanted + _EPSILON) / (sums + _EPSILON)
     # As exact as float32 if the table is kept in less.
     start = torch.empty_like(table, dtype=torch.promote_types(table.dtype, torch.float32))
     for place, rows in _blocks(table):
         rows = rows * (rows >= limits) * scales + _EPSILON
-        start[place] = (rows / rows.sum(dim=1, keepdim=True)).to(start.dtype)
+        start[place] = (known[place, None] * rows / rows.sum(dim=1, keepdim=True)).to(start.dtype)
     return start
 
 
+def _limits(table: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """For each column a number [C] that `kept` [C] of its entries reach: by bisection, which takes no sorting."""
+    low, high = torch.zeros_like(kept), torch.full_like(kept, 1 + _EPSILON)
+    for _ in range(_HALVINGS):
+        middle, reached = (low + high) / 2, torch.zeros_like(kept)
+        for _, rows in _blocks(table):
+            reached += (rows >= middle).sum(dim=0)
+        enough = reached >= kept
+        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
+    return low
+
+
 def _roots(
-    start: torch.Tensor, spread: torch.Tensor, scale: torch.Tensor, wanted: torch.Tensor, nu: torch.Tensor
+    start: torch.Tensor, spread: torch.Tensor, scale: torch.Tensor, wanted: torch.Tensor, nu: torch.Tensor, steps: int
 ) -> torch.Tensor:
     """nu [C] with sum_i scale_i start_ic exp(-nu_c spread_i) = wanted_c, from a guess."""
-    lowest = -_LARGEST_LOG / float(spread.max())
-    for _ in range(_MOST_NEWTON_STEPS):
+    lowest = -_LARGEST_LOG / spread.max().clamp_min(_EPSILON)
+    for _ in range(steps):
         sums, slopes = torch.zeros_like(wanted), torch.zeros_like(wanted)
         for place, rows in _weighted(start, spread, nu):
             sums += scale[place] @ rows
             slopes += (scale[place] * spread[place]) @ rows
-        excess = (sums / wanted).log()
-        if float(excess.abs().max()) < _CLOSE:
-            break
+        excess = (sums.clamp_min(_TINY) / wanted).log()
         # From the right of the root the tangent may lead far to its left, from where it never passes it again.
-        nu = (nu + excess * sums / slopes).clamp_min(lowest)
+        nu = torch.maximum(nu + excess * sums / slopes.clamp_min(_TINY), lowest)
     return nu
 
 

@@ -119,15 +119,24 @@ def test_hopeless_tables_end_and_stay_distributions(table, counts):
     assert float(refined.min()) >= 0
 
 
-def test_the_number_of_newton_steps_is_bounded(monkeypatch):
-    calls = []
-    weighted = darp._weighted
-    monkeypatch.setattr(darp, "_weighted", lambda *given: calls.append(1) or weighted(*given))
-    refine(random_table(2000, 10), 100 * 0.5 ** torch.arange(10.0), iterations=10)
-    assert len(calls) < 80
-    calls.clear()
-    refine(torch.eye(3)[[0] * 20], torch.tensor([1.0, 1.0, 1000.0]), iterations=10)
-    assert len(calls) <= 10 * (darp._MOST_NEWTON_STEPS + 1) + 1
+def test_rows_of_unknown_examples_do_not_count():
+    known, counts = random_table(40, 4), torch.tensor([5.0, 1.0, 2.0, 9.0])
+    table = torch.zeros(100, 4, dtype=torch.float64)
+    table[10:50] = known
+    refined = refine(table, counts)
+    torch.testing.assert_close(refined[10:50], refine(known, counts))
+    assert refined[:10].abs().sum() == refined[50:].abs().sum() == 0
+
+
+@pytest.mark.parametrize("iterations", [1, 10])
+def test_the_table_is_read_a_bounded_number_of_times(iterations, monkeypatch):
+    reads = []
+    blocks = darp._blocks
+    monkeypatch.setattr(darp, "_blocks", lambda table: reads.append(1) or blocks(table))
+    for table in (random_table(200, 3), torch.eye(3)[[0] * 20]):
+        reads.clear()
+        refine(table, torch.tensor([1.0, 1.0, 1000.0]), iterations=iterations)
+        assert len(reads) == darp._HALVINGS + 4 + iterations + darp._FIRST_STEPS + (iterations - 1) * darp._LATER_STEPS
 
 
 # ---- The steps ----
