@@ -7,6 +7,8 @@ from typing import TypeVar
 import torch
 
 Field = TypeVar("Field")
+# Names of views in `SSLAlgorithm.views` that are of labeled examples; the others are of the pool.
+LABELED_VIEWS = ("labeled_strong", "balanced_labeled")
 
 
 @dataclass
@@ -23,12 +25,16 @@ class SSLBatch:
         content_free: model keywords of one row that says nothing (a gray image, mask tokens, silence), each tensor
             `[1, ...]`, for corrections that read it.
         rotation_labels: quarter turns `[mu*B]` of the "rotated" view, 0 to 3.
-        mix_lambda: fixed randomness (see Note): the scalar weight of mixup.
+        balanced_labeled, balanced_labels: model keywords of views of B further labeled examples, of which every class
+            is as likely as another, and their classes [B].
+        mix_lambda: fixed randomness (see Note): the weight of mixup, a scalar or [B].
         mix_permutation: fixed randomness: the partners [N] of mixup, over all N examples that are mixed.
+        mix_choice: fixed randomness: whether each example [B] is mixed.
+        balanced_unlabeled: fixed randomness: model keywords of the partners [B] in mixtures.
         perturbation: fixed randomness: VAT's random direction, shaped like the values of the weak view.
 
     Note:
-        Three numbers are drawn by the algorithms themselves. The fields of fixed randomness are None in training, and
+        Some numbers are drawn by the algorithms themselves. The fields of fixed randomness are None in training, and
         the algorithm draws; they are given to compute a step twice, or to compare one with known answers.
 
     Example:
@@ -50,9 +56,13 @@ class SSLBatch:
     labeled_strong: dict[str, torch.Tensor] | None = None
     content_free: Mapping[str, torch.Tensor] | None = None
     rotation_labels: torch.Tensor | None = None
+    balanced_labeled: dict[str, torch.Tensor] | None = None
+    balanced_labels: torch.Tensor | None = None
     # Fixed randomness.
     mix_lambda: torch.Tensor | None = None
     mix_permutation: torch.Tensor | None = None
+    mix_choice: torch.Tensor | None = None
+    balanced_unlabeled: dict[str, torch.Tensor] | None = None
     perturbation: torch.Tensor | None = None
 
 

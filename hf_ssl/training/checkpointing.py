@@ -283,6 +283,7 @@ class CheckpointMixin(ShardingMixin):
         self.accelerator.wait_for_everyone()
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        self._begin_sitting(resume_from_checkpoint or None)
         self._forget_evaluation()
         search_for_unused_weights(self.args, self.accelerator.ddp_handler)
         self._layerdrop = LayerDrop(self.accelerator.unwrap_model(self.model))
@@ -292,6 +293,9 @@ class CheckpointMixin(ShardingMixin):
                 return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self._stop_workers()
+
+    def _begin_sitting(self, checkpoint: str | None) -> None:
+        """What a subclass does before Trainer begins, or resumes from a checkpoint that is whole."""
 
     def _forget_evaluation(self) -> None:
         """Let a model that was only evaluated so far be wrapped for training on several processes.
