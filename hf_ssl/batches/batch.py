@@ -15,7 +15,7 @@ class SSLBatch:
     Args:
         labeled: model keywords of the labeled examples' weak view, each tensor [B, ...].
         labels: their classes, int64 [B].
-        unlabeled: view name ("weak", "strong", "strong_2", "rotated") -> model keywords, each tensor `[mu*B, ...]`.
+        unlabeled: view name ("weak", "medium", "strong", "strong_2", "rotated") -> model keywords, each tensor `[mu*B, ...]`.
         labeled_index: positions [B] in the labeled set.
         unlabeled_index: positions `[mu*B]` in the pool.
         labeled_strong: model keywords of a strong view of the labeled examples.
@@ -23,9 +23,11 @@ class SSLBatch:
         mix_lambda: fixed randomness (see Note): the scalar weight of mixup.
         mix_permutation: fixed randomness: the partners [N] of mixup, over all N examples that are mixed.
         perturbation: fixed randomness: VAT's random direction, shaped like the values of the weak view.
+        class_mix_lambda, class_mix_partner: fixed randomness: as the two above, for RegMixMatch's second kind of
+            mixtures; see `choose_partners` in `algorithms/parts/partners.py`.
 
     Note:
-        Three numbers are drawn by the algorithms themselves. The fields of fixed randomness are None in training, and
+        These numbers are drawn by the algorithms themselves. The fields of fixed randomness are None in training, and
         the algorithm draws; they are given to compute a step twice, or to compare one with known answers.
 
     Example:
@@ -50,6 +52,8 @@ class SSLBatch:
     mix_lambda: torch.Tensor | None = None
     mix_permutation: torch.Tensor | None = None
     perturbation: torch.Tensor | None = None
+    class_mix_lambda: torch.Tensor | None = None
+    class_mix_partner: torch.Tensor | None = None
 
 
 def required(value: Field | None, name: str) -> Field:

@@ -19,9 +19,11 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 TWO_STEP_EPOCHS = {"comatch", "simmatch"}
 HEADS = ("projection", "projection_2", "projection_3", "rotation", "distance", "auxiliary_head", "heads")
 # Names of terms in the files that are not those of `AlgorithmOutput.terms`; a weight is not one of these.
-TERMS = {"easy": "unsupervised", "ambiguous_weight": None}
+TERMS = {"cgmatch/easy": "unsupervised", "cgmatch/ambiguous_weight": None, "regmixmatch/entropy": "fairness"}
 # Compared after each step, where a file has them.
 STATISTICS = {name: name for name in ("alignment_model", "confidence_mean", "count_gap_mean")}
+FREEMATCH = ("global_threshold", "class_probability", "label_histogram")
+STATISTICS |= {name: name for name in FREEMATCH}
 STATISTICS |= {"margin_thresholds_after": "margin_thresholds"}
 # Settings beside those of a file.
 VARIANTS = {"multimatch-published": {"published": True}}
@@ -64,6 +66,8 @@ def make_batch(golden, step):
         mix_lambda=given.get("mix_lambda"),
         mix_permutation=given.get("mix_permutation"),
         perturbation=given.get("vat_direction"),
+        class_mix_lambda=given.get("class_mix_lambda"),
+        class_mix_partner=given.get("class_mix_partner"),
     )
 
 
@@ -107,6 +111,9 @@ def test_reproduces_the_reference(path):
             algorithm.memory_bank.copy_(golden["init/memory_bank"])
             # In the reference slots vote before they are written, as examples of class 0.
             algorithm.memory_written.fill_(True)
+        for statistic in FREEMATCH:
+            if f"init/{statistic}" in golden:
+                getattr(algorithm, statistic).copy_(golden[f"init/{statistic}"])
         if "init/label_queue" in golden:
             algorithm.label_queue.copy_(golden["init/label_queue"])
     teacher = deepcopy(model).requires_grad_(False) if algorithm.uses_teacher else None
@@ -117,7 +124,8 @@ def test_reproduces_the_reference(path):
         close(output.loss, golden[f"step{step}/loss"], f"loss of step {step}")
         known = {"ramp": torch.tensor(progress.warmup(getattr(algorithm, "warmup_fraction", 0.0))), **output.metrics}
         for key in (key for key in golden if key.startswith(f"step{step}/terms/")):
-            term = TERMS.get(key.split("/")[-1], key.split("/")[-1])
+            term = key.split("/")[-1]
+            term = TERMS.get(f"{name}/{term}", term)
             if term is None:
                 continue
             actual = known[term] if term in known else output.terms[term]
