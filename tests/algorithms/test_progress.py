@@ -279,6 +279,7 @@ BAD = {
     "smoothing": SHARE,
     "alignment_queue_size": COUNT,
     "instance_weight": NON_NEGATIVE,
+    "margin_penalty": NON_NEGATIVE,
     "ratio_momentum": BELOW_1,
     "queue_size": COUNT,
     "warmup_steps": (-1,),
