@@ -28,8 +28,8 @@ class RegMixMatch(FreeMatch):
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), target(q)))
                + fairness_weight * fairness + regmix + class_aware
 
-    with mask and fairness as in FreeMatch. An example without a partner is not mixed. Images are mixed as inputs, texts
-    and recordings as features (manifold mixup), which is this library's extension: the paper has images only.
+    with mask and fairness as in FreeMatch. An example without a partner is not mixed. Images are mixed as inputs,
+    texts and recordings as features (manifold mixup), which is this library's extension: the paper has images only.
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, mixtures `[mu*B]`, or `[B + mu*B]` with `mix_labeled`.
 
@@ -50,10 +50,10 @@ class RegMixMatch(FreeMatch):
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:
-        Where the formula blends two images, the authors paste one, made smaller, into the other (ResizeMix), and lambda
-        is the share of the area; and in every second step they take any confident example as the partner. The paper's
-        text was not compared, only its code. With several processes each mixes its own part of the batch, so two with
-        half a batch each draw other mixtures than one.
+        Where the formula blends two images, the authors paste one, made smaller, into the other (ResizeMix), and
+        lambda is the share of the area; and in every second step they take any confident example as the partner. The
+        paper's text was not compared, only its code. With several processes each mixes its own part of the batch, so
+        two with half a batch each draw other mixtures than one.
 
     Paper: Han et al., "RegMixMatch: Optimizing Mixup Utilization in Semi-Supervised Learning", AAAI 2025,
     arXiv 2412.10741.

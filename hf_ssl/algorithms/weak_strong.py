@@ -40,10 +40,10 @@ class WeakStrongAlgorithm(SSLAlgorithm):
     Args:
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: above 0.
-        margin_penalty: factor of the last term, at least 0; 0 leaves it out. It is for calibration: pseudo-labels drive
-            the logits apart without end. Selected are the strong views that count (by their mask) and are predicted as
-            their pseudo-label. The authors set 0.1 (Mishra et al., "Do not trust what you trust: Miscalibration in
-            Semi-supervised Learning", TMLR 2024, arXiv 2403.15567).
+        margin_penalty: factor of the last term, at least 0; 0 leaves it out. It is for calibration: pseudo-labels
+            drive the logits apart without end. Selected are the strong views that count (by their mask) and are
+            predicted as their pseudo-label. The authors set 0.1 (Mishra et al., "Do not trust what you trust:
+            Miscalibration in Semi-supervised Learning", TMLR 2024, arXiv 2403.15567).
         task: the fields of `ProblemSpec`.
 
     Note:

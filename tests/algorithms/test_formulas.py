@@ -76,7 +76,8 @@ def test_the_docstring_states_the_formula_and_its_source(name):
     terms = {"supervised": "CE(", "unsupervised": "unsupervised_weight", "rotation": "rotation_weight"}
     terms |= {"anchored": "kl_weight", "entropy": "entropy_weight", "fairness": "fairness_weight"}
     terms |= {"contrastive": "contrastive_weight", "instance": "instance_weight", "distance": "cos("}
-    terms |= {"divergences": "D(weak", "shrink": "certain_ratio", "ambiguous": "ambiguous_weight", "regmix": "regmix = sum"}
+    terms |= {"divergences": "D(weak", "shrink": "certain_ratio", "ambiguous": "ambiguous_weight"}
+    terms |= {"regmix": "regmix = sum", "class_aware": "class_aware = mean"}
     for term in set(re.findall(r"[a-z_]{2,}", WEIGHTS[name])) & set(terms):
         assert terms[term] in text, term
     assert ("warmup *" in text) == ("*s" in WEIGHTS[name])

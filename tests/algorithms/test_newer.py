@@ -198,9 +198,7 @@ def test_a_penalty_on_margins_draws_large_logits_nearer(name):
     models = make_models()
     with torch.no_grad():
         models[0].classifier.weight.mul_(8)
-    output, plain = (
-        run_step(name, make_algorithm(name, margin_penalty=penalty), 3, models) for penalty in (0.5, 0.0)
-    )
+    output, plain = (run_step(name, make_algorithm(name, margin_penalty=penalty), 3, models) for penalty in (0.5, 0.0))
     logits, targets = models[0](make_batch(3).unlabeled["strong"]["x"]), output.pseudo_labels
     labels = targets if targets.ndim == 1 else targets.argmax(dim=-1)
     chosen, total, weights = output.mask * (logits.argmax(dim=-1) == labels), 0.0, 0.0

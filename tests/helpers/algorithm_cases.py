@@ -107,9 +107,7 @@ CASES = {
         {"threshold": 0.8}, {*WEAK_STRONG, "medium"}, {"temperature": 0.0}, views={"weak", "medium", "strong"}
     ),
     "shrinkmatch": Row({"threshold": 0.9, "ratio_momentum": 0.6}, WEAK_STRONG, {"ratio_momentum": 1.0}),
-    "cgmatch": Row(
-        {"momentum": 0.5, "queue_size": 2, "warmup_steps": 0}, {*WEAK_STRONG, "weak"}, {"gce_q": 0.0}
-    ),
+    "cgmatch": Row({"momentum": 0.5, "queue_size": 2, "warmup_steps": 0}, {*WEAK_STRONG, "weak"}, {"gce_q": 0.0}),
     "multimatch": Row(
         {"momentum": 0.6, "smoothness": 0.8}, WEAK_STRONG, {"num_heads": 2}, steps_per_epoch=1, own_head=False
     ),

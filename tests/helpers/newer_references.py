@@ -70,8 +70,8 @@ def cgmatch(case):
         past[i, place[i]] = label
         place[i] = (place[i] + 1) % settings["queue_size"]
     gaps = [gap(past[i]) for i in case.index]
-    start = np.mean([gap(each) for each in past])
-    steady = average(state, "count_gap_mean", start, np.mean(gaps), m)
+    begin, steady = "count_gap_mean" not in state, np.mean([gap(each) for each in past])
+    steady = average(state, "count_gap_mean", steady, steady if begin else np.mean(gaps), m)
     level = average(state, "confidence_mean", 1 / size, np.mean(confidence), m)
     mask = [1.0 if c >= level else 0.0 for c in confidence]
     ambiguous = [1.0 if c < level and g >= steady else 0.0 for c, g in zip(confidence, gaps, strict=True)]
@@ -125,7 +125,6 @@ def multimatch(case):
             values = [averages[other, i, c] for other in (a, b) for i in common]
             limits[h, c] = max(np.quantile(values, settings["percentile"]), 0.0) if values else 0.0
     return supervised + weight(case) * unsupervised, weights
-
 
 
 def regmixmatch(case):
