@@ -213,6 +213,6 @@ class MeanHead(Correction):
         """All heads begin around a classifier: it is their mean, and how they differ stays."""
         mean, own_bias = self.corrected_head(None)
         for head in self._own:
-            head.weight += weight - mean
+            head.weight.add_(weight - mean)
             if bias is not None and own_bias is not None:
-                head.bias += bias - own_bias
+                head.bias.add_(bias - own_bias)

@@ -60,6 +60,8 @@ class ShrinkMatch(WeakStrongAlgorithm):
   year = {2023}
 }"""
 
+    threshold: FixedThreshold
+
     def __init__(
         self,
         *,
