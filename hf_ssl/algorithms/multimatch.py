@@ -190,6 +190,7 @@ class MeanHead(Correction):
     """
 
     answers = True
+    title = "MultiMatch"
 
     def __init__(self, own: nn.ModuleList, **task: Any):
         super().__init__(**task)

@@ -80,11 +80,15 @@ def test_thirty_steps_change_every_trainable_weight(algorithm, modality, tmp_pat
     assert modality == "audio" or rows[-1]["supervised"] < rows[0]["supervised"]
 
 
-@pytest.mark.parametrize("algorithm", ["flexmatch", "simmatch", "comatch", "remixmatch"])
+RESUMED = ("flexmatch", "simmatch", "comatch", "remixmatch", "shrinkmatch", "cgmatch", "multimatch")
+
+
+@pytest.mark.parametrize("algorithm", [*RESUMED, "regmixmatch"])
 def test_state_and_heads_survive_resuming_bit_for_bit(algorithm, tmp_path):
     saving = {"max_steps": 12, "save_strategy": "steps", "save_steps": 7, "ema_decay": 0.9}
     whole, _ = train(algorithm, "image", tmp_path, **saving)
     settings = {name: value for name, value in EAGER.items() if name in ALGORITHMS[algorithm].settings()}
+    settings |= UNCERTAIN.get(algorithm, {})
     args = SSLConfig(**{**whole.args.to_dict(), "algorithm_kwargs": settings})
     resumed = SSLTrainer(new_model("image", seed=5), args, **task("image"))
     resumed.train(resume_from_checkpoint=f"{tmp_path}/checkpoint-7")
