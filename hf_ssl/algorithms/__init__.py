@@ -35,6 +35,7 @@ from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .pseudo_label import PseudoLabel
 from .refixmatch import ReFixMatch
+from .regmixmatch import RegMixMatch
 from .remixmatch import ReMixMatch
 from .sequencematch import SequenceMatch
 from .shrinkmatch import ShrinkMatch
@@ -84,6 +85,7 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "shrinkmatch": ShrinkMatch,
     "cgmatch": CGMatch,
     "multimatch": MultiMatch,
+    "regmixmatch": RegMixMatch,
 }
 
 

@@ -18,7 +18,8 @@ class SSLBatch:
     Args:
         labeled: model keywords of the labeled examples' weak view, each tensor [B, ...].
         labels: their classes, int64 [B].
-        unlabeled: view name ("weak", "strong", "strong_2", "rotated") -> model keywords, each tensor `[mu*B, ...]`.
+        unlabeled: view name ("weak", "medium", "strong", "strong_2", "rotated") -> model keywords, each tensor
+            `[mu*B, ...]`.
         labeled_index: positions [B] in the labeled set.
         unlabeled_index: positions `[mu*B]` in the pool.
         labeled_strong: model keywords of a strong view of the labeled examples.
@@ -32,9 +33,11 @@ class SSLBatch:
         mix_choice: fixed randomness: whether each example [B] is mixed.
         balanced_unlabeled: fixed randomness: model keywords of the partners [B] in mixtures.
         perturbation: fixed randomness: VAT's random direction, shaped like the values of the weak view.
+        class_mix_lambda, class_mix_partner: fixed randomness: as the two above, for RegMixMatch's second kind of
+            mixtures; see `choose_partners` in `algorithms/parts/partners.py`.
 
     Note:
-        Some numbers are drawn by the algorithms themselves. The fields of fixed randomness are None in training, and
+        These numbers are drawn by the algorithms themselves. The fields of fixed randomness are None in training, and
         the algorithm draws; they are given to compute a step twice, or to compare one with known answers.
 
     Example:
@@ -64,6 +67,8 @@ class SSLBatch:
     mix_choice: torch.Tensor | None = None
     balanced_unlabeled: dict[str, torch.Tensor] | None = None
     perturbation: torch.Tensor | None = None
+    class_mix_lambda: torch.Tensor | None = None
+    class_mix_partner: torch.Tensor | None = None
 
 
 def required(value: Field | None, name: str) -> Field:
