@@ -48,7 +48,8 @@ def long_tailed(
         ValueError: if there is no such column, a row has no label, or a class has too few examples.
 
     Example:
-        >>> data = datasets.Dataset.from_dict({"text": [str(i) for i in range(60)], "label": ["cat", "dog", "fox"] * 20})
+        >>> rows = {"text": [str(i) for i in range(60)], "label": ["cat", "dog", "fox"] * 20}
+        >>> data = datasets.Dataset.from_dict(rows)
         >>> drawn = long_tailed(data, num_labeled=8, labeled_imbalance=4, pool_shape="reversed")
         >>> from collections import Counter
         >>> sorted(Counter(drawn["labeled"]["label"]).items()), sorted(Counter(drawn["unlabeled"]["label"]).items())
