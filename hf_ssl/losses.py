@@ -88,6 +88,27 @@ def cross_entropy(
     return masked_mean(F.cross_entropy(float_logits(logits), targets, reduction="none", **options), mask)
 
 
+def generalized_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None, power: float = 0.7
+) -> torch.Tensor:
+    """(1 - p_y^power) / power of p = softmax(logits), averaged over the examples (arXiv 1805.07836, eq. 6).
+
+    Between the cross-entropy (power towards 0) and 1 - p_y (power 1), which a wrong label harms less.
+
+    Args:
+        logits: [N, C].
+        targets: classes [N].
+        mask: weights [N]; None weighs every example with 1.
+        power: in (0, 1].
+
+    Example:
+        >>> generalized_cross_entropy(torch.zeros(1, 2), torch.tensor([0]), power=1.0)
+        tensor(0.5000)
+    """
+    chosen = probabilities(logits).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return masked_mean((1 - chosen.clamp_min(1e-7) ** power) / power, mask)
+
+
 def squared_error(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Brier-style distance |softmax(logits) - targets|^2 / C, averaged over the examples.
 

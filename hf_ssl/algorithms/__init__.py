@@ -17,22 +17,27 @@ from typing import Any
 
 from .adamatch import AdaMatch
 from .base import AlgorithmOutput, SSLAlgorithm
+from .cgmatch import CGMatch
 from .comatch import CoMatch
 from .correction import Correction
 from .crmatch import CRMatch
 from .dash import Dash
 from .defixmatch import DeFixMatch
+from .entropy_minimization import EntropyMinimization
 from .fixmatch import FixMatch
 from .flexmatch import FlexMatch
 from .freematch import FreeMatch
 from .imbalance import IMBALANCE
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
+from .multimatch import MultiMatch
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .pseudo_label import PseudoLabel
 from .refixmatch import ReFixMatch
 from .remixmatch import ReMixMatch
+from .sequencematch import SequenceMatch
+from .shrinkmatch import ShrinkMatch
 from .simmatch import SimMatch
 from .softmatch import SoftMatch
 from .supervised import Supervised
@@ -56,6 +61,7 @@ __all__ = [
 
 ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "supervised": Supervised,
+    "entropy_minimization": EntropyMinimization,
     "pseudo_label": PseudoLabel,
     "pi_model": PiModel,
     "mean_teacher": MeanTeacher,
@@ -74,6 +80,10 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "refixmatch": ReFixMatch,
     "comatch": CoMatch,
     "simmatch": SimMatch,
+    "sequencematch": SequenceMatch,
+    "shrinkmatch": ShrinkMatch,
+    "cgmatch": CGMatch,
+    "multimatch": MultiMatch,
 }
 
 
@@ -248,6 +258,7 @@ def _checked(
 _TYPES: dict[Any, tuple[str, Any]] = {
     bool: ("True or False", bool),
     int: ("a whole number", Integral),
+    int | None: ("a whole number or None", Integral | None),
     float: ("a number", Real),
     float | None: ("a number or None", Real | None),
     int | None: ("a whole number or None", Integral | None),

@@ -147,12 +147,18 @@ class SSLAlgorithm(nn.Module):
             raise ValueError(f"imbalance must be a correction that {name} allows, got {correction.title}: {reason}")
         if correction.remembers_pool:
             _refuse_stream(correction.title, self.problem, "another correction")
+        correction.join(self)
         self.correction = correction
         for name, head in correction.heads().items():
             self.add_module(name, head)
         self.views = {**self.views, **correction.views}
         self.uses_teacher = self.uses_teacher or correction.uses_teacher
         self.remembers_pool = self.remembers_pool or correction.remembers_pool
+
+    @property
+    def answer(self) -> Correction:
+        """What gives the classifier that is evaluated and saved: the correction, unless an algorithm has its own."""
+        return self.correction
 
     @property
     def reads_pool(self) -> bool:

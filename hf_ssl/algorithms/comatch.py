@@ -10,13 +10,13 @@ from ..distributed import gather
 from ..model.forward import ModelForward
 from .parts.alignment import QueueAlignment
 from .parts.memory import FeatureQueue, smoothed
-from .parts.projection import embed, projection_head
+from .parts.projection import Projection
 from .parts.thresholds import FixedThreshold
 from .problem import Progress, check
 from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
-class CoMatch(WeakStrongAlgorithm):
+class CoMatch(Projection, WeakStrongAlgorithm):
     """FixMatch with a second, low-dimensional embedding: the neighbors in a memory of embeddings smooth the
     pseudo-labels, and the pseudo-labels make a graph of which examples should be neighbors.
 
@@ -39,6 +39,7 @@ class CoMatch(WeakStrongAlgorithm):
         graph_threshold: similarity of pseudo-labels from which two examples are linked, in [0, 1]; default 0.8.
         contrastive_weight: factor of the contrastive term, at least 0; default 1.
         projection_size: P, at least 1; default 64.
+        epass: embed with the mean of three projections instead of one (EPASS, arXiv 2310.15764); default False.
         queue_batches: steps that the memory holds, at least 1; default 32 (USB: 128 for text and audio).
         smoothing: weight of the model's own prediction, in [0, 1]; default 0.9.
         alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; default 32.
@@ -74,6 +75,7 @@ class CoMatch(WeakStrongAlgorithm):
         graph_threshold: float = 0.8,
         contrastive_weight: float = 1.0,
         projection_size: int = 64,
+        epass: bool = False,
         queue_batches: int = 32,
         smoothing: float = 0.9,
         alignment_queue_size: int = 32,
@@ -90,7 +92,7 @@ class CoMatch(WeakStrongAlgorithm):
         self.queue_batches = queue_batches
         self.smoothing = smoothing
         problem = self.problem
-        self.projection = projection_head(problem.feature_size, projection_size)
+        self.setup_projection(projection_size, epass)
         self.alignment = QueueAlignment(problem.num_classes, alignment_queue_size)
         size = queue_batches * (problem.labeled_batch_size + problem.unlabeled_batch_size)
         self.memory = FeatureQueue(size, projection_size, problem.num_classes)
@@ -107,7 +109,7 @@ class CoMatch(WeakStrongAlgorithm):
     ) -> torch.Tensor:
         """Aligned and smoothed by the memory, into which the batch is written afterwards."""
         aligned = self.alignment(probs)
-        weak, labeled = (embed(self.projection, out[name].features) for name in ("weak", "labeled"))
+        weak, labeled = (self.embed(out[name].features) for name in ("weak", "labeled"))
         refined = aligned
         if progress.step >= self.milestones(progress)["memory votes"]:
             votes = self.memory.vote(weak, self.temperature)
@@ -132,6 +134,6 @@ class CoMatch(WeakStrongAlgorithm):
         graph = (probs @ probs.T).fill_diagonal_(1.0)
         graph = graph * (graph >= self.graph_threshold)
         graph = graph / graph.sum(dim=-1, keepdim=True)
-        first, second = (embed(self.projection, out[name].features) for name in ("strong", "strong_2"))
+        first, second = (self.embed(out[name].features) for name in ("strong", "strong_2"))
         contrastive = losses.graph_contrast(first, second, graph, self.temperature)
         return {"extra": {"contrastive": (self.contrastive_weight, contrastive)}}

@@ -49,7 +49,7 @@ class Correction(StepStatistics):
 
     Class attributes:
         needs: what an algorithm must offer (`SSLAlgorithm.offers`): "labeled", a loss on labels; "pseudo_labels", a
-            step as above.
+            step as above; "pseudo_labels_alone", one without pseudo-labels of labeled examples.
         views: views that it needs beside those of the algorithm, as in `SSLAlgorithm.views`.
         uses_teacher, remembers_pool: as in `SSLAlgorithm`.
         sharpens: whether soft pseudo-labels are made with the temperature of the algorithm.
@@ -111,6 +111,9 @@ class Correction(StepStatistics):
         """Why this correction cannot be put around that algorithm, in words; None if it can."""
         missing = cls.needs - algorithm.offers
         return f"it needs {_MEANINGS[min(missing)]}" if missing else None
+
+    def join(self, algorithm: "SSLAlgorithm") -> None:
+        """Take from the algorithm what depends on its settings; it keeps the correction, not the other way around."""
 
     def heads(self) -> Mapping[str, nn.Module]:
         """Trainable heads by the names under which the algorithm keeps them (`algorithm.balanced_head`)."""
@@ -190,4 +193,5 @@ class Correction(StepStatistics):
 _MEANINGS = {
     "labeled": "a loss on labeled examples",
     "pseudo_labels": "pseudo-labels of a weak view that train a strong one, as FixMatch and its descendants make them",
+    "pseudo_labels_alone": "pseudo-labels of the pool alone, and those of labeled examples would stay as they are",
 }

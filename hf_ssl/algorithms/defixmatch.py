@@ -35,6 +35,8 @@ class DeFixMatch(FixMatch):
     debiasing", ICLR 2023, arXiv 2203.07512.
     """
 
+    # The term on labeled examples is to be that on the pool, which a change of the pool's pseudo-labels would miss.
+    offers = frozenset({"labeled", "pseudo_labels"})
     views = {"weak": "weak", "strong": "strong", "labeled_strong": "strong"}
     title = "DeFixMatch"
     summary = "FixMatch, debiased with the labeled examples"

@@ -142,6 +142,11 @@ class Progress:
         """Completed units of `steps_per_epoch` steps."""
         return self.step // max(self.steps_per_epoch, 1)
 
+    @property
+    def begins_epoch(self) -> bool:
+        """Whether this is the first step of an epoch, and a step before it was of another."""
+        return self.step > 0 and self.step % max(self.steps_per_epoch, 1) == 0
+
     def warmup(self, fraction: float) -> float:
         """A weight that rises linearly from 0 to 1 over the first `fraction` of training."""
         return 1.0 if fraction <= 0 else min(self.step / (fraction * self.max_steps), 1.0)

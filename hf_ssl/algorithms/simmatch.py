@@ -1,6 +1,6 @@
 """SimMatch: similarity to the labeled examples is matched across views, like class predictions are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,14 +14,14 @@ from ..model.forward import ModelForward
 from ..model.head import head_weight
 from .parts.alignment import QueueAlignment
 from .parts.memory import last_occurrence, slot_logits, smoothed, votes_of
-from .parts.projection import embed, projection_head
+from .parts.projection import Projection, embed
 from .parts.thresholds import FixedThreshold
 from .problem import Progress, check
 from .steps import StepStatistics
 from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
-class SimMatch(WeakStrongAlgorithm, StepStatistics):
+class SimMatch(Projection, WeakStrongAlgorithm, StepStatistics):
     """FixMatch with a memory of one embedding for each labeled example: how similar a strong view is to each of them
     should match how similar the weak view is, and the two kinds of pseudo-label (class, instance) correct each other.
 
@@ -42,6 +42,7 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
         threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         temperature: of similarities, above 0; default 0.1.
         projection_size: P, at least 1; default 128.
+        epass: embed with the mean of three projections instead of one (EPASS, arXiv 2310.15764); default False.
         instance_weight: factor of the instance term, at least 0; default 1.
         smoothing: weight of the model's own prediction, in [0, 1]; default 0.9.
         alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; default 32.
@@ -72,6 +73,7 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
         threshold: float = 0.95,
         temperature: float = 0.1,
         projection_size: int = 128,
+        epass: bool = False,
         instance_weight: float = 1.0,
         smoothing: float = 0.9,
         alignment_queue_size: int = 32,
@@ -84,26 +86,26 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
         self.instance_weight = instance_weight
         self.smoothing = smoothing
         problem = self.problem
-        self.projection = projection_head(problem.feature_size, projection_size)
+        self.setup_projection(projection_size, epass)
         self.alignment = QueueAlignment(problem.num_classes, alignment_queue_size)
         # From a separate generator: every process must start from the same memory, regardless of its seed.
         start = torch.randn(projection_size, problem.num_labeled, generator=torch.Generator().manual_seed(0))
         self.register_buffer("memory_bank", F.normalize(start, dim=0))
         self.register_buffer("memory_labels", torch.zeros(problem.num_labeled, dtype=torch.int64))
         self.register_buffer("memory_written", torch.zeros(problem.num_labeled, dtype=torch.bool))
-        self.teacher_projection = TeacherProjection(self.projection, (problem.num_classes, problem.feature_size))
+        self.teacher_projection = TeacherProjection(self.projections, (problem.num_classes, problem.feature_size))
 
     def run(self, model: ModelForward, batch: SSLBatch) -> Outputs:
         """With "memory", the embeddings to remember, and "similarity", that of the weak views to the memory."""
         out: Outputs = super().run(model, batch)
         with torch.no_grad():
             if model.teacher_model is None:
-                out["memory"] = embed(self.projection, out["labeled"].features)
+                out["memory"] = self.embed(out["labeled"].features)
             else:
                 teacher = model.teacher(labeled=batch.labeled)["labeled"]
-                self.teacher_projection.follow(self.projection, model.head, model.teacher_head)
-                out["memory"] = embed(self.teacher_projection, teacher.features)
-            out["similarity"] = self.similarity(embed(self.projection, out["weak"].features))
+                self.teacher_projection.follow(self.projections, model.head, model.teacher_head)
+                out["memory"] = embed([self.teacher_projection], teacher.features)
+            out["similarity"] = self.similarity(self.embed(out["weak"].features))
         return out
 
     def similarity(self, embeddings: torch.Tensor) -> torch.Tensor:
@@ -131,13 +133,13 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
         targets = losses.probabilities(out["similarity"]) * out["aligned"][:, self.memory_labels]
         # The sum can be 0 if no remembered example is of a class that the prediction gives a chance.
         targets = targets / targets.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(targets.dtype).tiny)
-        strong = self.similarity(embed(self.projection, out["strong"].features))
-        instance = losses.cross_entropy(strong, targets) * self.memory_written.any()
+        strong = self.similarity(self.embed(out["strong"].features))
+        # In the first epoch the term is 0 and is still there, so that its heads have a gradient.
+        counts = self.memory_written.any() & (progress.epoch > 0)
+        instance = losses.cross_entropy(strong, targets) * counts
         index = required(batch.labeled_index, "labeled_index")
         self.remember(*self.joined(*gather(index, out["memory"], batch.labels)))
-        # In the first epoch the term has the weight 0 and is still there, so that its head has a gradient.
-        weight = self.instance_weight if progress.epoch > 0 else 0.0
-        return {"extra": {"instance": (weight, instance)}}
+        return {"extra": {"instance": (self.instance_weight, instance)}}
 
     @torch.no_grad()
     def remember(self, index: torch.Tensor, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
@@ -169,45 +171,55 @@ class SimMatch(WeakStrongAlgorithm, StepStatistics):
 
 
 class TeacherProjection(nn.Module):
-    """The moving average of the projection head, which keeps pace with the teacher.
+    """The moving average of the projection heads, which keeps pace with the teacher.
 
     The teacher is updated by the trainer, at a rate that the algorithm does not know but can measure: it is how far
     the teacher's classification head has moved towards the student's since the last step, as a fraction of the
     distance. The projection's average moves by the same fraction.
 
     Args:
-        head: the projection.
+        heads: the projections.
         classifier_shape: of the classification head's weight.
     """
 
     classifier_before: torch.Tensor
     started: torch.Tensor
 
-    def __init__(self, head: nn.Module, classifier_shape: tuple[int, int]):
+    def __init__(self, heads: Sequence[nn.Module], classifier_shape: tuple[int, int]):
         super().__init__()
         # Buffers, not parameters: no optimizer and no gradient averaging should see them.
-        self.names = {name: "average_" + name.replace(".", "_") for name, _ in head.named_parameters()}
-        for name, parameter in head.named_parameters():
-            self.register_buffer(self.names[name], parameter.detach().clone())
+        self.names = [
+            {name: f"average{place}_{name.replace('.', '_')}" for name, _ in head.named_parameters()}
+            for place, head in zip(("", "_second", "_third"), heads, strict=False)
+        ]
+        for names, head in zip(self.names, heads, strict=True):
+            for name, parameter in head.named_parameters():
+                self.register_buffer(names[name], parameter.detach().clone())
         self.register_buffer("classifier_before", torch.zeros(classifier_shape))
         self.register_buffer("started", torch.zeros(()))
-        # In a tuple, so that the head does not become a sub-module here too.
-        self._head = (head,)
+        # In a tuple, so that the heads do not become sub-modules here too.
+        self._heads = tuple(heads)
 
     @torch.no_grad()
-    def follow(self, head: nn.Module, student: nn.Module, teacher: nn.Module) -> None:
-        """Move the average towards `head` by as much as the teacher's classifier has moved towards the student's."""
+    def follow(self, heads: Sequence[nn.Module], student: nn.Module, teacher: nn.Module) -> None:
+        """Move the averages towards `heads` by as much as the teacher's classifier has moved towards the student's."""
         now = head_weight(teacher).to(self.classifier_before)
         moved, way = now - self.classifier_before, head_weight(student).to(now) - self.classifier_before
         tiny = torch.finfo(way.dtype).tiny
         rate = ((moved * way).sum() / way.square().sum().clamp_min(tiny)).clamp(0, 1)
         rate = rate.masked_fill(self.started == 0, 1.0)
-        for name, parameter in head.named_parameters():
-            getattr(self, self.names[name]).lerp_(parameter.to(rate.dtype), rate)
+        for names, head in zip(self.names, heads, strict=True):
+            for name, parameter in head.named_parameters():
+                getattr(self, names[name]).lerp_(parameter.to(rate.dtype), rate)
         self.classifier_before.copy_(now)
         self.started.fill_(1.0)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """The averaged projection of features [N, D], [N, P]."""
-        averages = {name: getattr(self, buffer) for name, buffer in self.names.items()}
-        return torch.func.functional_call(self._head[0], averages, (features,))
+        """The averaged projections of features [N, D], their sum [N, P]."""
+        first, *others = (
+            torch.func.functional_call(
+                head, {name: getattr(self, buffer) for name, buffer in names.items()}, (features,)
+            )
+            for names, head in zip(self.names, self._heads, strict=True)
+        )
+        return sum(others, start=first)

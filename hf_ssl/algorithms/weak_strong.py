@@ -45,7 +45,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         have them as keywords: `settings()` lists keywords.
     """
 
-    offers = frozenset({"labeled", "pseudo_labels"})
+    offers = frozenset({"labeled", "pseudo_labels", "pseudo_labels_alone"})
     threshold: nn.Module
 
     def __init__(self, hard_labels: bool, temperature: float, /, **task: Any):

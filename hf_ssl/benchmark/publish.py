@@ -1,10 +1,11 @@
 """Publishing a built task as a Hub dataset repository, and the 15 of them as a collection."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import CommitInfo, HfApi, get_token
 
 from ..hub.errors import clear_errors
 from ..hub.repositories import create_repository, filled_or_gone
@@ -12,6 +13,7 @@ from ..hub.requests import patiently
 from ..hub.upload import check_regular, check_secrets, commit_files
 from . import repository
 from .cards import with_namespace
+from .eval_file import EVAL_FILE, render_eval_file
 from .tasks import USB_TASKS, Task, get_task
 from .verify import verify_task
 
@@ -92,13 +94,7 @@ def publish_task(
             before = patiently(lambda: api.dataset_info(repo_id))
         if private and not before.private:
             raise ValueError(f"{made.url} exists and is public; make it private first")
-        after = commit_files(
-            repo_id,
-            "dataset",
-            files,
-            f"{task.title}, built by hf-ssl",
-            is_stale=lambda name: name.startswith(("data/", "labels/")),
-        )
+        after = _commit(repo_id, task, {**files, EVAL_FILE: _eval_file(folder, task)})
     place = None
     if collection and task.name in USB_TASKS:
         try:
@@ -147,6 +143,28 @@ def _files(folder: Path, namespace: str) -> dict[str, Path | bytes]:
         check_secrets(folder / name, get_token())
     card = (folder / repository.CARD).read_text(encoding="utf-8")
     return {**files, repository.CARD: with_namespace(card, namespace).encode()}
+
+
+def _eval_file(folder: Path, task: Task) -> bytes:
+    return render_eval_file(task, repository.read_record(folder)).encode()
+
+
+def _commit(repo_id: str, task: Task, files: Mapping[str, Path | bytes]) -> CommitInfo:
+    """All files in one commit; without `EVAL_FILE`, and with a warning, if the Hub does not take that."""
+    message = f"{task.title}, built by hf-ssl"
+
+    def is_stale(name: str) -> bool:
+        return name.startswith(("data/", "labels/"))
+
+    try:
+        return commit_files(repo_id, "dataset", files, message, is_stale=is_stale)
+    except OSError as error:
+        # It knows evaluation frameworks by a list, and checks the file by it.
+        if EVAL_FILE not in str(error) and "evaluation_framework" not in str(error):
+            raise
+        logger.warning("%s is published without %s: %s", repo_id, EVAL_FILE, error)
+    others = {name: content for name, content in files.items() if name != EVAL_FILE}
+    return commit_files(repo_id, "dataset", others, message, is_stale=is_stale)
 
 
 def _collect(api: HfApi, task: Task, namespace: str, private: bool) -> str:

@@ -17,10 +17,11 @@ from ..data.sources import count, load_source
 from ..files import atomic_write
 from ..metrics import ranking_metrics
 from ..report.plots import draw_confusion
+from ..report.spreadsheets import write_csv
 from ..report.tables import class_table, confusion_text, table
 from .classifier import Answer, Classifier, as_rows
 from .inputs import Item, cells, input_columns
-from .output import drawn, write_csv
+from .output import drawn
 
 # Of each answer the classes that metrics look at are kept. More classes than these are drawn, or listed in
 # evaluation.json, only if they are often mistaken, or occur.

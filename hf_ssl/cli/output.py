@@ -1,13 +1,9 @@
-"""Files that commands write: whether they can be written is checked first, and each is written whole or not at all."""
+"""Files that commands write: whether they can be written is checked first."""
 
-import csv
 import os
-import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-
-from ..files import atomic_write
 
 
 def check_folder(folder: Path) -> None:
@@ -65,33 +61,6 @@ def check_file(option: str, path: Path, suffix: str, inputs: Iterable[str | Path
         raise PermissionError(f"{option} must be in a folder that can be written to, got {path}; give another file")
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
-    """Write a table as CSV, row by row, and return how many rows it has.
-
-    A text that a spreadsheet would take for a formula gets an apostrophe, see `harmless`. Names of files that are not
-    text are written with their bytes as `\\udc..`.
-
-    Raises:
-        OSError: with the file's name, if it cannot be written, as on a full disk; nothing is left of it then.
-    """
-    written = 0
-    try:
-        with (
-            atomic_write(path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(header)
-            for row in rows:
-                writer.writerow([harmless(cell) for cell in row])
-                written += 1
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, f"{os.strerror(error.errno)}; nothing was written", str(path)) from None
-    return written
-
-
 def printable(text: str, most: int = 80, end: bool = False) -> str:
     """A text in one line of a terminal: at most so many characters, without line breaks and control sequences.
 
@@ -109,20 +78,6 @@ def printable(text: str, most: int = 80, end: bool = False) -> str:
     if len(text) > most:
         text = "…" + text[1 - most :].lstrip() if end else text[: most - 1].rstrip() + "…"
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def harmless(text: str) -> str:
-    """A cell that no spreadsheet program runs: before =, +, -, @, a tab or a line break stands an apostrophe.
-
-    So OWASP recommends it; the apostrophe says "text" to the program. Numbers stay numbers.
-
-    Example:
-        >>> [harmless(text) for text in ("cat", "-0.5", "=HYPERLINK(A1)", "@me", "-1+1")]
-        ['cat', '-0.5', "'=HYPERLINK(A1)", "'@me", "'-1+1"]
-    """
-    if not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
-        return text
-    return text if re.fullmatch(r"[+-]?\d+(\.\d+)?", text) else f"'{text}"
 
 
 def drawn(path: Path, draw: Callable[[Path], None]) -> bool:

@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .output import check_file, printable, write_csv
+from ..report.spreadsheets import write_csv
+from .output import check_file, printable
 from .parser import Subparsers, add_classifier_options
 from .screen import progress, quiet_datasets
 

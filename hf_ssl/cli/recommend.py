@@ -20,6 +20,10 @@ from ..report.tables import table
 FEW = 10
 # Views beside the labeled examples' weak one that pass through the model in a step: roughly what a step costs.
 ANY_NUMBER = 99
+HEADER = (
+    *("data", "labels per class", "measured at", "views", "take", "its error", "labeled only", "better in"),
+    "next best",
+)
 BUDGETS = {"two views": 2, "any number": ANY_NUMBER}
 _BASELINE = "supervised"
 _ORDER = ("image", "text", "audio")
@@ -151,19 +155,8 @@ def recommendation() -> str:
         for few in (True, False)
         for budget, most in BUDGETS.items()
     ]
-    header = [
-        "data",
-        "labels per class",
-        "measured at",
-        "views",
-        "take",
-        "its error",
-        "labeled only",
-        "better in",
-        "next best",
-    ]
     worse = "\n".join(line for modality in load_results() if (line := _worse(modality)))
-    return f"{table(header, rows, left=True)}\n\n{_NOTES.format(worse=worse)}"
+    return f"{table(HEADER, rows, left=True)}\n\n{_NOTES.format(worse=worse)}"
 
 
 def _row(modality: str, few: bool, budget: str, most_views: int) -> list[str]:

@@ -82,6 +82,13 @@ def _measured(history: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[st
     return rows
 
 
+def trained_on_evaluation(run: RunFacts) -> bool:
+    """Whether evaluation examples were found in the training data."""
+    if run.duplicates is None:
+        return False
+    return any(overlap.places and overlap.name != "labeled" for overlap in run.duplicates.overlaps)
+
+
 def index_metrics(found: Evaluations) -> list[str]:
     """The metrics for the model index: those by which models are compared, or else all."""
     usual = ("accuracy", *(("balanced_accuracy",) if "few_recall" in found.saved else ()), "f1", "top5_accuracy")

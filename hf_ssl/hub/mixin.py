@@ -24,9 +24,10 @@ from ..report.run import RunFacts, draw_run_recalls
 from . import provenance
 from .card_facts import CardFacts, ModelFacts
 from .errors import explain
+from .eval_results import write_eval_results
 from .model_card import model_card
 from .repositories import Repository, create_repository, discard_if_empty
-from .upload import BASE_CONFIG, CARD, published_files, push_files
+from .upload import BASE_CONFIG, CARD, EVAL_RESULTS, published_files, push_files
 
 logger = logging.get_logger(__name__)
 
@@ -147,8 +148,10 @@ class HubMixin(Trainer):
 
     def _write_card(self, folder: str) -> None:
         pictures = [Path(folder, name).is_file() for name in ("curves.png", "class_recalls.png")]
+        run, model = self.run_facts(), self.model_facts(*pictures)
         with atomic_write(Path(folder, CARD)) as temporary:
-            model_card(self.run_facts(), self.model_facts(*pictures), self.card).save(temporary)
+            model_card(run, model, self.card).save(temporary)
+        write_eval_results(folder, run, model)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
@@ -257,7 +260,11 @@ class HubMixin(Trainer):
 
     def _checkpoint_files(self, folder: Path, with_state: bool) -> dict[str, Path]:
         """What is pushed of a checkpoint: its model in place of the last one, and its state if asked for."""
-        for name, path in published_files(folder).items():
+        new = published_files(folder)
+        if EVAL_RESULTS not in new:
+            # Those of an earlier step are not this model's.
+            Path(self.args.output_dir, EVAL_RESULTS).unlink(missing_ok=True)
+        for name, path in new.items():
             copied = Path(self.args.output_dir, name)
             copied.parent.mkdir(exist_ok=True)
             with atomic_write(copied) as temporary:

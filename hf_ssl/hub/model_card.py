@@ -19,7 +19,14 @@ from ..report.stages import stages_table
 from ..report.tables import markdown_table
 from . import provenance
 from .card_facts import CardFacts, ModelFacts
-from .evaluations import Evaluations, eval_results, evaluations, index_metrics, result_table
+from .evaluations import (
+    Evaluations,
+    eval_results,
+    evaluations,
+    index_metrics,
+    result_table,
+    trained_on_evaluation,
+)
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 _MOST_CLASSES = 20
@@ -94,8 +101,10 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         command=card.command,
         command_fence=fence(card.command or ""),
         version=__version__,
-        trained_on_evaluation=_trained_on_evaluation(run),
-        citations="\n".join(filter(None, [run.algorithm.citation, USB_CITATION, PACKAGE_CITATION])),
+        trained_on_evaluation=trained_on_evaluation(run),
+        citations="\n".join(
+            filter(None, [run.algorithm.citation, run.algorithm.correction.citation, USB_CITATION, PACKAGE_CITATION])
+        ),
         citations_fence=fence(run.algorithm.citation),
         **_use(run, model),
     )
@@ -114,7 +123,9 @@ def _metadata(
     task = MODALITIES[run.data.modality].pipeline
     named = [dataset, model.labeled.repository, *(found.source.repository for found in measured)]
     repositories = list(dict.fromkeys(name for name in named if name and provenance.is_dataset_id(name)))
-    tags = ["hf-ssl", "semi-supervised", run.algorithm_name, *(["peft"] if model.adapter else []), *card.tags]
+    imbalance = ["imbalanced", run.imbalance] if run.imbalance is not None else []
+    adapter = ["peft"] if model.adapter else []
+    tags = ["hf-ssl", "semi-supervised", run.algorithm_name, *imbalance, *adapter, *card.tags]
     return ModelCardData(
         language=card.language,
         license=card.license or (provenance.license_of(base) if base else None),
@@ -162,13 +173,6 @@ def _linked(name: str, kind: str) -> str:
 def _where(found: Evaluations) -> str:
     name = found.source.describe() or (code(found.name) if found.name else "the evaluation dataset")
     return name + (f" ({found.size:,} examples)" if found.size else "")
-
-
-def _trained_on_evaluation(run: RunFacts) -> bool:
-    """Whether evaluation examples were found in the training data."""
-    if run.duplicates is None:
-        return False
-    return any(overlap.places and overlap.name != "labeled" for overlap in run.duplicates.overlaps)
 
 
 def _training(run: RunFacts, model: ModelFacts, base: str | None) -> list[list[str]]:

@@ -34,7 +34,7 @@ class DataSource:
         repository: its id on the Hub; None if it was made from local files or in memory.
         revision: the commit that it was read from.
         config: the name of its configuration; None for "default".
-        split: such as "test".
+        split: such as "test"; None for a part of a split.
 
     Example:
         >>> source = DataSource("someone/usb-x", config="labels40_seed2", split="labeled")
@@ -70,8 +70,16 @@ def source_of(dataset: Any) -> DataSource:
     files = [Path(file["filename"]).as_posix() for file in dataset.cache_files]
     found = next(filter(None, map(_HUB_CACHE.search, files)), None)
     repository, revision = (f"{found[1]}/{found[2]}", found[3]) if found else (None, None)
-    split = str(dataset.split) if dataset.split is not None and re.fullmatch(r"\w+", str(dataset.split)) else None
-    return DataSource(repository, revision, config, split)
+    return DataSource(repository, revision, config, _whole_split(dataset))
+
+
+def _whole_split(dataset: datasets.Dataset) -> str | None:
+    """The name of the split that the dataset is; None for a part of one, or for rows of several."""
+    name = str(dataset.split)
+    if dataset.split is None or not re.fullmatch(r"\w+", name):
+        return None
+    known = dataset.info.splits
+    return name if not known or (name in known and known[name].num_examples == len(dataset)) else None
 
 
 def is_dataset_id(name: str) -> bool:

@@ -12,6 +12,12 @@ from .errors import clear_errors
 from .requests import guarded, patiently
 
 logger = logging.getLogger(__name__)
+# What is in a repository of each type that was created just now.
+_OF_THE_HUB = {
+    "model": {".gitattributes"},
+    "dataset": {".gitattributes"},
+    "space": {".gitattributes", "README.md", "index.html", "style.css"},
+}
 
 
 class Repository(NamedTuple):
@@ -32,7 +38,7 @@ def create_repository(api: HfApi, repo_id: str, repo_type: str = "model", privat
     Args:
         api: with the access token.
         repo_id: ACCOUNT/NAME.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset", or "space" for a static one.
         private: None for the account's default.
 
     Raises:
@@ -40,7 +46,10 @@ def create_repository(api: HfApi, repo_id: str, repo_type: str = "model", privat
     """
 
     def create(exist_ok: bool) -> RepoUrl:
-        return patiently(lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=exist_ok))
+        sdk = "static" if repo_type == "space" else None
+        return patiently(
+            lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=exist_ok, space_sdk=sdk)
+        )
 
     with clear_errors(repo_id, api.token if isinstance(api.token, str) else None):
         try:
@@ -75,7 +84,7 @@ def discard_if_empty(api: HfApi, url: RepoUrl, repo_type: str = "model") -> bool
     """
     try:
         with guarded():
-            if set(api.list_repo_files(url.repo_id, repo_type=repo_type)) - {".gitattributes"}:
+            if set(api.list_repo_files(url.repo_id, repo_type=repo_type)) - _OF_THE_HUB[repo_type]:
                 return False
             api.delete_repo(url.repo_id, repo_type=repo_type, missing_ok=True)
     except Exception:  # the failed push is what has to be told

@@ -21,6 +21,8 @@ CARD = "README.md"
 # Of an adapter: the base model's configuration with these classes. Beside the adapter it would be taken for that of a
 # whole model.
 BASE_CONFIG = "base/config.json"
+# What the Hub reads of a model on a task of the benchmark. Other files of this folder are other people's, and stay.
+EVAL_RESULTS = ".eval_results/hf_ssl.yaml"
 WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -71,9 +73,10 @@ def published_files(folder: str | Path) -> dict[str, Path]:
     """
     files = sorted(path for path in Path(folder).iterdir() if not path.name.endswith(".tmp") and not path.is_dir())
     found = {path.name: path for path in files if is_published(path.name)}
-    base = Path(folder, BASE_CONFIG)
-    if "adapter_config.json" in found and base.exists():
-        found[BASE_CONFIG] = base
+    for name in (BASE_CONFIG, EVAL_RESULTS):
+        path = Path(folder, name)
+        if path.exists() and (name != BASE_CONFIG or "adapter_config.json" in found):
+            found[name] = path
     for name, path in found.items():
         check_regular(path, name)
     return found
@@ -157,7 +160,7 @@ def push_files(
     """Commit the files of a model to its repository, all of them or none, without the paths of this machine.
 
     Files of an earlier model that this one does not have are deleted: in every folder that `files` write to, and at
-    the top those that `PUBLISHED` names.
+    the top those that `PUBLISHED` names. Results that others added in `.eval_results/` stay.
 
     Args:
         repo_id: the model repository, which must exist.
@@ -173,6 +176,8 @@ def push_files(
 
     def is_stale(name: str) -> bool:
         folder = name.rpartition("/")[0]
+        if folder == EVAL_RESULTS.rpartition("/")[0]:
+            return name == EVAL_RESULTS
         return folder in folders and (bool(folder) or (is_published(name) and name != CARD))
 
     contents = {name: public_content(path, name, repo_id, token or get_token()) for name, path in files.items()}

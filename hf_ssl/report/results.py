@@ -36,9 +36,9 @@ def versions() -> dict[str, str]:
 def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict[str, Any]:
     """The row of a finished training in `results.json`; what was not measured is None.
 
-    Accuracies are in 0..1: `test_accuracy` of the last evaluation, and `best_accuracy` of the best one. If the labels
-    are imbalanced, the best is chosen by balanced accuracy, and the row also says how classes of all sizes are
-    recognized (`class_size_facts`).
+    Accuracies are in 0..1: `test_accuracy` of the last evaluation, and `best_accuracy` of the best one. With a
+    correction for long tails, `imbalance` is its name. If the labels are imbalanced, the best is chosen by balanced
+    accuracy, and the row also says how classes of all sizes are recognized (`class_size_facts`).
 
     Args:
         run: its facts.
@@ -50,6 +50,7 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
     best = max(measured, key=lambda row: row.get(f"eval_{run.best_metric}", row["eval_accuracy"]), default=None)
     return {
         "algorithm": run.algorithm_name,
+        **({"imbalance": run.imbalance} if run.imbalance is not None else {}),
         "seed": run.args.seed,
         "test_accuracy": accuracies[-1] if accuracies else None,
         "best_accuracy": best["eval_accuracy"] if best else None,

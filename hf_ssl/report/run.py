@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from transformers import TrainerState
 
-from ..algorithms import Progress, SSLAlgorithm
+from ..algorithms import Progress, SSLAlgorithm, name_of_correction
 from ..class_sizes import Imbalance
 from ..config import SSLConfig
 from ..data.columns import DataSummary
@@ -98,6 +98,11 @@ class RunFacts:
         return self.algorithm.current_settings()
 
     @property
+    def imbalance(self) -> str | None:
+        """Name of the correction for long tails; None without one."""
+        return name_of_correction(self.algorithm.correction)
+
+    @property
     def holds_best(self) -> bool:
         """Whether the model has the weights of the best checkpoint, which are loaded when training ends."""
         finished = any("train_runtime" in row for row in self.history)
@@ -134,15 +139,17 @@ def describe_run(run: RunFacts) -> str:
 
 def run_rows(run: RunFacts) -> dict[str, str]:
     """A run in words, by topic: algorithm, datasets, batch, steps, learning rate, moving average, views."""
-    settings = ", ".join(f"{name}={value}" for name, value in run.settings.items())
     inputs = ", ".join(map(repr, run.data.model_inputs or run.data.input_columns))
     rows = {
-        "algorithm": run.algorithm_name + (f" ({settings})" if settings else ""),
+        "algorithm": _with_settings(run.algorithm_name, run.settings),
         "columns": f"{run.data.modality} in {inputs}, classes in {run.data.label_column!r}",
         "labeled": _labeled(run),
         "unlabeled": _unlabeled(run),
         "evaluation": _evaluation(run.evaluation_sizes),
     }
+    if run.imbalance is not None:
+        corrected = _with_settings(run.imbalance, run.algorithm.correction.current_settings())
+        rows = {"algorithm": rows.pop("algorithm"), "imbalance": corrected, **rows}
     if not run.is_fitted:
         rows |= {
             **_batch_and_steps(run),
@@ -154,6 +161,11 @@ def run_rows(run: RunFacts) -> dict[str, str]:
         rows["duplicates"] = run.duplicates.describe()
     kinds = dict.fromkeys(["weak", *run.algorithm.views.values()])
     return rows | {f"{kind} view": run.views[kind] for kind in kinds if kind in run.views}
+
+
+def _with_settings(name: str, settings: Mapping[str, Any]) -> str:
+    values = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return f"{name} ({values})" if values else name
 
 
 def _labeled(run: RunFacts) -> str:

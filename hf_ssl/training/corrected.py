@@ -60,14 +60,21 @@ def fit_to_head(algorithm: SSLAlgorithm, model: nn.Module) -> None:
     """Before the first step: let the heads of a correction that answers be what the model's own can be replaced with.
 
     Raises:
-        ValueError: if nothing can be written into the head, as it is under an adapter.
+        ValueError: if nothing can be written into the head, as it is under an adapter, or if it has no bias and the
+            correction answers with another one.
     """
-    if not algorithm.correction.answers:
+    correction, head = algorithm.correction, find_head(model)
+    if not correction.answers:
         return
-    head = find_head(model)
-    if isinstance(head, nn.Linear) and head.bias is None:
-        # Most decoders.
-        for own in algorithm.correction.heads().values():
-            own.register_parameter("bias", None)
+    if not isinstance(head, nn.Linear) or head.bias is not None:
+        check_writable(head)
         return
-    check_writable(head)
+    # Most decoders.
+    heads = correction.heads().values()
+    if not heads:
+        raise ValueError(
+            f"the head must have a bias, with which {correction.title} answers, got one without, as most decoders "
+            "have; choose another correction"
+        )
+    for own in heads:
+        own.register_parameter("bias", None)

@@ -260,12 +260,16 @@ class AudioViews(Views):
         return views
 
     def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> np.ndarray:
-        """One view of a row, float32 [n <= max_length]. `kind` is "weak" or "strong"."""
-        if kind not in ("weak", "strong"):
-            raise ValueError(f'kind must be "weak" or "strong" for a recording, got {kind!r}')
-        wave = self._wave(row)
-        effects = [self._draw(rng) for _ in range(self.num_effects)] if kind == "strong" else []
-        return self._crop(wave, effects, rng)
+        """One view of a row, float32 [n <= max_length]. `kind` is "weak", "medium" or "strong".
+
+        A medium view has half of the effects; of an odd one out it has another one in half of the draws.
+        """
+        if kind not in ("weak", "medium", "strong"):
+            raise ValueError(f'kind must be "weak", "medium" or "strong" for a recording, got {kind!r}')
+        wave, count = self._wave(row), self.num_effects if kind == "strong" else 0
+        if kind == "medium":
+            count = self.num_effects // 2 + int(rng.integers(self.num_effects % 2 + 1))
+        return self._crop(wave, [self._draw(rng) for _ in range(count)], rng)
 
     def evaluation(self, row: Row) -> np.ndarray:
         """The first `max_length` samples of the clip, float32 [n <= max_length]: clips begin with what matters."""
@@ -333,6 +337,7 @@ class AudioViews(Views):
         strong = f"{self.num_effects} effects drawn with replacement from {names}, then {crop}."
         return {
             "weak": f"{crop} at {self.sampling_rate} Hz",
+            "medium": "strong, with half of the effects on average",
             "strong": strong if self.num_effects else f"{crop} without effects",
         }
 

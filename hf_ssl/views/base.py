@@ -53,7 +53,7 @@ class Views(ABC):
         """The view of a row, as an item.
 
         Args:
-            kind: "weak", "strong" or, for images, "rotated", which returns the item and its quarter turns, 0 to 3.
+            kind: "weak", "medium" (between the two), "strong" or, for images, "rotated", which returns the item and its quarter turns, 0 to 3.
             row: columns of the dataset.
             rng: of this example, this draw and this view; the only source of random numbers.
 

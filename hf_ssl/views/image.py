@@ -31,7 +31,8 @@ class ImageViews(Views):
 
     Weak: resized and cropped by the processor, shifted by up to (1 - crop_ratio) of the sides with mirrored borders,
     flipped. Strong: the same geometry, then `strong_operations` RandAugment operations drawn with replacement, then
-    cutout. Rotated: weak, then turned by a random number of quarter turns.
+    cutout. Medium: strong with half of the operations, rounded up, and without cutout. Rotated: weak, then turned by a
+    random number of quarter turns.
 
     If the processor cannot be divided into resizing and normalizing, items are PIL images: the same changes are made
     to the picture as it is, and the processor's whole call follows when items are stacked.
@@ -87,17 +88,23 @@ class ImageViews(Views):
     def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> Any:
         """A view of a row: a uint8 tensor [3, H, W] or a PIL image; for "rotated" also its quarter turns, 0 to 3."""
         pixels = self._weak(decode_image(row[self.column]), rng)
-        if kind == "strong":
+        if kind in ("medium", "strong"):
             image = Image.fromarray(pixels)
-            for number in rng.integers(len(self.operations), size=self.strong_operations):
+            count = self.strong_operations if kind == "strong" else self.medium_operations
+            for number in rng.integers(len(self.operations), size=count):
                 image = apply_operation(image, self.operations[int(number)], rng)
-            pixels = np.array(cutout(image, rng))
+            pixels = np.array(cutout(image, rng) if kind == "strong" else image)
         elif kind == "rotated":
             turns = int(rng.integers(4))
             return self._item(np.rot90(pixels, turns)), turns
         elif kind != "weak":
-            raise ValueError(f"unknown kind of view {kind!r}; images have weak, strong and rotated")
+            raise ValueError(f"unknown kind of view {kind!r}; images have weak, medium, strong and rotated")
         return self._item(pixels)
+
+    @property
+    def medium_operations(self) -> int:
+        """Operations of a medium view."""
+        return (self.strong_operations + 1) // 2
 
     def _weak(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
         """Resized and cropped (if that comes first), shifted and flipped pixels [H, W, 3]."""
@@ -200,7 +207,9 @@ class ImageViews(Views):
         strong = (
             f"weak, then {self.strong_operations} RandAugment operations out of {len(self.operations)}, then cutout"
         )
-        return {"weak": weak, "strong": strong, "rotated": "weak, then turned by 0, 90, 180 or 270 degrees"}
+        medium = f"weak, then {self.medium_operations} of these operations, without cutout"
+        turned = "weak, then turned by 0, 90, 180 or 270 degrees"
+        return {"weak": weak, "medium": medium, "strong": strong, "rotated": turned}
 
 
 def shifted(pixels: np.ndarray, shift: int) -> np.ndarray:

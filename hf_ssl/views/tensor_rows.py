@@ -149,28 +149,30 @@ class PreparedViews(Views):
         """One view of a row; for "rotated" the item and its quarter turns, 0 to 3."""
         if problem := self.problem(kind):
             raise ValueError(problem)
-        if kind == "strong":
-            return self._strong(row, rng)
+        if kind in ("medium", "strong"):
+            return self._changed(kind, row, rng)
         item = self._item(row)
         if kind == "weak":
             return item
         turns = int(rng.integers(4))
         return {**item, self.main: torch.rot90(_tensor(item[self.main]), turns, (-2, -1))}, turns
 
-    def _strong(self, row: Row, rng: np.random.Generator) -> Any:
-        if self.suffixes:
+    def _changed(self, kind: str, row: Row, rng: np.random.Generator) -> Any:
+        """A medium or a strong view. What rows hold ready is strong."""
+        if kind == "strong" and self.suffixes:
             return self._item(row, self.suffixes[rng.integers(len(self.suffixes))])
         if self.tokens is None:
             assert self.raw is not None, "`problem` has looked"
-            return self.raw("strong", row, rng)
+            return self.raw(kind, row, rng)
         item = self._item(row)
         if self.raw is not None:
-            made = {name: value for name, value in self.raw("strong", row, rng).items() if name in self.names}
+            made = {name: value for name, value in self.raw(kind, row, rng).items() if name in self.names}
         else:
             if "attention_mask" in self.names:
                 # Masked tokens are hidden by it.
                 item.setdefault("attention_mask", [1] * len(item[self.main]))
-            made = self.tokens.perturb_tokens(item, rng)
+            tokens = self.tokens if kind == "strong" else self.tokens.halved()
+            made = tokens.perturb_tokens(item, rng)
         return self._as_long(made, len(item[self.main]))
 
     def evaluation(self, row: Row) -> dict[str, Any]:
@@ -255,7 +257,13 @@ class PreparedViews(Views):
             )
         else:
             strong = "There is none."
-        return {"weak": weak, "strong": strong, "rotated": "weak, then turned by 0, 90, 180 or 270 degrees"}
+        medium = "There is none."
+        if self.raw is not None:
+            medium = f"From the raw column: {self.raw.describe()['medium']}"
+        elif self.tokens is not None:
+            medium = "Of the token ids half of each share that a strong view changes."
+        turned = "weak, then turned by 0, 90, 180 or 270 degrees"
+        return {"weak": weak, "medium": medium, "strong": strong, "rotated": turned}
 
     def problem(self, kind: str) -> str | None:
         """Why there is no such view and what to do, in one line; None if there is one."""
@@ -263,15 +271,22 @@ class PreparedViews(Views):
             return None
         if kind == "rotated" and self.modality == "image":
             return self._problem_of_turns()
-        if kind == "strong" and not self.suffixes and self.raw_shape != self.shape:
+        changed = kind in ("medium", "strong")
+        ready = kind == "strong" and bool(self.suffixes)
+        if changed and not ready and self.raw_shape != self.shape:
             return (
-                f"strong views of the raw images must be of the size of {self.main} in the rows, got "
+                f"{kind} views of the raw images must be of the size of {self.main} in the rows, got "
                 f"{_shown(self.raw_shape)} beside {_shown(self.shape)}; set image_size, or resize both alike"
             )
-        if kind == "strong" and (self.suffixes or self.raw is not None or self.tokens is not None):
+        if changed and (ready or self.raw is not None or self.tokens is not None):
             return None
+        if kind == "medium":
+            return (
+                f"the algorithm wants medium views, and rows of the pool hold {self.main} without the raw column; keep "
+                "that and give its processor as processing_class, or take an algorithm without medium views (flexmatch)"
+            )
         if kind != "strong":
-            return f"kind must be weak or strong for rows that hold {self.main}, got {kind!r}"
+            return f"kind must be weak, medium or strong for rows that hold {self.main}, got {kind!r}"
         return (
             f"the algorithm wants strong views, and rows of the pool hold {self.main} alone. Ways out: columns (or "
             f"keys that the transform returns) named {self.main}_strong; SSLTrainer(strong_view=...), a callable on "

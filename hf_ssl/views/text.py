@@ -1,11 +1,13 @@
 """Weak and strong views of texts.
 
 Weak is the text itself. Strong is, as in USB, one of the texts in the augmentation columns (back-translations, say) if
-a row has them; otherwise words are deleted, neighbors swapped and tokens masked, which needs no second model.
+a row has them; otherwise words are deleted, neighbors swapped and tokens masked, which needs no second model. Medium,
+which SequenceMatch wants, is half of the latter.
 
     text --delete--> words --swap--> words --tokenizer--> ids --mask--> item {"input_ids": [n], ...}
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -166,16 +168,30 @@ class TextViews(Views):
         self._mask_id = _mask_id(tokenizer)
 
     def __call__(self, kind: str, row: Row, rng: np.random.Generator) -> dict[str, list[int]]:
-        """One view of a row. `kind` is "weak" (no random numbers are drawn) or "strong"."""
+        """One view of a row. `kind` is "weak" (no random numbers are drawn), "medium" or "strong".
+
+        A medium view is the fallback of a strong one with half of each ratio, also if a row has ready strong texts.
+        """
         if kind == "weak":
             return self.evaluation(row)
+        if kind == "medium":
+            half = self.halved()
+            return half._mask([half._perturb(text, rng) for text in half._texts(row)], rng)
         if kind != "strong":
-            raise ValueError(f'kind must be "weak" or "strong" for a text, got {kind!r}')
+            raise ValueError(f'kind must be "weak", "medium" or "strong" for a text, got {kind!r}')
         ready = [column for column in self.augmentation_columns if _is_filled(row.get(column))]
         if ready:
             column = ready[rng.integers(len(ready))]
             return self._tokenize(self._ready_texts(column, row[column]))
         return self._mask([self._perturb(text, rng) for text in self._texts(row)], rng)
+
+    def halved(self) -> "TextViews":
+        """The same views with half of each ratio."""
+        other = copy.copy(self)
+        other.token_delete_ratio = self.token_delete_ratio / 2
+        other.token_swap_ratio = self.token_swap_ratio / 2
+        other.token_mask_ratio = self.token_mask_ratio / 2
+        return other
 
     def evaluation(self, row: Row) -> dict[str, list[int]]:
         """The text itself, tokenized and cut to `max_length`."""
@@ -265,7 +281,8 @@ class TextViews(Views):
             strong = f"One of the columns {names} at random, in rows that have them; in other rows {fallback}."
         else:
             strong = f"In every row {fallback}."
-        return {"weak": f"{text}, cut to {self.max_length} tokens", "strong": strong}
+        medium = "Half of each share of words and tokens that a strong view changes, without ready texts."
+        return {"weak": f"{text}, cut to {self.max_length} tokens", "medium": medium, "strong": strong}
 
     def _texts(self, row: Row) -> list[str]:
         texts = []

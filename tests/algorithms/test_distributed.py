@@ -188,6 +188,10 @@ MESSAGES = {
     "freematch": 3,
     "softmatch": 1,
     "remixmatch": 1,
+    "sequencematch": 1,
+    "shrinkmatch": 1,
+    "cgmatch": 2,
+    "multimatch": 1,
 }
 
 

@@ -24,6 +24,7 @@ from tests.helpers.algorithm_cases import (
 # warm-up), and s = its own warm-up, a line from 0 to 1 over `warmup_fraction` of the run.
 WEIGHTS = {
     "supervised": "supervised",
+    "entropy_minimization": "supervised + w*r*s * unsupervised",
     "pseudo_label": "supervised + w*r*s * unsupervised",
     "pi_model": "supervised + w*r*s * unsupervised",
     "mean_teacher": "supervised + w*r*s * unsupervised",
@@ -42,7 +43,14 @@ WEIGHTS = {
     "refixmatch": "supervised + w*r * unsupervised + w*r * low_confidence",
     "comatch": "supervised + w*r * unsupervised + 0.7 * contrastive",
     "simmatch": "supervised + w*r * unsupervised + 0.6 * instance",
+    "sequencematch": "supervised + w*r * unsupervised + w*r * divergences",
+    "shrinkmatch": "supervised + w*r * unsupervised + w*r*certain_ratio * shrink",
+    # The second of ten steps.
+    "cgmatch": "supervised + w*r * unsupervised + r*0.2**2 * ambiguous",
+    "multimatch": "supervised + w*r * unsupervised",
 }
+# Metrics that weigh a term.
+SHARES = {"certain_ratio"}
 every_algorithm = pytest.mark.parametrize("name", list(CASES))
 
 
@@ -55,9 +63,9 @@ def test_each_term_has_its_weight(name, weight, ramp):
         output = run_step(name, algorithm, step, models, ramp=ramp)
     fraction = CASES[name].settings.get("warmup_fraction", 0.0)
     own = min(2 / (fraction * MAX_STEPS), 1.0) if fraction else 1.0
-    expected = eval(WEIGHTS[name], {"w": weight, "r": ramp, "s": own, **output.terms})
+    expected = eval(WEIGHTS[name], {"w": weight, "r": ramp, "s": own, **output.metrics, **output.terms})
     torch.testing.assert_close(output.loss, expected, rtol=1e-12, atol=0)
-    assert set(output.terms) == set(re.findall(r"[a-z_]{2,}", WEIGHTS[name]))
+    assert set(output.terms) == set(re.findall(r"[a-z_]{2,}", WEIGHTS[name])) - SHARES
 
 
 @every_algorithm
@@ -67,6 +75,7 @@ def test_the_docstring_states_the_formula_and_its_source(name):
     terms = {"supervised": "CE(", "unsupervised": "unsupervised_weight", "rotation": "rotation_weight"}
     terms |= {"anchored": "kl_weight", "entropy": "entropy_weight", "fairness": "fairness_weight"}
     terms |= {"contrastive": "contrastive_weight", "instance": "instance_weight", "distance": "cos("}
+    terms |= {"divergences": "D(weak", "shrink": "certain_ratio", "ambiguous": "ambiguous_weight"}
     for term in set(re.findall(r"[a-z_]{2,}", WEIGHTS[name])) & set(terms):
         assert terms[term] in text, term
     assert ("warmup *" in text) == ("*s" in WEIGHTS[name])

@@ -4,15 +4,12 @@ import logging
 
 import pytest
 import torch
-from torch import nn
 
 from hf_ssl import ModelForward, Progress
 from hf_ssl.algorithms.parts.mixup import Mixup
 
 from tests.helpers.algorithm_cases import (
     CASES,
-    CLASSES,
-    DIM,
     LABELED,
     UNLABELED,
     Linear,
@@ -22,6 +19,7 @@ from tests.helpers.algorithm_cases import (
     make_models,
     run_step,
 )
+from tests.helpers.text_model import Words
 
 every_algorithm = pytest.mark.parametrize("name", list(CASES))
 
@@ -94,23 +92,6 @@ def test_mixup_draws_its_own_numbers():
     algorithm, models = make_algorithm("mixmatch"), make_models()
     first, second = (run_step("mixmatch", algorithm, 3, models, batch).loss for _ in range(2))
     assert first != second
-
-
-class Words(nn.Module):
-    """A text model: the mean of the embeddings, classified."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(11, DIM)
-        self.classifier = nn.Linear(DIM, CLASSES)
-
-    def get_input_embeddings(self):
-        return self.embedding
-
-    def forward(self, input_ids=None, attention_mask=None, inputs_embeds=None):
-        embedded = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        weights = attention_mask.unsqueeze(-1).to(embedded.dtype)
-        return self.classifier((embedded * weights).sum(dim=1) / weights.sum(dim=1))
 
 
 @every_algorithm

@@ -279,7 +279,17 @@ BAD = {
     "smoothing": SHARE,
     "alignment_queue_size": COUNT,
     "instance_weight": NON_NEGATIVE,
+    "ratio_momentum": BELOW_1,
+    "queue_size": COUNT,
+    "warmup_steps": (-1,),
+    "ambiguous_weight": NON_NEGATIVE,
+    "gce_q": ABOVE_0,
+    "num_heads": (2, 4),
+    "disagreement_weight": NON_NEGATIVE,
+    "percentile": SHARE,
+    "smoothness": SHARE,
 }
+CHOICES = {"tsa_schedule", "alignment_target", "base_threshold"}
 SETTINGS = [
     (name, setting, value)
     for name, cls in ALGORITHMS.items()
@@ -298,7 +308,7 @@ def test_a_number_outside_its_range_is_refused_in_one_line(name, setting, value)
 @pytest.mark.parametrize("name", list(ALGORITHMS))
 def test_every_setting_has_a_range_or_is_a_switch(name):
     switches = {setting for setting, parameter in ALGORITHMS[name].settings().items() if parameter.annotation is bool}
-    assert set(ALGORITHMS[name].settings()) <= {*BAD, *switches, "tsa_schedule"}
+    assert set(ALGORITHMS[name].settings()) <= {*BAD, *switches, *CHOICES}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from huggingface_hub import DatasetCard
 
 from hf_ssl.benchmark import TASKS, build_task, load_task
@@ -128,6 +129,7 @@ DONE = {
     "again collection": ("shelf", False, True),
 }
 NOT_IN = f"hf-ssl: warning: shelf/usb-ag_news is published, but not in the collection {COLLECTION!r}: "
+DRAWS = {f"labels{count}_seed{seed}": count for count in (40, 200) for seed in (0, 1, 2)}
 SLUG = "usb-unified-semi-supervised-learning-benchmark"
 
 
@@ -173,7 +175,11 @@ def test_a_task_is_published_whole_or_not_at_all_and_loads_everywhere(folder, tm
             # The card names the account that it is published by.
             card = found.files["README.md"].decode()
             assert f'load_dataset("{name}", "labels40_seed0")\n' in card and "NAMESPACE" not in card
-            assert {**found.files, "README.md": on_disk["README.md"]} == on_disk
+            tasks = yaml.safe_load(found.files["eval.yaml"])["tasks"]
+            assert tasks == [{"id": draw, "config": draw, "split": "test"} for draw in DRAWS]
+            assert {**found.files, "README.md": on_disk["README.md"]} == on_disk | {
+                "eval.yaml": found.files["eval.yaml"]
+            }
             assert found.private == (name == "secret/usb-ag_news")
         assert not any(TOKEN.encode() in content for content in on_disk.values())
         # What had arrived before the server died is not sent again.
@@ -186,7 +192,7 @@ def test_a_task_is_published_whole_or_not_at_all_and_loads_everywhere(folder, tm
 
         found = run_client(hub, tmp_path / "fresh", LOAD, token="")
     sizes = {"unlabeled": 200, "validation": 4, "test": 4}
-    expected = {f"labels{count}_seed{seed}": {"labeled": count, **sizes} for count in (40, 200) for seed in (0, 1, 2)}
+    expected = {name: {"labeled": count, **sizes} for name, count in DRAWS.items()}
     assert found["configurations"] == {"full": {"train": 200, "validation": 4, "test": 4}, **expected}
     assert all(same for splits in found["stream"].values() for same in splits.values())
     assert (
@@ -217,6 +223,11 @@ told["stale file"] = publish_task("ag_news", "someone", sys.argv[1])
 told["public"] = cli("benchmark", "publish", "yelp_review", "--namespace", "someone", "--folder", sys.argv[2])
 told["beyond the 15"] = publish_task("cifar10", "someone", sys.argv[3])
 told["slug"] = slug
+for status, message in ((400, "eval.yaml: evaluation_framework must be one of inspect-ai"), (400, "another reason")):
+    fail("/commit/", 1, status=status, message=message)
+    options = ["--namespace", "new", "--folder", sys.argv[1], "--no-collection"]
+    told[message] = cli("benchmark", "publish", "ag_news", *options)
+    api.delete_repo("new/usb-ag_news", repo_type="dataset", missing_ok=True)
 tell(told)
 """
 
@@ -232,7 +243,11 @@ def test_publishing_into_what_is_there_already(folder, tmp_path):
         told = run_client(hub, tmp_path / "home", CHANGE, folder, *others)
         first = hub.repositories["someone/usb-ag_news"]
         # What an earlier version had and this one has not, goes; what is private stays so.
-        assert set(first.files) == set(read(folder)) and first.private and len(first.commits) == 4
+        assert set(first.files) == {*read(folder), "eval.yaml"} and first.private and len(first.commits) == 4
+        # A Hub that does not know the framework of eval.yaml gets all else.
+        status, out, err = told["eval.yaml: evaluation_framework must be one of inspect-ai"]
+        assert (status, "Published" in out) == (0, True) and "new/usb-ag_news is published without eval.yaml: " in err
+        assert told["another reason"][0] == 2
         url = f"{hub.url}/collections/{told['slug']}"
         assert [told[case][1:] for case in ("private", "stale file", "beyond the 15")] == [
             [True, url],

@@ -164,7 +164,7 @@ FORMULAS = ["=1+2", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\t=1", "\r=1"]
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_table_runs_nothing_in_a_spreadsheet(text, tmp_path):
-    from hf_ssl.cli.output import write_csv
+    from hf_ssl.report.spreadsheets import write_csv
 
     write_csv(tmp_path / "a.csv", ["input", "label"], [[text, text], ["cat", "-0.5"]])
     with (tmp_path / "a.csv").open(newline="") as file:

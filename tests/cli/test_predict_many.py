@@ -12,10 +12,11 @@ import soundfile
 import torch
 from transformers import AutoModelForSequenceClassification, pipeline
 
-from hf_ssl.cli import classifier, main, output
+from hf_ssl.cli import classifier, main
 from hf_ssl.cli.classifier import Answer, Classifier, as_rows, highest
 from hf_ssl.cli.inputs import Item, collect
 from hf_ssl.cli.output import printable
+from hf_ssl.report import spreadsheets
 
 from tests.helpers.command_data import read_csv, save_model, texts, write_csv, write_image, write_sound
 from tests.helpers.tiny_tasks import WORDS
@@ -135,7 +136,7 @@ def test_the_reason_of_a_failed_write_is_said_also_if_the_error_does_not_say_it(
         raise OSError(errno.ENOSPC, None)
 
     with pytest.raises(OSError, match=rf"No space left on device; nothing was written: '{tmp_path}/a\.csv'"):
-        output.write_csv(tmp_path / "a.csv", ["input"], rows())
+        spreadsheets.write_csv(tmp_path / "a.csv", ["input"], rows())
     assert os.listdir(tmp_path) == []
 
 

@@ -10,6 +10,7 @@ from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from hf_ssl.algorithms import ALGORITHMS
 
 from tests.helpers import algorithm_references as references
+from tests.helpers import newer_references
 
 CLASSES, DIM, LABELED, UNLABELED, POOL, LABELED_SET = 3, 4, 4, 8, 12, 6
 MAX_STEPS = 10
@@ -26,6 +27,7 @@ class Row:
         splits: whether two processes with B/2 each train like one with B.
         steps_per_epoch: of the `Progress` that it gets.
         views: the views that it asks for.
+        own_head: whether the model's own head is trained; if not, it is replaced for evaluation and saving.
     """
 
     settings: dict
@@ -34,6 +36,7 @@ class Row:
     splits: bool = True
     steps_per_epoch: int = 3
     views: set = field(default_factory=lambda: {"weak", "strong"})
+    own_head: bool = True
 
 
 WEAK_STRONG = {"labeled", "strong"}
@@ -41,6 +44,9 @@ MIXED = {"labeled", "weak", "strong"}
 QUEUE = {"smoothing": 0.8, "alignment_queue_size": 2, "projection_size": 3, "temperature": 0.3}
 CASES = {
     "supervised": Row({}, {"labeled"}, {"unsupervised_weight": -1.0}, views=set()),
+    "entropy_minimization": Row(
+        {"warmup_fraction": 0.4}, {"labeled", "weak"}, {"warmup_fraction": -0.1}, views={"weak"}
+    ),
     "pseudo_label": Row(
         {"threshold": 0.7, "warmup_fraction": 0.4}, {"labeled", "weak"}, {"threshold": -0.1}, views={"weak"}
     ),
@@ -97,6 +103,16 @@ CASES = {
     "simmatch": Row(
         {"threshold": 0.5, "instance_weight": 0.6, **QUEUE}, WEAK_STRONG, {"smoothing": 1.5}, steps_per_epoch=1
     ),
+    "sequencematch": Row(
+        {"threshold": 0.8}, {*WEAK_STRONG, "medium"}, {"temperature": 0.0}, views={"weak", "medium", "strong"}
+    ),
+    "shrinkmatch": Row({"threshold": 0.9, "ratio_momentum": 0.6}, WEAK_STRONG, {"ratio_momentum": 1.0}),
+    "cgmatch": Row(
+        {"momentum": 0.5, "queue_size": 2, "warmup_steps": 0}, {*WEAK_STRONG, "weak"}, {"gce_q": 0.0}
+    ),
+    "multimatch": Row(
+        {"momentum": 0.6, "smoothness": 0.8}, WEAK_STRONG, {"num_heads": 2}, steps_per_epoch=1, own_head=False
+    ),
 }
 
 
@@ -145,7 +161,7 @@ def make_batch(step, dtype=torch.float64, device="cpu"):
         return (2.5 * torch.randn(*shape, generator=generator, dtype=torch.float64)).to(device, dtype)
 
     names = ("weak", "strong", "strong_2", "rotated")
-    return SSLBatch(
+    batch = SSLBatch(
         labeled={"x": draw(LABELED, DIM)},
         labels=torch.randint(CLASSES, (LABELED,), generator=generator).to(device),
         unlabeled={name: {"x": draw(UNLABELED, DIM)} for name in names},
@@ -155,6 +171,8 @@ def make_batch(step, dtype=torch.float64, device="cpu"):
         rotation_labels=torch.randint(4, (UNLABELED,), generator=generator).to(device),
         perturbation=draw(UNLABELED, DIM),
     )
+    batch.unlabeled["medium"] = {"x": draw(UNLABELED, DIM)}
+    return batch
 
 
 def fix_mixup(name, batch, identity=False):
@@ -179,8 +197,11 @@ def run_step(name, algorithm, step, models=None, batch=None, dtype=torch.float64
     return algorithm(forward, batch, progress_of(name, step, ramp))
 
 
-def make_reference(name, algorithm, models, ramp=1.0):
-    """The independent formula of an algorithm: batch, step -> loss, mask. Its `state` lasts over the steps."""
+def make_reference(name, algorithm, models, ramp=1.0, correct=None):
+    """The independent formula of an algorithm: batch, step -> loss, mask. Its `state` lasts over the steps.
+
+    `correct`, if given, changes the `Case` first.
+    """
     student, teacher = models
     state = {}
 
@@ -207,7 +228,7 @@ def make_reference(name, algorithm, models, ramp=1.0):
             classify=numpy_through(student),
             teach=numpy_through(teacher),
             weight=student.classifier.weight.detach().numpy(),
-            head=lambda part, values: numpy_through(getattr(algorithm, part))(values),
+            head=lambda part, values: numpy_through(algorithm.get_submodule(part))(values),
             class_distribution=algorithm.class_distribution.numpy(),
             memory_bank=bank,
             unsupervised_weight=algorithm.unsupervised_weight,
@@ -218,7 +239,9 @@ def make_reference(name, algorithm, models, ramp=1.0):
             settings={**defaults(name), **CASES[name].settings},
             state=state,
         )
-        return getattr(references, name)(case)
+        if correct is not None:
+            correct(case)
+        return getattr(references if hasattr(references, name) else newer_references, name)(case)
 
     reference.state = state
     return reference

@@ -25,18 +25,25 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.helpers.loopback_cards import card_errors
+from tests.helpers.loopback_collections import COLLECTION_ROUTES, CollectionHandlers
+from tests.helpers.loopback_jobs import JOB_ROUTES, Job, JobHandlers
 
 TOKEN = "hf_loopback_0123456789"
 READ_TOKEN = "hf_loopback_read_only"
+_PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
 
 @dataclass
 class Repository:
-    """What a repository holds; `commits` are (title, files) in order, `kind` is "model" or "dataset"."""
+    """What a repository holds; `commits` are (title, files) in order, `kind` is "model", "dataset" or "space".
+
+    `pulls` are the open pull requests: title, description and the files that each would leave.
+    """
 
     private: bool = False
     kind: str = "dataset"
     files: dict[str, bytes] = field(default_factory=dict)
+    pulls: list[dict] = field(default_factory=list)
     commits: list[tuple[str, dict[str, bytes]]] = field(default_factory=lambda: [("initial commit", {})])
 
     @property
@@ -47,14 +54,15 @@ class Repository:
 class LoopbackHub:
     """Use it in a `with` block.
 
-    `repositories`: id -> `Repository`; `collections`: slug -> the API's entry; `requests`: (method, path, token or
-    None).
+    `repositories`: id -> `Repository`; `collections`: slug -> the API's entry; `jobs`: id -> `Job`; `requests`:
+    (method, path, token or None).
     """
 
     def __init__(self):
         self.repositories: dict[str, Repository] = {}
         self.collections: dict[str, dict] = {}
         self.objects: dict[str, bytes] = {}
+        self.jobs: dict[str, Job] = {}
         self.requests: list[tuple[str, str, str | None]] = []
         self.failures: dict[str, dict] = {}
         self.dead = False
@@ -69,6 +77,8 @@ class LoopbackHub:
         return self
 
     def __exit__(self, *error) -> None:
+        for job in self.jobs.values():
+            job.cancel()
         self._server.shutdown()
         self._server.server_close()
 
@@ -126,7 +136,7 @@ class LoopbackHub:
         return {**variables, "HF_TOKEN": token} if token else variables
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(CollectionHandlers, JobHandlers, BaseHTTPRequestHandler):
     hub: LoopbackHub
     protocol_version = "HTTP/1.1"
 
@@ -161,7 +171,10 @@ class _Handler(BaseHTTPRequestHandler):
                     return self._error(401, None, "Invalid username or password.")
                 if name in _WRITES - {"whoami"} and token == READ_TOKEN:
                     return self._error(403, None, "Forbidden: this token may only read.")
-                self.token, self.kind = token, "dataset" if "/datasets/" in f"{path}/" else "model"
+                self.token, self.kind = (
+                    token,
+                    next((kind for kind in ("dataset", "space") if f"/{kind}s/" in f"{path}/"), "model"),
+                )
                 return getattr(self, name)(*found.groups(), body=body, query=query)
         return self._error(404, None, f"no such route: {self.command} {path}")
 
@@ -212,11 +225,15 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(body)
         name = f"{asked.get('organization') or 'someone'}/{asked['name'].split('/')[-1]}"
         kind = asked.get("type") or "model"
-        url = f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}"
+        url = f"{self.hub.url}/{_PREFIXES[kind]}{name}"
         if name in self.hub.repositories:
             return self._json({"error": f"You already created this {kind} repo", "url": url}, 409)
         private = asked.get("visibility") == "private" or bool(asked.get("private"))
         self.hub.repositories[name] = Repository(private=private, kind=kind)
+        if kind == "space":
+            # As the Hub does: a page to begin with.
+            card = f"---\ntitle: {name.rpartition('/')[2]}\nsdk: {asked['sdk']}\n---\n"
+            self.hub.repositories[name].files = {"README.md": card.encode(), "style.css": b"", "index.html": b"Hello"}
         return self._json({"url": url, "name": name})
 
     def delete(self, body, query) -> None:
@@ -305,47 +322,6 @@ class _Handler(BaseHTTPRequestHandler):
             objects.append(entry)
         self._send(json.dumps({"transfer": "basic", "objects": objects}).encode(), kind="application/vnd.git-lfs+json")
 
-    def list_collections(self, body, query) -> None:
-        found = [one for one in self.hub.collections.values() if one["owner"]["name"] in query["owner"]]
-        # As the Hub does, at most four items of each; private ones are shown to those who may see them.
-        shown = [{**one, "items": one["items"][:4]} for one in found if self.token or not one["private"]]
-        self._json([{key: value for key, value in one.items() if key != "position"} for one in shown])
-
-    def create_collection(self, body, query) -> None:
-        asked = json.loads(body)
-        base = f"{asked['namespace']}/{re.sub('[^a-z0-9]+', '-', asked['title'].lower()).strip('-')}"
-        slug = next((slug for slug in self.hub.collections if slug.rpartition("-")[0] == base), None)
-        if slug:
-            return self._json({"error": "This collection already exists", "slug": slug}, 409)
-        slug = f"{base}-{len(self.hub.collections):024x}"
-        entry = {key: asked.get(key) for key in ("title", "description", "private")}
-        entry |= {
-            "slug": slug,
-            "owner": {"name": asked["namespace"]},
-            "items": [],
-            "lastUpdated": "2026-01-01T00:00:00.000Z",
-        }
-        self.hub.collections[slug] = {**entry, "position": 0, "theme": "blue", "upvotes": 0}
-        self._json(self.hub.collections[slug])
-
-    def collection(self, slug, body, query) -> None:
-        found = self.hub.collections.get(slug)
-        if found is None or (found["private"] and self.token is None):
-            return self._error(404, None, "Collection not found")
-        return self._json(found)
-
-    def add_item(self, slug, body, query) -> None:
-        asked, found = json.loads(body), self.hub.collections[slug]
-        item = asked["item"]
-        if any((one["id"], one["type"]) == (item["id"], item["type"]) for one in found["items"]):
-            return self._error(409, None, "This item is already in the collection")
-        if item["id"] not in self.hub.repositories:
-            return self._error(404, None, "Item not found")
-        position = len(found["items"])
-        note = {"text": asked["note"]} if "note" in asked else None
-        found["items"].append({**item, "_id": f"{position:024x}", "position": position, "note": note})
-        return self._json(found)
-
     def upload(self, oid, body, query) -> None:
         if hashlib.sha256(body).hexdigest() != oid:
             return self._error(400, None, "the content does not match its name")
@@ -356,12 +332,12 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self._repository(name)
         if repository is None:
             return
-        files, title = dict(repository.files), ""
+        files, title, description = dict(repository.files), "", ""
         for line in body.splitlines():
             entry = json.loads(line)
             value = entry["value"]
             if entry["key"] == "header":
-                title = value["summary"]
+                title, description = value["summary"], value.get("description", "")
             elif entry["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
@@ -372,12 +348,26 @@ class _Handler(BaseHTTPRequestHandler):
                 files = {
                     path: data for path, data in files.items() if not path.startswith(value["path"].rstrip("/") + "/")
                 }
-        repository.files = files
-        repository.commits.append((title, files))
-        prefix = "datasets/" if repository.kind == "dataset" else ""
-        self._json(
-            {"commitUrl": f"{self.hub.url}/{prefix}{name}/commit/{repository.sha}", "commitOid": repository.sha}
-        )
+        url = f"{self.hub.url}/{_PREFIXES[repository.kind]}{name}"
+        answer = {"commitUrl": f"{url}/commit/{repository.sha}", "commitOid": repository.sha}
+        if query.get("create_pr"):
+            repository.pulls.append({"title": title, "description": description, "files": files})
+            answer["pullRequestUrl"] = f"{url}/discussions/{len(repository.pulls)}"
+            return self._json(answer)
+        with self.hub._lock:
+            repository.files = files
+            repository.commits.append((title, files))
+        self._json(answer | {"commitUrl": f"{url}/commit/{repository.sha}", "commitOid": repository.sha})
+
+    def discussions(self, name, body, query) -> None:
+        if repository := self._repository(name):
+            found = [
+                {"num": number, "title": pull["title"], "status": "open", "isPullRequest": True}
+                | {"createdAt": "2026-01-01T00:00:00.000Z", "repo": {"name": name, "type": repository.kind}}
+                | {"author": {"name": "someone"}}
+                for number, pull in enumerate(repository.pulls, 1)
+            ]
+            self._json({"discussions": found, "count": len(found), "start": 0})
 
     def resolve(self, name, revision, path, body, query) -> None:
         repository = self._repository(name)
@@ -423,24 +413,24 @@ def _object_id(path: str, data: bytes) -> str:
     )
 
 
-_NAME, _REVISION = r"([\w.-]+/[\w.-]+)", r"([^/]+)"
+_NAME, _REVISION, _KINDS = r"([\w.-]+/[\w.-]+)", r"([^/]+)", "models|datasets|spaces"
 _WRITES = {"create", "delete", "preupload", "lfs_batch", "commit", "whoami", "create_collection", "add_item"}
+_WRITES |= {"start_job", "cancel_job"}
 _ROUTES = [
     ("GET", r"/api/whoami-v2", "whoami"),
     ("POST", r"/api/repos/create", "create"),
     ("DELETE", r"/api/repos/delete", "delete"),
     ("POST", r"/api/validate-yaml", "validate"),
-    ("GET", r"/api/collections", "list_collections"),
-    ("POST", r"/api/collections", "create_collection"),
-    ("GET", rf"/api/collections/{_NAME}", "collection"),
-    ("POST", rf"/api/collections/{_NAME}/items", "add_item"),
-    ("GET", rf"/api/(?:models|datasets)/{_NAME}(?:/revision/{_REVISION})?", "info"),
-    ("GET", rf"/api/(?:models|datasets)/{_NAME}/tree/{_REVISION}(?:/(.+))?", "tree"),
-    ("POST", rf"/api/(?:models|datasets)/{_NAME}/paths-info/{_REVISION}", "paths_info"),
-    ("GET", rf"/api/(?:models|datasets)/{_NAME}/refs", "refs"),
-    ("POST", rf"/api/(?:models|datasets)/{_NAME}/preupload/{_REVISION}", "preupload"),
-    ("POST", rf"/api/(?:models|datasets)/{_NAME}/commit/{_REVISION}", "commit"),
-    ("POST", rf"/(?:datasets/)?{_NAME}\.git/info/lfs/objects/batch", "lfs_batch"),
+    *COLLECTION_ROUTES,
+    *JOB_ROUTES,
+    ("GET", rf"/api/(?:{_KINDS})/{_NAME}/discussions", "discussions"),
+    ("GET", rf"/api/(?:{_KINDS})/{_NAME}(?:/revision/{_REVISION})?", "info"),
+    ("GET", rf"/api/(?:{_KINDS})/{_NAME}/tree/{_REVISION}(?:/(.+))?", "tree"),
+    ("POST", rf"/api/(?:{_KINDS})/{_NAME}/paths-info/{_REVISION}", "paths_info"),
+    ("GET", rf"/api/(?:{_KINDS})/{_NAME}/refs", "refs"),
+    ("POST", rf"/api/(?:{_KINDS})/{_NAME}/preupload/{_REVISION}", "preupload"),
+    ("POST", rf"/api/(?:{_KINDS})/{_NAME}/commit/{_REVISION}", "commit"),
+    ("POST", rf"/(?:datasets/|spaces/)?{_NAME}\.git/info/lfs/objects/batch", "lfs_batch"),
     ("PUT", r"/upload/([0-9a-f]{64})", "upload"),
-    (("GET", "HEAD"), rf"/(?:datasets/)?{_NAME}/resolve/{_REVISION}/(.+)", "resolve"),
+    (("GET", "HEAD"), rf"/(?:datasets/|spaces/)?{_NAME}/resolve/{_REVISION}/(.+)", "resolve"),
 ]

@@ -61,7 +61,7 @@ def test_every_algorithm_asks_for_the_loss_of_labeled_examples(name):
 
     asked.criterion = criterion
     before, after = run_step(name, plain, 1), run_step(name, asked, 1)
-    assert len(seen) == (2 if name == "defixmatch" else 1)
+    assert len(seen) == {"defixmatch": 2, "multimatch": 3}.get(name, 1)
     torch.testing.assert_close(after.terms["supervised"], 2 * before.terms["supervised"])
     torch.testing.assert_close(after.loss, before.loss + before.terms["supervised"])
     for term in before.terms.keys() - {"supervised"}:

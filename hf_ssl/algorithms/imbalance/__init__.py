@@ -6,9 +6,14 @@ Each is put around an algorithm: `get_algorithm("fixmatch", imbalance="abc", cla
 
 from ..correction import Correction
 from .abc import ABC
+from .adsh import Adsh
 from .balanced_sampling import BalancedSampling
 from .cdmad import CDMAD
+from .daso import DASO
+from .debiaspl import DebiasPL
 from .logit_adjustment import LogitAdjustment
+from .saw import SAW
+from .tras import TRAS
 
 __all__ = ["IMBALANCE"]
 
@@ -17,4 +22,9 @@ IMBALANCE: dict[str, type[Correction]] = {
     "logit_adjustment": LogitAdjustment,
     "abc": ABC,
     "cdmad": CDMAD,
+    "saw": SAW,
+    "debiaspl": DebiasPL,
+    "tras": TRAS,
+    "daso": DASO,
+    "adsh": Adsh,
 }

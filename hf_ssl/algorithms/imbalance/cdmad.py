@@ -81,12 +81,7 @@ class CDMAD(Correction):
         return losses.float_logits(logits) - losses.float_logits(out["content_free"].logits)
 
     def corrected_head(self, model: ModelForward, content_free: View | None = None) -> Head | None:
-        """The model's head with g taken off from its bias."""
+        """The model's head, which must have a bias, with g taken off from it."""
         found = model.evaluated(required(content_free, "content_free"))
-        weight, bias = head_weight(model.head), model.head.bias
-        if bias is None:
-            raise ValueError(
-                "CDMAD takes its correction off from the bias of the model's head, got a head without; load the model "
-                "with a head that has one, or choose another correction"
-            )
-        return weight, bias.detach() - found.logits[0].to(bias)
+        bias = model.head.bias.detach()
+        return head_weight(model.head), bias - found.logits[0].to(bias)

@@ -193,6 +193,10 @@ class SelfAdaptiveThreshold(StepStatistics):
     def forward(self, probs: torch.Tensor, **_: Any) -> torch.Tensor:
         """Update with distributions [N, C]; their weights [N], each 0 or 1."""
         self.update(*self.joined(gather(probs)))
+        return self.weights(probs)
+
+    def weights(self, probs: torch.Tensor) -> torch.Tensor:
+        """The weights [N], each 0 or 1, of distributions [N, C] by the statistics as they are."""
         confidence, labels = probs.max(dim=-1)
         relative = self.class_probability / self.class_probability.amax()
         return (confidence >= self.global_threshold * relative[labels]).to(probs.dtype)

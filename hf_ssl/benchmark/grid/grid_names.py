@@ -1,0 +1,143 @@
+"""The names in a grid file, and what is said about wrong ones: one line with the place and the nearest known name."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from ...algorithms import ALGORITHMS, get_algorithm, known_name
+from ...published_settings import PUBLISHED_SETTINGS
+from .recipes import FULLY_SUPERVISED
+from .schedules import Settings
+
+# Settings of `SSLConfig` that a cell has for itself, or that change nothing but where and when.
+_NOT_OF_GRIDS = {"algorithm", "algorithm_kwargs", "imbalance", "imbalance_kwargs", "seed", "data_seed", "use_cpu"} | {
+    *("eval_strategy", "logging_strategy", "eval_on_start", "eval_delay", "load_best_model_at_end"),
+    *("metric_for_best_model", "greater_is_better", "prediction_loss_only", "batch_eval_metrics", "ignore_data_skip"),
+}
+_PREFIXES = ("dataloader_", "save_", "ddp_", "fsdp", "include_", "eval_do_", "eval_use_")
+
+
+class Names(str):
+    """A place in a grid file, for errors.
+
+    Example:
+        >>> print(Names("mine") / "tasks" / "digits")
+        mine: tasks: digits
+    """
+
+    def __truediv__(self, part: str) -> "Names":
+        return Names(f"{self}: {part}")
+
+
+@cache
+def algorithm_names() -> tuple[str, ...]:
+    """The algorithms that a grid may name, in the order of `ALGORITHMS`."""
+    return (*ALGORITHMS, FULLY_SUPERVISED)
+
+
+@cache
+def correction_names() -> tuple[str, ...]:
+    """The corrections for long tails that a grid may name."""
+    return tuple(getattr(import_module("hf_ssl.algorithms"), "IMBALANCE", ()))
+
+
+@cache
+def training_names() -> tuple[str, ...]:
+    """The settings of `SSLConfig` that a grid may set."""
+    names = PUBLISHED_SETTINGS - _NOT_OF_GRIDS
+    return tuple(sorted(name for name in names if not name.startswith(_PREFIXES)))
+
+
+def table(value: Any, keys: Sequence[str], where: Names) -> dict[str, Any]:
+    """A mapping that has known keys alone.
+
+    Raises:
+        ValueError: in one line, for anything else.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} must be a mapping with keys of {', '.join(keys)}, got {_shown(value)}; write one")
+    for key in value:
+        known(key, keys, "key", where)
+    return dict(value)
+
+
+def listed(value: Any, where: Names) -> list[Any]:
+    """A list that is not empty; one value alone is a list of it."""
+    found = value if isinstance(value, list) else [value]
+    if not found or value is None:
+        raise ValueError(f"{where} must be a list of names or numbers, got {_shown(value)}; list at least one")
+    return found
+
+
+def number(value: Any, where: Names) -> int:
+    """A whole number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{where} must have whole numbers of at least 0, got {_shown(value)}; correct it")
+    return value
+
+
+def known(value: Any, names: Iterable[Any], what: str, where: Names) -> Any:
+    """The value, which is one of the names.
+
+    Raises:
+        ValueError: in one line, with the nearest known name.
+
+    Example:
+        >>> known("digitz", ["digits", "tones"], "task", Names("mine"))
+        Traceback (most recent call last):
+        ValueError: mine: unknown task 'digitz', did you mean 'digits'?
+    """
+    names = list(names)
+    if value in names:
+        return value
+    near = difflib.get_close_matches(str(value), map(str, names), n=1)
+    if near:
+        raise ValueError(f"{where}: unknown {what} {_shown(value)}, did you mean {near[0]!r}?")
+    listing = ", ".join(map(str, names[:40])) or "none"
+    raise ValueError(f"{where}: unknown {what} {_shown(value)}; the known ones are {listing}")
+
+
+def named(value: Any, names: Sequence[str], what: str, where: Names) -> str:
+    """The name of an algorithm, spelled as `known_name` allows."""
+    try:
+        return known_name(str(value), [FULLY_SUPERVISED])
+    except ValueError:
+        return known(value, names, what, where)
+
+
+def check_settings(settings: Mapping[str, Any], where: Names, algorithm: str | None = None) -> Settings:
+    """Settings by topic whose names and values are possible; topics without any are left out.
+
+    Raises:
+        ValueError: in one line, for a setting that there is not, or a value that it cannot have.
+    """
+    found: Settings = {}
+    for topic, values in settings.items():
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{where}: {topic} must be a mapping of settings, got {_shown(values)}; write one")
+        for name in values if topic == "training" else ():
+            known(name, training_names(), "setting", where)
+        if values:
+            found[topic] = dict(values)
+    if algorithm in ALGORITHMS and "algorithm" in found:
+        for name in found["algorithm"]:
+            known(name, tuple(ALGORITHMS[algorithm].settings()), f"setting of {algorithm}", where)
+        _try(algorithm, found["algorithm"], where)
+    return found
+
+
+def _try(algorithm: str, settings: Mapping[str, Any], where: Names) -> None:
+    """Make the algorithm with these settings, for a tiny problem."""
+    sizes = {"num_classes": 2, "num_labeled": 2, "num_unlabeled": 4, "feature_size": 2}
+    batches = {"labeled_batch_size": 2, "unlabeled_batch_size": 2, "class_distribution": None}
+    try:
+        get_algorithm(algorithm, **sizes, **batches, **settings)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,76 @@
+"""A cell on several GPUs: `accelerate launch` runs this module in as many processes, which train it together."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...documents import read_json
+from ...files import atomic_write
+from .cell_training import train
+from .cells import Cell
+from .engines.base import Work
+
+
+def launch(cell: Cell, work: Work, folder: Path, *, cpu: bool = False) -> dict[str, Any]:
+    """Train a cell in `work.gpus` processes, and wait; the content of its file.
+
+    Args:
+        folder: of its checkpoints.
+        cpu: use processes without GPUs.
+
+    Raises:
+        RuntimeError: in one line, if a process fails.
+        ValueError: if there are fewer GPUs.
+    """
+    if not cpu and work.gpus > torch.cuda.device_count():
+        raise ValueError(f"gpus must be at most {torch.cuda.device_count()}, got {work.gpus}; ask for fewer per cell")
+    folder.mkdir(parents=True, exist_ok=True)
+    job, answer = folder / "job.json", folder / "answer.json"
+    answer.unlink(missing_ok=True)
+    with atomic_write(job) as temporary:
+        temporary.write_text(json.dumps(_written(cell, work, cpu)), encoding="utf-8")
+    arguments = ["--num_processes", str(work.gpus), "--num_machines", "1", "--mixed_precision", "no"]
+    arguments += ["--dynamo_backend", "no", "--main_process_port", "0", *(["--cpu"] if cpu else ["--multi_gpu"])]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *arguments, "-m", __name__, str(job), str(answer)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=work.seconds_per_cell, check=False)
+    if done.returncode != 0 or not answer.is_file():
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if "Error" in line and "ChildFailedError" not in line]
+        raise RuntimeError(
+            f"a process of several failed: {(errors or lines or ['nothing more is known'])[-1].strip()}"
+        )
+    return read_json(answer)
+
+
+def _written(cell: Cell, work: Work, cpu: bool) -> dict[str, Any]:
+    plain = {item.name: getattr(work, item.name) for item in fields(work)}
+    plain |= {"results": str(work.results), "scratch": str(work.checkpoints), "cpu": cpu}
+    plain |= {"sources": dict(work.sources), "backbones": dict(work.backbones)}
+    return {"cell": cell.record(), "settings": dict(cell.settings), "work": plain}
+
+
+def _main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("job", type=Path)
+    parser.add_argument("answer", type=Path)
+    args = parser.parse_args(arguments)
+    content = read_json(args.job)
+    plain = content["work"]
+    plain.pop("cpu")
+    plain |= {"results": Path(plain["results"]), "scratch": Path(plain["scratch"])}
+    work = Work(**{**plain, "report_to": tuple(plain["report_to"])})
+    found = train(Cell.from_record(content["cell"], content["settings"]), work, args.job.parent)
+    if int(os.environ.get("RANK", "0")) == 0:
+        with atomic_write(args.answer) as temporary:
+            temporary.write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,74 @@
+"""Trackers: how the runs of a grid are named and grouped in Trackio, TensorBoard and Weights & Biases.
+
+    Trackio, W&B    project = the grid, group = the algorithm, run = task-labels-seed
+    TensorBoard     RESULTS/.tensorboard/algorithm/task-labels-seed
+
+Trackio continues a run that has the same name, so that names there end in the algorithm.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from transformers import Trainer
+from transformers.integrations import TrackioCallback
+
+from .cells import Cell, safe_name
+from .engines.base import Work
+
+
+def run_name(cell: Cell, work: Work) -> str:
+    """The name of a cell's run.
+
+    Example:
+        >>> from pathlib import Path
+        >>> run_name(Cell("digits", 40, 0, "uda", "m"), Work(Path("results"), report_to=("wandb",)))
+        'digits-40-0'
+    """
+    return f"{cell.run_name} {cell.label}" if "trackio" in work.report_to else cell.run_name
+
+
+@contextmanager
+def tracked(cell: Cell, work: Work) -> Iterator[None]:
+    """While a cell's trainer is made and trains, the environment that trackers read says where its run belongs."""
+    folder = work.results / ".tensorboard" / safe_name(cell.label) / safe_name(cell.run_name)
+    wanted = {
+        "WANDB_PROJECT": work.project,
+        "WANDB_RUN_GROUP": cell.label,
+        "TENSORBOARD_LOGGING_DIR": str(folder),
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        if "wandb" in work.report_to and "wandb" in sys.modules:
+            # The next cell of this process is a run of its own.
+            sys.modules["wandb"].finish()
+
+
+def group_runs(trainer: Trainer, cell: Cell) -> None:
+    """Let Trackio know the group, for which the trainer's callback has no setting."""
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TrackioCallback):
+            callback._trackio = _Grouped(callback._trackio, cell.label)
+
+
+class _Grouped:
+    """The module trackio, whose runs begin in a group."""
+
+    def __init__(self, trackio: Any, group: str):
+        self._trackio, self._group = trackio, group
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trackio, name)
+
+    def init(self, **settings: Any) -> Any:
+        """As trackio's."""
+        return self._trackio.init(group=self._group, **settings)

@@ -1,0 +1,126 @@
+"""The formulas of the methods after USB's paper, as in `algorithm_references.py`."""
+
+from collections import Counter
+
+import numpy as np
+
+from tests.helpers.algorithm_references import (
+    average,
+    ce,
+    fixed,
+    flexmatch,
+    hard,
+    kl,
+    mean_ce,
+    moving_alignment,
+    ramp,
+    softmax,
+    sup,
+    weight,
+)
+
+
+def entropy_minimization(case):
+    probs = [softmax(row) for row in case.weak]
+    return sup(case) - weight(case) * ramp(case) * np.mean([p @ np.log(p) for p in probs]), None
+
+
+def sequencematch(case):
+    loss, mask = flexmatch(case)
+    t = case.settings["temperature"]
+    for weak, medium, strong, m in zip(case.weak, case.medium, case.strong, mask, strict=True):
+        first, second = softmax(softmax(weak), t), softmax(softmax(medium), t)
+        apart = kl(first, softmax(medium)) + kl(second, softmax(strong)) + kl(first, softmax(strong))
+        loss += weight(case) * m * apart / len(mask)
+    return loss, mask
+
+
+def shrinkmatch(case):
+    settings, state = case.settings, case.state
+    probs = [softmax(row) for row in case.weak]
+    mask = fixed(case.weak, settings["threshold"])
+    ratio = average(state, "certain_ratio", mask.mean(), mask.mean(), settings["ratio_momentum"])
+    shrink = 0.0
+    for p, m, logits in zip(probs, mask, case.head("auxiliary_head", case.x["strong"]), strict=True):
+        order = np.argsort(-p)
+        for removed in range(1, len(p) - 1):
+            left = [order[0], *order[1 + removed :]]
+            if not m and p[order[0]] / p[left].sum() >= settings["threshold"]:
+                shrink += max(p) * ce(logits[left], 0) / len(mask)
+                break
+    unsupervised = mean_ce(case.strong, hard(case.weak), mask)
+    return sup(case) + weight(case) * (unsupervised + ratio * shrink), mask
+
+
+def gap(predictions):
+    counts = Counter(label for label in predictions if label >= 0)
+    first, second = [*(count for _, count in counts.most_common(2)), 0, 0][:2]
+    return first - second
+
+
+def cgmatch(case):
+    settings, state, size, m = case.settings, case.state, case.weak.shape[1], case.settings["momentum"]
+    aligned = moving_alignment(case, m, np.ones(size) / size)
+    labels, confidence = hard(aligned), [max(p) for p in aligned]
+    past = state.setdefault("label_queue", -np.ones((case.pool, settings["queue_size"]), dtype=int))
+    place = state.setdefault("label_position", np.zeros(case.pool, dtype=int))
+    for i, label in zip(case.index, labels, strict=True):
+        past[i, place[i]] = label
+        place[i] = (place[i] + 1) % settings["queue_size"]
+    gaps = [gap(past[i]) for i in case.index]
+    start = np.mean([gap(each) for each in past])
+    steady = average(state, "count_gap_mean", start, np.mean(gaps), m)
+    level = average(state, "confidence_mean", 1 / size, np.mean(confidence), m)
+    mask = [1.0 if c >= level else 0.0 for c in confidence]
+    ambiguous = [1.0 if c < level and g >= steady else 0.0 for c, g in zip(confidence, gaps, strict=True)]
+    q, second = settings["gce_q"], 0.0
+    for weak, strong, label, a in zip(case.weak, case.strong, labels, ambiguous, strict=True):
+        second += a * sum((1 - softmax(row)[label] ** q) / q for row in (weak, strong)) / len(mask)
+    factor = settings["ambiguous_weight"] * case.unsupervised_ramp * (case.step / case.max_steps) ** 2
+    return sup(case) + weight(case) * mean_ce(case.strong, labels, mask) + factor * second, mask
+
+
+def multimatch(case):
+    """With 1 step in an epoch."""
+    settings, state, size = case.settings, case.state, case.weak.shape[1]
+    labeled, weak, strong = (
+        [case.head(f"heads.{h}", case.x[view]) for h in range(3)] for view in ("labeled", "weak", "strong")
+    )
+    averages = state.setdefault("average_margin", np.zeros((3, case.pool, size)))
+    last = state.setdefault("last_labels", -np.ones((3, case.pool), dtype=int))
+    limits = state.setdefault("margin_thresholds", np.zeros((3, size)))
+    m, f = settings["momentum"], settings["smoothness"] / (1 + case.epoch)
+    masks = []
+    for h in range(3):
+        probs, rule = [softmax(row) for row in weak[h]], f"freematch_{h}"
+        level = average(state, f"{rule}.global_threshold", 1 / size, np.mean([max(p) for p in probs]), m)
+        classes = average(state, f"{rule}.class_probability", np.ones(size) / size, np.mean(probs, axis=0), m)
+        masks.append([1.0 if max(p) >= level * classes[np.argmax(p)] / max(classes) else 0.0 for p in probs])
+        for i, row in zip(case.index, weak[h], strict=True):
+            for c in range(size):
+                margin = row[c] - max(row[j] for j in range(size) if j != c)
+                averages[h, i, c] = f * margin + (1 - f) * averages[h, i, c]
+            last[h, i] = np.argmax(row)
+    supervised, unsupervised, weights = 0.0, 0.0, np.zeros(len(case.weak))
+    for h in range(3):
+        a, b = (other for other in range(3) if other != h)
+        supervised += mean_ce(labeled[h], case.y)
+        for n, i in enumerate(case.index):
+            first, second = np.argmax(weak[a][n]), np.argmax(weak[b][n])
+            sure = averages[a, i, first] >= limits[h, first], averages[b, i, second] >= limits[h, second]
+            w = 0.0
+            if all(sure) and first == second:
+                w = 1.0
+            elif sum(sure) == 1:
+                w = settings["disagreement_weight"]
+            w *= max(masks[a][n], masks[b][n]) if case.epoch > 0 else 0.0
+            unsupervised += w * ce(strong[h][n], int(first if sure[0] else second)) / len(case.index) / 3
+            weights[n] += w / 3
+    for h in range(3):
+        a, b = (other for other in range(3) if other != h)
+        for c in range(size):
+            common = [i for i in range(case.pool) if last[a, i] == last[b, i] == c]
+            values = [averages[other, i, c] for other in (a, b) for i in common]
+            limits[h, c] = max(np.quantile(values, settings["percentile"]), 0.0) if values else 0.0
+    return supervised + weight(case) * unsupervised, weights
+
