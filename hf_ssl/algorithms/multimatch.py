@@ -199,9 +199,7 @@ class MeanHead(Correction):
         """The heads that the answer follows from."""
         return {str(place): head for place, head in enumerate(self._own)}
 
-    def corrected_head(
-        self, model: ModelForward, content_free: Any = None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def corrected_head(self, model: ModelForward, content_free: Any = None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight [C, D] and bias [C] of the mean head, without gradient."""
         biases = [bias for head in self._own if (bias := cast(torch.Tensor | None, head.bias)) is not None]
         weight = torch.stack([head.weight.detach() for head in self._own]).mean(dim=0)

@@ -217,9 +217,7 @@ class TeacherProjection(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """The averaged projections of features [N, D], their sum [N, P]."""
         first, *others = (
-            torch.func.functional_call(
-                head, {name: getattr(self, buffer) for name, buffer in names.items()}, (features,)
-            )
+            torch.func.functional_call(head, {name: getattr(self, buffer) for name, buffer in names.items()}, (features,))
             for names, head in zip(self.names, self._heads, strict=True)
         )
         return sum(others, start=first)

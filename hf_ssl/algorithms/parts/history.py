@@ -76,3 +76,4 @@ class LabelHistory(StepStatistics):
         rows = max(_MOST_COUNTS // (self.num_classes + 1), 1)
         total = torch.stack([self.gaps(part).sum() for part in index.split(rows)]).sum()
         return total.float() / max(len(index), 1)
+
