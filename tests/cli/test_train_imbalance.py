@@ -48,8 +48,10 @@ def test_a_corrected_run_tells_of_classes_of_all_sizes(command, tmp_path, capsys
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     (row,) = results["runs"]
     assert results["settings"]["imbalance"] == "logit_adjustment"
-    assert {name: facts["labeled"] for name, facts in row["classes"].items()} == dict(zip(NAMES, (24, 6, 2), strict=True))
-    recalls = [facts["recall"] for facts in row["classes"].values()]
+    assert {name: facts["labeled"] for name, facts in row["classes"].items()} == dict(
+        zip(NAMES, (24, 6, 2), strict=True)
+    )
+    recalls = [row["classes"][name]["recall"] for name in NAMES]
     assert row["balanced_accuracy"] == pytest.approx(sum(recalls) / 3)
     assert [row[f"{group}_recall"] for group in ("many", "medium", "few")] == pytest.approx(recalls)
     card = ModelCard.load(tmp_path / "run" / "README.md").content
@@ -91,7 +93,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("options", "message"), WRONG, ids=lambda value: str(value)[:50])
 def test_what_cannot_work_is_said_in_one_line(command, options, message, tmp_path, capsys):
-    assert main([*command, *QUICK, *options]) == 1
+    assert main([*command, *QUICK, *options]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error and "Traceback" not in error
     assert not (tmp_path / "run" / "results.json").exists()
