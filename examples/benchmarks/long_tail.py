@@ -8,7 +8,7 @@
 `--data` is a folder with `cifar10` and `ag_news` (each with the splits train and test, as `load_dataset` reads them).
 The encoder is frozen and its features are cached (`long_tail_data.py`), so that a run takes seconds. Finished runs are
 added to `results/long_tail.json` at once; a grid that was stopped continues, and runs what the table of corrections
-has gained since. Seeds are the outermost loop: a part of a grid is still a table.
+has gained since.
 
 `--validation` tests on a held-out part of the training data instead and writes nothing. So the settings below were
 chosen, with plain FixMatch and labels of seed 10, by balanced accuracies in percent:
@@ -24,6 +24,7 @@ not six. (Its rows therefore take three times the steps of the others.)
 """
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -153,15 +154,13 @@ def _trainer(
 
 
 def rows(tasks: list[str], seeds: list[int], starts: list[str]) -> Iterator[dict[str, Any]]:
-    """All runs, seeds outermost; from the features of labels and pool with FixMatch alone."""
-    for seed in seeds:
-        for start in starts:
-            for task in tasks:
-                for pool in POOLS:
-                    for algorithm in ALGORITHMS if start == "head" else ALGORITHMS[:1]:
-                        for imbalance in (PLAIN, *IMBALANCE):
-                            if imbalance == PLAIN or not _refuses(algorithm, imbalance):
-                                yield dict(zip(FIELDS, (task, pool, start, algorithm, imbalance, seed), strict=True))
+    """All runs: FixMatch first, then the others, each with the seeds outermost, so that a part is a table, too."""
+    for start in starts:
+        # From the features of labels and pool, FixMatch alone.
+        for algorithms in (ALGORITHMS[:1], ALGORITHMS[1:] if start == "head" else ()):
+            for seed, task, pool, algorithm in itertools.product(seeds, tasks, POOLS, algorithms):
+                for imbalance in (PLAIN, *(name for name in IMBALANCE if not _refuses(algorithm, name))):
+                    yield dict(zip(FIELDS, (task, pool, start, algorithm, imbalance, seed), strict=True))
 
 
 def _refuses(algorithm: str, imbalance: str) -> bool:
