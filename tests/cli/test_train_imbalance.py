@@ -57,6 +57,13 @@ def test_a_corrected_run_tells_of_classes_of_all_sizes(command, tmp_path, capsys
     card = ModelCard.load(tmp_path / "run" / "README.md").content
     assert "](class_recalls.png)" in card and "--imbalance logit_adjustment" in card and "Few labels" not in card
     assert (tmp_path / "run" / "class_recalls.png").stat().st_size > 5_000
+    # Evaluating the model says the same, and knows the sizes from the folder.
+    out = tmp_path / "evaluated"
+    assert main(["evaluate", str(tmp_path / "run"), str(tmp_path / "test.csv"), "--output-dir", str(out)]) == 0
+    metrics = json.loads((out / "evaluation.json").read_text())["metrics"]
+    for name in ("balanced_accuracy", "geometric_mean", "many_recall", "few_recall"):
+        assert metrics[name] == pytest.approx(row[name])
+    assert (out / "class_recalls.png").is_file()
 
 
 def test_the_best_checkpoint_goes_by_balanced_accuracy(command, tmp_path):
