@@ -159,7 +159,8 @@ def test_verify_draws_long_tails_again(built, tmp_path):
 
 def test_tasks_too_small_for_their_long_tails_are_built_without(tmp_path, caplog):
     source = make_source("cifar100", tmp_path / "raw")
-    folder = build_task(source.task, source.folder, tmp_path / "usb-cifar100")
+    task = replace(source.task, long_tails=TASKS["cifar100"].long_tails)
+    folder = build_task(task, source.folder, tmp_path / "usb-cifar100")
     assert "9 long-tailed configurations are left out" in caplog.text
     card = (folder / "README.md").read_text()
     assert "columns:" not in card and "config_name: longtail" not in card
