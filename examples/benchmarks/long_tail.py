@@ -96,10 +96,13 @@ def run(row: dict[str, Any], data: Encoded, changes: dict[str, Any], *, validati
     drawn = draw(row["task"], data, setting, row["seed"], validation)
     started = time.process_time()
     model = make_model(data, row["seed"])
-    fitted_head(data, drawn, row["start"], model).write(model)
+    head = fitted_head(data, drawn, row["start"], model)
+    head.write(model)
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(row, model, drawn, changes, folder)
         trainer.remove_callback(PrinterCallback)
+        # As with `SSLConfig(start="head")` or `"features"`, which would fit the head again for every run.
+        trainer.algorithm.correction.begin_with(torch.from_numpy(head.weight), torch.from_numpy(head.bias))
         before = trainer.evaluate()
         trainer.train()
         after = trainer.evaluate()
