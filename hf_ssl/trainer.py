@@ -198,7 +198,7 @@ class SSLTrainer(
         chosen = self._algorithm_choice
         self.algorithm_name = chosen if isinstance(chosen, str) else type(self.algorithm).__name__
         check_views(self.views, self.algorithm.views.values())
-        self.measure_class_sizes(np.bincount(self.data.labels, minlength=len(self.data.label_names)))
+        self.measure_class_sizes(self.data)
         reads = self.algorithm.correction.reads_content_free
         self._content_free = content_free_view(self.views, self.train_dataset[0], self.args.device) if reads else None
         self.batch_sampler: JointBatchSampler | StreamBatchSampler | None = None

@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from ..class_sizes import Imbalance
 from ..config import SSLConfig
+from ..data.columns import DataSummary
 from ..distributed import gather
 from ..errors import NotFiniteError
 from ..metrics import METRICS, RunningMetrics
@@ -46,8 +47,8 @@ class EvaluationMixin(Trainer):
     # Step of an evaluation -> recall [C] of each class; of one dataset, measured by the default metrics.
     class_recalls: dict[int, list[float]]
 
-    def measure_class_sizes(self, counts: np.ndarray) -> None:
-        """Let the default metrics know the labeled counts [C]; before the first evaluation of a training.
+    def measure_class_sizes(self, data: DataSummary) -> None:
+        """Let the default metrics know the labeled counts; before the first evaluation of a training.
 
         If they are clearly imbalanced, the best checkpoint is chosen by balanced accuracy unless the user set a
         metric: the loss of a test set with the same long tail hardly sees the rare classes.
@@ -55,6 +56,7 @@ class EvaluationMixin(Trainer):
         self.class_recalls = {}
         if not isinstance(self.compute_metrics, RunningMetrics):
             return
+        counts = np.bincount(data.labels, minlength=len(data.label_names))
         self.compute_metrics.class_counts = counts
         args = self.args
         by_default = args.metric_for_best_model is not None and not args.metric_is_chosen
