@@ -347,6 +347,8 @@ class SSLConfig(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        # TrainingArguments sets a default, from which the user's own choice cannot be told.
+        self.metric_is_chosen = self.metric_for_best_model is not None
         self.algorithm_kwargs = _parsed("algorithm_kwargs", self.algorithm_kwargs, '{"threshold": 0.9}')
         self.imbalance_kwargs = _parsed("imbalance_kwargs", self.imbalance_kwargs, '{"weight": 0.5}')
         refuse_deepspeed(self.deepspeed)

@@ -15,7 +15,12 @@ import torch
 from numpy.typing import ArrayLike
 from transformers import EvalPrediction
 
-METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top5_accuracy")
+from .class_sizes import GROUPS, Imbalance, size_groups
+
+METRICS = (
+    *("accuracy", "balanced_accuracy", "geometric_mean", "precision", "recall", "f1", "top5_accuracy"),
+    *(f"{group}_recall" for group in GROUPS),
+)
 _CITATION = """@inproceedings{usb2022,
   title={USB: A Unified Semi-supervised Learning Benchmark for Classification},
   author={Wang, Yidong and others},
@@ -24,16 +29,21 @@ _CITATION = """@inproceedings{usb2022,
 }"""
 
 
-def classification_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """The metrics of the USB benchmark, each in 0..1.
+def classification_metrics(
+    scores: ArrayLike, labels: ArrayLike, class_counts: ArrayLike | None = None
+) -> dict[str, float]:
+    """The metrics of the USB benchmark and of long tails, each in 0..1.
 
     `accuracy`; `balanced_accuracy` (mean recall of the classes that occur); `precision`, `recall` and `f1` (means over
     the classes that occur or were predicted, where a ratio without examples counts as 0); with more than five classes
-    `top5_accuracy`.
+    `top5_accuracy`. With label counts that are clearly imbalanced also `geometric_mean`, that of the recalls, which is
+    0 if one of them is, and `many_recall`, `medium_recall` and `few_recall`, the mean recalls of the classes with
+    many, a medium number of and few labeled examples (see `hf_ssl.class_sizes`).
 
     Args:
         scores: [N, C] logits or probabilities.
         labels: [N] true classes in 0..C-1.
+        class_counts: labeled examples [C] of each class that the classifier was trained on.
 
     Raises:
         ValueError: if the shapes do not fit, a label is out of range, or a score is NaN or infinite.
@@ -42,13 +52,18 @@ def classification_metrics(scores: ArrayLike, labels: ArrayLike) -> dict[str, fl
         >>> metrics = classification_metrics([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6]], [0, 0, 1, 1])
         >>> metrics["accuracy"], metrics["balanced_accuracy"], round(metrics["f1"], 3)
         (0.75, 0.75, 0.733)
+        >>> metrics = classification_metrics(np.eye(3)[[0, 0, 2, 0]], [0, 1, 2, 2], class_counts=[90, 30, 9])
+        >>> {name: metrics[name] for name in ("many_recall", "medium_recall", "few_recall")}
+        {'many_recall': 1.0, 'medium_recall': 0.0, 'few_recall': 0.5}
     """
     scores, labels = _checked(scores, labels)
     if bad := int((~finite_rows(scores)).sum()):
         raise ValueError(
             f"scores must be finite, got NaN or infinity in {bad:,} of {len(scores):,} rows; check the model's weights"
         )
-    return class_metrics(scores.argmax(axis=1), labels, scores.shape[1]) | _top5(_in_top5(scores, labels))
+    predicted, top5 = scores.argmax(axis=1), _top5(_in_top5(scores, labels))
+    groups = size_metrics(class_recalls(predicted, labels, scores.shape[1]), class_counts)
+    return class_metrics(predicted, labels, scores.shape[1]) | top5 | groups
 
 
 def ranking_metrics(ranked: ArrayLike, labels: ArrayLike, num_classes: int) -> dict[str, float]:
@@ -99,6 +114,12 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
 class RunningMetrics:
     """The default `compute_metrics` of `SSLTrainer`: that of all batches, or batch by batch (`batch_eval_metrics`).
 
+    Args:
+        class_counts: labeled examples [C] of each class, for the metrics by class size; see `classification_metrics`.
+
+    Attributes:
+        recalls: recall [C] of each class in the last result, NaN for classes that did not occur; None before one.
+
     Example:
         >>> metrics = RunningMetrics()
         >>> metrics(EvalPrediction(np.array([[2.0, -1.0]]), np.array([0])), compute_result=False)
@@ -107,7 +128,9 @@ class RunningMetrics:
         0.5
     """
 
-    def __init__(self) -> None:
+    def __init__(self, class_counts: ArrayLike | None = None) -> None:
+        self.class_counts = class_counts
+        self.recalls: np.ndarray | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -116,6 +139,7 @@ class RunningMetrics:
         self._labels: list[np.ndarray] = []
         self._in_top5: list[np.ndarray] = []
         self._finite = True
+        self._num_classes = 0
 
     def __call__(self, prediction: EvalPrediction, compute_result: bool = True) -> dict[str, float]:
         """Add a batch (or all of them); with `compute_result` the metrics over everything since the last result."""
@@ -124,8 +148,12 @@ class RunningMetrics:
             return {}
         # Nothing is written: the module would make its folder even so, and a home folder may be read-only.
         metric = ClassificationMetrics(keep_in_memory=True, cache_dir=tempfile.gettempdir())
-        given = {"predictions": np.concatenate(self._predicted), "references": np.concatenate(self._labels)}
-        metrics = (metric.compute(**given) or {}) | _top5(np.concatenate(self._in_top5 or [np.empty(0)]))
+        predicted, labels = np.concatenate(self._predicted), np.concatenate(self._labels)
+        metrics = metric.compute(predictions=predicted, references=labels) or {}
+        classes = max(self._num_classes, int(max(predicted.max(), labels.max())) + 1)
+        self.recalls = class_recalls(predicted, labels, classes)
+        metrics |= _top5(np.concatenate(self._in_top5 or [np.empty(0)]))
+        metrics |= size_metrics(self.recalls, self.class_counts)
         result = metrics if self._finite else dict.fromkeys(metrics, float("nan"))
         self.clear()
         return result
@@ -142,6 +170,7 @@ class RunningMetrics:
             self._predicted.append(scores.astype(np.int64))
         else:
             scores, labels = _checked(scores, labels)
+            self._num_classes = scores.shape[1]
             self._finite = self._finite and bool(finite_rows(scores).all())
             self._predicted.append(scores.argmax(axis=1))
             self._in_top5.append(_in_top5(scores, labels))
@@ -220,6 +249,44 @@ def class_metrics(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -
         "f1": f1[seen].mean(),
     }
     return {name: float(value) for name, value in metrics.items()}
+
+
+def geometric_mean(recalls: np.ndarray) -> float:
+    """The geometric mean of numbers [n] of at least 0: 0 if one of them is.
+
+    Example:
+        >>> geometric_mean(np.array([0.9, 0.4])), geometric_mean(np.array([1.0, 0.0]))
+        (0.6, 0.0)
+    """
+    return round(float(np.exp(np.log(recalls).mean())), 12) if recalls.min() > 0 else 0.0
+
+
+def class_recalls(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The recall [C] of each class, from predicted classes [N] and true ones [N]; NaN for classes that do not occur.
+
+    Example:
+        >>> class_recalls(np.array([0, 1, 1]), np.array([0, 0, 1]), 3).tolist()
+        [0.5, 1.0, nan]
+    """
+    hits, true = (np.bincount(part, minlength=num_classes) for part in (labels[labels == predicted], labels))
+    return np.where(true > 0, hits / np.maximum(true, 1), np.nan)
+
+
+def size_metrics(recalls: np.ndarray, class_counts: ArrayLike | None) -> dict[str, float]:
+    """The geometric mean of the recalls, and their means over classes with many, a medium number of and few labels.
+
+    Args:
+        recalls: [C], NaN for classes to leave out.
+        class_counts: labeled examples [C]; without them, or if they are not clearly imbalanced, the answer is empty.
+    """
+    if class_counts is None or not Imbalance.of(counts := np.asarray(class_counts)).is_clear:
+        return {}
+    found = {"geometric_mean": geometric_mean(recalls[np.isfinite(recalls)])}
+    for group, classes in size_groups(counts).items():
+        seen = recalls[[number for number in classes if number < len(recalls)]]
+        if np.isfinite(seen).any():
+            found[f"{group}_recall"] = float(np.nanmean(seen))
+    return found
 
 
 def _in_top5(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

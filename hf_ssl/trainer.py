@@ -207,6 +207,7 @@ class SSLTrainer(
         self.algorithm_name = chosen if isinstance(chosen, str) else type(self.algorithm).__name__
         check_views(self.views, self.algorithm.views.values())
         self._content_free = content_free_of(self.algorithm, self.views, self.train_dataset, self.args.device)
+        self.measure_class_sizes(self.data)
         self.batch_sampler: JointBatchSampler | StreamBatchSampler | None = None
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self.duplicates: Duplicates | None = None
@@ -394,6 +395,7 @@ class SSLTrainer(
             has_pool=self._has_pool,
             earlier_seconds=self.earlier_seconds,
             rounds=self.describe_rounds(),
+            class_recalls=self.class_recalls,
         )
 
     def describe(self) -> str:

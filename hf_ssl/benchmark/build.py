@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +19,7 @@ from .cards import render_card
 from .plan import Draw, Part, draw_all, plan
 from .readers import RawSplit, open_source
 from .splits import index_hash
+from .tails import draw_tails, marks, tail_name, tail_path
 from .tasks import Task, get_task
 from .writer import OPTIONS, SHARD_BYTES, ShardWriter, content_hash, to_table
 
@@ -133,17 +134,22 @@ def check_archive(task: Task, source: Path) -> str | None:
 
 def _build(task: Task, raw: dict[str, RawSplit], folder: Path, shard_bytes: int, checksum: str | None) -> None:
     parts = plan(task, raw)
-    draws = draw_all(task, parts["train"].labels)
+    draws, long_tails = draw_all(task, parts["train"].labels), draw_tails(task, parts["train"].labels)
+    tails = [draw.tail for draw in long_tails]
     augmented = task.modality == "text" and _has_augmentations(parts["train"])
-    schema = repository.features(task, augmented).arrow_schema
-    wanted = set() if task.given_labels else {int(index) for draw in draws for index in draw.labeled}
-    overlap, labeled_rows = _write_data(task, parts, folder / "data", schema, shard_bytes, wanted)
+    schema = repository.features(task, augmented, tails).arrow_schema
+    drawn = [draw.labeled for draw in (*(() if task.given_labels else draws), *long_tails)]
+    wanted = {int(index) for indices in drawn for index in indices}
+    marked = marks(long_tails, len(parts["train"].labels))
+    overlap, labeled_rows = _write_data(task, parts, folder / "data", schema, shard_bytes, wanted, marked)
     if task.given_labels:
         (folder / "labels").rmdir()
     else:
         for draw in draws:
             path = folder / repository.labels_path(draw.num_labeled, draw.seed)
             _write_labels(path, draw.labeled, labeled_rows, schema)
+        for tail in long_tails:
+            _write_labels(folder / tail_path(tail.tail), tail.labeled, labeled_rows, schema)
     record = {
         "task": task.name,
         "hf_ssl": __version__,
@@ -152,18 +158,26 @@ def _build(task: Task, raw: dict[str, RawSplit], folder: Path, shard_bytes: int,
         "splits": {split: _counts(task, part) for split, part in parts.items()},
         "overlap_with_test": overlap,
         "draws": {repository.config_name(draw.num_labeled, draw.seed): _identity(draw) for draw in draws},
+        **({"long_tails": {tail_name(tail.tail): tail.identity() for tail in long_tails}} if long_tails else {}),
     }
     repository.write_record(folder, record)
     (folder / repository.CARD).write_text(render_card(task, record), encoding="utf-8")
 
 
 def _write_data(
-    task: Task, parts: dict[str, Part], data: Path, schema: pa.Schema, shard_bytes: int, wanted: set[int]
+    task: Task,
+    parts: dict[str, Part],
+    data: Path,
+    schema: pa.Schema,
+    shard_bytes: int,
+    wanted: set[int],
+    marked: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, int], dict[int, dict[str, Any]]]:
     """Write the Parquet files of every split.
 
     Args:
         wanted: indices of the training examples that some draw takes.
+        marked: columns that say of each training example whether it is in a long-tailed pool.
 
     Returns:
         split -> examples that equal a test example byte for byte; and the wanted training rows by their indices.
@@ -171,20 +185,20 @@ def _write_data(
     # The test split first: the hashes of its contents tell what overlaps with it.
     in_test: set[bytes] = set()
     with ShardWriter(data, "test", schema, shard_bytes) as writer:
-        for row in _rows(task, parts["test"]):
+        for row in _rows(task, parts["test"], marked):
             in_test.add(content_hash(row, task.modality))
             writer.write(row)
     if "validation" in parts:
         with ShardWriter(data, "validation", schema, shard_bytes) as writer:
-            for row in _rows(task, parts["validation"]):
+            for row in _rows(task, parts["validation"], marked):
                 writer.write(row)
     overlap, labeled_rows = {"train": 0}, {}
     with ShardWriter(data, "train", schema, shard_bytes) as writer:
         for index, row in enumerate(_rows(task, parts["train"])):
             overlap["train"] += content_hash(row, task.modality) in in_test
-            writer.write(row)
+            writer.write(row | {column: bool(values[index]) for column, values in marked.items()})
             if index in wanted:
-                labeled_rows[index] = row
+                labeled_rows[index] = row | dict.fromkeys(marked, True)
     if "unlabeled" in parts:
         overlap["unlabeled"] = _write_pool(task, parts["unlabeled"], data, schema, shard_bytes, in_test)
     return overlap, labeled_rows
@@ -213,13 +227,17 @@ def _has_augmentations(train: Part) -> bool:
     return all(first.get(name) is not None for name in repository.AUGMENTATIONS)
 
 
-def _rows(task: Task, part: Part) -> Iterator[dict[str, Any]]:
-    """The part's rows as they are written: the label under the task's name for it, file names without folders."""
+def _rows(task: Task, part: Part, marked: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
+    """The part's rows as they are written: the label under the task's name for it, file names without folders.
+
+    Outside of `train` every mark is true: a filter holds for all splits of a configuration.
+    """
     from datasets.utils import tqdm
 
     rows = part.raw.rows(part.indices)
     for row in tqdm(rows, desc=f"{task.title}, {part.split}", total=len(part.labels), unit=" examples"):
         row[task.label_column] = row.pop("label")
+        row |= dict.fromkeys(marked, True)
         media = row.get(task.modality)
         if isinstance(media, dict) and media.get("path"):
             row[task.modality] = {"bytes": media["bytes"], "path": Path(media["path"]).name}

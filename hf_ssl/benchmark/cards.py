@@ -11,9 +11,10 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..report.markdown import cell, code, fence, plain
-from ..report.tables import table
+from ..report.tables import markdown_table, table
 from . import repository
-from .baselines import SOURCE, published_errors
+from .baselines import LONG_TAIL_NOTES, LONG_TAIL_SOURCE, SOURCE, published_errors, published_long_tails
+from .tails import Tail, mark_columns, reading, tail_name, tails_of
 from .tasks import TASKS, USB_CITATION, USB_TASKS, Task
 
 _TEMPLATE = Path(__file__).with_name("dataset_card_template.md")
@@ -39,19 +40,23 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
         >>> print(render_card(TASKS["cifar100"]).split("---")[2].strip().splitlines()[0])
         # CIFAR-100 for semi-supervised learning
     """
-    sizes, draws = dict(task.sizes), repository.draws_of(task)
+    sizes, draws, tails = dict(task.sizes), repository.draws_of(task), tails_of(task, record)
     if record is not None:
         sizes = {split: found["rows"] for split, found in record["splits"].items()}
         draws = repository.draws_in(record)
     header, rows = _baseline_table(task)
     card = DatasetCard.from_template(
-        _metadata(task, repository.configurations(task, tuple(sizes), draws)),
+        _metadata(task, repository.configurations(task, tuple(sizes), draws, tails), tails),
         template_path=str(_TEMPLATE),
         task=task,
         record=record,
         repository=repository.repository_name(task),
         record_file=repository.RECORD,
         draws=draws,
+        tails=[tail_name(tail) for tail in tails],
+        tail_columns=bool(mark_columns(tails)),
+        tail_source=LONG_TAIL_SOURCE,
+        tail_table=_tail_table(task, markdown=True),
         sizes=sizes,
         incomplete=any(sizes.get(split) != rows for split, rows in task.sizes.items()),
         baselines_note=_baselines_note(task),
@@ -80,7 +85,7 @@ def with_namespace(card: str, namespace: str) -> str:
     )
 
 
-def _metadata(task: Task, configurations: Mapping[str, Mapping[str, list[str]]]) -> DatasetCardData:
+def _metadata(task: Task, configurations: Mapping[str, Mapping[str, list[str]]], tails: list[Tail]) -> DatasetCardData:
     total = sum(task.sizes.values())
     return DatasetCardData(
         pretty_name=f"{task.title} for semi-supervised learning (USB)",
@@ -89,11 +94,15 @@ def _metadata(task: Task, configurations: Mapping[str, Mapping[str, list[str]]])
         task_categories=[f"{task.modality}-classification"],
         size_categories=[next((name for limit, name in _SIZES if total < limit), "10M<n<100M")],
         tags=["semi-supervised-learning", "usb-benchmark", "hf-ssl"],
-        configs=[
-            {"config_name": name, **({"default": True} if name == "full" else {}), "data_files": declared_files(files)}
-            for name, files in configurations.items()
-        ],
+        configs=[declared(task, name, files, tails) for name, files in configurations.items()],
     )
+
+
+def declared(task: Task, name: str, files: Mapping[str, list[str]], tails: list[Tail]) -> dict[str, Any]:
+    """A configuration as the card's metadata declare it."""
+    default = {"default": True} if name == "full" else {}
+    columns = list(repository.features(task))
+    return {"config_name": name, **default, "data_files": declared_files(files), **reading(columns, tails, name)}
 
 
 def declared_files(files: Mapping[str, list[str]]) -> list[dict[str, Any]]:
@@ -123,6 +132,30 @@ def _baseline_table(task: Task) -> tuple[list[str], list[list[str]]]:
     return ["algorithm", *(f"{number:,} labels" for number in task.label_settings)], rows
 
 
+def _tail_table(task: Task, markdown: bool = False) -> str:
+    """What USB reported on the long tails of a task, in Markdown or for the screen; "" without any.
+
+    A number in brackets is that of a note below the table.
+    """
+    reported = published_long_tails(task.name)
+    if not reported:
+        return ""
+    names = list(next(iter(reported.values())))
+    notes = list(dict.fromkeys(note for name in names if (note := LONG_TAIL_NOTES.get(name.partition("_")[2]))))
+    rows = []
+    for name in names:
+        note = LONG_TAIL_NOTES.get(name.partition("_")[2])
+        mark = f" [{notes.index(note) + 1}]" if note else ""
+        found = (column[name] for column in reported.values())
+        cells = ["-" if value is None else f"{value.mean:.2f} ± {value.deviation:.2f}" for value in found]
+        rows.append([(code(name) if markdown else name) + mark, *cells])
+    header = ["algorithm", *(setting.name.removeprefix("longtail") for setting in reported)]
+    lines = [f"[{place}] {note}" for place, note in enumerate(notes, start=1)]
+    if markdown:
+        return "\n\n".join([markdown_table(header, rows), *lines])
+    return "\n".join([table(header, rows), "", *(_wrapped("", line) for line in lines)])
+
+
 def describe_task(task: Task) -> str:
     """The task for `hf-ssl benchmark describe`: facts, settings, notes and published numbers as plain text."""
     facts = _facts(task)
@@ -133,6 +166,8 @@ def describe_task(task: Task) -> str:
     header, rows = _baseline_table(task)
     if rows:
         lines += ["", _wrapped("", _baselines_note(task)), "", table(header, rows)]
+    if task.long_tails:
+        lines += ["", "Long tails. " + _wrapped("", LONG_TAIL_SOURCE), "", _tail_table(task)]
     return "\n".join(lines)
 
 
@@ -151,6 +186,7 @@ def _facts(task: Task) -> dict[str, str]:
         "classes": f"{len(task.class_names)}: {classes}",
         "examples": ", ".join(f"{split} {count:,}" for split, count in task.sizes.items()),
         "labels": f"{', '.join(map(str, task.label_settings))}; seeds {', '.join(map(str, task.seeds))}",
+        **({"long tails": ", ".join(setting.name for setting in task.long_tails)} if task.long_tails else {}),
         "raw data": task.source_url + (f" ({task.checksum})" if task.checksum else ""),
         "read from": ", ".join(task.readers),
         "copy on the Hub": task.hub_id or "none known",

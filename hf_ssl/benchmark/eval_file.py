@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from . import repository
+from .tails import tails_of
 from .tasks import Task
 
 EVAL_FILE = "eval.yaml"
@@ -31,7 +32,8 @@ def render_eval_file(task: Task, record: Mapping[str, Any]) -> str:
           config: labels40_seed2
           split: test
     """
-    names = repository.configurations(task, tuple(record["splits"]), repository.draws_in(record))
+    tails = tails_of(task, record)
+    names = repository.configurations(task, tuple(record["splits"]), repository.draws_in(record), tails)
     content = {
         "name": f"{task.title} (USB)",
         "description": (

@@ -1,13 +1,15 @@
-"""Long-tailed labeled sets and pools from any labeled dataset: `long_tailed`."""
+"""Long-tailed labeled sets and pools from any labeled dataset, `long_tailed`, and from any task, `LongTailed`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import datasets
 import numpy as np
 
 from ..data.columns import check_kind, find_label
 from ..data.labels import find_classes, read_labels
-from .splits import class_sizes, draw_labels, pool_sizes
+from .splits import POOL_SHAPES, class_sizes, draw_labels, pool_sizes
+from .tasks import Task
 
 
 def long_tailed(
@@ -48,7 +50,8 @@ def long_tailed(
         ValueError: if there is no such column, a row has no label, or a class has too few examples.
 
     Example:
-        >>> data = datasets.Dataset.from_dict({"text": [str(i) for i in range(60)], "label": ["cat", "dog", "fox"] * 20})
+        >>> rows = {"text": [str(i) for i in range(60)], "label": ["cat", "dog", "fox"] * 20}
+        >>> data = datasets.Dataset.from_dict(rows)
         >>> drawn = long_tailed(data, num_labeled=8, labeled_imbalance=4, pool_shape="reversed")
         >>> from collections import Counter
         >>> sorted(Counter(drawn["labeled"]["label"]).items()), sorted(Counter(drawn["unlabeled"]["label"]).items())
@@ -73,6 +76,58 @@ def long_tailed(
         shuffle_first=shuffle_first,
     )
     return datasets.DatasetDict({"labeled": dataset.select(labeled), "unlabeled": dataset.select(pool)})
+
+
+@dataclass(frozen=True)
+class LongTailed:
+    """The long tail that `load_task` is asked for.
+
+    Args:
+        labeled_imbalance, unlabeled_imbalance, pool_shape, num_unlabeled: as in `load_task`.
+    """
+
+    labeled_imbalance: float
+    unlabeled_imbalance: float | None
+    pool_shape: str
+    num_unlabeled: int | None
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether nothing is asked for."""
+        return (*vars(self).values(),) == (1, None, POOL_SHAPES[0], None)
+
+    def check(self, task: Task, deduplicated: bool) -> None:
+        """Refuse what a task does not allow, before its data are loaded.
+
+        Raises:
+            ValueError: if the pool is a split of its own, with labels that are not known, and is to have a shape.
+        """
+        if deduplicated:
+            raise ValueError("deduplicated must be False for a long tail, got True; leave one of them out")
+        wanted = self.unlabeled_imbalance, self.num_unlabeled, self.pool_shape
+        if "unlabeled" in task.sizes and wanted != (None, None, POOL_SHAPES[0]):
+            raise ValueError(
+                f"the pool of {task.name} is a split of its own whose classes are not known, so it is taken as it is; "
+                "leave unlabeled_imbalance, num_unlabeled and pool_shape out"
+            )
+
+    def draw(self, task: Task, full: datasets.DatasetDict, num_labeled: int, seed: int) -> datasets.DatasetDict:
+        """Labeled set and pool from the configuration `full`, with its splits for evaluation."""
+        own_pool = "unlabeled" in full
+        drawn = long_tailed(
+            full["train"],
+            num_labeled=num_labeled,
+            labeled_imbalance=self.labeled_imbalance,
+            num_unlabeled=self.num_unlabeled,
+            unlabeled_imbalance=1.0 if own_pool else self.unlabeled_imbalance,
+            pool_shape=self.pool_shape,
+            seed=seed,
+            label_column=task.label_column,
+            shuffle_first=task.shuffle_first,
+        )
+        pool = full["unlabeled"] if own_pool else drawn["unlabeled"]
+        rest = {split: full[split] for split in ("validation", "test") if split in full}
+        return datasets.DatasetDict({"labeled": drawn["labeled"], "unlabeled": pool, **rest})
 
 
 def _targets(dataset: datasets.Dataset, label_column: str | None) -> tuple[np.ndarray, int]:

@@ -7,13 +7,14 @@
       data/unlabeled-*, validation-*, test-* if the task has them
       data/overlap-*                         unlabeled examples that equal a test example, if those are kept apart
       labels/200-seed0.parquet the 200 labeled examples that USB draws with seed 0, in the order of the draw
+      labels/longtail*-seed0.parquet         those of the long-tailed settings, if the task has any (tails.py)
 
 The configuration `labels200_seed0` has the splits labeled, unlabeled, validation and test; `full` has the data as it
 is.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ..documents import parse_json, read_text
+from .tails import Tail, mark_columns, tail_name, tail_path, tails_of
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -58,7 +60,10 @@ def draws_of(task: Task) -> list[tuple[int, int]]:
 
 
 def configurations(
-    task: Task, splits: tuple[str, ...] | None = None, draws: list[tuple[int, int]] | None = None
+    task: Task,
+    splits: tuple[str, ...] | None = None,
+    draws: list[tuple[int, int]] | None = None,
+    tails: list[Tail] | None = None,
 ) -> dict[str, dict[str, list[str]]]:
     """The files of each split of each configuration, as glob patterns, `full` first.
 
@@ -66,6 +71,8 @@ def configurations(
         task: the row of the table.
         splits: those that were built; all of the task's by default.
         draws: those that were built, as (number of labeled examples, seed); all of the task's by default.
+        tails: the long tails that were built; all of the task's by default. Of their pools these are files of which
+            not every row belongs to it (`tails.reading`).
 
     Example:
         >>> from hf_ssl.benchmark import TASKS
@@ -84,6 +91,9 @@ def configurations(
         if task.deduplicate_pool:
             pool = [pattern for pattern in pool if "overlap" not in pattern]
             result[config_name(num_labeled, seed, True)] = {"labeled": labeled, "unlabeled": pool, **evaluation}
+    for tail in tails_of(task) if tails is None else tails:
+        pool = files["unlabeled"] if tail[0].num_unlabeled is None else files["train"]
+        result[tail_name(tail)] = {"labeled": [tail_path(tail)], "unlabeled": pool, **evaluation}
     return result
 
 
@@ -94,8 +104,14 @@ def _pool(task: Task, files: dict[str, list[str]], labeled: list[str]) -> list[s
     return files["unlabeled"] if task.given_labels else [*labeled, *files["unlabeled"], *files["train"]]
 
 
-def features(task: Task, augmented: bool = False) -> "datasets.Features":
-    """The features of every file of the task; `augmented` adds the two augmentations of a text task."""
+def features(task: Task, augmented: bool = False, tails: Sequence[Tail] = ()) -> "datasets.Features":
+    """The features of every file of the task; `augmented` adds the two augmentations of a text task.
+
+    Args:
+        task: the row of the table.
+        augmented: whether a text task has its augmentations.
+        tails: the long tails that were built, whose pools are marked in columns.
+    """
     import datasets
 
     if task.modality == "image":
@@ -105,6 +121,7 @@ def features(task: Task, augmented: bool = False) -> "datasets.Features":
     else:
         columns = {name: datasets.Value("string") for name in ("text", *(AUGMENTATIONS if augmented else ()))}
     columns[task.label_column] = datasets.ClassLabel(names=list(task.class_names))
+    columns |= dict.fromkeys(mark_columns(tails), datasets.Value("bool"))
     return datasets.Features(columns)
 
 

@@ -147,7 +147,7 @@ def pool_sizes(number: int, num_classes: int, imbalance: float = 1.0, shape: str
         head-tail    the farther, the more: the ranks of `middle` from the last to the first
 
     So all but `uniform` have the same sizes in another order. Reversed and uniform pools are those of USB (arXiv
-    2208.07204) and ACR (Wei and Gan 2023, arXiv 2303.15702); middle and head-tail those of SimPro (Du et al. 2024,
+    2208.07204) and ACR (Wei and Gan, CVPR 2023); middle and head-tail are after SimPro (Du et al. 2024,
     arXiv 2402.13505).
 
     Args:

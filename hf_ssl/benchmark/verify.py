@@ -10,10 +10,11 @@ import numpy as np
 from ..audio_files import read_file
 from ..documents import parse_yaml, read_text
 from . import repository
-from .cards import declared_files
+from .cards import declared
 from .plan import make_draw
 from .readers.base import image_bytes, library
 from .splits import index_hash
+from .tails import Tail, make_tail, marks, tail_name, tail_path, tails_of
 from .tasks import Task, get_task
 from .writer import HASH_BYTES, content_hash
 
@@ -87,7 +88,8 @@ def local_folder(source: str | Path) -> Path:
 
 
 def _configurations(task: Task, record: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
-    return repository.configurations(task, tuple(record["splits"]), repository.draws_in(record))
+    tails = tails_of(task, record)
+    return repository.configurations(task, tuple(record["splits"]), repository.draws_in(record), tails)
 
 
 def _missing_files(task: Task, folder: Path, record: dict[str, Any]) -> list[str]:
@@ -106,7 +108,7 @@ def _wrong_features(task: Task, folder: Path, record: dict[str, Any]) -> list[st
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    expected = repository.features(task, record.get("augmented", False)).arrow_schema
+    expected = repository.features(task, record.get("augmented", False), tails_of(task, record)).arrow_schema
     wrong = []
     for path in sorted(folder.rglob("*.parquet")):
         name = path.relative_to(folder).as_posix()
@@ -126,13 +128,13 @@ def _wrong_card(task: Task, folder: Path, record: dict[str, Any]) -> list[str]:
         return [f"there is no {repository.CARD}"]
     try:
         metadata = parse_yaml(read_text(card).split("---\n")[1], repository.CARD)
-        declared = {entry["config_name"]: entry["data_files"] for entry in metadata["configs"]}
+        found = {entry["config_name"]: entry for entry in metadata["configs"]}
     except (IndexError, KeyError, TypeError, ValueError):
         return [f"the metadata of {repository.CARD} cannot be read"]
     return [
         f"{repository.CARD} does not declare {name} as it should"
         for name, files in _configurations(task, record).items()
-        if declared.get(name) != declared_files(files)
+        if found.get(name) != declared(task, name, files, tails_of(task, record))
     ]
 
 
@@ -177,6 +179,7 @@ def _check_contents(task: Task, folder: Path, record: dict[str, Any], labels: np
         train += content
         overlap["train"] += content in in_test
     checks = [_check_draw(task, folder, name, draw, labels, train) for name, draw in record["draws"].items()]
+    checks += [_check_tail(task, folder, tail, record, labels, train) for tail in tails_of(task, record)]
     if "unlabeled" in record["splits"]:
         overlap["unlabeled"] = _count_in(in_test, _hashes(task, folder, "unlabeled"))
         if task.deduplicate_pool:
@@ -219,14 +222,41 @@ def _check_draw(
     if index_hash(again.labeled) != draw["labeled_sha256"] or again.rest_sha256 != draw["rest_sha256"]:
         return Check(name, False, "the training labels give another draw than the build wrote down")
     if not task.given_labels:
-        path = folder / repository.labels_path(draw["num_labeled"], draw["seed"])
-        rows = list(repository.read_rows([path]))
-        drawn = [(bytes(train[HASH_BYTES * i : HASH_BYTES * (i + 1)]), labels[i]) for i in again.labeled]
-        if [(content_hash(row, task.modality), row[task.label_column]) for row in rows] != drawn:
-            return Check(name, False, f"{path.relative_to(folder).as_posix()} does not hold the drawn examples")
+        path = repository.labels_path(draw["num_labeled"], draw["seed"])
+        if not _holds(task, folder / path, again.labeled, labels, train):
+            return Check(name, False, f"{path} does not hold the drawn examples")
     counts = np.bincount(labels[again.labeled], minlength=len(task.class_names))
     found = f"{len(again.labeled):,} labels, {_per_class(counts)} per class, sha256 {draw['labeled_sha256'][:12]}"
     return Check(name, True, found)
+
+
+def _holds(task: Task, path: Path, indices: np.ndarray, labels: np.ndarray, train: bytearray) -> bool:
+    """Whether a file has these training examples, in this order."""
+    drawn = [(bytes(train[HASH_BYTES * i : HASH_BYTES * (i + 1)]), labels[i]) for i in indices]
+    rows = repository.read_rows([path], [task.modality, task.label_column])
+    return [(content_hash(row, task.modality), row[task.label_column]) for row in rows] == drawn
+
+
+def _check_tail(
+    task: Task, folder: Path, tail: Tail, record: dict[str, Any], labels: np.ndarray, train: bytearray
+) -> Check:
+    """A long-tailed draw, drawn again, and the column that marks its pool."""
+    name = tail_name(tail)
+    try:
+        again = make_tail(task, labels, tail)
+    except ValueError as error:
+        return Check(name, False, str(error))
+    if again.identity() != record["long_tails"][name]:
+        return Check(name, False, "the training labels give another draw than the build wrote down")
+    if not _holds(task, folder / tail_path(tail), again.labeled, labels, train):
+        return Check(name, False, f"{tail_path(tail)} does not hold the drawn examples")
+    for column, expected in marks([again], len(labels)).items():
+        rows = repository.read_rows(_files(task, folder, "train"), [column])
+        if [row[column] for row in rows] != expected.tolist():
+            return Check(name, False, f"column {column} of data/train-* does not mark the drawn pool")
+    counts = np.bincount(labels[again.labeled], minlength=len(task.class_names))
+    pool = f"{len(again.pool):,} of train" if len(again.pool) else "the unlabeled examples"
+    return Check(name, True, f"{len(again.labeled):,} labels, {_per_class(counts)} per class; pool: {pool}")
 
 
 def _per_class(counts: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from .parser import Subparsers, add_classifier_options
 from .screen import one_line, quiet_datasets, with_progress
 
 # What an evaluation writes.
-_FILES = ("evaluation.json", "predictions.csv", "confusion_matrix.png")
+_FILES = ("evaluation.json", "predictions.csv", "confusion_matrix.png", "class_recalls.png")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -17,7 +17,8 @@ def register(subparsers: Subparsers) -> None:
         "evaluate",
         help="measure a trained model on labeled data",
         description="Accuracy, balanced accuracy, precision, recall, F1 and the confusion matrix of a model on "
-        "labeled data. The classes of the data and of the model are matched by name.",
+        "labeled data; of a model that was trained on imbalanced labels also the recall by class size. The classes of "
+        "the data and of the model are matched by name.",
     )
     parser.add_argument(
         "model", metavar="MODEL", help="folder or Hub id of a classifier, such as the output of `hf-ssl train`"
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         check_outside(folder, [args.data])
         _check_new(folder, args.overwrite)
     from .classifier import Classifier
-    from .evaluation import RANKS, compare, load_examples, shown, write_evaluation
+    from .evaluation import RANKS, compare, labeled_counts, load_examples, shown, write_evaluation
 
     quiet_datasets()
     classifier = Classifier(args.model, args.batch_size, args.device)
@@ -66,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
         print(
             f"{len(errors):,} of {len(answers):,} examples could not be read and do not count; the first: {errors[0]}"
         )
-    evaluation = compare(examples, answers, classifier.names)
+    counts = labeled_counts(args.model, classifier.names)
+    evaluation = compare(examples, answers, classifier.names, counts)
     print(shown(evaluation))
     if folder is not None:
         written = write_evaluation(folder, evaluation)

@@ -14,9 +14,10 @@ from ..confusion import Confusion
 from ..data.columns import usual_label
 from ..data.labels import Classes, index_labels, read_labels
 from ..data.sources import count, load_source
+from ..documents import read_json
 from ..files import atomic_write
-from ..metrics import ranking_metrics
-from ..report.plots import draw_confusion
+from ..metrics import ranking_metrics, size_metrics
+from ..report.plots import draw_class_recalls, draw_confusion
 from ..report.spreadsheets import write_csv
 from ..report.tables import class_table, confusion_text, table
 from .classifier import Answer, Classifier, as_rows
@@ -54,6 +55,7 @@ class Evaluation:
         names: the model's classes.
         metrics: name -> value in [0, 1], over the examples that could be read.
         confusion: which classes are taken for which.
+        counts: labeled examples [C] that the model was trained on, if it was trained on imbalanced labels.
     """
 
     examples: Examples
@@ -61,6 +63,13 @@ class Evaluation:
     names: list[str]
     metrics: dict[str, float]
     confusion: Confusion
+    counts: list[int] | None = None
+
+    @property
+    def recalls(self) -> np.ndarray:
+        """The recall [C] of each class, NaN for those without an example."""
+        hits, true = self.confusion.hits, self.confusion.examples
+        return np.where(true > 0, hits / np.maximum(true, 1), np.nan)
 
 
 def load_examples(
@@ -127,8 +136,29 @@ def class_indices(dataset: datasets.Dataset, column: str, names: Sequence[str]) 
     return cast(list[int], labels if mapping is None else [mapping[label] for label in labels])
 
 
-def compare(examples: Examples, answers: Sequence[Answer], names: list[str]) -> Evaluation:
+def labeled_counts(model: str, names: Sequence[str]) -> list[int] | None:
+    """Labeled examples [C] of each class that a model was trained on, from `results.json` in its folder.
+
+    None if there is no such file, or its labels were not imbalanced.
+    """
+    try:
+        runs = read_json(Path(model) / "results.json")["runs"]
+        run = next((run for run in runs if run.get("kept")), runs[-1])
+        counts = [run["classes"][name]["labeled"] for name in names]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return None
+    return counts if all(isinstance(count, int) and count >= 0 for count in counts) and any(counts) else None
+
+
+def compare(
+    examples: Examples, answers: Sequence[Answer], names: list[str], counts: list[int] | None = None
+) -> Evaluation:
     """Measure the answers against the truth, over the examples that could be read.
+
+    Args:
+        examples, answers: N of each.
+        names: the model's classes.
+        counts: labeled examples [C] that it was trained on, for the metrics by class size (`labeled_counts`).
 
     Raises:
         ValueError: if not one could be read.
@@ -140,7 +170,9 @@ def compare(examples: Examples, answers: Sequence[Answer], names: list[str]) -> 
     ranked = np.array([[position[name] for name in islice(answers[i].probabilities, RANKS)] for i in read])
     metrics = ranking_metrics(ranked, examples.labels[read], len(names))
     confusion = Confusion.of(ranked[:, 0], examples.labels[read], len(names))
-    return Evaluation(examples, answers, names, metrics, confusion)
+    found = Evaluation(examples, answers, names, metrics, confusion, counts)
+    metrics |= size_metrics(found.recalls, counts)
+    return found
 
 
 def shown(evaluation: Evaluation) -> str:
@@ -177,6 +209,11 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> list[str]:
     counts, names = evaluation.confusion.matrix(shown), [evaluation.names[i] for i in shown]
     if drawn(picture, lambda path: draw_confusion(path, counts, names)):
         written.append(picture.name)
+    sizes, path = evaluation.counts, folder / "class_recalls.png"
+    if sizes is not None and drawn(
+        path, lambda path: draw_class_recalls(path, sizes, evaluation.recalls, evaluation.names)
+    ):
+        written.append(path.name)
     return written
 
 

@@ -2,6 +2,7 @@
 
 train_options.py    what was asked for: options, recipe, defaults
 train_data.py       the datasets, loaded and put together
+train_imbalance.py  --imbalance, and what is said of unequal classes
 train_auto.py       --algorithm auto and features: probe, features, fine-tuning, and which of them is kept
 train_stages.py     the trainings of a named algorithm: labels alone (--baseline), then the algorithm
 train_pace.py       how often a test set is evaluated
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     began = time.perf_counter()
     from ..algorithms import resolve_algorithm
     from .places import is_hub_id
+    from .train_imbalance import check_correction, imbalance_note
     from .train_options import STAGED, given_options, parse
     from .train_output import Output
     from .train_pace import with_evaluation_steps
@@ -57,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
     staged = settings["algorithm"] in STAGED
     if not staged:
         resolve_algorithm(settings["algorithm"])
+    check_correction(settings)
     check_folder(Path(settings["output_dir"]))
     check_outside(Path(settings["output_dir"]), [arguments.labeled, arguments.unlabeled, arguments.test])
     if not any(is_hub_id(source) for source in (arguments.labeled, arguments.unlabeled, arguments.test) if source):
@@ -68,7 +71,8 @@ def run(args: argparse.Namespace) -> None:
         return
     output = Output(request)
     if request.is_main:
-        for note in request.data.notes:
+        sizes = imbalance_note(request.data.summary, settings)
+        for note in [*request.data.notes, *([sizes] if sizes else [])]:
             print(one_line(note), flush=True)
     if staged:
         # Not at the top: only this needs scikit-learn, which takes a second to import.

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from transformers import EvalPrediction, PrinterCallback, TrainerState, set_seed
 
+from ..algorithms import SSLAlgorithm, get_algorithm
 from ..config import SSLConfig
 from ..features.choose import Agreement, Comparison, Estimate, compare
 from ..features.distillation import FeatureDistillation
@@ -26,17 +27,18 @@ from ..features.encoding import from_first_process
 from ..features.fitted import FITTED
 from ..features.reading import LinearHead, Reading, head_for, read
 from ..features.start import labels_alone, labels_and_pool
-from ..metrics import compute_metrics
+from ..metrics import RunningMetrics, class_recalls, classification_metrics
 from ..model.forward import learns_batch_norm
 from ..model.head import feature_size, find_head
 from ..model.loading import load_classifier
-from ..report.results import result_of
+from ..report.results import result_of, size_facts
 from ..report.stages import verdict
 from ..trainer import SSLTrainer
 from ..training.budget import FEWEST_STEPS, TRIAL_STEPS, planned_steps, step_seconds
 from ..training.freezing import train_upper
 from ..training.recommended import LORA_RATE, recommended
 from .durations import duration, seconds_of
+from .train_imbalance import check_fine_tuning
 from .train_output import Output
 from .train_pace import steps_asked_for
 from .train_stages import Request, card_facts, train_baseline
@@ -107,12 +109,15 @@ class _Stages:
         size = sum(parameter.numel() for parameter in model.parameters())
         self.advice = recommended(data.summary.modality, size)
         advised = {name: value for name, value in self.advice.settings.items() if name not in given}
-        self.settings = {**settings, **advised, "algorithm": "supervised"}
+        # The fine-tuning alone is corrected for long tails; frozen features have class shares of their own.
+        self.correction = {name: settings[name] for name in ("imbalance", "imbalance_kwargs")}
+        check_fine_tuning(self.advice.algorithm, settings)
+        self.settings = {**settings, **advised, "algorithm": "supervised", **dict.fromkeys(self.correction)}
         self.budget = None if request.arguments.time_budget is None else seconds_of(request.arguments.time_budget)
         self.plans_steps = not {"max_steps", "num_train_epochs"} & set(given)
         # Not to be trained: it prepares datasets, and evaluates and saves the model.
         self.trainer = self._trainer(model)
-        self.output.settings = self.settings | {"algorithm": settings["algorithm"]}
+        self.output.settings = self.settings | {"algorithm": settings["algorithm"], **self.correction}
         if data.summary.modality == "text" and "max_length" not in given:
             self.settings["max_length"] = self.output.settings["max_length"] = usual_tokens(self.trainer)
             self.trainer = self._trainer(model)
@@ -143,10 +148,12 @@ class _Stages:
         reading, trainer = self.reading, self.trainer
         head = head_for(reading.head_features, probabilities)
         logits, accuracy = None, None
+        sizes: dict[str, Any] = {}
         if "" in reading.tests:
             _, head_features, labels = reading.tests[""]
             logits = head.logits(head_features)
             accuracy = float((logits.argmax(axis=1) == labels).mean())
+            sizes = self._size_facts(logits, labels)
         in_pool = reading.labels < 0
         right = None
         if reading.hidden_labels is not None and (known := reading.hidden_labels >= 0).any():
@@ -164,9 +171,18 @@ class _Stages:
             "mask_ratio": None if name == "probe" else 1.0,
             "pseudo_label_accuracy": None if name == "probe" else right,
             "kept": False,
+            **sizes,
         }
         self._add(row)
         return Stage(row, probabilities, head, logits)
+
+    def _size_facts(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """How classes of all sizes are recognized, for `results.json`."""
+        data = self.request.data.summary
+        counts = np.bincount(data.labels, minlength=len(data.label_names))
+        metrics = classification_metrics(logits, labels, counts)
+        recalls = class_recalls(logits.argmax(axis=1), labels, len(counts)).tolist()
+        return size_facts(data.label_names, counts, metrics, recalls)
 
     def compare(self, probe: Stage, features: Stage) -> Comparison:
         """What the labels say, if they are held out in turn."""
@@ -228,15 +244,16 @@ class _Stages:
         """The trainer of the fine-tuning."""
         advice = self.advice
         if advice.algorithm != "distillation":
-            chosen = {"algorithm": advice.algorithm, "algorithm_kwargs": advice.algorithm_kwargs}
+            chosen = {"algorithm": advice.algorithm, "algorithm_kwargs": advice.algorithm_kwargs, **self.correction}
             return self._trainer(model, **{**chosen, **changes})
         # No name may stand beside an object; the saved settings get it back.
         custom = self._distillation(model, start)
         trainer = self._trainer(model, custom, **{"algorithm": SSLConfig.algorithm, **changes})
         trainer.algorithm_name = trainer.args.algorithm = advice.algorithm
+        trainer.args.imbalance, trainer.args.imbalance_kwargs = self.correction.values()
         return trainer
 
-    def _distillation(self, model: nn.Module, start: Stage) -> FeatureDistillation:
+    def _distillation(self, model: nn.Module, start: Stage) -> SSLAlgorithm:
         """It learns what the start says of the pool."""
         assert start.probabilities is not None, "a stage of features has probabilities"
         args = self.trainer.args
@@ -246,9 +263,14 @@ class _Stages:
             (len(self.trainer.unlabeled_dataset), self.reading.num_classes), 1 / self.reading.num_classes
         )
         targets[self.reading.pool_rows] = start.probabilities[self.reading.labels < 0]
-        return FeatureDistillation(
+        return get_algorithm(
+            FeatureDistillation,
             targets=targets,
             **self.advice.algorithm_kwargs,
+            **self.correction,
+            class_counts=np.bincount(
+                self.reading.labels[self.reading.labels >= 0], minlength=self.reading.num_classes
+            ),
             num_classes=self.reading.num_classes,
             num_labeled=len(self.trainer.train_dataset),
             num_unlabeled=len(self.trainer.unlabeled_dataset),
@@ -341,7 +363,10 @@ class _Stages:
         if kept.logits is not None:
             labels = reading.tests[""][2]
             loss = torch.nn.functional.cross_entropy(torch.as_tensor(kept.logits), torch.as_tensor(labels))
-            metrics = compute_metrics(EvalPrediction(kept.logits, labels))
+            measure = RunningMetrics(trainer.run_facts().class_counts)
+            metrics = measure(EvalPrediction(kept.logits, labels))
+            if measure.recalls is not None:
+                trainer.class_recalls[trainer.state.global_step] = measure.recalls.tolist()
             trainer.log({"eval_loss": float(loss)} | {f"eval_{key}": value for key, value in metrics.items()})
 
     # ---- Common to all ----

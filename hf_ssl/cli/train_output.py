@@ -13,6 +13,7 @@ from ..modality import MODALITIES
 from ..published_settings import is_published_setting
 from ..report.plots import draw_curves
 from ..report.results import write_results
+from ..report.run import draw_run_recalls
 from ..report.stages import stages_table
 from ..report.tables import results_table
 from ..trainer import SSLTrainer
@@ -85,6 +86,8 @@ class Output:
         self._has_curves = trained and drawn(
             self.folder / "curves.png", lambda path: draw_curves(path, self._histories, title, classes)
         )
+        recalls = self.folder / "class_recalls.png"
+        drawn(recalls, lambda path: draw_run_recalls(path.parent, trainer.run_facts()))
         trainer.create_model_card()
         self.write_results()
         if self.request.config.push_to_hub:
@@ -102,6 +105,7 @@ class Output:
                 "",
             ]
         curves = ", curves.png" if self._has_curves else ""
+        curves += ", class_recalls.png" if (self.folder / "class_recalls.png").is_file() else ""
         return "\n".join(
             [
                 *lines,

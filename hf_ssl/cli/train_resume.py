@@ -53,7 +53,7 @@ def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         raise ValueError(f"--output-dir must be new or empty, but {folder} is not empty; {choice}")
     if overwrite:
         # The results first: with them a run that is killed from here on would seem to be finished.
-        for name in ("results.json", STATE, "README.md", "curves.png", *WEIGHTS):
+        for name in ("results.json", STATE, "README.md", "curves.png", "class_recalls.png", *WEIGHTS):
             (folder / name).unlink(missing_ok=True)
         for entry in (*checkpoints(folder), *leftovers(folder), folder / "baseline"):
             shutil.rmtree(entry, ignore_errors=True)

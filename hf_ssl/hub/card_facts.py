@@ -49,7 +49,7 @@ class ModelFacts:
         labeled_hash: SHA-256 of the labeled set; None for a large one.
         hardware: devices and precision in words.
         baseline: the row of `results.json` of a training on the labels alone, if there was one.
-        curves: whether curves.png is beside the card.
+        curves, class_recalls: whether curves.png and class_recalls.png are beside the card.
     """
 
     public_name: str
@@ -64,3 +64,4 @@ class ModelFacts:
     hardware: str = "not known"
     baseline: Mapping[str, float] | None = None
     curves: bool = False
+    class_recalls: bool = False

@@ -15,6 +15,10 @@ from .provenance import DataSource, is_dataset_id
 METRIC_NAMES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
+    "geometric_mean": "Geometric mean of recalls",
+    "many_recall": "Recall of classes with many labels",
+    "medium_recall": "Recall of classes with a medium number of labels",
+    "few_recall": "Recall of classes with few labels",
     "precision": "Macro precision",
     "recall": "Macro recall",
     "f1": "Macro F1",
@@ -56,7 +60,8 @@ def evaluations(run: RunFacts, sources: Mapping[str, DataSource]) -> list[Evalua
         rows = _measured(run.history, f"eval_{name}_" if name else "eval_")
         if not rows:
             continue
-        best = max(rows, key=lambda row: row.get("accuracy", 0.0)) if "accuracy" in rows[-1] else rows[-1]
+        by = run.best_metric
+        best = max(rows, key=lambda row: row.get(by, 0.0)) if by in rows[-1] else rows[-1]
         saved = rows[-1]
         if run.holds_best:
             saved = next((row for row in rows if row["step"] == run.state.best_global_step), rows[-1])
@@ -86,7 +91,7 @@ def trained_on_evaluation(run: RunFacts) -> bool:
 
 def index_metrics(found: Evaluations) -> list[str]:
     """The metrics for the model index: those by which models are compared, or else all."""
-    usual = ("accuracy", "f1", "top5_accuracy")
+    usual = ("accuracy", *(("balanced_accuracy",) if "few_recall" in found.saved else ()), "f1", "top5_accuracy")
     return [key for key in usual if key in found.saved] or [key for key in found.saved if key not in ("step", "loss")]
 
 
@@ -134,11 +139,12 @@ def result_table(run: RunFacts, found: Evaluations, baseline: Mapping[str, float
 
 
 def _titled(run: RunFacts, found: Evaluations) -> dict[str, Mapping[str, Any]]:
-    by = plain(run.args.metric_for_best_model or "accuracy")
+    by = plain(run.args.metric_for_best_model or run.best_metric)
     if run.holds_best:
         chosen = f"best, chosen by {by.removeprefix('eval_')} during training; this model"
         return {"last": found.last, chosen: found.saved}
-    chosen = f"best seen, chosen by {'accuracy' if 'accuracy' in found.best else by} on these same examples"
+    seen = run.best_metric if run.best_metric in found.best else by
+    chosen = f"best seen, chosen by {_in_a_sentence(METRIC_NAMES.get(seen, seen))} on these same examples"
     return {"this model": found.last} if run.is_fitted else {"last; this model": found.last, chosen: found.best}
 
 

@@ -20,7 +20,7 @@ from ..data.columns import DataSummary
 from ..files import atomic_files, atomic_write
 from ..model.loading import count_trainable
 from ..report.plots import draw_curves
-from ..report.run import RunFacts
+from ..report.run import RunFacts, draw_run_recalls
 from . import provenance
 from .card_facts import CardFacts, ModelFacts
 from .errors import explain
@@ -85,11 +85,11 @@ class HubMixin(Trainer):
         names = [self.data.label_names[label] for label in self.data.labels]
         return provenance.labeled_hash(self.train_dataset, self.data.input_columns or self.data.model_inputs, names)
 
-    def model_facts(self, curves: bool = False) -> ModelFacts:
+    def model_facts(self, curves: bool = False, class_recalls: bool = False) -> ModelFacts:
         """What is known of the model and where it and its data come from.
 
         Args:
-            curves: whether curves.png is beside the card.
+            curves, class_recalls: whether curves.png and class_recalls.png are beside the card.
         """
         model = self.accelerator.unwrap_model(self.model)
         adapter = hasattr(model, "peft_config")
@@ -108,6 +108,7 @@ class HubMixin(Trainer):
             hardware=provenance.hardware(self.args),
             baseline=self.baseline,
             curves=curves,
+            class_recalls=class_recalls,
         )
 
     # ---- The card ----
@@ -146,7 +147,8 @@ class HubMixin(Trainer):
         self._write_card(self.args.output_dir)
 
     def _write_card(self, folder: str) -> None:
-        run, model = self.run_facts(), self.model_facts(curves=Path(folder, "curves.png").is_file())
+        pictures = [Path(folder, name).is_file() for name in ("curves.png", "class_recalls.png")]
+        run, model = self.run_facts(), self.model_facts(*pictures)
         with atomic_write(Path(folder, CARD)) as temporary:
             model_card(run, model, self.card).save(temporary)
         write_eval_results(folder, run, model)
@@ -224,6 +226,7 @@ class HubMixin(Trainer):
         shown = any("eval_accuracy" in row or "mask_ratio" in row for row in run.history)
         if self.curves_drawn or not shown or find_spec("matplotlib") is None:
             return
+        draw_run_recalls(Path(self.args.output_dir), run)
         pool = "a stream" if run.num_unlabeled is None else f"{run.num_unlabeled:,}"
         title = f"{run.num_labeled:,} labeled, {pool} unlabeled"
         draw_curves(

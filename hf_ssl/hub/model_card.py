@@ -94,6 +94,7 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         classes=_classes(run.data.label_names),
         results=[{"where": _where(found), "table": result_table(run, found, model.baseline)} for found in measured],
         curves=model.curves,
+        class_recalls=model.class_recalls,
         stages=stages_table(card.stages, markdown=True) if card.stages else None,
         verdict=card.verdict,
         training=markdown_table(["", ""], _training(run, model, base)),

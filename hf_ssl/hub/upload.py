@@ -54,6 +54,7 @@ PUBLISHED = (
     "ssl_config.json",
     "results.json",
     "curves.png",
+    "class_recalls.png",
     "evaluation.json",
     "confusion_matrix.png",
 )

@@ -1,4 +1,4 @@
-"""Pictures: curves over training, and confusion matrices."""
+"""Pictures: curves over training, confusion matrices, and recall by class size."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..class_sizes import size_groups
 from ..files import atomic_write
 
 # Key of a log line -> title of its panel.
@@ -16,6 +17,7 @@ _PANELS = {
     "pseudo_label_accuracy": "Share of its pseudo-labels that are right",
 }
 _BASELINE_COLOR = "#777777"
+_GROUP_COLORS = {"many": "#0b6fb8", "medium": "#c77d0a", "few": "#d1495b"}
 _COLORS = ("#0b6fb8", "#d1495b", "#3a7d44", "#8f4fa8", "#c77d0a", "#13818a")
 # Of more points than these a curve needs no marks.
 _MARKED = 20
@@ -104,6 +106,55 @@ def _percents(seeds: Sequence[History], key: str) -> dict[int, list[float]]:
     curves = [{row["step"]: 100 * row[key] for row in history if key in row} for history in seeds]
     steps = sorted({step for curve in curves for step in curve})
     return {step: [curve[step] for curve in curves if step in curve] for step in steps}
+
+
+def draw_class_recalls(
+    path: Path, counts: Sequence[int] | np.ndarray, recalls: Sequence[float], names: Sequence[str], title: str = ""
+) -> None:
+    """Draw the recall of each class as a bar, from the class with the most labeled examples to that with the fewest.
+
+    The color says whether a class has many, a medium number of or few labels (`hf_ssl.class_sizes`), a dashed line in
+    it the mean of such classes; the solid line is the balanced accuracy.
+
+    Args:
+        path: the picture's file; its suffix is the format.
+        counts: labeled examples [C].
+        recalls: [C], in 0..1; NaN for classes without a test example, which have no bar.
+        names: of the classes.
+        title: above the picture.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure
+
+    sizes, found = np.asarray(counts), 100 * np.asarray(recalls, dtype=np.float64)
+    order = np.argsort(-sizes, kind="stable")
+    rank = np.argsort(order)
+    figure = Figure(figsize=(float(np.clip(2.6 + 0.42 * len(sizes), 6, 16)), 4.6), layout="constrained")
+    axis = figure.subplots()
+    for group, classes in size_groups(sizes).items():
+        places, heights = rank[classes], found[classes]
+        mean_recall = f": {np.nanmean(heights):.1f} %" if np.isfinite(heights).any() else ""
+        axis.bar(places, heights, color=_GROUP_COLORS[group], label=f"{group} labels{mean_recall}", width=0.8)
+        if mean_recall:
+            ends = places.min() - 0.5, places.max() + 0.5
+            axis.hlines(np.nanmean(heights), *ends, color=_GROUP_COLORS[group], linestyle="--", linewidth=1.2)
+    if np.isfinite(found).any():
+        balanced = float(np.nanmean(found))
+        axis.axhline(balanced, color="black", linewidth=1, label=f"balanced accuracy: {balanced:.1f} %")
+    places = range(0, len(sizes), -(-len(sizes) // _NAMED))
+    shown = [f"{_cut(names[order[place]])} ({sizes[order[place]]:,})" for place in places]
+    axis.set_xticks(places, shown, rotation=90 if len(sizes) > 4 else 0, fontsize=9 if len(sizes) <= _NUMBERED else 6)
+    axis.set_xlabel("class (labeled examples)")
+    axis.set_ylabel("recall")
+    axis.set_ylim(0, 102)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axis.grid(axis="y", alpha=0.25)
+    axis.set_title(title or "Recall by class size", fontsize=11)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str], title: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """The results file of a run: what is in it, and how it is written."""
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -8,10 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
+from ..class_sizes import GROUPS, Imbalance
 from ..files import atomic_write
 
 if TYPE_CHECKING:  # Results are also read and written by commands that need no torch.
     from .run import RunFacts
+
+# Of more classes than these, results do not list each.
+_LISTED = 1_000
+_GROUP_RECALLS = tuple(f"{group}_recall" for group in GROUPS)
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
 
@@ -31,20 +37,23 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
     """The row of a finished training in `results.json`; what was not measured is None.
 
     Accuracies are in 0..1: `test_accuracy` of the last evaluation, and `best_accuracy` of the best one. With a
-    correction for long tails, `imbalance` is its name.
+    correction for long tails, `imbalance` is its name. If the labels are imbalanced, the best is chosen by balanced
+    accuracy, and the row also says how classes of all sizes are recognized (`class_size_facts`).
 
     Args:
         run: its facts.
         seconds: how long it took, since it was resumed if it was.
         best_split: the split on which the best evaluation was chosen.
     """
-    accuracies = [row["eval_accuracy"] for row in run.history if "eval_accuracy" in row]
+    measured = [row for row in run.history if "eval_accuracy" in row]
+    accuracies = [row["eval_accuracy"] for row in measured]
+    best = max(measured, key=lambda row: row.get(f"eval_{run.best_metric}", row["eval_accuracy"]), default=None)
     return {
         "algorithm": run.algorithm_name,
         **({"imbalance": run.imbalance} if run.imbalance is not None else {}),
         "seed": run.args.seed,
         "test_accuracy": accuracies[-1] if accuracies else None,
-        "best_accuracy": max(accuracies, default=None),
+        "best_accuracy": best["eval_accuracy"] if best else None,
         "best_split": best_split if accuracies else None,
         "num_labeled": run.num_labeled,
         "num_unlabeled": run.num_unlabeled,
@@ -52,6 +61,46 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
         "seconds": round(run.earlier_seconds + seconds, 1),
         "mask_ratio": run.last("mask_ratio"),
         "pseudo_label_accuracy": run.last("pseudo_label_accuracy"),
+        **class_size_facts(run),
+    }
+
+
+def class_size_facts(run: "RunFacts") -> dict[str, Any]:
+    """How classes of all sizes are recognized, for `results.json`; empty if the labels are not imbalanced.
+
+    `balanced_accuracy`, `geometric_mean` and the recalls of classes with many and few labels are those of the last
+    evaluation; `best_balanced_accuracy` is that of the best. `classes` has for each class (of at most 1,000) its
+    labeled examples and its recall in the last evaluation.
+    """
+    last = {name: run.last(f"eval_{name}") for name in ("balanced_accuracy", "geometric_mean", *_GROUP_RECALLS)}
+    recalls = run.class_recalls.get(max(run.class_recalls, default=-1), ())
+    seen = [row["eval_balanced_accuracy"] for row in run.history if "eval_balanced_accuracy" in row]
+    facts = size_facts(run.data.label_names, run.class_counts, last, recalls)
+    return facts | ({"best_balanced_accuracy": max(seen, default=None)} if facts else {})
+
+
+def size_facts(
+    names: Sequence[str], counts: Any, metrics: Mapping[str, Any], recalls: Sequence[float]
+) -> dict[str, Any]:
+    """The same facts from metrics by name, and the recalls [C] of the classes with these labeled counts [C].
+
+    Example:
+        >>> facts = size_facts(["cat", "dog"], [40, 4], {"balanced_accuracy": 0.7}, [0.9, 0.5])
+        >>> facts["balanced_accuracy"], facts["classes"]["dog"]
+        (0.7, {'labeled': 4, 'recall': 0.5})
+        >>> size_facts(["cat", "dog"], [4, 4], {"balanced_accuracy": 0.7}, [0.9, 0.5])
+        {}
+    """
+    if not Imbalance.of(counts).is_clear:
+        return {}
+    found = {name: metrics.get(name) for name in ("balanced_accuracy", "geometric_mean", *_GROUP_RECALLS)}
+    if not len(recalls) or len(names) > _LISTED:
+        return found
+    rows = zip(names, counts, recalls, strict=True)
+    known = {name: (int(count), None if math.isnan(recall) else float(recall)) for name, count, recall in rows}
+    return {
+        **found,
+        "classes": {name: {"labeled": count, "recall": recall} for name, (count, recall) in known.items()},
     }
 
 

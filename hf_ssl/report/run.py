@@ -1,13 +1,15 @@
 """The facts of a run in one object, and in the words that are printed at its start and in its model card."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import TrainerState
 
 from ..algorithms import Progress, SSLAlgorithm, name_of_correction
+from ..class_sizes import Imbalance
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.duplicates import Duplicates
@@ -15,6 +17,7 @@ from ..data.labels import shortened
 from ..features.fitted import FittedHead
 from ..training.optimization import describe_learning_rate
 from ..training.watch import describe_milestones
+from .plots import draw_class_recalls
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class RunFacts:
         has_pool: whether there is an unlabeled dataset; without one the labeled examples serve as the pool.
         earlier_seconds: how long the run had taken before it was interrupted and resumed.
         rounds: in words, if training is in several rounds with picked examples; else None.
+        class_recalls: step of an evaluation -> recall of each class, NaN for those that did not occur.
     """
 
     args: SSLConfig
@@ -52,6 +56,7 @@ class RunFacts:
     has_pool: bool = True
     earlier_seconds: float = 0.0
     rounds: str | None = None
+    class_recalls: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     @property
     def max_steps(self) -> int:
@@ -67,6 +72,27 @@ class RunFacts:
     def is_fitted(self) -> bool:
         """Whether the head was fitted to frozen features, and nothing was trained."""
         return isinstance(self.algorithm, FittedHead)
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Labeled examples [C] of each class."""
+        return np.bincount(self.data.labels, minlength=len(self.data.label_names))
+
+    @property
+    def is_imbalanced(self) -> bool:
+        """Whether the labeled examples clearly say that classes differ in size."""
+        return Imbalance.of(self.class_counts).is_clear
+
+    @property
+    def best_metric(self) -> str:
+        """The metric by which the best evaluation is found, if the user named none."""
+        return "balanced_accuracy" if self.is_imbalanced else "accuracy"
+
+    @property
+    def saved_recalls(self) -> Sequence[float] | None:
+        """The recall of each class with the weights that the model has now; None if they were not measured."""
+        step = self.state.best_global_step if self.holds_best else max(self.class_recalls, default=None)
+        return self.class_recalls.get(step) if step is not None else None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -209,3 +235,16 @@ def _moving_average(run: RunFacts) -> str:
     roles = ["teacher"] * (run.algorithm.uses_teacher or role in ("teacher", "both"))
     roles += ["evaluation"] * run.args.ema_evaluates
     return f"decay {run.args.ema_decay}, for {' and '.join(roles)}" if roles else "none"
+
+
+def draw_run_recalls(folder: Path, run: RunFacts) -> bool:
+    """Draw the recalls of an imbalanced run into class_recalls.png; whether there was anything to draw.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    recalls = run.saved_recalls
+    if recalls is None or not run.is_imbalanced or len(recalls) != len(run.data.label_names):
+        return False
+    draw_class_recalls(folder / "class_recalls.png", run.class_counts, recalls, run.data.label_names)
+    return True

@@ -71,19 +71,32 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def results_table(runs: Sequence[Mapping[str, Any]]) -> str:
-    """The runs of `results.json`, one row per algorithm: mean and standard deviation over its seeds."""
+    """The runs of `results.json`, one row per algorithm: mean and standard deviation over its seeds.
+
+    If labels were imbalanced, there is a column of the balanced accuracy.
+    """
     rows = []
+    measures = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced accuracy"}
+    shown = [key for key in measures if key == "test_accuracy" or any(run.get(key) is not None for run in runs)]
     for name in dict.fromkeys(run["algorithm"] for run in runs):
         seeds = [run for run in runs if run["algorithm"] == name]
-        accuracy, *used = [_percent_of(seeds, key) for key in ("test_accuracy", "mask_ratio", "pseudo_label_accuracy")]
+        measured = [_percent_of(seeds, key) for key in shown]
+        used = [_percent_of(seeds, key) for key in ("mask_ratio", "pseudo_label_accuracy")]
         seconds = f"{mean(run['seconds'] for run in seeds):.0f}"
-        rows.append([name, str(len(seeds)), accuracy, seconds, *used])
-    header = ["algorithm", "seeds", "test accuracy", "seconds per seed", "mask ratio", "pseudo-label accuracy"]
+        rows.append([name, str(len(seeds)), *measured, seconds, *used])
+    header = [
+        "algorithm",
+        "seeds",
+        *(measures[key] for key in shown),
+        "seconds per seed",
+        "mask ratio",
+        "pseudo-label accuracy",
+    ]
     return table(header, rows)
 
 
 def _percent_of(runs: Sequence[Mapping[str, Any]], key: str) -> str:
-    values = [100 * run[key] for run in runs if run[key] is not None]
+    values = [100 * run[key] for run in runs if run.get(key) is not None]
     if not values:
         return "-"
     return f"{mean(values):.1f} %" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,7 +18,9 @@ from transformers.trainer_pt_utils import nested_detach
 from transformers.trainer_utils import has_length
 from transformers.utils import logging
 
+from ..class_sizes import Imbalance
 from ..config import SSLConfig
+from ..data.columns import DataSummary
 from ..distributed import gather
 from ..errors import NotFiniteError
 from ..metrics import METRICS, RunningMetrics
@@ -41,6 +44,24 @@ class EvaluationMixin(Trainer):
     criterion: SupervisedLoss | None = None
     # How many examples of the evaluation in progress have scores that are not finite, and how many there are.
     _not_finite: torch.Tensor | None = None
+    # Step of an evaluation -> recall [C] of each class; of one dataset, measured by the default metrics.
+    class_recalls: dict[int, list[float]]
+
+    def measure_class_sizes(self, data: DataSummary) -> None:
+        """Let the default metrics know the labeled counts; before the first evaluation of a training.
+
+        If they are clearly imbalanced, the best checkpoint is chosen by balanced accuracy unless the user set a
+        metric: the loss of a test set with the same long tail hardly sees the rare classes.
+        """
+        self.class_recalls = {}
+        if not isinstance(self.compute_metrics, RunningMetrics):
+            return
+        counts = np.bincount(data.labels, minlength=len(data.label_names))
+        self.compute_metrics.class_counts = counts
+        args = self.args
+        by_default = args.metric_for_best_model is not None and not args.metric_is_chosen
+        if by_default and Imbalance.of(counts).is_clear and not isinstance(self.eval_dataset, dict):
+            args.metric_for_best_model, args.greater_is_better = "balanced_accuracy", True
 
     def compute_loss(
         self,
@@ -106,6 +127,7 @@ class EvaluationMixin(Trainer):
                 `stop_on_nan=False` a warning, and the default metrics are NaN.
         """
         self._not_finite = None
+        self.class_recalls = getattr(self, "class_recalls", {})
         if (clear := getattr(self.compute_metrics, "clear", None)) is not None:
             clear()
         with self._scores_dropped(*args, **kwargs):
@@ -114,6 +136,8 @@ class EvaluationMixin(Trainer):
             # Also of classes that were chosen by `preprocess_logits_for_metrics`.
             metrics = output.metrics or {}
             metrics.update({name: float("nan") for name in metrics if name.endswith(METRICS)})
+        elif isinstance(self.compute_metrics, RunningMetrics) and self.compute_metrics.recalls is not None:
+            self.class_recalls[self.state.global_step] = self.compute_metrics.recalls.tolist()
         return output
 
     @contextmanager

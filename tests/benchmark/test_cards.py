@@ -41,7 +41,8 @@ def test_the_metadata_are_what_the_hub_reads(task):
     assert len(found["size_categories"]) == 1
     names = [entry["config_name"] for entry in found["configs"]]
     assert names == list(repository.configurations(task))
-    assert len(names) == 1 + len(task.label_settings) * len(task.seeds) * (2 if task.deduplicate_pool else 1)
+    settings = len(task.label_settings) * (2 if task.deduplicate_pool else 1) + len(task.long_tails)
+    assert len(names) == 1 + settings * len(task.seeds)
     assert [entry["config_name"] for entry in found["configs"] if entry.get("default")] == ["full"]
 
 

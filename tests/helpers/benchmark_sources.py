@@ -81,7 +81,8 @@ def make_source(name: str, folder: Path, *, per_class: int = 2, form: str | None
     elif task.per_class is not None and form is None:
         sizes |= {"train": per_class * classes, "validation": classes}
         changes["per_class"] = (per_class, 1)
-    source.task = replace(task, sizes=sizes, **changes)
+    # The long tails need thousands of examples.
+    source.task = replace(task, sizes=sizes, long_tails=(), **changes)
     return source
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hf_ssl.confusion import Confusion
-from hf_ssl.report.plots import draw_confusion, draw_curves
+from hf_ssl.report.plots import draw_class_recalls, draw_confusion, draw_curves
 from hf_ssl.report.tables import class_table, confusion_text, results_table
 
 COUNTS = Confusion(3, np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([3, 1, 2]))
@@ -21,6 +21,30 @@ def test_results_are_means_over_seeds_with_their_deviation():
     assert " ".join(lines[0].split()).startswith("algorithm seeds test accuracy seconds per seed mask ratio")
     assert lines[2].split() == ["fixmatch", "2", "85.0", "%", "±", "7.1", "10", "60.0", "%", "±", "14.1", "-"]
     assert lines[3].split() == ["supervised", "1", "50.0", "%", "10", "-", "-"]
+
+
+def test_balanced_accuracy_has_a_column_if_labels_were_imbalanced():
+    lines = results_table([{**run("abc", 0.9), "balanced_accuracy": 0.7}, run("probe", 0.8)]).splitlines()
+    assert " ".join(lines[0].split()).startswith("algorithm seeds test accuracy balanced accuracy seconds")
+    assert lines[2].split()[:6] == ["abc", "1", "90.0", "%", "70.0", "%"] and lines[3].split()[4:5] == ["-"]
+
+
+@pytest.mark.parametrize("classes", [2, 10, 200])
+def test_recalls_are_drawn_from_the_largest_class_to_the_smallest(classes, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    bars = []
+    monkeypatch.setattr(Axes, "bar", lambda self, x, height, **_: bars.extend(zip(x, height, strict=True)))
+    counts = np.random.default_rng(0).permutation(np.geomspace(1000, 2, classes).astype(int))
+    recalls = counts / counts.max()
+    recalls[counts.argmin()] = np.nan
+    draw_class_recalls(tmp_path / "recalls.png", counts, recalls, [f"class {i}" for i in range(classes)])
+    drawn = [height for _, height in sorted(bars)]
+    known = [height for height in drawn if not np.isnan(height)]
+    assert len(drawn) == classes == len(known) + 1
+    assert known == sorted(known, reverse=True) and known[0] == 100
+    width, height = Image.open(tmp_path / "recalls.png").size
+    assert width >= height
 
 
 def test_a_class_without_examples_or_predictions_has_no_ratio():

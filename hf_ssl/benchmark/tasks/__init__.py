@@ -6,10 +6,10 @@ images.py, texts.py, audio.py     the rows, each with its class names, citation 
 
 from .audio import AUDIO
 from .images import CLASSIC_IMAGES, IMAGES
-from .task import UNCONFIRMED, Task
+from .task import UNCONFIRMED, LongTail, Task
 from .texts import TEXTS
 
-__all__ = ["TASKS", "UNCONFIRMED", "USB_CITATION", "USB_TASKS", "Task", "get_task"]
+__all__ = ["TASKS", "UNCONFIRMED", "USB_CITATION", "USB_TASKS", "LongTail", "Task", "get_task"]
 
 USB_CITATION = r"""@inproceedings{wang2022usb,
   title = {{USB}: A Unified Semi-supervised Learning Benchmark for Classification},

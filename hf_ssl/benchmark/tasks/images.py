@@ -1,6 +1,6 @@
 """Image tasks: five of USB, and the classic CIFAR-10 and SVHN."""
 
-from .task import NO_LICENSE, Task, words
+from .task import NO_LICENSE, LongTail, Task, words
 
 _CIFAR_COLORS = {"mean": (129.3 / 255, 124.1 / 255, 112.4 / 255), "std": (68.2 / 255, 65.4 / 255, 70.4 / 255)}
 _STL_COLORS = {"mean": (112.4 / 255, 109.1 / 255, 98.6 / 255), "std": (68.4 / 255, 66.6 / 255, 68.5 / 255)}
@@ -31,6 +31,7 @@ IMAGES = (
             worm"""
         ),
         label_settings=(200, 400),
+        long_tails=(LongTail(150, 300, 10, 10), LongTail(150, 300, 10, -10), LongTail(150, 300, 15, 15)),
         sizes={"train": 50_000, "test": 10_000},
         readers=("cifar_pickles", "datasets"),
         license="unknown",
@@ -51,6 +52,7 @@ IMAGES = (
         modality="image",
         class_names=words("airplane bird car cat deer dog horse monkey ship truck"),
         label_settings=(40, 100),
+        long_tails=(LongTail(150, None, 10, None), LongTail(150, None, 20, None)),
         sizes={"train": 5_000, "unlabeled": 100_000, "test": 8_000},
         readers=("stl_binaries", "datasets"),
         license="unknown",
@@ -242,6 +244,10 @@ CLASSIC_IMAGES = (
         modality="image",
         class_names=words("airplane automobile bird cat deer dog frog horse ship truck"),
         label_settings=(40, 250, 4_000),
+        long_tails=(
+            *(LongTail(1_500, 3_000, *gammas) for gammas in ((100, 100), (100, -100), (150, 150))),
+            *(LongTail(500, 4_000, *gammas) for gammas in ((100, 100), (100, -100), (150, 150))),
+        ),
         sizes={"train": 50_000, "test": 10_000},
         readers=("cifar_pickles", "datasets"),
         license="unknown",

@@ -9,6 +9,38 @@ UNCONFIRMED = "unconfirmed"
 
 
 @dataclass(frozen=True)
+class LongTail:
+    """A long-tailed setting of a task: class sizes of the labeled set and of the pool.
+
+    Args:
+        num_labeled: N_1, labeled examples of the most frequent class.
+        num_unlabeled: M_1, that of the pool; None if the pool is the task's own unlabeled split, as it is.
+        labeled_imbalance: gamma of the labeled set, see `hf_ssl.benchmark.splits.class_sizes`.
+        unlabeled_imbalance: gamma of the pool, negative if its classes are reversed; None likewise.
+
+    Example:
+        >>> LongTail(1500, 3000, 100, -100).name
+        'longtail1500_3000_gamma100_reversed100'
+        >>> LongTail(150, None, 10, None).name
+        'longtail150_gamma10'
+    """
+
+    num_labeled: int
+    num_unlabeled: int | None
+    labeled_imbalance: float
+    unlabeled_imbalance: float | None
+
+    @property
+    def name(self) -> str:
+        """That of the configurations, before the seed."""
+        gamma = f"gamma{self.labeled_imbalance:g}"
+        if self.unlabeled_imbalance is None:
+            return f"longtail{self.num_labeled}_{gamma}"
+        pool = f"{'reversed' if self.unlabeled_imbalance < 0 else ''}{abs(self.unlabeled_imbalance):g}"
+        return f"longtail{self.num_labeled}_{self.num_unlabeled}_{gamma}_{pool}"
+
+
+@dataclass(frozen=True)
 class Task:
     """One task of the benchmark: what is published about it, where its raw data comes from, and how USB uses it.
 
@@ -42,6 +74,8 @@ class Task:
         train_share: share of each class, in the source's order, that becomes train; the rest is test.
         shuffle_first: whether the pool is permuted before labels are drawn.
         given_labels: whether all of train is the labeled set, for every seed, and the pool is `unlabeled` alone.
+        long_tails: long-tailed settings, one configuration for each of them and each of `seeds`. Their pool does not
+            contain the labeled examples, as in USB's runs; that of the other configurations does.
         deduplicate_pool: offer each setting also with a pool without the images of the test set.
         notes: what a reader of the card should know, in full sentences.
 
@@ -80,6 +114,7 @@ class Task:
     shuffle_first: bool = False
     given_labels: bool = False
     deduplicate_pool: bool = False
+    long_tails: tuple[LongTail, ...] = ()
     notes: tuple[str, ...] = ()
 
 
