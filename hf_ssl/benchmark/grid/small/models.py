@@ -74,13 +74,13 @@ class BagOfWordsConfig(PreTrainedConfig):
 
 
 class BagOfWords(_Classifier):
-    """A linear head on the sum of the words' vectors, scaled to one length; inputs [N, L] with 0 for padding."""
+    """A linear head on the sum of the words' vectors, which do not learn; inputs [N, L] with 0 for padding."""
 
     config_class = BagOfWordsConfig
 
     def __init__(self, config: BagOfWordsConfig):
         super().__init__(config)
-        self.words = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=0)
+        self.words = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=0).requires_grad_(False)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
