@@ -23,7 +23,7 @@ def test_a_result_of_a_node_with_its_own_disk_is_written_here(tmp_path, monkeypa
     cell, here, there = make_cell(), Work(tmp_path / "here"), Work(tmp_path / "there")
     path = write_cell(there.results, cell)
     monkeypatch.setattr(engine_module, "run_within_limit", lambda cell, work: Outcome(cell, path, None, 3.0))
-    outcome = engine_module._brought(cell, here, *engine_module.run_on_node(cell, there))
+    outcome = engine_module._brought(cell, here, *engine_module.run_on_node(cell, there, time.time() + 60))
     assert outcome == Outcome(cell, here.results / cell.path, None, 3.0)
     assert read(outcome.path) == make_content(cell)
 
@@ -36,7 +36,10 @@ def test_an_error_of_a_node_with_its_own_disk_is_written_here(tmp_path, monkeypa
 
     monkeypatch.setattr(running, "train", fail)
     there, here = Work(tmp_path / "there"), Work(tmp_path / "here")
-    outcome = engine_module._brought(make_cell(), here, *engine_module.run_on_node(make_cell(), there))
+    outcome = engine_module._brought(
+        make_cell(), here, *engine_module.run_on_node(make_cell(), there, time.time() + 60)
+    )
+    assert engine_module.run_on_node(make_cell(), there, time.time() - 1) is None
     assert (outcome.path, outcome.error) == (None, "ValueError: no data")
     assert [found["error"]["message"] for found in read_errors(here.results)] == ["no data"]
 

@@ -7,6 +7,7 @@ The access token travels as a secret alone.
 import logging
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from ..cells import Cell, short_hash
 from ..remote_results import content_of, fetch
 from .base import Outcome, Work
 from .jobs_worker import CHECKPOINTS, VARIABLE, bring, request
-from .remote import number, outcome_of
+from .remote import end_of, number, outcome_of
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ class _Jobs:
             # Once: the client would ask before each call, and the Hub answers only so often.
             self.namespace = engine.namespace or patiently(api.whoami)["name"]
         self.running: dict[str, list[Cell]] = {}
+        self.until = end_of(work)
         self.pause = threading.Event()
 
     def run(self, groups: Sequence[list[Cell]]) -> Iterator[Outcome]:
@@ -119,6 +121,8 @@ class _Jobs:
         silences = 0
         try:
             while waiting or self.running:
+                if time.time() > self.until:
+                    waiting.clear()
                 while waiting and len(self.running) < (self.work.jobs or _JOBS):
                     group = waiting.popleft()
                     self.running[earlier.get(_mark(group)) or self.start(group, script)] = group
@@ -164,7 +168,10 @@ class _Jobs:
             job = patiently(
                 lambda: self.api.run_uv_job(
                     script,
-                    env={VARIABLE: request(group, engine.results, work), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+                    env={
+                        VARIABLE: request(group, engine.results, work, self.until),
+                        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+                    },
                     secrets={"HF_TOKEN": get_token()},
                     flavor=engine.flavor,
                     timeout=timeout,
@@ -195,8 +202,8 @@ class _Jobs:
         for cell in group:
             if cell.key in done:
                 yield done[cell.key]
-            else:
-                yield outcome_of(cell, self.work, RuntimeError(_told(self.api, results, cell) or how))
+            elif (told := _told(self.api, results, cell)) is not None or time.time() < self.until:
+                yield outcome_of(cell, self.work, RuntimeError(told or how))
 
     def cancel(self) -> None:
         """End the jobs that are running: they cost money, and nobody waits for them any more."""

@@ -1,6 +1,7 @@
 """What a Hugging Face Job does: it runs its cells and commits the file of each to the results repository."""
 
 import json
+import math
 import os
 import random
 import time
@@ -25,8 +26,15 @@ CHECKPOINTS = "/checkpoints"
 _TRIES = 6
 
 
-def request(cells: Sequence[Cell], repo_id: str, work: Work) -> str:
-    """What a job is told, as JSON: its cells, the results repository, and the parts of `work` that hold there too."""
+def request(cells: Sequence[Cell], repo_id: str, work: Work, until: float) -> str:
+    """What a job is told, as JSON: its cells, the results repository, and the parts of `work` that hold there too.
+
+    Args:
+        cells: of the job.
+        repo_id: ACCOUNT/NAME of the results repository.
+        work: of the engine.
+        until: when no further cell is started, in seconds since 1970; infinity for no end.
+    """
     told = {
         "results": repo_id,
         "cells": [{"cell": cell.record(), "settings": cell.settings} for cell in cells],
@@ -34,6 +42,7 @@ def request(cells: Sequence[Cell], repo_id: str, work: Work) -> str:
         "seconds_per_cell": work.seconds_per_cell,
         "replace": work.replace,
         "project": work.project,
+        "until": until if math.isfinite(until) else None,
     }
     return json.dumps(told, separators=(",", ":"))
 
@@ -54,6 +63,8 @@ def main() -> None:
     # A job that is tried again finds what the first try finished.
     bring(api, repo_id, cells, work)
     for cell in cells:
+        if told["until"] is not None and time.time() > told["until"]:
+            break
         outcome = run_within_limit(cell, work)
         _commit(api, repo_id, outcome, work)
         print(outcome.error or outcome.path, flush=True)

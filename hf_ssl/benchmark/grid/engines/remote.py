@@ -1,7 +1,9 @@
 """What the engines share that run cells on other machines."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -53,6 +55,11 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+
+
+def end_of(work: Work) -> float:
+    """After which no further cell is started, in seconds since 1970: clocks of other machines know it, too."""
+    return math.inf if work.seconds_in_all is None else time.time() + work.seconds_in_all
 
 
 def outcome_of(cell: Cell, work: Work, error: Exception) -> Outcome:
