@@ -1,10 +1,13 @@
-"""`hf-ssl benchmark ...`: list, describe, build, augment, verify and publish the tasks of the USB benchmark."""
+"""`hf-ssl benchmark ...`: list, describe, build, augment, verify and publish the tasks of the USB benchmark.
+
+Running them is told in modules of their own: benchmark_run.py.
+"""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from .benchmark_submit import add_leaderboard, add_submit
+from . import benchmark_run, benchmark_submit
 from .parser import Subparsers
 
 
@@ -12,15 +15,23 @@ def register(subparsers: Subparsers) -> None:
     """Add `benchmark`, which has commands of its own, to the commands of `hf-ssl`."""
     parser = subparsers.add_parser(
         "benchmark",
-        help="build, check and publish the datasets of the USB benchmark",
+        help="build, check and publish the datasets of the USB benchmark, and run algorithms on them",
         description="The 15 datasets of the USB benchmark (arXiv 2208.07204), and CIFAR-10 and SVHN, as Parquet "
         "repositories that `datasets.load_dataset` reads without this package.",
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
-    for add in (_add_list, _add_describe, _add_build, _add_augment, _add_verify, _add_publish):
+    for add in (
+        _add_list,
+        _add_describe,
+        _add_build,
+        _add_augment,
+        _add_verify,
+        _add_publish,
+        benchmark_run.add,
+        benchmark_submit.add_submit,
+        benchmark_submit.add_leaderboard,
+    ):
         add(actions)
-    add_submit(actions)
-    add_leaderboard(actions)
 
 
 def _add(

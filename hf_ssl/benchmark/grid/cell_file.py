@@ -14,6 +14,7 @@ Everything but "cost" and the seconds of the run is the same in two runs on one 
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,24 @@ def write(path: Path, content: Mapping[str, Any]) -> Path:
     return path
 
 
+def note_error(cell: Cell, results: Path, error: Exception) -> str:
+    """Write the error file of a cell; the error in one line, without paths."""
+    message = without_places(" ".join(str(error).split()) or type(error).__name__)
+    write(results / cell.error_path, make_error(cell, type(error).__name__, message[:1000]))
+    logger.debug("%s failed", cell.title, exc_info=error)
+    return f"{type(error).__name__}: {message}"
+
+
+def without_places(text: str) -> str:
+    """A message in which absolute paths keep their last name alone.
+
+    Example:
+        >>> without_places("no file /home/me/data/train.csv, see https://example.org/a/b")
+        'no file train.csv, see https://example.org/a/b'
+    """
+    return re.sub(r"(?<![\w:/.])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\",;:]+)+[/\\]([^\s/\\'\",;:]+)", r"\1", text)
+
+
 def read(path: Path) -> dict[str, Any]:
     """The content of a finished cell's file.
 
@@ -155,7 +174,9 @@ def path_in_results(content: Mapping[str, Any]) -> str:
 
 
 def read_results(folder: str | Path) -> list[dict[str, Any]]:
-    """The finished cells below a results folder, in the order of their paths; a damaged file is left out, with a warning.
+    """The finished cells below a results folder, in the order of their paths.
+
+    A damaged file is left out, with a warning.
 
     Args:
         folder: of the results; one without any gives an empty list.
@@ -163,15 +184,18 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: if there is no such folder.
     """
-    found = []
+    return list(each_result(folder))
+
+
+def each_result(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """As `read_results`, one after another, for folders that need not fit into memory."""
     for path in _files(Path(folder)):
         if path.name.endswith(".error.json"):
             continue
         try:
-            found.append(read(path))
+            yield read(path)
         except ValueError as error:
             logger.warning("%s", error)
-    return found
 
 
 def read_errors(folder: str | Path) -> list[dict[str, Any]]:

@@ -20,9 +20,9 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 class Cell:
     """One training of a grid.
 
-    The result is a function of the key alone: a hash of the fields below (without `modality` and `schedule`, which only
-    name what the settings say), the version of this package and the layout of the file. The draw of labels follows from
-    task, revision, number of labels and seed; its own hash is noted in the file.
+    The result is a function of the key: a hash of the fields below (without `modality`, `schedule` and `variant`,
+    which only name what the settings say), the version of this package and the layout of the file. The draw of labels
+    follows from task, revision, number of labels and seed; its own hash is noted in the file.
 
     Args:
         task: name of the task, or of a variant of it (`settings["task"]` then says of which one, and how it differs).

@@ -152,6 +152,7 @@ class _Reader:
         self.schedule, self.base, self.changes = self._schedule(content.get("schedule", "short"))
         self.algorithms = [self._algorithm(entry) for entry in self._all(content["algorithms"], "algorithms")]
         self.places: dict[str, str] = {}
+        self.settings: dict[tuple[Any, ...], Settings] = {}
 
     def _all(self, entries: Any, key: str) -> list[Any]:
         return list(algorithm_names()) if entries == "all" else listed(entries, self.where / key)
@@ -262,18 +263,21 @@ class _Reader:
         correction: str | None,
     ) -> Cell:
         task, name = entry["task"], algorithm["name"]
-        base = scheduled(self.base, task, labels, name)
-        options = {"task": entry["options"]}
-        settings = merged(base, self.changes, entry["changes"], algorithm["changes"], options)
-        if correction is None:
-            settings.pop("imbalance", None)
+        # Shared by all seeds: a grid may have thousands of cells.
+        place = id(entry), labels, id(algorithm), correction
+        if place not in self.settings:
+            base = scheduled(self.base, task, labels, name)
+            options = {"task": entry["options"]}
+            self.settings[place] = merged(base, self.changes, entry["changes"], algorithm["changes"], options)
+            if correction is None:
+                self.settings[place].pop("imbalance", None)
         return Cell(
             task=entry["label"],
             num_labeled=labels,
             seed=seed,
             algorithm=name,
             backbone=backbone[0],
-            settings=settings,
+            settings=self.settings[place],
             imbalance=correction,
             variant=algorithm["variant"],
             backbone_revision=backbone[1],

@@ -153,7 +153,7 @@ def _usb(task: Task, num_labeled: int, algorithm: str) -> dict[str, Any]:
 
 
 def _average(modality: str, algorithm: str) -> dict[str, Any]:
-    """The moving average of the weights, which few configurations of "usb" have; without one a teacher is the model."""
+    """The moving average of the weights, which few of "usb" have; without one a teacher is the model itself."""
     averaged = {"image": ("mean_teacher", "comatch", "simmatch"), "text": ("pi_model",)}
     if algorithm in averaged.get(modality, ("mean_teacher", "simmatch")):
         return {"ema_role": "evaluation", "ema_decay": 0.999}

@@ -38,8 +38,8 @@ _SHORT_MODALITIES: dict[str, dict[str, Any]] = {
 # An average over 1,000 steps would be the first weights' or predictions' for all of a short run, and the usual
 # thresholds would leave out most of the pool. Compared in examples/benchmarks on held-out parts of three tasks.
 _SHORT_OWN: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("freematch", "softmatch", "adamatch"), {"momentum": 0.9}),
-    **dict.fromkeys(("fixmatch", "simmatch", "defixmatch", "refixmatch"), {"threshold": 0.8}),
+    **{name: {"momentum": 0.9} for name in ("freematch", "softmatch", "adamatch")},
+    **{name: {"threshold": 0.8} for name in ("fixmatch", "simmatch", "defixmatch", "refixmatch")},
     "flexmatch": {"threshold": 0.8, "threshold_warmup": False},
 }
 _SHORT_TRAINING: dict[str, dict[str, Any]] = {"mean_teacher": {"unsupervised_weight": 10.0}}
@@ -84,8 +84,8 @@ def merged(settings: Settings, *changes: Mapping[str, Mapping[str, Any]]) -> Set
     """Settings with changes of their topics, the later ones first in force; topics without any are left out.
 
     Example:
-        >>> merged({"training": {"max_steps": 9}, "model": {}}, {"training": {"max_steps": 5}, "algorithm": {"c": 1.1}})
-        {'training': {'max_steps': 5}, 'algorithm': {'c': 1.1}}
+        >>> merged({"training": {"max_steps": 9}, "model": {}}, {"training": {"max_steps": 5}, "algorithm": {"c": 2}})
+        {'training': {'max_steps': 5}, 'algorithm': {'c': 2}}
     """
     topics = dict.fromkeys(topic for part in (settings, *changes) for topic in part)
     joined = {

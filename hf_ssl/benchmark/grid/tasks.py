@@ -20,8 +20,9 @@ TASK_OPTIONS = {
     "test_examples": "most examples of the test set, equally many of each class",
 }
 # Facts of a task that decide over its rows and draws; titles and citations do not.
-_FACTS = ("name", "class_names", "sizes", "per_class", "test_per_class", "train_share", "shuffle_first") + (
-    *("given_labels", "label_column"),
+_FACTS = (
+    *("name", "class_names", "sizes", "per_class", "test_per_class", "train_share"),
+    *("shuffle_first", "given_labels", "label_column"),
 )
 
 

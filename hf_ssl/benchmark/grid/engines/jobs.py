@@ -22,6 +22,7 @@ from ....hub.errors import clear_errors
 from ....hub.repositories import create_repository
 from ....hub.requests import patiently
 from ....hub.upload import commit_files
+from ..cell_file import write
 from ..cells import Cell, short_hash
 from ..remote_results import content_of, fetch
 from .base import Outcome, Work
@@ -202,8 +203,10 @@ class _Jobs:
         for cell in group:
             if cell.key in done:
                 yield done[cell.key]
-            elif (told := _told(self.api, results, cell)) is not None or time.time() < self.until:
-                yield outcome_of(cell, self.work, RuntimeError(told or how))
+            elif (failed := _failed(self.api, results, cell, self.work)) is not None:
+                yield failed
+            elif time.time() < self.until:
+                yield outcome_of(cell, self.work, RuntimeError(how))
 
     def cancel(self) -> None:
         """End the jobs that are running: they cost money, and nobody waits for them any more."""
@@ -215,18 +218,19 @@ class _Jobs:
                 logger.warning("%s", error)
 
 
-def _told(api: HfApi, repo_id: str, cell: Cell) -> str | None:
-    """The error that a job left of a cell; None if it left none."""
+def _failed(api: HfApi, repo_id: str, cell: Cell, work: Work) -> Outcome | None:
+    """The error that a job left of a cell, with its file copied here; None if it left none."""
     name = cell.error_path.as_posix()
     with clear_errors(repo_id, outcome="try again later"):
         info = patiently(lambda: api.dataset_info(repo_id))
-        if name not in {sibling.rfilename for sibling in info.siblings or []}:
-            return None
+    if name not in {sibling.rfilename for sibling in info.siblings or []}:
+        return None
     content = content_of(fetch(api, repo_id, [name], str(info.sha))[name])
     error = content.get("error")
     if content.get("key") != cell.key or not isinstance(error, dict):
         return None
-    return " ".join(f"{error.get('type')}: {error.get('message')}".split())[:1000]
+    write(work.results / name, content)
+    return Outcome(cell, None, " ".join(f"{error.get('type')}: {error.get('message')}".split())[:1000])
 
 
 def _mark(group: Sequence[Cell]) -> str:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -49,6 +48,8 @@ def request(cells: Sequence[Cell], repo_id: str, work: Work, until: float) -> st
 
 def main() -> None:
     """Run the cells of the environment variable `VARIABLE`; the exit status is 1 if one failed."""
+    import torch
+
     told = json.loads(os.environ[VARIABLE])
     cells = [Cell.from_record(row["cell"], row["settings"]) for row in told["cells"]]
     scratch = Path(CHECKPOINTS)

@@ -6,16 +6,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 
-from ..cell_file import key_in
+from ..cell_file import key_in, note_error
 from ..cells import Cell, result_path
-from ..running import note_error, run_cell
 from .base import Outcome, Work
 
 
 def run_within_limit(cell: Cell, work: Work) -> Outcome:
     """`run_cell`, stopped with an error after `work.seconds_per_cell`; to be called in a process's main thread."""
+    # Imported here, as it needs torch, which the process that only waits for cells does not.
+    run_cell = import_module("hf_ssl.benchmark.grid.running").run_cell
     try:
         with time_limit(work.seconds_per_cell):
             return run_cell(cell, work)
@@ -67,7 +69,7 @@ def outcome_of(cell: Cell, work: Work, error: Exception) -> Outcome:
     path = result_path(work.results, cell)
     if key_in(path) == cell.key:
         return Outcome(cell, path)
-    return Outcome(cell, None, note_error(cell, work, error))
+    return Outcome(cell, None, note_error(cell, work.results, error))
 
 
 def environment(work: Work) -> dict[str, str]:

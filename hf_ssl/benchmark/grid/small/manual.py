@@ -13,7 +13,7 @@ from pathlib import Path
 import datasets
 
 CLASSES = ("optimize", "signal", "sparse", "stats")
-PER_CLASS = 420
+PER_CLASS = 400
 _TEST, _VALIDATION = 0.25, 0.1
 _LEAST_WORDS, _MOST_WORDS = 12, 48
 # Examples of code, tables, lists and directives are not prose.
@@ -21,7 +21,7 @@ _NOT_PROSE = (">>>", "---", "===", "::", "..", "\\")
 
 
 def load_manual() -> datasets.DatasetDict:
-    """The splits "train", "validation" and "test" with columns text and label, of 1,680 paragraphs in all.
+    """The splits "train", "validation" and "test" with columns text and label, of 1,600 paragraphs in all.
 
     Raises:
         FileNotFoundError: if SciPy is installed without its sources.
@@ -59,14 +59,18 @@ def _paragraphs(part: str) -> dict[str, str]:
 
 
 def _prose(docstring: str) -> list[str]:
-    """The paragraphs of a docstring that are prose, with 12 plain words at least, and of each at most 48.
+    """The paragraphs of a docstring that are prose: of 12 words or more, half of them plain, the first 48.
 
     Example:
         >>> _prose("Sum.\\n\\n>>> 1 + 1\\n2\\n\\n" + "one " * 12)
         ['one one one one one one one one one one one one']
     """
     texts = (part.split() for part in re.split(r"\n\s*\n", docstring) if not any(sign in part for sign in _NOT_PROSE))
-    return [" ".join(words[:_MOST_WORDS]) for words in texts if sum(map(str.isalpha, words)) >= _LEAST_WORDS]
+    return [
+        " ".join(words[:_MOST_WORDS])
+        for words in texts
+        if len(words) >= _LEAST_WORDS and sum(map(str.isalpha, words)) >= _LEAST_WORDS // 2
+    ]
 
 
 def _share(text: str) -> float:

@@ -1,6 +1,7 @@
 """Small models that are trained from scratch: nothing is downloaded, and a training takes seconds on one core."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import datasets
@@ -151,7 +152,7 @@ class SpectrumClassifier(_Classifier):
         self.register_buffer("window", torch.hann_window(400))
         widths = [1, config.width // 2, config.width, config.width]
         layers: list[nn.Module] = []
-        for inner, outer in zip(widths, widths[1:], strict=False):
+        for inner, outer in pairwise(widths):
             layers += [nn.Conv2d(inner, outer, 3, stride=2, padding=1), nn.GroupNorm(4, outer), nn.ReLU()]
         self.encoder = nn.Sequential(*layers)
         self.classifier = nn.Linear(config.width * config.mel_bins // 8, config.num_labels)

@@ -100,7 +100,7 @@ SMALL_TASKS: dict[str, SmallTask] = {
             packages=(),
             training={
                 **_COMMON,
-                **{"max_steps": 200, "unlabeled_batch_ratio": 3, "learning_rate": 3e-3, "ema_decay": 0.98},
+                **{"max_steps": 150, "unlabeled_batch_ratio": 2, "learning_rate": 3e-3, "ema_decay": 0.98},
                 **{"warmup_steps": 10, "eval_steps": 50, "logging_steps": 25, "max_length_seconds": 0.4},
             },
         ),
