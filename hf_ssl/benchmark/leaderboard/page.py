@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from ..._version import __version__
 from ...modality import MODALITIES
+from ...report.markdown import one_line
 from .drawings import costs_svg, ranks_svg
 from .notes import cost_notes, gap_notes, table_notes
 from .page_data import page_data
@@ -52,7 +53,7 @@ def render_page(results: Results, scopes: Sequence[Scope], title: str = TITLE, r
     tables = {modality: error_table(results.of(modality)) for modality in results.modalities}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(_beside("page.html")).render(
-        title=title,
+        title=one_line(title),
         summary=_summary(results),
         policy=_policy(style, script),
         style=Markup(style),
@@ -184,8 +185,8 @@ def _win(row: str, column: str, found: dict[tuple[str, str], Pair]) -> dict[str,
     share = (better + pair.ties / 2) / pair.settings
     difference = pair.difference if is_first else -pair.difference
     title = (
-        f"{row} against {column}: better in {better}, equal in {pair.ties}, worse in {worse} of {pair.settings} "
-        f"settings; error {difference:+.2f} points; p {p_text(pair.p_value)}, Holm {p_text(pair.corrected)}"
+        f"better {better}, equal {pair.ties}, worse {worse} of {pair.settings}; error {difference:+.2f} points; "
+        f"p {p_text(pair.p_value)}, Holm {p_text(pair.corrected)}"
     )
     star = "*" if pair.corrected < _LEVEL else ""
     return {"text": f"{better}{star}", "shade": f"w{round(10 * share)}", "title": title}

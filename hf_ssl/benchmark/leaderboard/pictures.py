@@ -125,10 +125,10 @@ def draw_costs(path: Path, found: Sequence[Cost]) -> None:
         color = _BEST if cost.is_best_value else _OTHER
         axis.plot([cost.seconds], [cost.error], "o", color=color, markersize=6)
         place = (cost.seconds, cost.error)
-        moved = {"arrowprops": {"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0)}} if y - lower > 12 else {}
+        arrow = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0)} if y - lower > 12 else None
         shift = (4, y - lower)
         axis.annotate(
-            _name(cost.algorithm), place, shift, textcoords="offset points", fontsize=8, color=color, **moved
+            _name(cost.algorithm), place, shift, textcoords="offset points", fontsize=8, color=color, arrowprops=arrow
         )
     axis.set_xlabel("seconds per run")
     axis.set_ylabel("mean error (%)")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ...files import atomic_write
 from ...report.tables import table
+from ..grid.cells import safe_name
 from .csv_tables import write_tables
 from .latex import latex_tables
 from .notes import MOST_FAILURES, cost_notes, gap_notes, table_notes
 from .page import render_page
 from .pictures import draw_costs, draw_ranks, draw_wins
-from .runs import ACCURACY, Results, load_results
+from .runs import ACCURACY, MODALITIES, Results, load_results
 from .scopes import Scope, pair_notes, rank_notes, scopes
 from .tables import error_table, error_text, pair_text, rank_text, win_text
 from .words import counted
@@ -84,7 +85,7 @@ def _draw(folder: Path, parts: Sequence[Scope]) -> list[Path]:
     wanted: dict[str, Callable[[Path], None]] = {}
     for scope in parts:
         if scope.ranking is not None:
-            name = "ranks.png" if scope is parts[0] else f"ranks_{scope.name}.png"
+            name = "ranks.png" if scope is parts[0] else f"ranks_{safe_name(scope.name)}.png"
             wanted[name] = partial(draw_ranks, ranking=scope.ranking)
     if parts[0].pairs is not None:
         wanted["wins.png"] = partial(draw_wins, pairs=parts[0].pairs)
@@ -92,7 +93,7 @@ def _draw(folder: Path, parts: Sequence[Scope]) -> list[Path]:
         wanted["costs.png"] = partial(draw_costs, found=parts[0].costs)
     for name, draw in wanted.items():
         draw(folder / name)
-    for name in ("ranks.png", "wins.png", "costs.png"):
+    for name in ("ranks.png", "wins.png", "costs.png", *(f"ranks_{modality}.png" for modality in MODALITIES)):
         if name not in wanted:
             (folder / name).unlink(missing_ok=True)
     return [folder / name for name in wanted]

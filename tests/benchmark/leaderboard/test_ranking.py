@@ -77,7 +77,12 @@ def test_seeds_count_if_all_have_them():
 
 @pytest.mark.parametrize(
     "table",
-    [{}, {"a 10": {"x": [1, 2]}}, {"a 10": {"x": [1]}, "b 10": {"y": [1]}}, {"a 10": {"x": [1, None], "y": [None, 1]}}],
+    [
+        {},
+        {"a 10": {"x": [1, 2]}},
+        {"a 10": {"x": [1]}, "b 10": {"y": [1]}},
+        {"a 10": {"x": [1, None], "y": [None, 1]}},
+    ],
     ids=["nothing", "one algorithm", "no common setting", "no common seed"],
 )
 def test_without_a_common_run_there_is_no_rank(table):

@@ -123,13 +123,19 @@ def test_latex_is_complete_and_escaped(folder):
     assert r"11.00} \textsuperscript{1}" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
     # As many cells in each row as columns.
-    rows = [line for line in text.split(r"\begin{tabular}{llrr}")[1].split(r"\end{tabular}")[0].splitlines() if "&" in line]
+    rows = [
+        line for line in text.split(r"\begin{tabular}{llrr}")[1].split(r"\end{tabular}")[0].splitlines() if "&" in line
+    ]
     assert {line.count(" & ") for line in rows} == {3}
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("a_b", r"a\_b"), (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"), ("50% $x$\n&", r"50\% \$x\$ \&")],
+    [
+        ("a_b", r"a\_b"),
+        (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
+        ("50% $x$\n&", r"50\% \$x\$ \&"),
+    ],
 )
 def test_names_are_no_latex(text, shown):
     assert escaped(text) == shown
