@@ -18,7 +18,7 @@ function sortBy(table, column) {
   const rows = [...body.rows];
   const key = (row) => {
     const text = row.cells[column].textContent.trim(), number = parseFloat(text);
-    return row.cells[column].tagName === "TH" || column === 1 ? text : Number.isNaN(number) ? null : number;
+    return row.cells[column].tagName === "TH" || /^rep(roduc|ort)ed$/.test(text) ? text : Number.isNaN(number) ? null : number;
   };
   const found = new Map(rows.map((row) => [row, key(row)]));
   rows.sort((a, b) => {

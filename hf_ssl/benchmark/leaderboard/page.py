@@ -23,7 +23,7 @@ from .page_data import page_data
 from .pairs import Pair, Pairs
 from .runs import Results, Setting
 from .scopes import ALL, Scope, pair_notes, rank_notes
-from .tables import ErrorTable, Row, error_table, rank_rows
+from .tables import PAIR_HEADER, ErrorTable, Row, error_table, pair_rows, rank_rows
 from .words import counted, p_text
 
 TITLE = "Semi-supervised learning: results of the benchmark"
@@ -160,6 +160,7 @@ def _scope(place: int, scope: Scope, results: Results) -> dict[str, Any]:
     shown |= {"rank_header": header, "ranks": rows}
     shown["ranks_svg"] = Markup(ranks_svg(scope.ranking, f"ranks-{place}"))
     shown |= {"win_names": scope.pairs.algorithms, "wins": _wins(scope.pairs)}
+    shown |= {"pair_header": PAIR_HEADER, "pair_rows": pair_rows(scope.pairs)}
     shown["pair_notes"] = pair_notes(scope.pairs, len(scope.ranking.algorithms))
     if scope.costs:
         shown["costs_svg"] = Markup(costs_svg(scope.costs, f"costs-{place}"))

@@ -16,7 +16,7 @@ from .page import render_page
 from .pictures import draw_costs, draw_ranks, draw_wins
 from .runs import ACCURACY, MODALITIES, Results, load_results
 from .scopes import Scope, pair_notes, rank_notes, scopes
-from .tables import error_table, error_text, pair_text, rank_text, win_text
+from .tables import PAIR_HEADER, error_table, error_text, pair_rows, rank_text, win_text
 from .words import counted
 
 FOLDER = "report"
@@ -124,7 +124,10 @@ def _pairs_and_costs(scope: Scope) -> list[str]:
     blocks = []
     if scope.pairs is not None and scope.ranking is not None:
         best = scope.pairs.algorithms[0]
-        blocks += [_heading(f"The best by rank, {best}, against the others"), pair_text(scope.pairs)]
+        blocks += [
+            _heading(f"The best by rank, {best}, against the others"),
+            table(PAIR_HEADER, pair_rows(scope.pairs)),
+        ]
         blocks.append(_wrapped(pair_notes(scope.pairs, len(scope.ranking.algorithms))))
         blocks += [_heading("In how many settings the row is better than the column"), win_text(scope.pairs)]
     if scope.costs:

@@ -81,6 +81,12 @@ class Run:
         return self.content["runs"][0]
 
     @property
+    def is_changed_task(self) -> bool:
+        """Whether the task has options, under its own name."""
+        options = self.content["settings"].get("task")
+        return isinstance(options, Mapping) and bool(options) and "base" not in options
+
+    @property
     def machine(self) -> str:
         """What it ran on, in words; "" if the file does not say."""
         machine = self.content["cost"].get("machine") or {}

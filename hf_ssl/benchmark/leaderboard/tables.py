@@ -14,6 +14,8 @@ from .words import p_text
 
 # Where a row's numbers are from: published with USB, or measured here.
 REPORTED, REPRODUCED = "reported", "reproduced"
+# A pair of algorithms: the second, how the first differs from it, and what the test says.
+PAIR_HEADER = ("against", "difference", "better-equal-worse", "settings", "runs", "p", "p (Holm)")
 # Columns of a screen.
 _WIDTH = 110
 _FINISHED = "-"
@@ -120,9 +122,15 @@ def _entry(results: Results, setting: Setting, name: str, expected: int, failed:
 
 
 def published(results: Results) -> dict[str, dict[Setting, Entry]]:
-    """Algorithm of these results -> setting -> what was published with USB; nothing for another metric."""
+    """Algorithm of these results -> setting -> what was published with USB.
+
+    Nothing for another metric, or for a task that is not as it was published, such as one with a smaller test set.
+    """
     found: dict[str, dict[Setting, Entry]] = {}
+    changed = {run.setting for run in results.runs if run.is_changed_task}
     for setting in results.settings if results.metric == ACCURACY else ():
+        if setting in changed:
+            continue
         for name, value in published_errors(setting.task, setting.num_labeled).items():
             if value is not None and name in results.algorithms:
                 found.setdefault(name, {})[setting] = Entry(*value)
@@ -189,11 +197,9 @@ def rank_text(ranking: Ranking) -> str:
     return table(header[1:2] + header[:1] + header[2:], [[row[1], row[0], *row[2:]] for row in rows])
 
 
-def pair_cells(pair: Pair) -> list[str]:
-    """The cells of a pair of algorithms: names, difference, wins, and what the test says."""
+def _pair_cells(pair: Pair) -> list[str]:
     error = "" if pair.standard_error is None else f" ± {pair.standard_error:.2f}"
     return [
-        pair.first,
         pair.second,
         f"{pair.difference:+.2f}{error}",
         f"{pair.wins}-{pair.ties}-{pair.losses}",
@@ -204,13 +210,9 @@ def pair_cells(pair: Pair) -> list[str]:
     ]
 
 
-PAIR_HEADER = ["first", "second", "difference", "better-equal-worse", "settings", "runs", "p", "p (Holm)"]
-
-
-def pair_text(pairs: Pairs) -> str:
-    """The best-ranked algorithm against each other one, for a screen."""
-    best = [pair for pair in pairs.pairs if pair.first == pairs.algorithms[0]]
-    return table(["against", *PAIR_HEADER[2:]], [pair_cells(pair)[1:] for pair in best])
+def pair_rows(pairs: Pairs) -> list[list[str]]:
+    """The cells of the best-ranked algorithm against each other one, under `PAIR_HEADER`."""
+    return [_pair_cells(pair) for pair in pairs.pairs if pair.first == pairs.algorithms[0]]
 
 
 def win_text(pairs: Pairs) -> str:

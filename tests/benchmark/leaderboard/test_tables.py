@@ -58,6 +58,11 @@ def test_published_numbers_follow_ours(folder):
     assert entries(results, "reported")["fixmatch", "ag_news 40"] == f"{mean:.2f} ± {spread:.2f}"
 
 
+def test_a_changed_task_has_no_published_numbers(tmp_path):
+    write_cells(tmp_path, {("ag_news", 40): {"fixmatch": [30.0]}}, settings={"task": {"test_examples": 100}})
+    assert entries(load_results(tmp_path), "reported") == {}
+
+
 def test_a_finished_cell_hides_the_failure_before_it(folder):
     write_cell(folder, make_cell("ag_news", 200, 0, "freematch"), 12.0)
     assert load_results(folder).failures == []
