@@ -17,7 +17,7 @@ function sortBy(table, column) {
   const down = head.getAttribute("aria-sort") === "ascending";
   const rows = [...body.rows];
   const key = (row) => {
-    const text = row.cells[column].textContent.trim(), number = parseFloat(text);
+    const text = row.cells[column].textContent.trim(), number = parseFloat(text.replace("< ", ""));
     return row.cells[column].tagName === "TH" || /^rep(roduc|ort)ed$/.test(text) ? text : Number.isNaN(number) ? null : number;
   };
   const found = new Map(rows.map((row) => [row, key(row)]));
@@ -194,6 +194,7 @@ function facts(runs) {
   const listed = (values) => (values !== null && typeof values === "object" ? Object.entries(values).map(([key, value]) => `${key} ${value === null ? "none" : value}`).join(", ") : values);
   const topics = new Set(runs.flatMap((run) => Object.keys(run[11])));
   topics.forEach((topic) => add(`Settings: ${topic}`, runs.map((run) => (topic in run[11] ? listed(data.shared.settings[run[11][topic]]) : null))));
+  add("Metrics at the end", runs.map((run) => run[18][1].length ? `seed ${run[0]}: ` + data.shared.metrics[run[18][0]].map((name, i) => `${name} ${run[18][1][i]} %`).join(", ") : null));
   add("Versions", runs.map((run) => listed(data.shared.versions[run[12]])));
   add("Machine", runs.map((run) => data.shared.machines[run[13]]));
   add("Draw of labels (hash)", runs.map((run) => run[15] && `seed ${run[0]}: ${run[15]}`));

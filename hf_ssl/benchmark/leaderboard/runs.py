@@ -90,7 +90,10 @@ class Run:
     def machine(self) -> str:
         """What it ran on, in words; "" if the file does not say."""
         machine = self.content["cost"].get("machine") or {}
-        return ", ".join(f"{k} {v}" for k, v in machine.items()) if isinstance(machine, Mapping) else str(machine)
+        if not isinstance(machine, Mapping):
+            return one_line(machine)
+        parts = {name: ", ".join(map(str, v)) if isinstance(v, list) else v for name, v in machine.items()}
+        return one_line(", ".join(f"{name.replace('_', ' ')} {v}" for name, v in parts.items() if v not in ("", None)))
 
 
 @dataclass(frozen=True)

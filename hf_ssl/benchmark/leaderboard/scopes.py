@@ -61,7 +61,7 @@ def rank_notes(scope: Scope, titles: dict[Setting, str]) -> list[str]:
     some, every = len(ranking.blocks), len(scope.results.settings)
     names, known = len(ranking.algorithms), len(scope.results.algorithms)
     notes = [
-        f"Ranked: {names} of {known} algorithms over the {some} of {every} settings (a task with a number of labels) "
+        f"Ranked: {names} of {known} algorithms over {some} of {every} settings (a task with a number of labels) "
         f"that all of them have, {counted(ranking.runs, 'run')} each, over the seeds that all of them have there."
     ]
     if ranking.left_out:

@@ -112,6 +112,8 @@ def test_a_run_has_its_curves_settings_versions_and_key(full):
     assert (
         "hf-ssl" in data["shared"]["versions"][run[12]] and data["shared"]["machines"][run[13]] == "cpu a CPU, cores 2"
     )
+    names, values = run[18]
+    assert dict(zip(data["shared"]["metrics"][names], values, strict=True)) == {"accuracy": round(100 - run[1], 2)}
     assert re.fullmatch("[0-9a-f]{16}", run[14])
 
 

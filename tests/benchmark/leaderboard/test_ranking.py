@@ -65,7 +65,7 @@ def test_a_block_that_one_lacks_does_not_count():
     assert ranking.incomplete == (setting("c 10"),)
     (scope,) = scopes(found)
     notes = " ".join(rank_notes(scope, found.titles))
-    assert "3 of 3 algorithms over the 5 of 6 settings" in notes
+    assert "3 of 3 algorithms over 5 of 6 settings" in notes
     assert "Not counted, because a ranked algorithm lacks them: c 10." in notes
 
 
