@@ -16,7 +16,7 @@ from .page import render_page
 from .pictures import draw_costs, draw_ranks, draw_wins
 from .runs import ACCURACY, MODALITIES, Results, load_results
 from .scopes import Scope, pair_notes, rank_notes, scopes
-from .tables import PAIR_HEADER, error_table, error_text, pair_rows, rank_text, win_text
+from .tables import MOST_COLUMNS, PAIR_HEADER, error_table, error_text, pair_rows, rank_text, win_text
 from .words import counted
 
 FOLDER = "report"
@@ -129,7 +129,8 @@ def _pairs_and_costs(scope: Scope) -> list[str]:
             table(PAIR_HEADER, pair_rows(scope.pairs)),
         ]
         blocks.append(_wrapped(pair_notes(scope.pairs, len(scope.ranking.algorithms))))
-        blocks += [_heading("In how many settings the row is better than the column"), win_text(scope.pairs)]
+        few = f" (the {MOST_COLUMNS} best)" if len(scope.pairs.algorithms) > MOST_COLUMNS else ""
+        blocks += [_heading(f"In how many settings the row is better than the column{few}"), win_text(scope.pairs)]
     if scope.costs:
         rows = [
             [c.algorithm, f"{c.seconds:.1f}", f"{c.error:.2f}", "yes" if c.is_best_value else ""] for c in scope.costs

@@ -88,6 +88,8 @@ def _tests(ranking: Ranking) -> list[str]:
         f"By Nemenyi's test two ranks differ if they are at least {ranking.difference:.2f} apart (level 0.05 over all "
         f"pairs)." + (" No ranks are." if ranking.difference > ranking.mean_ranks[-1] - ranking.mean_ranks[0] else "")
     )
+    if len(drawn := ranking.diagram.algorithms) < len(ranking.algorithms):
+        notes.append(f"The diagram shows the {len(drawn)} best.")
     return notes
 
 

@@ -18,7 +18,9 @@ REPORTED, REPRODUCED = "reported", "reproduced"
 PAIR_HEADER = ("against", "difference", "better-equal-worse", "settings", "runs", "p", "p (Holm)")
 # Columns of a screen.
 _WIDTH = 110
-_FINISHED = "-"
+# Of the matrix of wins on a screen.
+MOST_COLUMNS = 16
+_MISSING = "-"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Entry:
 
     def __str__(self) -> str:
         if self.mean is None:
-            return "failed" if self.failed else _FINISHED
+            return "failed" if self.failed else _MISSING
         spread = "" if self.spread is None else f" ± {self.spread:.2f}"
         return f"{self.mean:.2f}{spread}" + (f" ({self.seeds})" if self.seeds < self.expected else "")
 
@@ -162,7 +164,7 @@ def error_text(errors: ErrorTable, titles: dict[Setting, str]) -> str:
 def _starred(errors: ErrorTable, row: Row, setting: Setting) -> str:
     entry = row.entries.get(setting)
     if entry is None:
-        return _FINISHED
+        return _MISSING
     return f"{entry}*" if errors.is_lowest(row, setting) else str(entry)
 
 
@@ -216,10 +218,15 @@ def pair_rows(pairs: Pairs) -> list[list[str]]:
 
 
 def win_text(pairs: Pairs) -> str:
-    """The matrix of wins for a screen: in how many settings the row is better than the column."""
-    wins, names = pairs.wins(), pairs.algorithms
+    """The matrix of wins for a screen: in how many settings the row is better than the column of that number."""
+    wins, names = pairs.wins(), pairs.algorithms[:MOST_COLUMNS]
 
     def cell(row: str, column: str) -> str:
-        return "." if row == column else str(wins[row, column][0]) if (row, column) in wins else _FINISHED
+        return "." if row == column else str(wins[row, column][0]) if (row, column) in wins else _MISSING
 
-    return table(["better than", *names], [[row, *(cell(row, column) for column in names)] for row in names])
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    rows = [
+        [f"{number:>2} {row}", *(cell(row, column) for column in names)]
+        for number, row in zip(numbers, names, strict=True)
+    ]
+    return table(["better than", *numbers], rows)

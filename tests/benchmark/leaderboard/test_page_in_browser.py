@@ -101,7 +101,7 @@ def test_the_keyboard_opens_a_number_and_comes_back(page):
     assert dialog.locator("tbody th").all_inner_texts()[0].startswith("0")
     assert dialog.locator("figure svg").count() == 4
     assert "seed 0: 35.5 % at step 5" in dialog.locator("figure svg").first.get_attribute("aria-label")
-    assert "seed 1: accuracy 72 %" in dialog.inner_text()
+    assert "seed 1: accuracy 72.00 %" in dialog.inner_text()
     assert "max_steps 100" in dialog.inner_text() and HOSTILE in dialog.inner_text()
     assert dialog.get_by_role("link").first.get_attribute("href").startswith("../cifar100/200/fixmatch/")
     page.keyboard.press("Escape")
