@@ -58,7 +58,7 @@ class SSLAlgorithm(nn.Module):
     not know on to `super().__init__(**task)` and writes `forward(model, batch, progress) -> AlgorithmOutput`.
 
     Class attributes:
-        views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "strong",
+        views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "medium", "strong",
             "rotated"). The name "labeled_strong" asks for a strong view of the labeled examples. An instance may need
             fewer views than its class (no "rotated" for text), so ask the instance if there is one.
         uses_teacher: whether it calls `model.teacher`, that is, whether it needs a moving average of the weights.
