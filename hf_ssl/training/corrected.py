@@ -35,7 +35,7 @@ class CorrectedClassifier:
     def __init__(
         self, model: nn.Module, algorithm: SSLAlgorithm, content_free: View | None = None, decay: float | None = None
     ):
-        self._forward, self._correction, self._content_free = ModelForward(model), algorithm.correction, content_free
+        self._forward, self._correction, self._content_free = ModelForward(model), algorithm.answer, content_free
         heads = dict(self._correction.heads())
         self._average = ModelEma(nn.ModuleDict(heads), decay) if heads and decay is not None else None
         algorithm._modules.pop(_AVERAGED, None)
@@ -74,7 +74,7 @@ def fit_to_head(algorithm: SSLAlgorithm, model: nn.Module) -> None:
         ValueError: if nothing can be written into the head, as it is under an adapter, or if it has no bias and the
             correction answers with another one.
     """
-    correction, head = algorithm.correction, find_head(model)
+    correction, head = algorithm.answer, find_head(model)
     if not correction.answers:
         return
     if not isinstance(head, nn.Linear) or head.bias is not None:
