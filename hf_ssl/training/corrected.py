@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +15,7 @@ from ..model.forward import ModelForward
 from ..model.head import check_writable, find_head, replaced_head
 from ..model.padding import View
 from ..views import Views
+from ..views.seeds import global_seeds
 
 # Under this name the averages of the correction's heads are part of the algorithm, and so of checkpoints.
 _AVERAGED = "averaged_heads"
@@ -64,7 +66,8 @@ def content_free_of(algorithm: SSLAlgorithm, views: Views, labeled: Any, device:
     """`SSLBatch.content_free`, as large as the first labeled example, if the correction reads it."""
     if not algorithm.correction.reads_content_free:
         return None
-    return content_free_view(views, labeled[0], device)
+    with global_seeds(np.random.default_rng(0)):  # A row may be drawn by a transform.
+        return content_free_view(views, labeled[0], device)
 
 
 def fit_to_head(algorithm: SSLAlgorithm, model: nn.Module) -> None:
