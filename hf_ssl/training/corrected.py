@@ -12,7 +12,7 @@ from ..algorithms import SSLAlgorithm
 from ..batches.collators import content_free_view
 from ..model.ema import ModelEma
 from ..model.forward import ModelForward
-from ..model.head import check_writable, find_head, replaced_head
+from ..model.head import check_writable, find_head, head_weight, replaced_head
 from ..model.padding import View
 from ..views import Views
 from ..views.seeds import global_seeds
@@ -73,6 +73,8 @@ def content_free_of(algorithm: SSLAlgorithm, views: Views, labeled: Any, device:
 def fit_to_head(algorithm: SSLAlgorithm, model: nn.Module) -> None:
     """Before the first step: let the heads of a correction that answers be what the model's own can be replaced with.
 
+    They begin where the model's own head is, which may have been trained or fitted before.
+
     Raises:
         ValueError: if nothing can be written into the head, as it is under an adapter, or if it has no bias and the
             correction answers with another one.
@@ -80,15 +82,15 @@ def fit_to_head(algorithm: SSLAlgorithm, model: nn.Module) -> None:
     correction, head = algorithm.correction, find_head(model)
     if not correction.answers:
         return
-    if not isinstance(head, nn.Linear) or head.bias is not None:
+    if isinstance(head, nn.Linear) and head.bias is None:
+        # Most decoders.
+        if not correction.heads():
+            raise ValueError(
+                f"the head must have a bias, with which {correction.title} answers, got one without, as most decoders "
+                "have; choose another correction"
+            )
+        for own in correction.heads().values():
+            own.register_parameter("bias", None)
+    else:
         check_writable(head)
-        return
-    # Most decoders.
-    heads = correction.heads().values()
-    if not heads:
-        raise ValueError(
-            f"the head must have a bias, with which {correction.title} answers, got one without, as most decoders "
-            "have; choose another correction"
-        )
-    for own in heads:
-        own.register_parameter("bias", None)
+    correction.begin_with(head_weight(head), head.bias)

@@ -317,9 +317,12 @@ def test_a_head_without_bias_is_replaced_by_one_without(tmp_path):
         make_trainer(tmp_path, model=NoBias(), imbalance="cdmad")
 
 
-def test_a_fitted_head_is_where_the_balanced_one_begins(tmp_path):
-    trainer = make_trainer(tmp_path, imbalance="abc", start="head", max_steps=1, learning_rate=0.0)
+@pytest.mark.parametrize("start", ["random", "head"])
+def test_the_balanced_head_begins_where_the_model_s_own_does(start, tmp_path):
+    trainer = make_trainer(tmp_path, imbalance="abc", start=start, max_steps=1, learning_rate=0.0)
+    before = trainer.algorithm.balanced_head.weight.detach().clone()
     trainer.train()
+    assert torch.equal(trainer.algorithm.balanced_head.weight, before) == (start == "random")
     assert torch.equal(trainer.algorithm.balanced_head.weight, find_head(trainer.model).weight)
     assert torch.equal(trainer.algorithm.balanced_head.bias, find_head(trainer.model).bias)
 
