@@ -58,14 +58,9 @@ class SSLAlgorithm(nn.Module):
     not know on to `super().__init__(**task)` and writes `forward(model, batch, progress) -> AlgorithmOutput`.
 
     Class attributes:
-<<<<<<< HEAD
-        views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "strong",
-            "rotated"). The name "labeled_strong" asks for a view of the labeled examples, and
-            "balanced_labeled" for one of as many others that are drawn class by class. An instance may need
-=======
         views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "medium", "strong",
-            "rotated"). The name "labeled_strong" asks for a strong view of the labeled examples. An instance may need
->>>>>>> part-N1
+            "rotated"). The name "labeled_strong" asks for a strong view of the labeled examples, and
+            "balanced_labeled" for one of as many others that are drawn class by class. An instance may need
             fewer views than its class (no "rotated" for text), so ask the instance if there is one.
         uses_teacher: whether it calls `model.teacher`, that is, whether it needs a moving average of the weights.
         remembers_pool: whether it keeps something for each example of the pool, by `SSLBatch.unlabeled_index`. It is
