@@ -75,7 +75,8 @@ def _long_tail_tables() -> dict[str, dict[LongTail, dict[str, ReportedAccuracy |
         column = tables.setdefault(task, {}).setdefault(LongTail(*setting), {})
         for name, values in content["runs"].items():
             note = LONG_TAIL_NOTES.get(name.partition("_")[2], "")
-            column[name] = None if values[place] is None else ReportedAccuracy(*values[place], note)
+            mean, deviation = values[place] or (None, None)
+            column[name] = None if mean is None else ReportedAccuracy(mean, deviation, note)
     return tables
 
 

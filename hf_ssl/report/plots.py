@@ -143,9 +143,9 @@ def draw_class_recalls(
     if np.isfinite(found).any():
         balanced = float(np.nanmean(found))
         axis.axhline(balanced, color="black", linewidth=1, label=f"balanced accuracy: {balanced:.1f} %")
-    places = range(0, len(sizes), -(-len(sizes) // _NAMED))
-    shown = [f"{_cut(names[order[place]])} ({sizes[order[place]]:,})" for place in places]
-    axis.set_xticks(places, shown, rotation=90 if len(sizes) > 4 else 0, fontsize=9 if len(sizes) <= _NUMBERED else 6)
+    ticks = range(0, len(sizes), -(-len(sizes) // _NAMED))
+    shown = [f"{_cut(names[order[place]])} ({sizes[order[place]]:,})" for place in ticks]
+    axis.set_xticks(ticks, shown, rotation=90 if len(sizes) > 4 else 0, fontsize=9 if len(sizes) <= _NUMBERED else 6)
     axis.set_xlabel("class (labeled examples)")
     axis.set_ylabel("recall")
     axis.set_ylim(0, 102)
