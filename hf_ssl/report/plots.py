@@ -136,10 +136,12 @@ def draw_class_recalls(
     for group, classes in size_groups(sizes).items():
         places, heights = rank[classes], found[classes]
         mean_recall = f": {np.nanmean(heights):.1f} %" if np.isfinite(heights).any() else ""
-        axis.bar(places, heights, color=_GROUP_COLORS[group], label=f"{group} labels{mean_recall}", width=0.8)
+        axis.bar(
+            places, heights, color=_GROUP_COLORS[group], alpha=0.7, label=f"{group} labels{mean_recall}", width=0.8
+        )
         if mean_recall:
             ends = places.min() - 0.5, places.max() + 0.5
-            axis.hlines(np.nanmean(heights), *ends, color=_GROUP_COLORS[group], linestyle="--", linewidth=1.2)
+            axis.hlines(np.nanmean(heights), *ends, color=_GROUP_COLORS[group], linestyle="--", linewidth=2)
     if np.isfinite(found).any():
         balanced = float(np.nanmean(found))
         axis.axhline(balanced, color="black", linewidth=1, label=f"balanced accuracy: {balanced:.1f} %")
@@ -152,7 +154,8 @@ def draw_class_recalls(
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
     axis.grid(axis="y", alpha=0.25)
     axis.set_title(title or "Recall by class size", fontsize=11)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    axis.margins(x=0.02)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
