@@ -158,7 +158,8 @@ def _tail_table(task: Task, markdown: bool = False) -> str:
 
 
 def _tail_header(setting: LongTail) -> str:
-    """
+    """The heading of a setting's column.
+
     Example:
         >>> _tail_header(LongTail(1500, 3000, 100, -100)), _tail_header(LongTail(150, None, 10, None))
         ('1500/3000, 100/-100', '150, 10')
