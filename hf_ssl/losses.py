@@ -150,6 +150,19 @@ def kl_divergence(targets: torch.Tensor, logits: torch.Tensor, mask: torch.Tenso
     return masked_mean(divergence.sum(dim=-1), mask)
 
 
+def margin_excess(logits: torch.Tensor, margin: float = 10.0) -> torch.Tensor:
+    """mean_c max(max_k z_k - z_c - margin, 0) of each row of logits z [N, C]: [N] (arXiv 2403.15567).
+
+    As a loss it leaves logits alone that are nearer to the largest one than the margin, and draws others nearer.
+
+    Example:
+        >>> margin_excess(torch.tensor([[12.0, 0.0], [5.0, 0.0]]))
+        tensor([1., 0.])
+    """
+    values = float_logits(logits)
+    return (values.amax(dim=-1, keepdim=True) - values - margin).clamp_min(0).mean(dim=-1)
+
+
 def positive_cosine(first: torch.Tensor, second: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """max(cos, 0) of the angles between the rows of two tensors [N, D], averaged over the examples.
 

@@ -5,16 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import datasets
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from .algorithms import AlgorithmOutput, Progress, SSLAlgorithm
-from .batches.collators import EvaluationCollator, SSLCollator, content_free_view
+from .algorithms import AlgorithmOutput, SSLAlgorithm
+from .batches.collators import EvaluationCollator, SSLCollator
 from .batches.dataset import ViewDataset
-from .batches.lengths import TextLengths
 from .batches.sampler import JointBatchSampler
 from .batches.streams import StreamBatchSampler
 from .config import SSLConfig
@@ -34,13 +32,14 @@ from .model.loading import class_frequencies, class_names, load_classifier, load
 from .report.run import RunFacts, describe_run, sizes_of
 from .training.algorithm import Choice, choose_algorithm, make_algorithm
 from .training.checkpointing import CheckpointMixin
-from .training.corrected import fit_to_head
+from .training.corrected import content_free_of, fit_to_head
 from .training.counting import CountingMixin
 from .training.evaluation import EvaluationMixin
 from .training.evaluation_only import load_for_evaluation
 from .training.log_sums import LogSums
 from .training.optimization import OptimizationMixin
 from .training.progress import say, show_plain_lines
+from .training.rounds import RoundsMixin
 from .training.search import SearchMixin
 from .training.start import check_arguments, check_trainable, prepare_datasets, search_duplicates
 from .training.streaming import StreamMixin
@@ -52,7 +51,15 @@ from .views.make import check_views
 
 
 class SSLTrainer(
-    HubMixin, SearchMixin, StreamMixin, CheckpointMixin, OptimizationMixin, EvaluationMixin, CountingMixin, Trainer
+    HubMixin,
+    RoundsMixin,
+    SearchMixin,
+    StreamMixin,
+    CheckpointMixin,
+    OptimizationMixin,
+    EvaluationMixin,
+    CountingMixin,
+    Trainer,
 ):
     """Trains a classifier on few labeled and many unlabeled examples.
 
@@ -62,9 +69,10 @@ class SSLTrainer(
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Seven parts can be read by themselves: `CountingMixin` counts inputs, `EvaluationMixin` reads the model's answers,
+    Eight parts can be read by themselves: `CountingMixin` counts inputs, `EvaluationMixin` reads the model's answers,
     `OptimizationMixin` makes the optimizer, `CheckpointMixin` saves and resumes, `StreamMixin` reads streams,
-    `SearchMixin` starts from new models, and `HubMixin` writes model cards and pushes.
+    `SearchMixin` starts from new models, `RoundsMixin` picks examples between rounds, and `HubMixin` writes model
+    cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -198,9 +206,8 @@ class SSLTrainer(
         chosen = self._algorithm_choice
         self.algorithm_name = chosen if isinstance(chosen, str) else type(self.algorithm).__name__
         check_views(self.views, self.algorithm.views.values())
+        self._content_free = content_free_of(self.algorithm, self.views, self.train_dataset, self.args.device)
         self.measure_class_sizes(self.data)
-        reads = self.algorithm.correction.reads_content_free
-        self._content_free = content_free_view(self.views, self.train_dataset[0], self.args.device) if reads else None
         self.batch_sampler: JointBatchSampler | StreamBatchSampler | None = None
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self.duplicates: Duplicates | None = None
@@ -224,10 +231,11 @@ class SSLTrainer(
         if isinstance(self.unlabeled_dataset, StreamedPool):
             dataset, self.batch_sampler = self._stream_batches(seed)
         else:
-            given = self.train_dataset, self.unlabeled_dataset, self.views, self.algorithm.views
-            dataset = ViewDataset(*given, self.data.label_column, seed, self.args.on_broken_file == "skip")
+            labeled, skip = self.labeled_of_round, self.args.on_broken_file == "skip"
+            given = labeled, self.unlabeled_dataset, self.views, self.algorithm.views, self.data.label_column
+            dataset = ViewDataset(*given, seed, skip, self.labels_of_round)
             self.batch_sampler = JointBatchSampler(
-                num_labeled=len(self.train_dataset),
+                num_labeled=len(labeled),
                 num_unlabeled=len(self.unlabeled_dataset),
                 labeled_batch_size=self._train_batch_size,
                 unlabeled_batch_size=self._train_batch_size * self.args.unlabeled_batch_ratio,
@@ -253,14 +261,6 @@ class SSLTrainer(
         )
         return self.accelerator.prepare(loader)
 
-    def _lengths(self) -> tuple[TextLengths, TextLengths] | None:
-        """The lengths of the labeled and the unlabeled texts, if batches are grouped by length."""
-        if self.args.train_sampling_strategy != "group_by_length":
-            return None
-        tokenizer = processor_for(self.processing_class, "text")
-        given = self.data, self.args.length_column_name, tokenizer
-        return TextLengths(self.train_dataset, *given), TextLengths(self.unlabeled_dataset, *given)
-
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """As in Trainer, for any dataset whose columns and labels can be matched with the labeled one's."""
         if not isinstance(eval_dataset, str) and eval_dataset is not self.eval_dataset:
@@ -281,7 +281,7 @@ class SSLTrainer(
     def _make_algorithm(self) -> SSLAlgorithm:
         problem = {
             "num_classes": len(self.data.label_names),
-            "num_labeled": len(self.train_dataset),
+            "num_labeled": self._num_labeled,
             "num_unlabeled": pool_size(self.unlabeled_dataset),
             "feature_size": find_head(self.model).in_features,
             "labeled_batch_size": self._step_batch_size,
@@ -290,8 +290,7 @@ class SSLTrainer(
             "unsupervised_weight": self.args.unsupervised_weight,
             "modality": self.data.modality,
         }
-        counts = torch.from_numpy(np.bincount(self.data.labels, minlength=len(self.data.label_names)))
-        algorithm = make_algorithm(self._algorithm_choice, self.args, problem, counts).to(self.args.device)
+        algorithm = self._in_round(make_algorithm(self._algorithm_choice, self.args, problem).to(self.args.device))
         algorithm.criterion = self.criterion
         fit_to_head(algorithm, self.model)
         return algorithm
@@ -361,18 +360,6 @@ class SSLTrainer(
             average_gradients(self.algorithm.parameters())
         return loss
 
-    @property
-    def progress(self) -> Progress:
-        """Where training is, in optimizer steps."""
-        step, warmup = self.state.global_step, self.args.unsupervised_warmup_steps
-        ramp = min(step / warmup, 1.0) if warmup else 1.0
-        return Progress.in_run(step, self.state.max_steps, self.data.modality, ramp)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in the unit of published schedules, a share of the run: `Progress.steps_per_epoch`."""
-        return self.progress.steps_per_epoch
-
     # ---- What people read ----
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -407,6 +394,7 @@ class SSLTrainer(
             duplicates=self.duplicates,
             has_pool=self._has_pool,
             earlier_seconds=self.earlier_seconds,
+            rounds=self.describe_rounds(),
             class_recalls=self.class_recalls,
         )
 
@@ -428,10 +416,11 @@ class _StepCallback(TrainerCallback):
         trainer.watch.start(state.global_step)
         if not state.is_world_process_zero:
             return
-        given = trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset, trainer.data
-        seconds = trainer.args.duplicate_check_seconds
-        trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
-        trainer.watch.warn_at_start(trainer.progress, trainer.model, trainer._has_pool)
+        if not trainer.begins_later_round:
+            given = trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset, trainer.data
+            seconds = trainer.args.duplicate_check_seconds
+            trainer.duplicates = search_duplicates(*given, view_names=trainer.algorithm.views, seconds=seconds)
+            trainer.watch.warn_at_start(trainer.progress, trainer.model, trainer._has_pool)
         if not args.disable_tqdm:
             say(trainer.describe())
 
@@ -440,11 +429,16 @@ class _StepCallback(TrainerCallback):
         if self.trainer.batch_sampler is not None:
             self.trainer.batch_sampler.set_epoch(int(round(state.epoch or 0.0, 6)))
 
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.end_round(control)
+
+    def on_epoch_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.stay_at_checkpoint(control)
+
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.algorithm.zero_grad()
         if self.trainer.accelerator.optimizer_step_was_skipped:
             # The same one on all processes. As in Trainer it counts as a step, without a step of the learning rate.
             self.trainer._sums.count("skipped_steps", int(state.is_world_process_zero), device=args.device)
         else:
-            for average in filter(None, (self.trainer.ema, self.trainer._answer)):
-                average.update()
+            self.trainer._update_averages()

@@ -245,6 +245,25 @@ def test_without_a_strong_view_the_ways_out_are_said(tmp_path, modality, change,
     trainer(modality, tmp_path, given, {"algorithm": "supervised"}, **keywords)
 
 
+@pytest.mark.parametrize("case", ["tokenized", "transform beside the image", "transform of recordings"])
+def test_medium_views_come_from_the_raw_column_or_from_token_ids(case, tmp_path):
+    modality, change, keywords = CASES[case]
+    run = trainer(modality, tmp_path, data(modality, change), {"algorithm": "sequencematch"}, **keywords)
+    views = batch_of(run)["unlabeled"]
+    (main,) = {"input_ids", "pixel_values", "input_values"} & views["weak"].keys()
+    medium, weak, strong = (views[name][main] for name in ("medium", "weak", "strong"))
+    for other in (weak, strong):
+        assert medium.shape != other.shape or not torch.equal(medium, other)
+    assert "medium view" in run.describe()
+
+
+def test_without_a_medium_view_the_ways_out_are_said(tmp_path):
+    given, config = data("image", transformed(two_sets)), {"algorithm": "sequencematch"}
+    with pytest.raises(ValueError, match=r"wants medium views.* keep that and give its processor.*flexmatch") as error:
+        trainer("image", tmp_path, given, config, processing_class=None)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     "pool", [lambda d: d, lambda d: unpadded(d).remove_columns("attention_mask")], ids=["raw", "other"]
 )

@@ -35,6 +35,7 @@ from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .pseudo_label import PseudoLabel
 from .refixmatch import ReFixMatch
+from .regmixmatch import RegMixMatch
 from .remixmatch import ReMixMatch
 from .sequencematch import SequenceMatch
 from .shrinkmatch import ShrinkMatch
@@ -84,6 +85,7 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "shrinkmatch": ShrinkMatch,
     "cgmatch": CGMatch,
     "multimatch": MultiMatch,
+    "regmixmatch": RegMixMatch,
 }
 
 
@@ -191,8 +193,12 @@ def _correction(
     name: str | type[Correction], settings: Mapping[str, Any], class_counts: Any, problem: ProblemSpec
 ) -> Correction:
     cls = resolve_correction(name)
-    counts = problem.frequencies() * problem.num_labeled if class_counts is None else class_counts
-    return cls(problem=problem, class_counts=counts, **_checked(cls, settings))
+    if class_counts is None:
+        # Whole numbers, if they are that but for rounding.
+        class_counts = problem.frequencies().double() * problem.num_labeled
+        whole, near = class_counts.round(), 1e-3 + 1e-6 * problem.num_labeled
+        class_counts = whole.where((class_counts - whole).abs() < near, class_counts)
+    return cls(problem=problem, class_counts=class_counts, **_checked(cls, settings))
 
 
 def known_correction(name: str) -> str:

@@ -26,6 +26,7 @@ class AdaMatch(WeakStrongAlgorithm):
         hard_labels: train towards argmax q; otherwise towards q sharpened with the temperature.
         temperature: of soft targets, above 0; default 0.5.
         momentum: of the running class distributions, in [0, 1); default 0.999.
+        margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:
         The paper's interpolation of logits, which is for domain adaptation, is left out, as in USB.

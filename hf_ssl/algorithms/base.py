@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from .. import losses
-from ..batches.batch import SSLBatch
+from ..batches.batch import LABELED_VIEWS, SSLBatch
 from ..model.forward import ModelForward
 from .correction import Correction
 from .problem import PROBLEM_KEYWORDS, Criterion, ProblemSpec, Progress, check
@@ -59,7 +59,8 @@ class SSLAlgorithm(nn.Module):
 
     Class attributes:
         views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "strong",
-            "rotated"). The name "labeled_strong" asks for a strong view of the labeled examples. An instance may need
+            "rotated"). The name "labeled_strong" asks for a view of the labeled examples, and
+            "balanced_labeled" for one of as many others that are drawn class by class. An instance may need
             fewer views than its class (no "rotated" for text), so ask the instance if there is one.
         uses_teacher: whether it calls `model.teacher`, that is, whether it needs a moving average of the weights.
         remembers_pool: whether it keeps something for each example of the pool, by `SSLBatch.unlabeled_index`. It is
@@ -163,7 +164,7 @@ class SSLAlgorithm(nn.Module):
     @property
     def reads_pool(self) -> bool:
         """Whether it asks for a view of the unlabeled examples."""
-        return any(name != "labeled_strong" for name in self.views)
+        return any(name not in LABELED_VIEWS for name in self.views)
 
     def __call__(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         """Compute the loss of one batch and update the statistics.
@@ -270,6 +271,7 @@ class SSLAlgorithm(nn.Module):
             return getattr(problem, name)
         # Names of the algorithm's own parts come first.
         parts = sorted((part for part in parts if part is not None), key=lambda part: not isinstance(part, Correction))
+        parts = [inner for part in parts if isinstance(part, Correction) for inner in part.children()] + parts
         statistics = {key: buffer for part in parts for key, buffer in part._buffers.items()}
         if name in statistics:
             return statistics[name]

@@ -42,10 +42,12 @@ class CGMatch(WeakStrongAlgorithm):
         ambiguous_weight: factor of the ambiguous term, at least 0; default 1.
         gce_q: exponent of the generalized cross-entropy, in (0, 1]; default 0.7.
         alignment_target: "uniform" (default), or "model" for the mean prediction on the labeled examples.
+        margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:
-        The gap's running mean begins with its mean over the pool in the first step after the warm-up. Predictions
-        that an example does not have yet count for no class, where the authors' code takes them for class 0.
+        The gap's running mean is its mean over the pool in the first step after the warm-up, and follows the batches
+        from the second one on. Predictions that an example does not have yet count for no class, where the authors'
+        code takes them for class 0.
 
     Paper: Cheng et al., "CGMatch: A Different Perspective of Semi-supervised Learning", CVPR 2025, arXiv 2503.02231.
     """
@@ -186,9 +188,12 @@ class ConfidenceAndGap(LabelHistory):
         (seen,) = self.joined(gather(required(index, "unlabeled_index")))
         level, labels = counted.max(dim=-1)
         self.push(seen, labels)
-        before = self.mean_gap().to(self.count_gap_mean) if first else self.count_gap_mean
-        self.count_gap_mean = before.lerp(self.gaps(seen).to(before.dtype).mean(), 1 - self.momentum)
-        self.confidence_mean = self.confidence_mean.lerp(level.mean().to(before.dtype), 1 - self.momentum)
+        kind, rate = self.count_gap_mean.dtype, 1 - self.momentum
+        if first:
+            self.count_gap_mean = self.mean_gap().to(kind)
+        else:
+            self.count_gap_mean = self.count_gap_mean.lerp(self.gaps(seen).to(kind).mean(), rate)
+        self.confidence_mean = self.confidence_mean.lerp(level.mean().to(kind), rate)
         return (probs.amax(dim=-1) >= self.confidence_mean).to(probs.dtype)
 
     def ambiguous(self, probs: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:

@@ -43,6 +43,7 @@ class CoMatch(Projection, WeakStrongAlgorithm):
         queue_batches: steps that the memory holds, at least 1; default 32 (USB: 128 for text and audio).
         smoothing: weight of the model's own prediction, in [0, 1]; default 0.9.
         alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; default 32.
+        margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:
         With several processes each builds the graph of its own part of the batch, so two processes with half a batch

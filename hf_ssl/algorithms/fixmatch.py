@@ -19,6 +19,7 @@ class FixMatch(WeakStrongAlgorithm):
         threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         hard_labels: train towards argmax q; otherwise towards softmax(logits / temperature).
         temperature: of soft targets, above 0; default 0.5. Unused with hard labels.
+        margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Paper: Sohn et al., "FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence",
     NeurIPS 2020, arXiv 2001.07685.

@@ -37,8 +37,9 @@ class MultiMatch(SSLAlgorithm):
     (`Progress.steps_per_epoch`, a share of the run).
 
     **Which head is saved**: none of the three, but their mean. Predictions are the mean of the three heads, and the
-    mean of linear layers is one: its weights are the means of theirs. The model's own head takes no part in training, and
-    is replaced by it for evaluation and saving (`answer`): `from_pretrained` and `pipeline` then need nothing of ours.
+    mean of linear layers is one: its weights are the means of theirs. The model's own head takes no part in training,
+    and is replaced by it for evaluation and saving (`answer`): `from_pretrained` and `pipeline` then need nothing of
+    ours.
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, logits `[N, 3, C]`, state `[3, num_unlabeled, C]` and `[3, C]`. Needs
     `SSLBatch.unlabeled_index`.
@@ -189,6 +190,7 @@ class MeanHead(Correction):
     """
 
     answers = True
+    title = "MultiMatch"
 
     def __init__(self, own: nn.ModuleList, **task: Any):
         super().__init__(**task)
@@ -199,7 +201,9 @@ class MeanHead(Correction):
         """The heads that the answer follows from."""
         return {str(place): head for place, head in enumerate(self._own)}
 
-    def corrected_head(self, model: ModelForward, content_free: Any = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def corrected_head(
+        self, model: ModelForward | None, content_free: Any = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight [C, D] and bias [C] of the mean head, without gradient."""
         biases = [bias for head in self._own if (bias := cast(torch.Tensor | None, head.bias)) is not None]
         weight = torch.stack([head.weight.detach() for head in self._own]).mean(dim=0)
@@ -208,8 +212,8 @@ class MeanHead(Correction):
     @torch.no_grad()
     def begin_with(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """All heads begin around a classifier: it is their mean, and how they differ stays."""
-        mean, own_bias = self.corrected_head(cast(ModelForward, None))
+        mean, own_bias = self.corrected_head(None)
         for head in self._own:
-            head.weight += weight - mean
+            head.weight.add_(weight - mean)
             if bias is not None and own_bias is not None:
-                head.bias += bias - own_bias
+                head.bias.add_(bias - own_bias)

@@ -46,6 +46,7 @@ class SimMatch(Projection, WeakStrongAlgorithm, StepStatistics):
         instance_weight: factor of the instance term, at least 0; default 1.
         smoothing: weight of the model's own prediction, in [0, 1]; default 0.9.
         alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; default 32.
+        margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Paper: Zheng et al., "SimMatch: Semi-supervised Learning with Similarity Matching", CVPR 2022, arXiv 2203.06915.
     """
@@ -216,8 +217,8 @@ class TeacherProjection(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """The averaged projections of features [N, D], their sum [N, P]."""
-        first, *others = (
-            torch.func.functional_call(head, {name: getattr(self, buffer) for name, buffer in names.items()}, (features,))
-            for names, head in zip(self.names, self._heads, strict=True)
-        )
-        return sum(others, start=first)
+        results = []
+        for names, head in zip(self.names, self._heads, strict=True):
+            averages = {name: getattr(self, buffer) for name, buffer in names.items()}
+            results.append(torch.func.functional_call(head, averages, (features,)))
+        return sum(results[1:], start=results[0])

@@ -7,6 +7,7 @@ from torch import nn
 
 from .. import losses
 from ..batches.batch import SSLBatch
+from ..distributed import total
 from ..model.forward import ModelForward
 from .base import AlgorithmOutput, SSLAlgorithm
 from .parts.thresholds import make_targets
@@ -30,6 +31,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
 
         q = refine(softmax(f(weak(u)))),  mask = threshold(q)
         loss = CE(f(x), y) + unsupervised_weight * mean(mask * CE(f(strong(u)), targets)) + additions
+               + margin_penalty * mean_selected(mean_c max(max_k z_k - z_c - 10, 0)),  z = f(strong(u))
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, q `[mu*B, C]`, mask `[mu*B]`.
 
@@ -38,6 +40,10 @@ class WeakStrongAlgorithm(SSLAlgorithm):
     Args:
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: above 0.
+        margin_penalty: factor of the last term, at least 0; 0 leaves it out. It is for calibration: pseudo-labels
+            drive the logits apart without end. Selected are the strong views that count (by their mask) and are
+            predicted as their pseudo-label. The authors set 0.1 (Mishra et al., "Do not trust what you trust:
+            Miscalibration in Semi-supervised Learning", TMLR 2024, arXiv 2403.15567).
         task: the fields of `ProblemSpec`.
 
     Note:
@@ -48,9 +54,11 @@ class WeakStrongAlgorithm(SSLAlgorithm):
     offers = frozenset({"labeled", "pseudo_labels", "pseudo_labels_alone"})
     threshold: nn.Module
 
-    def __init__(self, hard_labels: bool, temperature: float, /, **task: Any):
+    def __init__(self, hard_labels: bool, temperature: float, /, *, margin_penalty: float = 0.0, **task: Any):
         super().__init__(**task)
         check(temperature > 0, "temperature", temperature, "above 0")
+        check(margin_penalty >= 0, "margin_penalty", margin_penalty, "at least 0")
+        self.margin_penalty = margin_penalty
         self.hard_labels = hard_labels
         self.temperature = temperature
 
@@ -67,6 +75,8 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         unsupervised = correction.unsupervised(out, targets, mask)
         additions = self.additions(out, probs, mask, batch, progress)
         extra = {**additions.pop("extra", {}), **correction.additions(out, batch, progress)}
+        if self.margin_penalty > 0:
+            extra["margin"] = (self.margin_penalty, selected_excess(out["strong"].logits, targets, mask))
         return self.total(supervised, unsupervised, extra=extra, mask=mask, pseudo_labels=targets, **additions)
 
     def run(self, model: ModelForward, batch: SSLBatch) -> Outputs:
@@ -117,3 +127,24 @@ class WeakStrongAlgorithm(SSLAlgorithm):
     ) -> dict[str, Any]:
         """Further keywords for `SSLAlgorithm.total`, such as `extra` terms."""
         return {}
+
+
+def selected_excess(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean excess of the margins of those predictions that count and equal their pseudo-label, a scalar.
+
+    Args:
+        logits: [N, C] of the strong views.
+        targets: pseudo-labels, classes [N] or distributions [N, C].
+        mask: their weights [N].
+
+    Note:
+        The mean is taken over the examples of all processes, since it is not one over the whole batch.
+
+    Example:
+        >>> selected_excess(torch.tensor([[12.0, 0.0], [50.0, 0.0]]), torch.tensor([0, 1]), torch.ones(2))
+        tensor(1.)
+    """
+    labels = targets.argmax(dim=-1) if targets.is_floating_point() else targets
+    weight = mask * (logits.argmax(dim=-1) == labels)
+    excess, count = total(torch.stack([(weight * losses.margin_excess(logits)).sum(), weight.sum()]))
+    return excess / count.clamp_min(torch.finfo(count.dtype).tiny)

@@ -49,7 +49,7 @@ class SSLCollator:
         (torch.Size([2, 3, 8, 8]), torch.Size([6, 3, 8, 8]))
     """
 
-    _NO_VIEWS = ("key", "label", "broken")
+    _NO_VIEWS = ("key", "label", "balanced_label", "broken")
 
     def __init__(self, views: Any):
         self.views = as_views(views)
@@ -73,6 +73,8 @@ class SSLCollator:
             "unlabeled": self._stacked(unlabeled),
             **self._extras(unlabeled),
         }
+        if "balanced_label" in labeled[0]:
+            batch["balanced_labels"] = torch.tensor([int(item["balanced_label"]) for item in labeled])
         self._check_sizes({**batch["labeled"], **batch["unlabeled"]})
         return PackedBatch(batch)
 
@@ -124,6 +126,8 @@ class SSLCollator:
             labeled_index=inputs["labeled_index"],
             unlabeled_index=inputs["unlabeled_index"],
             labeled_strong=labeled.pop("labeled_strong", None),
+            balanced_labeled=labeled.pop("balanced_labeled", None),
+            balanced_labels=inputs.get("balanced_labels"),
             rotation_labels=inputs.get("rotation_labels"),
         )
 

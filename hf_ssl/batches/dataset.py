@@ -7,16 +7,18 @@ ExampleKey(labeled, index, epoch, cycle)
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch.utils.data import Dataset
 
 from ..data.rows import fetch_rows, may_be_random
 from ..errors import BrokenExampleError
 from ..views.base import as_views
 from ..views.seeds import global_seeds
+from .batch import LABELED_VIEWS
 from .sampler import ExampleKey
 
 # Numbers of the random streams of a draw that are not views: see `ExampleKey.generator`.
-REPLACEMENT, _TRANSFORM = 127, 126
+REPLACEMENT, _TRANSFORM, _BALANCED = 127, 126, 125
 # This many consecutive unreadable examples of the pool cannot be a coincidence.
 _MOST_BROKEN = 20
 
@@ -24,9 +26,10 @@ _MOST_BROKEN = 20
 class ViewDataset(Dataset):
     """Turns keys into views: `dataset[key]` is a dict of what `SSLCollator` stacks.
 
-    An item holds "key", "label" (the class, or None) and one entry per view: "labeled" and "labeled_strong" of a
-    labeled example, the names of the algorithm's views ("weak", "strong", ...) of one of the pool. A pool for which
-    the algorithm has no view is never read.
+    An item holds "key", "label" (the class, or None) and one entry per view: "labeled" and those of `LABELED_VIEWS` of
+    a labeled example, the names of the algorithm's views ("weak", "strong", ...) of one of the pool. A pool for which
+    the algorithm has no view is never read. The view "balanced_labeled" is of another labeled example, drawn at random
+    with the same chance for each class; "balanced_label" is its class.
 
     Args:
         labeled, unlabeled: indexable; a row is a mapping of columns.
@@ -37,6 +40,7 @@ class ViewDataset(Dataset):
         seed: decides all random draws.
         skip_broken: replace an example of the pool that cannot be read by another one, drawn at random. Its item says
             so: "key" is that of the other, "broken" lists the positions that could not be read.
+        classes: classes [L] of the labeled examples, for "balanced_labeled"; without them all are equally likely.
 
     Raises:
         BrokenExampleError: for labeled examples that cannot be read, and for those of the pool unless `skip_broken`.
@@ -62,14 +66,17 @@ class ViewDataset(Dataset):
         label_column: str,
         seed: int = 0,
         skip_broken: bool = False,
+        classes: np.ndarray | None = None,
     ):
         self.labeled, self.unlabeled = labeled, unlabeled
         self.views = as_views(views)
-        self.labeled_names = {"labeled": "weak", **{n: k for n, k in names.items() if n == "labeled_strong"}}
+        self.labeled_names = {"labeled": "weak", **{n: k for n, k in names.items() if n in LABELED_VIEWS}}
         self.unlabeled_names = {name: kind for name, kind in names.items() if name not in self.labeled_names}
         self.label_column = label_column
         self.seed = seed
         self.skip_broken = skip_broken
+        found = np.zeros(len(labeled), dtype=np.int64) if classes is None else classes
+        self.members = [np.flatnonzero(found == each) for each in np.unique(found)]
 
     def __len__(self) -> int:
         return len(self.labeled) + len(self.unlabeled)
@@ -120,14 +127,27 @@ class ViewDataset(Dataset):
     def _views(self, key: ExampleKey, source: ExampleKey, row: Mapping[str, Any] | None) -> dict[str, Any]:
         """The views of `source`, with the random numbers of `key`."""
         names, dataset = (self.labeled_names, self.labeled) if key.labeled else (self.unlabeled_names, self.unlabeled)
-        if row is None and may_be_random(dataset):
-            with global_seeds(key.generator(self.seed, _TRANSFORM)):
-                row = dataset[source.index]
-        elif row is None:
-            row = dataset[source.index]
+        row = self._row(dataset, source.index, key) if row is None else row
         item: dict[str, Any] = {"key": source, "label": row.get(self.label_column)}
         if len(names) > 1 and self.views.shares_decoding:
             row = self.views.example(row)
         for number, (name, kind) in enumerate(names.items()):
-            item[name] = self.views(kind, row, key.generator(self.seed, number))
+            generator = key.generator(self.seed, number)
+            if name == "balanced_labeled":
+                other = self._balanced_row(key)
+                item[name], item["balanced_label"] = self.views(kind, other, generator), other[self.label_column]
+            else:
+                item[name] = self.views(kind, row, generator)
         return item
+
+    def _balanced_row(self, key: ExampleKey) -> Mapping[str, Any]:
+        """The row of another labeled example: first a class is drawn, and then one of its examples."""
+        generator = key.generator(self.seed, _BALANCED)
+        members = self.members[generator.integers(len(self.members))]
+        return self._row(self.labeled, int(members[generator.integers(len(members))]), key)
+
+    def _row(self, dataset: Any, index: int, key: ExampleKey) -> Mapping[str, Any]:
+        if not may_be_random(dataset):
+            return dataset[index]
+        with global_seeds(key.generator(self.seed, _TRANSFORM)):
+            return dataset[index]

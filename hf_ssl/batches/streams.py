@@ -340,8 +340,8 @@ class StreamViews(ViewDataset):
     """As `ViewDataset`, of draws whose unlabeled rows come with them.
 
     Args:
-        labeled, views, names, label_column, seed, skip_broken: as in `ViewDataset`. Another example of the batch takes
-            the place of one that cannot be read.
+        labeled, views, names, label_column, seed, skip_broken, classes: as in `ViewDataset`. Another example of the
+            batch takes the place of one that cannot be read.
         prepare: makes prepared rows of raw ones.
     """
 
@@ -354,8 +354,9 @@ class StreamViews(ViewDataset):
         label_column: str,
         seed: int = 0,
         skip_broken: bool = False,
+        classes: np.ndarray | None = None,
     ):
-        super().__init__(labeled, (), views, names, label_column, seed, skip_broken)
+        super().__init__(labeled, (), views, names, label_column, seed, skip_broken, classes)
         self.prepare = prepare
 
     def __len__(self) -> int:

@@ -81,11 +81,12 @@ def describe_algorithm(name: str) -> str:
         >>> describe_algorithm("fixmatch").splitlines()[0].split(":")[0]
         'fixmatch (FixMatch)'
     """
-    from ..algorithms import resolve_algorithm, resolve_correction
+    from ..algorithms import IMBALANCE, known_correction, resolve_algorithm
 
     algorithm: Any
     try:
-        algorithm = resolve_correction(name)
+        name = known_correction(name)
+        algorithm = IMBALANCE[name]
     except ValueError:
         algorithm = resolve_algorithm(name)
     lines = [f"{name} ({algorithm.title}): {algorithm.summary}", "", inspect.getdoc(algorithm) or ""]

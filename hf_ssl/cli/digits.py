@@ -25,9 +25,6 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from PIL import Image
-from sklearn import datasets as sklearn_datasets
-from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 from transformers import (
     ProgressCallback,
@@ -42,6 +39,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ..algorithms import resolve_algorithm
+from ..benchmark.grid.small.digits import load_digits
 from ..config import SSLConfig
 from ..data.sources import count
 from ..report.plots import draw_curves
@@ -69,24 +67,6 @@ ALGORITHM_SETTINGS: dict[str, dict[str, Any]] = {"fixmatch": {"threshold": 0.9}}
 
 
 # ---- Data and model ----
-
-
-def load_digits() -> datasets.DatasetDict:
-    """The scanned digits as `datasets` splits "train" (1,347) and "test" (450) with columns image and label."""
-    digits = sklearn_datasets.load_digits()
-    pixels = (digits.images * (255 / 16)).round().astype(np.uint8)
-    train, test = train_test_split(np.arange(len(pixels)), test_size=0.25, random_state=0, stratify=digits.target)
-    features = datasets.Features(
-        {"image": datasets.Image(), "label": datasets.ClassLabel(names=[str(i) for i in range(CLASSES)])}
-    )
-
-    def split(index: np.ndarray) -> datasets.Dataset:
-        images = [
-            Image.fromarray(pixels[i]).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR) for i in index
-        ]
-        return datasets.Dataset.from_dict({"image": images, "label": digits.target[index].tolist()}, features=features)
-
-    return datasets.DatasetDict({"train": split(train), "test": split(test)})
 
 
 def draw_labeled(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:

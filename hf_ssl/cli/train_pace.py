@@ -5,6 +5,7 @@ import math
 from collections.abc import Collection
 
 from ..algorithms import resolve_algorithm
+from ..batches.batch import LABELED_VIEWS
 from ..config import SSLConfig
 from ..data.sources import count
 from .train_options import DEFAULTS, STAGED
@@ -72,7 +73,7 @@ def with_evaluation_steps(request: Request, given: Collection[str]) -> Request:
     unlabeled = labeled * config.unlabeled_batch_ratio
     pool = request.data.labeled if request.data.unlabeled is None else request.data.unlabeled
     steps = steps_asked_for(config, len(pool))
-    views = sum(name != "labeled_strong" for name in algorithm.views)
+    views = sum(name not in LABELED_VIEWS for name in algorithm.views)
     number = evaluations(len(test), steps, labeled, unlabeled, views)
     if number == round(1 / DEFAULTS["eval_steps"]):
         return request

@@ -38,7 +38,7 @@ def is_transformed(dataset: Any) -> bool:
 
 def may_be_random(dataset: Any) -> bool:
     """Whether reading a row of a prepared dataset may draw random numbers, in a transform of the user."""
-    return isinstance(dataset, Rows) and dataset.transformed
+    return bool(getattr(dataset, "transformed", False))
 
 
 def raw_part(dataset: Any) -> Any:

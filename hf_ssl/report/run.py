@@ -38,6 +38,7 @@ class RunFacts:
         duplicates: what the search for examples in several datasets found; None without a search, or a finding.
         has_pool: whether there is an unlabeled dataset; without one the labeled examples serve as the pool.
         earlier_seconds: how long the run had taken before it was interrupted and resumed.
+        rounds: in words, if training is in several rounds with picked examples; else None.
         class_recalls: step of an evaluation -> recall of each class, NaN for those that did not occur.
     """
 
@@ -54,6 +55,7 @@ class RunFacts:
     duplicates: Duplicates | None = None
     has_pool: bool = True
     earlier_seconds: float = 0.0
+    rounds: str | None = None
     class_recalls: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     @property
@@ -153,6 +155,7 @@ def run_rows(run: RunFacts) -> dict[str, str]:
     if not run.is_fitted:
         rows |= {
             **_batch_and_steps(run),
+            **({} if run.rounds is None else {"rounds": run.rounds}),
             **_schedule(run),
             "learning rate": describe_learning_rate(run.args, run.max_steps),
             "moving average": _moving_average(run),

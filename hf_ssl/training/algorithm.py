@@ -82,17 +82,14 @@ def _refuse_ignored_settings(algorithm: SSLAlgorithm, args: SSLConfig) -> None:
         )
 
 
-def make_algorithm(
-    choice: Choice, args: SSLConfig, problem: Mapping[str, Any], class_counts: Any = None
-) -> SSLAlgorithm:
+def make_algorithm(choice: Choice, args: SSLConfig, problem: Mapping[str, Any]) -> SSLAlgorithm:
     """The algorithm for one problem; an object is returned unchanged, if it was made for this problem.
 
     Args:
         choice: what `choose_algorithm` returned.
-        args: with the algorithm's own settings, and the seed of its heads.
+        args: with the algorithm's own settings, the correction for long tails, and the seed of its heads. An object
+            keeps its own correction.
         problem: the fields of `ProblemSpec`.
-        class_counts: number of labeled examples [C] of each class, for the correction that `args.imbalance` names; an
-            object keeps its own.
 
     Raises:
         ValueError: if an object was made for another problem, a setting is outside its range, or the correction does
@@ -128,4 +125,4 @@ def make_algorithm(
     with torch.random.fork_rng(devices=[]):
         # Heads start from the seed alone, regardless of what drew random numbers before.
         torch.manual_seed(args.seed)
-        return get_algorithm(choice, **correction, class_counts=class_counts, **problem, **hyperparameters)
+        return get_algorithm(choice, **correction, **problem, **hyperparameters)

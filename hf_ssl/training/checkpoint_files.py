@@ -6,6 +6,7 @@
                                 model only those that are trained, since the base model comes from elsewhere
     ssl_ema.safetensors         the moving average, if one is kept
     ssl_algorithm.safetensors   buffers and heads of the algorithm
+    ssl_round.safetensors       of a training in rounds: which one it is in, and what was picked for it
     ssl_log.safetensors         the sums of the next log line, and the loss and the time of the run so far, so that
                                 they are the same after resuming
     ssl_config.json             the settings of the run, without paths and tokens; it replaces Trainer's
@@ -48,6 +49,7 @@ STUDENT = "ssl_student.safetensors"
 EMA = "ssl_ema.safetensors"
 ALGORITHM = "ssl_algorithm.safetensors"
 LOG = "ssl_log.safetensors"
+ROUND = "ssl_round.safetensors"
 CONFIG = "ssl_config.json"
 STATE = "trainer_state.json"
 _WHOLE_MODEL = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
@@ -93,6 +95,18 @@ def save_state(
         state = whole(state, keep=write)
         if write:
             _write(Path(folder, file), state, told)
+
+
+def save_student(folder: str, student: nn.Module, name: str, *, write: bool = True) -> None:
+    """Write the weights of the trained model alone, for `load_student`; arguments as in `save_state`."""
+    state = whole(student_state(student), keep=write)
+    if write:
+        save_tensors(folder, STUDENT, state, {"algorithm": name, "base": base_digests(student)})
+
+
+def save_tensors(folder: str, file: str, tensors: dict[str, torch.Tensor], info: dict[str, Any]) -> None:
+    """Write tensors with some facts, among them "algorithm", the name of what was trained with."""
+    _write(Path(folder, file), tensors, info)
 
 
 @dataclass
@@ -236,6 +250,11 @@ def load_state(folder: str, algorithm: nn.Module, name: str, ema: ModelEma | Non
             ema.load_state_dict(state)
         except (KeyError, RuntimeError) as error:
             raise ValueError(f"{path} does not fit this model: {error}") from None
+
+
+def load_tensors(folder: str, file: str, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """What `save_tensors` wrote; errors as in `load_student`."""
+    return _read(Path(folder, file), name)
 
 
 def load_log(folder: str, name: str, process: int, processes: int) -> RunSums:

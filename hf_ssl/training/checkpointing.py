@@ -283,6 +283,7 @@ class CheckpointMixin(ShardingMixin):
         self.accelerator.wait_for_everyone()
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        self._begin_sitting(resume_from_checkpoint or None)
         self._forget_evaluation()
         search_for_unused_weights(self.args, self.accelerator.ddp_handler)
         self._layerdrop = LayerDrop(self.accelerator.unwrap_model(self.model))
@@ -292,6 +293,9 @@ class CheckpointMixin(ShardingMixin):
                 return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self._stop_workers()
+
+    def _begin_sitting(self, checkpoint: str | None) -> None:
+        """What a subclass does before Trainer begins, or resumes from a checkpoint that is whole."""
 
     def _forget_evaluation(self) -> None:
         """Let a model that was only evaluated so far be wrapped for training on several processes.
@@ -376,6 +380,12 @@ class CheckpointMixin(ShardingMixin):
         if self.algorithm.correction.answers:
             given = self.accelerator.unwrap_model(self.model), self.algorithm, self._content_free
             self._answer = CorrectedClassifier(*given, self.args.ema_decay if self._keeps_average else None)
+
+    def _update_averages(self) -> None:
+        """After an optimizer step: move the averages that are kept, of the model and of the correction's heads."""
+        for average in (self.ema, self._answer):
+            if average is not None:
+                average.update()
 
     def _begin_log(self) -> None:
         """Start with empty sums or, after resuming, with those that the run had when the checkpoint was written."""

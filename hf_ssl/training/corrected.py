@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
+import torch
 from torch import nn
 
 from ..algorithms import SSLAlgorithm
+from ..batches.collators import content_free_view
 from ..model.ema import ModelEma
 from ..model.forward import ModelForward
 from ..model.head import check_writable, find_head, replaced_head
 from ..model.padding import View
+from ..views import Views
 
 # Under this name the averages of the correction's heads are part of the algorithm, and so of checkpoints.
 _AVERAGED = "averaged_heads"
@@ -54,6 +58,13 @@ class CorrectedClassifier:
             found = self._correction.corrected_head(self._forward, self._content_free)
             with nullcontext() if found is None else replaced_head(self._forward.head, *found):
                 yield
+
+
+def content_free_of(algorithm: SSLAlgorithm, views: Views, labeled: Any, device: torch.device) -> View | None:
+    """`SSLBatch.content_free`, as large as the first labeled example, if the correction reads it."""
+    if not algorithm.correction.reads_content_free:
+        return None
+    return content_free_view(views, labeled[0], device)
 
 
 def fit_to_head(algorithm: SSLAlgorithm, model: nn.Module) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from ..algorithms import SSLAlgorithm
+from ..batches.batch import LABELED_VIEWS
 from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data, processor_for, processor_modalities
 from ..data.doubts import warn_of_doubtful_labels
@@ -223,7 +224,7 @@ def search_duplicates(
         named = {f"evaluation {name}": dataset for name, dataset in evaluation.items()}
     else:
         named = {} if evaluation is None else {"evaluation": evaluation}
-    reads_pool = any(name != "labeled_strong" for name in view_names)
+    reads_pool = any(name not in LABELED_VIEWS for name in view_names)
     duplicates = find_duplicates(labeled, pool if reads_pool else None, named, columns, seconds)
     warn_of_duplicates(duplicates, seconds)
     return duplicates if duplicates.overlaps or duplicates.streams else None

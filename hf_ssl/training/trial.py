@@ -210,8 +210,8 @@ def _small(algorithm: SSLAlgorithm) -> SSLAlgorithm | None:
     small.criterion = algorithm.criterion
     given = algorithm.correction
     if type(given) is not Correction:
-        settings = {"problem": small.problem, "class_counts": given.labeled_counts, **given.current_settings()}
-        small.correct_with(type(given)(**settings))
+        settings: Any = given.current_settings()
+        small.correct_with(type(given)(problem=small.problem, class_counts=given.labeled_counts, **settings))
     return small
 
 

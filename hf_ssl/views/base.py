@@ -53,7 +53,8 @@ class Views(ABC):
         """The view of a row, as an item.
 
         Args:
-            kind: "weak", "medium" (between the two), "strong" or, for images, "rotated", which returns the item and its quarter turns, 0 to 3.
+            kind: "weak", "medium" (between the two), "strong" or, for images, "rotated", which returns the item and
+                its quarter turns, 0 to 3.
             row: columns of the dataset.
             rng: of this example, this draw and this view; the only source of random numbers.
 
@@ -98,9 +99,10 @@ class Views(ABC):
         Raises:
             ValueError: if there is none; by default always.
         """
+        name = type(getattr(self, "maker", self)).__name__
         raise ValueError(
-            f"{type(self).__name__} makes no input without content; let it define content_free(row), or choose "
-            "another correction than cdmad"
+            f"{name} makes no input without content; let it define content_free(row), or choose another correction "
+            "than cdmad"
         )
 
     def check(self, row: Row) -> None:

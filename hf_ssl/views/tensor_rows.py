@@ -282,8 +282,9 @@ class PreparedViews(Views):
             return None
         if kind == "medium":
             return (
-                f"the algorithm wants medium views, and rows of the pool hold {self.main} without the raw column; keep "
-                "that and give its processor as processing_class, or take an algorithm without medium views (flexmatch)"
+                f"the algorithm wants medium views, and rows of the pool hold {self.main} without the raw column; "
+                "keep that and give its processor as processing_class, or take an algorithm without medium views "
+                "(flexmatch)"
             )
         if kind != "strong":
             return f"kind must be weak, medium or strong for rows that hold {self.main}, got {kind!r}"

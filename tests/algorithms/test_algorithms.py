@@ -280,7 +280,8 @@ def test_an_algorithm_can_be_copied(name):
 
 
 def test_current_settings_are_found_in_the_parts():
-    settings = {"threshold": 0.8, "hard_labels": False, "temperature": 0.3, "threshold_warmup": False}
+    settings = {"margin_penalty": 0.1, "threshold": 0.8, "hard_labels": False}
+    settings |= {"temperature": 0.3, "threshold_warmup": False}
     assert get_algorithm("flexmatch", **settings, **TASK).current_settings() == settings
 
 

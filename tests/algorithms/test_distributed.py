@@ -19,7 +19,7 @@ from tests.helpers.algorithm_cases import (
 
 pytestmark = pytest.mark.multiprocess
 WORLD, STEPS, LR = 2, 5, 0.1
-MIXING = ("mixmatch", "remixmatch")
+MIXING = ("mixmatch", "remixmatch", "regmixmatch")
 MEASURED = {"initial_loss_threshold": None, "warmup_fraction": 0.3}
 
 
@@ -192,6 +192,7 @@ MESSAGES = {
     "shrinkmatch": 1,
     "cgmatch": 2,
     "multimatch": 1,
+    "regmixmatch": 3,
 }
 
 

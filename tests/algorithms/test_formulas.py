@@ -48,6 +48,7 @@ WEIGHTS = {
     # The second of ten steps.
     "cgmatch": "supervised + w*r * unsupervised + r*0.2**2 * ambiguous",
     "multimatch": "supervised + w*r * unsupervised",
+    "regmixmatch": "supervised + w*r * unsupervised + 0.3 * fairness + r * regmix + r * class_aware",
 }
 # Metrics that weigh a term.
 SHARES = {"certain_ratio"}
@@ -76,6 +77,7 @@ def test_the_docstring_states_the_formula_and_its_source(name):
     terms |= {"anchored": "kl_weight", "entropy": "entropy_weight", "fairness": "fairness_weight"}
     terms |= {"contrastive": "contrastive_weight", "instance": "instance_weight", "distance": "cos("}
     terms |= {"divergences": "D(weak", "shrink": "certain_ratio", "ambiguous": "ambiguous_weight"}
+    terms |= {"regmix": "regmix = sum", "class_aware": "class_aware = mean"}
     for term in set(re.findall(r"[a-z_]{2,}", WEIGHTS[name])) & set(terms):
         assert terms[term] in text, term
     assert ("warmup *" in text) == ("*s" in WEIGHTS[name])

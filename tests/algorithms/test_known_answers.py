@@ -19,9 +19,11 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 TWO_STEP_EPOCHS = {"comatch", "simmatch"}
 HEADS = ("projection", "projection_2", "projection_3", "rotation", "distance", "auxiliary_head", "heads")
 # Names of terms in the files that are not those of `AlgorithmOutput.terms`; a weight is not one of these.
-TERMS = {"easy": "unsupervised", "ambiguous_weight": None}
+TERMS = {"cgmatch/easy": "unsupervised", "cgmatch/ambiguous_weight": None, "regmixmatch/entropy": "fairness"}
 # Compared after each step, where a file has them.
 STATISTICS = {name: name for name in ("alignment_model", "confidence_mean", "count_gap_mean")}
+FREEMATCH = ("global_threshold", "class_probability", "label_histogram")
+STATISTICS |= {name: name for name in FREEMATCH}
 STATISTICS |= {"margin_thresholds_after": "margin_thresholds"}
 # Settings beside those of a file.
 VARIANTS = {"multimatch-published": {"published": True}}
@@ -64,6 +66,8 @@ def make_batch(golden, step):
         mix_lambda=given.get("mix_lambda"),
         mix_permutation=given.get("mix_permutation"),
         perturbation=given.get("vat_direction"),
+        class_mix_lambda=given.get("class_mix_lambda"),
+        class_mix_partner=given.get("class_mix_partner"),
     )
 
 
@@ -77,14 +81,9 @@ def trained(model, algorithm):
     return named
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_reproduces_the_reference(path):
-    meta, golden = read(path)
-    # The newer files are in float64 throughout, but for their inputs.
-    dtype = torch.float64 if meta.get("precision") == "float64" else torch.float32
-    golden = {key: value.to(dtype) if value.is_floating_point() else value for key, value in golden.items()}
+def prepare(meta, golden, dtype, **variant):
+    """The algorithm and the model of a file, with their initial parameters and statistics."""
     name, size = meta["algorithm"], meta["batch_size"]
-    distribution = golden.get("final/alignment_target") if name == "remixmatch" else None
     algorithm = get_algorithm(
         name,
         num_classes=meta["num_classes"],
@@ -93,41 +92,56 @@ def test_reproduces_the_reference(path):
         feature_size=meta["dim"],
         labeled_batch_size=size,
         unlabeled_batch_size=size * meta["uratio"],
-        class_distribution=distribution,
+        class_distribution=golden.get("final/alignment_target") if name == "remixmatch" else None,
         unsupervised_weight=meta["lambda_u"],
         **meta["hyperparameters"],
-        **VARIANTS.get(path.stem, {}),
+        **variant,
     ).to(dtype)
     model = Linear(meta["dim"], meta["num_classes"]).to(dtype)
     parameters = {key: value for key, value in trained(model, algorithm).items() if f"init/{key}" in golden}
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(golden[f"init/{key}"])
+        for statistic in (*FREEMATCH, "memory_bank", "label_queue"):
+            if f"init/{statistic}" in golden:
+                getattr(algorithm, statistic).copy_(golden[f"init/{statistic}"])
         if "init/memory_bank" in golden:
-            algorithm.memory_bank.copy_(golden["init/memory_bank"])
             # In the reference slots vote before they are written, as examples of class 0.
             algorithm.memory_written.fill_(True)
-        if "init/label_queue" in golden:
-            algorithm.label_queue.copy_(golden["init/label_queue"])
+    return algorithm, model, parameters
+
+
+def compare_terms(name, golden, step, progress, algorithm, output):
+    """Loss, terms, ratios, statistics and mask of a step."""
+    close(output.loss, golden[f"step{step}/loss"], f"loss of step {step}")
+    known = {"ramp": torch.tensor(progress.warmup(getattr(algorithm, "warmup_fraction", 0.0))), **output.metrics}
+    for key in (key for key in golden if key.startswith(f"step{step}/terms/")):
+        term = key.split("/")[-1]
+        term = TERMS.get(f"{name}/{term}", term)
+        if term is not None:
+            close(known[term] if term in known else output.terms[term], golden[key], key)
+    for key, statistic in STATISTICS.items():
+        if f"step{step}/{key}" in golden:
+            close(getattr(algorithm, statistic), golden[f"step{step}/{key}"], f"{statistic} of step {step}")
+    if f"step{step}/mask" in golden:
+        mask = output.mask if output.labeled_mask is None else output.labeled_mask
+        close(mask, golden[f"step{step}/mask"], f"mask of step {step}")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_reproduces_the_reference(path):
+    meta, golden = read(path)
+    # The newer files are in float64 throughout, but for their inputs.
+    dtype = torch.float64 if meta.get("precision") == "float64" else torch.float32
+    golden = {key: value.to(dtype) if value.is_floating_point() else value for key, value in golden.items()}
+    name = meta["algorithm"]
+    algorithm, model, parameters = prepare(meta, golden, dtype, **VARIANTS.get(path.stem, {}))
     teacher = deepcopy(model).requires_grad_(False) if algorithm.uses_teacher else None
     steps_per_epoch = 2 if name in TWO_STEP_EPOCHS else meta["steps_per_epoch"]
     for step in range(meta["steps"]):
         progress = Progress(step, meta["max_steps"], steps_per_epoch)
         output = algorithm(ModelForward(model, teacher=teacher), make_batch(golden, step), progress)
-        close(output.loss, golden[f"step{step}/loss"], f"loss of step {step}")
-        known = {"ramp": torch.tensor(progress.warmup(getattr(algorithm, "warmup_fraction", 0.0))), **output.metrics}
-        for key in (key for key in golden if key.startswith(f"step{step}/terms/")):
-            term = TERMS.get(key.split("/")[-1], key.split("/")[-1])
-            if term is None:
-                continue
-            actual = known[term] if term in known else output.terms[term]
-            close(actual, golden[key], key)
-        for key, statistic in STATISTICS.items():
-            if f"step{step}/{key}" in golden:
-                close(getattr(algorithm, statistic), golden[f"step{step}/{key}"], f"{statistic} of step {step}")
-        if f"step{step}/mask" in golden:
-            mask = output.mask if output.labeled_mask is None else output.labeled_mask
-            close(mask, golden[f"step{step}/mask"], f"mask of step {step}")
+        compare_terms(name, golden, step, progress, algorithm, output)
         for parameter in parameters.values():
             parameter.grad = None
         output.loss.backward()

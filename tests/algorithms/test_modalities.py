@@ -46,7 +46,7 @@ def test_only_images_are_rotated(name, modality):
     assert "rotation" not in run_step(name, algorithm, 1, batch=batch).terms
 
 
-@pytest.mark.parametrize("name", ["mixmatch", "remixmatch"])
+@pytest.mark.parametrize("name", ["mixmatch", "remixmatch", "regmixmatch"])
 def test_mixing_features_of_a_linear_model_is_mixing_its_inputs(name):
     settings = {"rotation_weight": 0.0} if name == "remixmatch" else {}
     inputs, features = (

@@ -279,6 +279,7 @@ BAD = {
     "smoothing": SHARE,
     "alignment_queue_size": COUNT,
     "instance_weight": NON_NEGATIVE,
+    "margin_penalty": NON_NEGATIVE,
     "ratio_momentum": BELOW_1,
     "queue_size": COUNT,
     "warmup_steps": (-1,),
@@ -287,9 +288,11 @@ BAD = {
     "num_heads": (2, 4),
     "disagreement_weight": NON_NEGATIVE,
     "percentile": SHARE,
+    "threshold_high": SHARE,
+    "class_mixup_alpha": ABOVE_0,
     "smoothness": SHARE,
 }
-CHOICES = {"tsa_schedule", "alignment_target", "base_threshold"}
+CHOICES = {"tsa_schedule", "alignment_target", "base_threshold", "class_aware_weighting"}
 SETTINGS = [
     (name, setting, value)
     for name, cls in ALGORITHMS.items()

@@ -117,19 +117,27 @@ def test_train_parses_its_words_itself(words):
 # ---- What is printed ----
 
 
-def test_algorithms_lists_the_table(capsys):
-    from hf_ssl.algorithms import ALGORITHMS
+def test_algorithms_lists_the_tables(capsys):
+    from hf_ssl.algorithms import ALGORITHMS, IMBALANCE
 
     assert main(["algorithms"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:] if line[0] != " "] == list(ALGORITHMS)
-    assert max(map(len, lines)) <= 100
+    algorithms, _, corrections = (part.splitlines() for part in capsys.readouterr().out.split("\n\n"))
+    for lines, listed in ((algorithms, ALGORITHMS), (corrections, IMBALANCE)):
+        assert [line.split()[0] for line in lines[2:] if line[0] != " "] == list(listed)
+        assert max(map(len, lines)) <= 100
 
 
 def test_one_algorithm_is_described_with_its_defaults(capsys):
     assert main(["algorithms", "fixmatch"]) == 0
     text = capsys.readouterr().out
     assert "threshold=0.95" in text and "2001.07685" in text and "@inproceedings" in text
+
+
+def test_one_correction_is_described_with_its_defaults(capsys):
+    assert main(["algorithms", "Logit-Adjustment"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("logit_adjustment (Logit adjustment): ")
+    assert "Defaults: tau=1.0" in text and "2007.07314" in text and "@inproceedings" in text
 
 
 # ---- What is wrong ----

@@ -53,7 +53,8 @@ def test_a_model_of_channels_side_by_side_is_saved_and_loaded_unchanged(tmp_path
 
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    monkeypatch.delitem(sys.modules, "hf_ssl.cli.digits")
+    for module in ("hf_ssl.cli.digits", "hf_ssl.benchmark.grid.small.digits"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     assert main(["quickstart", "--output-dir", str(tmp_path / "out")]) == 2
     assert "sklearn" in (error := capsys.readouterr().err) and 'pip install "hf-ssl[quickstart]"' in error
 

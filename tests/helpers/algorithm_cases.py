@@ -107,11 +107,15 @@ CASES = {
         {"threshold": 0.8}, {*WEAK_STRONG, "medium"}, {"temperature": 0.0}, views={"weak", "medium", "strong"}
     ),
     "shrinkmatch": Row({"threshold": 0.9, "ratio_momentum": 0.6}, WEAK_STRONG, {"ratio_momentum": 1.0}),
-    "cgmatch": Row(
-        {"momentum": 0.5, "queue_size": 2, "warmup_steps": 0}, {*WEAK_STRONG, "weak"}, {"gce_q": 0.0}
-    ),
+    "cgmatch": Row({"momentum": 0.5, "queue_size": 2, "warmup_steps": 0}, {*WEAK_STRONG, "weak"}, {"gce_q": 0.0}),
     "multimatch": Row(
         {"momentum": 0.6, "smoothness": 0.8}, WEAK_STRONG, {"num_heads": 2}, steps_per_epoch=1, own_head=False
+    ),
+    "regmixmatch": Row(
+        {"threshold_high": 0.8, "momentum": 0.6, "fairness_weight": 0.3},
+        WEAK_STRONG,
+        {"threshold_high": 1.5},
+        splits=False,
     ),
 }
 
@@ -176,12 +180,30 @@ def make_batch(step, dtype=torch.float64, device="cpu"):
 
 
 def fix_mixup(name, batch, identity=False):
-    """Give the batch a draw of mixup of the right size."""
+    """Give the batch a draw of mixup of the right size, for the models of `make_models`."""
+    if name == "regmixmatch":
+        return fix_partners(batch, identity)
     views = {"mixmatch": 2, "remixmatch": 3}.get(name, 0)
     size = len(batch.labels) + views * len(batch.unlabeled["weak"]["x"])
     batch.mix_lambda = torch.tensor(0.7, dtype=torch.float64)
     generator = torch.Generator().manual_seed(5)
     batch.mix_permutation = torch.arange(size) if identity else torch.randperm(size, generator=generator)
+    return batch
+
+
+def fix_partners(batch, identity):
+    """The confident examples in reverse order, or each by itself; the others with the first ones of their class."""
+    weak = batch.unlabeled["weak"]["x"]
+    if weak.is_meta:
+        return batch
+    probs = make_models()[0](weak.double()).softmax(-1)
+    confident, labels = probs.amax(-1) >= CASES["regmixmatch"].settings["threshold_high"], probs.argmax(-1)
+    known = torch.cat([batch.labels, labels[confident]]).tolist()
+    partners = [known.index(label) if label in known else -1 for label in labels[~confident].tolist()]
+    count = int(confident.sum())
+    batch.mix_lambda, batch.class_mix_lambda = (torch.tensor(value, dtype=torch.float64) for value in (0.7, 0.4))
+    batch.mix_permutation = torch.arange(count) if identity else torch.arange(count).flip(0)
+    batch.class_mix_partner = torch.tensor([-1] * len(partners) if identity else partners, dtype=torch.int64)
     return batch
 
 
@@ -225,6 +247,8 @@ def make_reference(name, algorithm, models, ramp=1.0, correct=None):
             noise=batch.perturbation.numpy(),
             mix_lambda=float(batch.mix_lambda),
             mix_permutation=batch.mix_permutation.numpy(),
+            class_mix_lambda=None if batch.class_mix_lambda is None else float(batch.class_mix_lambda),
+            class_mix_partner=None if batch.class_mix_partner is None else batch.class_mix_partner.numpy(),
             classify=numpy_through(student),
             teach=numpy_through(teacher),
             weight=student.classifier.weight.detach().numpy(),

@@ -54,8 +54,9 @@ class Row:
         bases: algorithms that it is put around.
         refuses: an algorithm that it cannot be put around, and the reason.
         fields: further fields of the batch.
-        keeps_targets: whether it keeps pseudo-labels that the algorithm has made. In the first passes of a step they
-            may be others than in a single pass, if the algorithm makes them with statistics of the step.
+        entangled: whether it and the algorithm use each other's statistics of the step in progress. What they keep of
+            the first passes of a step is then not what they would keep of a single one, unless one of them has none.
+        waits: whether it reads values on the host in some steps, and says so.
     """
 
     settings: dict = field(default_factory=dict)
@@ -64,7 +65,8 @@ class Row:
     bases: tuple[str, ...] = BASES
     refuses: tuple[str, str] | None = ("pi_model", "it needs pseudo-labels")
     fields: Callable[[SSLBatch, int], Fields] = _nothing
-    keeps_targets: bool = False
+    entangled: bool = False
+    waits: bool = False
 
 
 ROWS = {
@@ -73,17 +75,22 @@ ROWS = {
     "abc": Row({"threshold": 0.5, "weight": 0.7}, {"threshold": 1.5}, ({"weight": 0.0}, COUNTS)),
     "cdmad": Row({"start_step": 1}, {"start_step": -1}, ({"start_step": 1_000}, COUNTS), fields=_content_free),
     "debiaspl": Row({"tau": 0.5, "momentum": 0.6}, {"momentum": 1.0}, ({"tau": 0.0}, COUNTS)),
-    "saw": Row(keeps_targets=True),
+    "saw": Row(entangled=True),
     "adsh": Row({"tau_1": 0.7}, {"tau_1": 1.5}, bases=("fixmatch",), refuses=("freematch", "threshold")),
-    "tras": Row({"warmup_epochs": 1, "threshold": 0.5}, {"A": -1.0}),
-    "daso": Row(
-        {"pretrain_steps": 1, "distribution_update_period": 2, "queue_size": 20}, {"queue_size": 0}, keeps_targets=True
+    "tras": Row(
+        {"warmup_epochs": 1},
+        {"A": -1.0},
+        bases=("fixmatch", "adamatch"),
+        refuses=("freematch", "threshold that stays"),
     ),
-    "darp": Row({"warmup_epochs": 0, "refine_every": 1}, {"alpha": 0.5}, keeps_targets=True),
+    "daso": Row(
+        {"pretrain_steps": 1, "distribution_update_period": 2, "queue_size": 20}, {"queue_size": 0}, entangled=True
+    ),
+    "darp": Row({"warmup_epochs": 0, "refine_every": 1}, {"alpha": 0.5}, entangled=True, waits=True),
     "cossl": Row({"max_lambda": 0.6}, {"max_lambda": 1.5}, fields=_mixtures),
     "crest": Row({"generations": 3, "generation": 1}, {"generations": 0}, ({"generation": 0}, COUNTS)),
-    "crest_plus": Row({"generations": 3, "generation": 1, "momentum": 0.6}, {"momentum": 1.0}),
-    "simis": Row(refuses=None),
+    "crest_plus": Row({"generations": 3, "generation": 1, "momentum": 0.6}, {"momentum": 1.0}, entangled=True),
+    "simis": Row(refuses=("simmatch", "its memory has a slot for each given label")),
 }
 CORRECTIONS = {name: ROWS[name] for name in IMBALANCE if name in ROWS}
 PAIRS = [(name, base) for name, row in CORRECTIONS.items() for base in row.bases]

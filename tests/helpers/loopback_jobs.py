@@ -10,6 +10,8 @@ import threading
 import urllib.request
 from pathlib import Path
 
+# Jobs of this flavor wait for a machine.
+NEVER = "never"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,7 +69,8 @@ class JobHandlers:
         home = tempfile.mkdtemp()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
         environment |= self.hub.environment(Path(home), token=None)
-        threading.Thread(target=job.run, args=(environment,), daemon=True).start()
+        if job.spec["flavor"] != NEVER:
+            threading.Thread(target=job.run, args=(environment,), daemon=True).start()
         self._json(job.entry())
 
     def list_jobs(self, namespace, body, query) -> None:

@@ -9,7 +9,9 @@ from tests.helpers.algorithm_references import (
     ce,
     fixed,
     flexmatch,
+    freematch,
     hard,
+    hot,
     kl,
     mean_ce,
     moving_alignment,
@@ -68,8 +70,8 @@ def cgmatch(case):
         past[i, place[i]] = label
         place[i] = (place[i] + 1) % settings["queue_size"]
     gaps = [gap(past[i]) for i in case.index]
-    start = np.mean([gap(each) for each in past])
-    steady = average(state, "count_gap_mean", start, np.mean(gaps), m)
+    begin, steady = "count_gap_mean" not in state, np.mean([gap(each) for each in past])
+    steady = average(state, "count_gap_mean", steady, steady if begin else np.mean(gaps), m)
     level = average(state, "confidence_mean", 1 / size, np.mean(confidence), m)
     mask = [1.0 if c >= level else 0.0 for c in confidence]
     ambiguous = [1.0 if c < level and g >= steady else 0.0 for c, g in zip(confidence, gaps, strict=True)]
@@ -124,3 +126,23 @@ def multimatch(case):
             limits[h, c] = max(np.quantile(values, settings["percentile"]), 0.0) if values else 0.0
     return supervised + weight(case) * unsupervised, weights
 
+
+def regmixmatch(case):
+    loss, mask = freematch(case)
+    size, count, x = case.weak.shape[1], len(case.weak), case.x["strong"]
+    probs = [softmax(row) for row in case.weak]
+    sure = [i for i in range(count) if max(probs[i]) >= case.settings["threshold_high"]]
+    others = [i for i in range(count) if i not in sure]
+    known = [*case.x["labeled"], *(x[i] for i in sure)]
+    targets = [*(hot(label, size) for label in case.y), *(hot(np.argmax(probs[i]), size) for i in sure)]
+    regmix, aware, lam = 0.0, 0.0, case.mix_lambda
+    for i, place in zip(sure, case.mix_permutation, strict=True):
+        logits = case.classify((lam * x[i] + (1 - lam) * x[sure[place]])[None])[0]
+        mixed = lam * hot(np.argmax(probs[i]), size) + (1 - lam) * hot(np.argmax(probs[sure[place]]), size)
+        regmix += ce(logits, mixed) / count
+    for i, place in zip(others, case.class_mix_partner, strict=True):
+        lam = 1.0 if place < 0 else case.class_mix_lambda
+        logits = case.classify((lam * x[i] + (1 - lam) * known[place])[None])[0]
+        error = ((softmax(logits) - lam * probs[i] - (1 - lam) * targets[place]) ** 2).mean()
+        aware += max(probs[i]) ** 3 * error / len(others)
+    return loss + case.unsupervised_ramp * (regmix + aware), mask

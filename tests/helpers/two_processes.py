@@ -42,6 +42,8 @@ RESUMES = {
     "fixmatch, accumulation": {"algorithm": "fixmatch", "gradient_accumulation_steps": 2, "save_steps": 2},
     "flexmatch, workers": {"algorithm": "flexmatch", "dataloader_num_workers": 2, "save_steps": 4},
     "simmatch, end of an epoch": {"algorithm": "simmatch", "save_steps": 6},
+    "abc, averaged": {"algorithm": "fixmatch", "imbalance": "abc", "ema_role": "evaluation", "save_steps": 5},
+    "cdmad": {"algorithm": "fixmatch", "imbalance": "cdmad", "save_steps": 5},
     "bert": {"modality": "text", "algorithm": "flexmatch", "save_steps": 5},
     "wav2vec2": {"modality": "audio", "algorithm": "fixmatch", "save_steps": 5},
     "labeled in part": {"algorithm": "fixmatch", "save_steps": 5, "labeled_in_part": True},

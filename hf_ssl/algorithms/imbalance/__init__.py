@@ -9,10 +9,14 @@ from .abc import ABC
 from .adsh import Adsh
 from .balanced_sampling import BalancedSampling
 from .cdmad import CDMAD
+from .cossl import CoSSL
+from .crest import CReST, CReSTPlus
+from .darp import DARP
 from .daso import DASO
 from .debiaspl import DebiasPL
 from .logit_adjustment import LogitAdjustment
 from .saw import SAW
+from .simis import SimiS
 from .tras import TRAS
 
 __all__ = ["IMBALANCE"]
@@ -24,7 +28,12 @@ IMBALANCE: dict[str, type[Correction]] = {
     "cdmad": CDMAD,
     "saw": SAW,
     "debiaspl": DebiasPL,
-    "tras": TRAS,
+    "cossl": CoSSL,
+    "crest": CReST,
+    "crest_plus": CReSTPlus,
+    "darp": DARP,
     "daso": DASO,
+    "simis": SimiS,
     "adsh": Adsh,
+    "tras": TRAS,
 }

@@ -1,8 +1,9 @@
 """CDMAD: what the model answers to an input that says nothing is its bias, and is taken off."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 from ... import losses
 from ...batches.batch import SSLBatch, required
@@ -83,5 +84,5 @@ class CDMAD(Correction):
     def corrected_head(self, model: ModelForward, content_free: View | None = None) -> Head | None:
         """The model's head, which must have a bias, with g taken off from it."""
         found = model.evaluated(required(content_free, "content_free"))
-        bias = model.head.bias.detach()
+        bias = cast(nn.Linear, model.head).bias.detach()
         return head_weight(model.head), bias - found.logits[0].to(bias)

@@ -30,7 +30,8 @@ class DebiasPL(Correction):
 
     Args:
         tau: strength, at least 0; default 1, as in the authors' code (USB: 0.4).
-        momentum: weight of the past in q, in [0, 1); default 0.999.
+        momentum: weight of the past in q, in [0, 1); default 0.999. With it q leaves its uniform start over thousands
+            of steps; take 0.99 for a shorter run.
 
     Note:
         The authors' further term of contrastive clusters (CLD) is left out, as in USB. USB averages over the classes

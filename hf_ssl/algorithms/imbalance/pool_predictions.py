@@ -62,7 +62,9 @@ class PoolPredictions(StepStatistics):
 
     def counts(self) -> torch.Tensor:
         """Number [C] of examples with each pseudo-label."""
-        return torch.bincount(self.pool_labels, minlength=self.num_classes + 1)[: self.num_classes]
+        labels = self.pool_labels.long()
+        counts = labels.new_zeros(self.num_classes + 1).index_add_(0, labels, torch.ones_like(labels))
+        return counts[: self.num_classes]
 
     def ranked(self) -> torch.Tensor:
         """The confidences [size], by pseudo-label and then from the highest to the lowest.

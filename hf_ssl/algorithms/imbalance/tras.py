@@ -1,7 +1,7 @@
 """TRAS: a second head learns from pseudo-labels that are moved towards the rare classes."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from ... import losses
 from ...batches.batch import SSLBatch
 from ...model.forward import ModelForward
 from ..correction import Correction
-from ..parts.thresholds import FixedThreshold
+from ..parts.thresholds import FixedThreshold, RelativeThreshold
 from ..problem import Progress, check
 
 if TYPE_CHECKING:
@@ -31,17 +31,17 @@ class TRAS(Correction):
 
     Shapes: features `[mu*B, D]`, la (buffer `logit_adjustment`) and T (buffer `class_temperature`) [C].
 
-    Can be put around every algorithm that trains a strong view on pseudo-labels of a weak one: the head has its own
-    loss, and needs a threshold only.
+    Can be put around algorithms whose threshold stays high: a constant (FixMatch, UDA, CRMatch, ReFixMatch, CoMatch,
+    SimMatch), which is also that of the second head, or one relative to the confidence on labels (AdaMatch). The
+    pseudo-labels of the model's own head are shifted, and their loss is not. If nearly all of them counted, as in
+    FreeMatch or SoftMatch, the head would run away: what was called rare is learned as such and shifted again.
 
     Args:
         A: largest addition to the temperature, at least 0; default 2.
         B: temperature of the move for a class without addition, at least 0; default 2.
         tro: exponent of the frequencies, at least 0; default 1.
         warmup_epochs: epochs without the second head's terms, at least 0; default 10. An epoch is a share of the run
-            (`Progress.steps_per_epoch`): 10 of 200 for images.
-        threshold: confidence from which a prediction of the second head counts, in (0, 1]; None (default) takes the
-            algorithm's constant threshold, or 0.95 if it judges otherwise.
+            (`Progress.steps_per_epoch`): 10 of 200 for images. It is never more than half of a run.
 
     Note:
         A class without a labeled example counts as one with half of one. The authors use two strong views. USB's
@@ -75,16 +75,14 @@ class TRAS(Correction):
         B: float = 2.0,
         tro: float = 1.0,
         warmup_epochs: int = 10,
-        threshold: float | None = None,
         **task: Any,
     ):
         super().__init__(**task)
         for name, value in (("A", A), ("B", B), ("tro", tro), ("warmup_epochs", warmup_epochs)):
             check(value >= 0, name, value, "at least 0")
-        check(threshold is None or 0 < threshold <= 1, "threshold", threshold, "in (0, 1], or None")
         self.A, self.B, self.tro, self.warmup_epochs = A, B, tro, warmup_epochs
-        self.threshold = threshold
-        self.limit = 0.95 if threshold is None else threshold
+        # That of the algorithm, once it has been put around one.
+        self.limit = 0.95
         problem, counts = self.problem, self.labeled_counts.clamp_min(0.5)
         adjustment = ((counts / counts.sum()) ** tro + 1e-12).log()
         self.register_buffer("logit_adjustment", adjustment, persistent=False)
@@ -106,25 +104,41 @@ class TRAS(Correction):
     def begin_with(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """The second head begins where the first one does, without what the class sizes predict."""
         self.balanced_head.weight.copy_(weight)
-        self.balanced_head.bias.copy_(-self.logit_adjustment if bias is None else bias - self.logit_adjustment)
+        if bias is not None:
+            self.balanced_head.bias.copy_(bias - self.logit_adjustment)
 
     def corrected_head(
         self, model: ModelForward, content_free: Any = None
-    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+    ) -> tuple[torch.Tensor, torch.Tensor | None] | None:
         """The second head, once it has learned; until then the model's own answers."""
         if not self.second_head_learns:
             return None
-        return self.balanced_head.weight.detach(), self.balanced_head.bias.detach()
+        # A model without a bias has none here either, although torch's annotation says so.
+        bias = cast(torch.Tensor | None, self.balanced_head.bias)
+        return self.balanced_head.weight.detach(), None if bias is None else bias.detach()
 
     def milestones(self, progress: Progress) -> dict[str, int]:
         """Where the second head begins to learn."""
-        begins = self.warmup_epochs * progress.steps_per_epoch
-        return {"second head learns and answers": begins} if begins else {}
+        return {"second head learns and answers": begins} if (begins := self._begins(progress)) else {}
+
+    def _begins(self, progress: Progress) -> int:
+        return min(self.warmup_epochs * progress.steps_per_epoch, progress.max_steps // 2)
+
+    @classmethod
+    def refusal(cls, algorithm: "SSLAlgorithm") -> str | None:
+        """Also for algorithms whose threshold falls, or that have none."""
+        if reason := super().refusal(algorithm):
+            return reason
+        if isinstance(getattr(algorithm, "threshold", None), FixedThreshold | RelativeThreshold):
+            return None
+        return (
+            "it needs a threshold that stays high; from nearly all of its pseudo-labels a model runs away to one class"
+        )
 
     def join(self, algorithm: "SSLAlgorithm") -> None:
-        """Take its constant threshold, unless one was given."""
+        """Take its threshold for the second head."""
         rule = getattr(algorithm, "threshold", None)
-        if self.threshold is None and isinstance(rule, FixedThreshold):
+        if isinstance(rule, FixedThreshold | RelativeThreshold):
             self.limit = rule.threshold
 
     def weak_logits(
@@ -137,7 +151,7 @@ class TRAS(Correction):
         self, out: dict[str, Any], batch: SSLBatch, progress: Progress
     ) -> Mapping[str, tuple[float, torch.Tensor]]:
         """The loss of the second head."""
-        if progress.epoch < self.warmup_epochs:
+        if progress.step < self._begins(progress):
             # Of no examples: 0, and still with a gradient for the head.
             return {"balanced": (1.0, self._logits(out["labeled"].features[:0]).sum())}
         self.second_head_learns = torch.ones_like(self.second_head_learns)

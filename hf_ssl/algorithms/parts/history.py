@@ -55,7 +55,7 @@ class LabelHistory(StepStatistics):
 
     @torch.no_grad()
     def push(self, index: torch.Tensor, labels: torch.Tensor) -> None:
-        """Write the classes [N] that are predicted for the examples [N] in this step, over all processes and passes."""
+        """Write the classes [N] that are predicted for the examples [N] of this step, of all processes and passes."""
         positions = self.label_position[index]
         self._before = index, self.label_queue[index], positions
         # Of an example that is here twice every entry writes the same: the class at its last place.
@@ -76,4 +76,3 @@ class LabelHistory(StepStatistics):
         rows = max(_MOST_COUNTS // (self.num_classes + 1), 1)
         total = torch.stack([self.gaps(part).sum() for part in index.split(rows)]).sum()
         return total.float() / max(len(index), 1)
-

@@ -79,7 +79,7 @@ class MarginMemory(StepStatistics):
             sure.append(self.average_margin[other, index, label] >= self.margin_thresholds[head, label])
         agreed = labels[0] == labels[1]
         both, one = sure[0] & sure[1] & agreed, sure[0] ^ sure[1]
-        return torch.where(sure[0], *labels), both.to(logits.dtype), one.to(logits.dtype)
+        return torch.where(sure[0], labels[0], labels[1]), both.to(logits.dtype), one.to(logits.dtype)
 
     @torch.no_grad()
     def find_thresholds(self) -> None:

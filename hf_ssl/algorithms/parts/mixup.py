@@ -48,12 +48,44 @@ class Mixup:
         Raises:
             TypeError: if one is not a floating-point tensor: token ids cannot be mixed, their features can.
         """
-        for key, values in joined.items():
-            if not values.is_floating_point():
-                raise TypeError(
-                    f"mixup cannot mix {key} of {values.dtype}; pass modality='text' or 'audio' to mix features"
-                )
+        _check_floating(joined)
         return {key: self(values) for key, values in joined.items()}
+
+
+def blend(values: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """weight_i * values_i + (1 - weight_i) * values_{partner_i}, with a weight for each row.
+
+    Args:
+        values: [N, ...] of inputs, features or targets.
+        partner: int64 [N].
+        weight: [N], in [0, 1].
+
+    Example:
+        >>> blend(torch.tensor([[1.0], [0.0]]), torch.tensor([1, 0]), torch.tensor([0.75, 1.0])).flatten()
+        tensor([0.7500, 0.0000])
+    """
+    weight = weight.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+    return weight * values + (1 - weight) * values[partner]
+
+
+def blend_inputs(
+    joined: Mapping[str, torch.Tensor], partner: torch.Tensor, weight: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """`blend` of model keywords, each a tensor [N, ...].
+
+    Raises:
+        TypeError: as `Mixup.inputs`.
+    """
+    _check_floating(joined)
+    return {key: blend(values, partner, weight) for key, values in joined.items()}
+
+
+def _check_floating(joined: Mapping[str, torch.Tensor]) -> None:
+    for key, values in joined.items():
+        if not values.is_floating_point():
+            raise TypeError(
+                f"mixup cannot mix {key} of {values.dtype}; pass modality='text' or 'audio' to mix features"
+            )
 
 
 def draw_beta(alpha: float) -> torch.Tensor:

@@ -14,6 +14,7 @@ Everything but "cost" and the seconds of the run is the same in two runs on one 
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,24 @@ def write(path: Path, content: Mapping[str, Any]) -> Path:
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def note_error(cell: Cell, results: Path, error: Exception) -> str:
+    """Write the error file of a cell; the error in one line, without paths."""
+    message = without_places(" ".join(str(error).split()) or type(error).__name__)
+    write(results / cell.error_path, make_error(cell, type(error).__name__, message[:1000]))
+    logger.debug("%s failed", cell.title, exc_info=error)
+    return f"{type(error).__name__}: {message}"
+
+
+def without_places(text: str) -> str:
+    """A message in which absolute paths keep their last name alone.
+
+    Example:
+        >>> without_places("no file /home/me/data/train.csv, see https://example.org/a/b")
+        'no file train.csv, see https://example.org/a/b'
+    """
+    return re.sub(r"(?<![\w:/.])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\",;:]+)+[/\\]([^\s/\\'\",;:]+)", r"\1", text)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -79,8 +79,8 @@ def _splits(
     labeled, rest = draw_labels(
         labels, num_classes=classes, num_labeled=num_labeled, seed=seed, shuffle_first=shuffle, **tail
     )
-    # As in USB the pool is everything, the labeled examples among it.
-    pool = train.select(np.concatenate([labeled, rest])) if "num_unlabeled" in tail else train
+    # As in USB the pool is everything, the labeled examples among it; but not in its long-tailed settings.
+    pool = train.select(rest) if "num_unlabeled" in tail else train
     return {**splits, "labeled": train.select(labeled), "unlabeled": pool}
 
 

@@ -23,7 +23,7 @@ def launch(cell: Cell, work: Work, folder: Path, *, cpu: bool = False) -> dict[s
 
     Args:
         folder: of its checkpoints.
-        cpu: use processes without GPUs.
+        cpu: do without GPUs.
 
     Raises:
         RuntimeError: in one line, if a process fails.
@@ -35,23 +35,23 @@ def launch(cell: Cell, work: Work, folder: Path, *, cpu: bool = False) -> dict[s
     job, answer = folder / "job.json", folder / "answer.json"
     answer.unlink(missing_ok=True)
     with atomic_write(job) as temporary:
-        temporary.write_text(json.dumps(_written(cell, work, cpu)), encoding="utf-8")
+        temporary.write_text(json.dumps(_written(cell, work)), encoding="utf-8")
     arguments = ["--num_processes", str(work.gpus), "--num_machines", "1", "--mixed_precision", "no"]
-    arguments += ["--dynamo_backend", "no", "--main_process_port", "0", *(["--cpu"] if cpu else ["--multi_gpu"])]
+    arguments += ["--dynamo_backend", "no", "--main_process_port", "0", "--multi_gpu"]
     command = [sys.executable, "-m", "accelerate.commands.launch", *arguments, "-m", __name__, str(job), str(answer)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=work.seconds_per_cell, check=False)
-    if done.returncode != 0 or not answer.is_file():
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if "Error" in line and "ChildFailedError" not in line]
+    found = read_json(answer) if answer.is_file() else {}
+    if done.returncode != 0 or "error" in found or not found:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise RuntimeError(
-            f"a process of several failed: {(errors or lines or ['nothing more is known'])[-1].strip()}"
+            f"a process of {work.gpus} failed: {found.get('error', (lines or ['nothing is known'])[-1])}"
         )
-    return read_json(answer)
+    return found
 
 
-def _written(cell: Cell, work: Work, cpu: bool) -> dict[str, Any]:
+def _written(cell: Cell, work: Work) -> dict[str, Any]:
     plain = {item.name: getattr(work, item.name) for item in fields(work)}
-    plain |= {"results": str(work.results), "scratch": str(work.checkpoints), "cpu": cpu}
+    plain |= {"results": str(work.results), "scratch": str(work.checkpoints)}
     plain |= {"sources": dict(work.sources), "backbones": dict(work.backbones)}
     return {"cell": cell.record(), "settings": dict(cell.settings), "work": plain}
 
@@ -63,13 +63,20 @@ def _main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     content = read_json(args.job)
     plain = content["work"]
-    plain.pop("cpu")
     plain |= {"results": Path(plain["results"]), "scratch": Path(plain["scratch"])}
     work = Work(**{**plain, "report_to": tuple(plain["report_to"])})
-    found = train(Cell.from_record(content["cell"], content["settings"]), work, args.job.parent)
+    try:
+        found = train(Cell.from_record(content["cell"], content["settings"]), work, args.job.parent)
+    except Exception as error:
+        _answer(args.answer, {"error": f"{type(error).__name__}: {error}"})
+        raise
     if int(os.environ.get("RANK", "0")) == 0:
-        with atomic_write(args.answer) as temporary:
-            temporary.write_text(json.dumps(found), encoding="utf-8")
+        _answer(args.answer, found)
+
+
+def _answer(path: Path, content: dict[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
 if __name__ == "__main__":

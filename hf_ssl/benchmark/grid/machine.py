@@ -57,7 +57,7 @@ class Meter:
         self._cpu, self._joules = _cpu_seconds(), _energy()
         self._began, self._peak = time.perf_counter(), 0
         self._process = psutil.Process()
-        if gpus:
+        if gpus and torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
     def look(self) -> None:
@@ -86,7 +86,7 @@ class Meter:
             "peak_memory_mb": round(self._peak / 2**20),
             "machine": machine(self.cores),
         }
-        if self.gpus:
+        if self.gpus and torch.cuda.is_available():
             found["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
         return found
 

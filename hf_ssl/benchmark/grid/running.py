@@ -5,20 +5,16 @@ evaluation, and on the test set. While it runs, its checkpoints are in a folder 
 cell whose process was killed goes on from there and gives the same numbers.
 """
 
-import logging
-import re
 import shutil
 import time
 
 from filelock import FileLock
 
-from .cell_file import key_in, make_error, write
+from .cell_file import key_in, note_error, write
 from .cell_training import train
 from .cells import Cell, result_path
 from .engines.base import Outcome, Work
 from .launching import launch
-
-logger = logging.getLogger(__name__)
 
 
 def run_cell(cell: Cell, work: Work) -> Outcome:
@@ -53,28 +49,10 @@ def run_cell(cell: Cell, work: Work) -> Outcome:
         try:
             content = train(cell, work, folder) if work.gpus <= 1 else launch(cell, work, folder)
         except Exception as error:
-            return Outcome(cell, None, note_error(cell, work, error), time.perf_counter() - began)
+            return Outcome(cell, None, note_error(cell, work.results, error), time.perf_counter() - began)
         write(path, content)
         (work.results / cell.error_path).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         # Whoever waits for it finds the result.
         lock.unlink(missing_ok=True)
     return Outcome(cell, path, None, time.perf_counter() - began)
-
-
-def note_error(cell: Cell, work: Work, error: Exception) -> str:
-    """Write the error file of a cell; the error in one line, without paths."""
-    message = without_places(" ".join(str(error).split()) or type(error).__name__)
-    write(work.results / cell.error_path, make_error(cell, type(error).__name__, message[:1000]))
-    logger.debug("%s failed", cell.title, exc_info=error)
-    return f"{type(error).__name__}: {message}"
-
-
-def without_places(text: str) -> str:
-    """A message in which absolute paths keep their last name alone.
-
-    Example:
-        >>> without_places("no file /home/me/data/train.csv, see https://example.org/a/b")
-        'no file train.csv, see https://example.org/a/b'
-    """
-    return re.sub(r"(?<![\w:/.])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\",;:]+)+[/\\]([^\s/\\'\",;:]+)", r"\1", text)

@@ -69,7 +69,7 @@ class Comparison:
         noun = "setting" if len(self.rows[0].name) == 1 else "number"
         pairs = counted(sum(row.runs for row in self.rows), "pair")
         where = f"over {counted(len(self.rows), noun)} ({pairs} of runs)"
-        if all(row.difference == 0 for row in self.rows):
+        if all(row.difference == 0 and not row.standard_error for row in self.rows):
             return f"{self.first} and {self.second} have the same errors {where}."
         error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
         amount = f"lower by {abs(self.difference):.2f}{error} points {where}"

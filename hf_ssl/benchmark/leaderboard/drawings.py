@@ -19,11 +19,11 @@ def ranks_svg(ranking: Ranking, name: str) -> str:
         ranking: at least two algorithms.
         name: of the picture in the page, for its title.
     """
-    number, bars = len(ranking.algorithms), ranking.bars
-    ranks = [float(rank) for rank in ranking.mean_ranks]
+    shown = ranking.diagram
+    number, bars, ranks = len(shown.algorithms), shown.bars, shown.ranks
     left = (number + 1) // 2
     first, last = 240, _WIDTH - 240
-    scale = (last - first) / (number - 1)
+    scale = (last - first) / (shown.end - 1)
     axis = 58
     below = axis + 20 + 8 * len(bars)
 
@@ -31,9 +31,9 @@ def ranks_svg(ranking: Ranking, name: str) -> str:
         return first + (rank - 1) * scale
 
     parts = [_line(first, axis, last, axis, "axis")]
-    for tick in _ticks(number):
+    for tick in shown.ticks:
         parts += [_line(x(tick), axis, x(tick), axis - 5, "axis"), _text(x(tick), axis - 9, str(tick), "middle")]
-    for place, (algorithm, rank) in enumerate(zip(ranking.algorithms, ranks, strict=True)):
+    for place, (algorithm, rank) in enumerate(zip(shown.algorithms, ranks, strict=True)):
         is_left = place < left
         y = below + _LINE * (place if is_left else number - 1 - place)
         edge = first - 14 if is_left else last + 14
@@ -45,16 +45,12 @@ def ranks_svg(ranking: Ranking, name: str) -> str:
         y = axis + 10 + 8 * row
         parts.append(_line(x(ranks[start]) - 3, y, x(ranks[end]) + 3, y, "bar"))
     if ranking.difference is not None:
-        wide = min(ranking.difference, number - 1.0)
+        wide = min(ranking.difference, shown.end - 1.0)
         parts.append(_line(first, 30, x(1 + wide), 30, "bar thin"))
         parts.append(_text(first, 22, f"critical difference {ranking.difference:.2f}", "start"))
     height = below + _LINE * left
-    listed = ", ".join(f"{algorithm} {rank:.2f}" for algorithm, rank in zip(ranking.algorithms, ranks, strict=True))
+    listed = ", ".join(f"{algorithm} {rank:.2f}" for algorithm, rank in zip(shown.algorithms, ranks, strict=True))
     return _svg(name, "Mean ranks", f"Mean ranks, best first: {listed}.", height, parts)
-
-
-def _ticks(number: int) -> list[int]:
-    return list(range(1, number + 1, max(1, round(number / 13))))
 
 
 def costs_svg(found: Sequence[Cost], name: str) -> str:

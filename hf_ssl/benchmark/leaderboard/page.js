@@ -17,8 +17,8 @@ function sortBy(table, column) {
   const down = head.getAttribute("aria-sort") === "ascending";
   const rows = [...body.rows];
   const key = (row) => {
-    const text = row.cells[column].textContent.trim(), number = parseFloat(text);
-    return row.cells[column].tagName === "TH" || column === 1 ? text : Number.isNaN(number) ? null : number;
+    const text = row.cells[column].textContent.trim(), number = parseFloat(text.replace("< ", ""));
+    return row.cells[column].tagName === "TH" || /^rep(roduc|ort)ed$/.test(text) ? text : Number.isNaN(number) ? null : number;
   };
   const found = new Map(rows.map((row) => [row, key(row)]));
   rows.sort((a, b) => {
@@ -109,7 +109,8 @@ function move(event) {
 
 const dialog = document.getElementById("runs");
 const CURVES = ["Test accuracy", "Validation accuracy", "Share of the pool that takes part (mask ratio)", "Share of its pseudo-labels that are right"];
-const shown = (value, unit = "") => (value === null || value === undefined ? "-" : `${value}${unit}`);
+const shown = (value) => (value === null || value === undefined ? "-" : `${value}`);
+const percent = (value) => (value === null ? "-" : `${value.toFixed(2)} %`);
 
 function drawing(title, lines, seeds) {
   const space = "http://www.w3.org/2000/svg";
@@ -156,10 +157,10 @@ function curves(runs) {
 
 // Name of a column, and what of a run it shows; a column without any value is left out.
 const COLUMNS = [
-  ["error (last)", (run) => shown(run[1], " %")], ["error (best)", (run) => shown(run[2], " %")],
+  ["error (last)", (run) => percent(run[1])], ["error (best)", (run) => percent(run[2])],
   ["best chosen by", (run) => shown(data.shared.splits[run[3]])], ["best step", (run) => shown(run[4])],
-  ["steps", (run) => shown(run[5])], ["mask ratio", (run) => shown(run[6], " %")],
-  ["pseudo-labels right", (run) => shown(run[7], " %")], ["seconds", (run) => shown(run[8])],
+  ["steps", (run) => shown(run[5])], ["mask ratio", (run) => percent(run[6])],
+  ["pseudo-labels right", (run) => percent(run[7])], ["seconds", (run) => shown(run[8])],
   ["memory (MB)", (run) => shown(run[9])], ["energy (kWh)", (run) => shown(run[10])],
 ];
 
@@ -194,6 +195,7 @@ function facts(runs) {
   const listed = (values) => (values !== null && typeof values === "object" ? Object.entries(values).map(([key, value]) => `${key} ${value === null ? "none" : value}`).join(", ") : values);
   const topics = new Set(runs.flatMap((run) => Object.keys(run[11])));
   topics.forEach((topic) => add(`Settings: ${topic}`, runs.map((run) => (topic in run[11] ? listed(data.shared.settings[run[11][topic]]) : null))));
+  add("Metrics at the end", runs.map((run) => run[18][1].length ? `seed ${run[0]}: ` + data.shared.metrics[run[18][0]].map((name, i) => `${name} ${percent(run[18][1][i])}`).join(", ") : null));
   add("Versions", runs.map((run) => listed(data.shared.versions[run[12]])));
   add("Machine", runs.map((run) => data.shared.machines[run[13]]));
   add("Draw of labels (hash)", runs.map((run) => run[15] && `seed ${run[0]}: ${run[15]}`));

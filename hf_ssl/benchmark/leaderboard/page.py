@@ -16,13 +16,14 @@ from markupsafe import Markup
 
 from ..._version import __version__
 from ...modality import MODALITIES
+from ...report.markdown import one_line
 from .drawings import costs_svg, ranks_svg
 from .notes import cost_notes, gap_notes, table_notes
 from .page_data import page_data
 from .pairs import Pair, Pairs
 from .runs import Results, Setting
 from .scopes import ALL, Scope, pair_notes, rank_notes
-from .tables import ErrorTable, Row, error_table, rank_rows
+from .tables import PAIR_HEADER, ErrorTable, Row, error_table, pair_rows, rank_rows
 from .words import counted, p_text
 
 TITLE = "Semi-supervised learning: results of the benchmark"
@@ -52,7 +53,7 @@ def render_page(results: Results, scopes: Sequence[Scope], title: str = TITLE, r
     tables = {modality: error_table(results.of(modality)) for modality in results.modalities}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(_beside("page.html")).render(
-        title=title,
+        title=one_line(title),
         summary=_summary(results),
         policy=_policy(style, script),
         style=Markup(style),
@@ -159,6 +160,7 @@ def _scope(place: int, scope: Scope, results: Results) -> dict[str, Any]:
     shown |= {"rank_header": header, "ranks": rows}
     shown["ranks_svg"] = Markup(ranks_svg(scope.ranking, f"ranks-{place}"))
     shown |= {"win_names": scope.pairs.algorithms, "wins": _wins(scope.pairs)}
+    shown |= {"pair_header": PAIR_HEADER, "pair_rows": pair_rows(scope.pairs)}
     shown["pair_notes"] = pair_notes(scope.pairs, len(scope.ranking.algorithms))
     if scope.costs:
         shown["costs_svg"] = Markup(costs_svg(scope.costs, f"costs-{place}"))
@@ -184,8 +186,8 @@ def _win(row: str, column: str, found: dict[tuple[str, str], Pair]) -> dict[str,
     share = (better + pair.ties / 2) / pair.settings
     difference = pair.difference if is_first else -pair.difference
     title = (
-        f"{row} against {column}: better in {better}, equal in {pair.ties}, worse in {worse} of {pair.settings} "
-        f"settings; error {difference:+.2f} points; p {p_text(pair.p_value)}, Holm {p_text(pair.corrected)}"
+        f"better {better}, equal {pair.ties}, worse {worse} of {pair.settings}; error {difference:+.2f} points; "
+        f"p {p_text(pair.p_value)}, Holm {p_text(pair.corrected)}"
     )
     star = "*" if pair.corrected < _LEVEL else ""
     return {"text": f"{better}{star}", "shade": f"w{round(10 * share)}", "title": title}

@@ -8,7 +8,7 @@ from typing import Any
 from .runs import Results, Run
 
 # Characters of the data, if curves can be thinned that far; the tables take up to a million more.
-LARGEST = 3_800_000
+LARGEST = 3_700_000
 # Most points of a curve, and about what a point takes in characters, comma included.
 _MOST_POINTS, _POINT = 60, 4.5
 CURVES = ("test_accuracy", "validation_accuracy", "mask_ratio", "pseudo_label_accuracy")
@@ -61,7 +61,7 @@ def embedded(value: Any) -> str:
 
 
 def _content(results: Results, points: int) -> dict[str, Any]:
-    shared = {name: _Table() for name in ("steps", "settings", "versions", "machines", "splits")}
+    shared = {name: _Table() for name in ("steps", "settings", "versions", "machines", "splits", "metrics")}
     places = {setting: place for place, setting in enumerate(results.settings)}
     names = {name: place for place, name in enumerate(results.algorithms)}
     cells = [
@@ -101,7 +101,15 @@ def _run(run: Run, shared: Mapping[str, _Table], points: int) -> list[Any]:
         _plain(content["cell"].get("draw")),
         shared["steps"].add(steps),
         curves,
+        _metrics(content["metrics"].get("last"), shared["metrics"]),
     ]
+
+
+def _metrics(last: Any, names: _Table) -> list[Any]:
+    """Those that are shares, in percent: which ones, and their values."""
+    found = {name: _percent(value) for name, value in last.items()} if isinstance(last, Mapping) else {}
+    shares = {str(name)[:_LONGEST]: round(value, 2) for name, value in found.items() if value is not None}
+    return [names.add(list(shares)), list(shares.values())]
 
 
 def _curves(rows: Sequence[Any], points: int) -> tuple[list[int], list[Any]]:

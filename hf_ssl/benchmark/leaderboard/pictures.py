@@ -32,34 +32,39 @@ def draw_ranks(path: Path, ranking: Ranking) -> None:
     """
     from matplotlib.figure import Figure
 
-    number, bars = len(ranking.algorithms), ranking.bars
+    shown = ranking.diagram
+    number, ranks, wide = len(shown.algorithms), shown.ranks, shown.end - 1
     left = (number + 1) // 2
-    figure = Figure(figsize=(9, 1.6 + 0.22 * len(bars) + 0.26 * left), layout="constrained")
+    figure = Figure(figsize=(9, 1.6 + 0.22 * len(shown.bars) + 0.26 * left), layout="constrained")
     axis = figure.subplots()
-    ranks = [float(rank) for rank in ranking.mean_ranks]
-    axis.set_xlim(1 - 0.42 * (number - 1), number + 0.42 * (number - 1))
-    below = 0.55 + 0.5 * len(bars)
+    axis.set_xlim(1 - 0.42 * wide, shown.end + 0.42 * wide)
+    below = 0.55 + 0.5 * len(shown.bars)
     axis.set_ylim(below + 0.6 * left + 0.2, -1.6)
     axis.axis("off")
-    axis.plot([1, number], [0, 0], color="black", linewidth=1)
-    for tick in range(1, number + 1):
+    axis.plot([1, shown.end], [0, 0], color="black", linewidth=1)
+    for tick in shown.ticks:
         axis.plot([tick, tick], [0, -0.18], color="black", linewidth=1)
         axis.text(tick, -0.28, str(tick), ha="center", va="bottom", fontsize=9)
-    for place, (name, rank) in enumerate(zip(ranking.algorithms, ranks, strict=True)):
+    for place, (name, rank) in enumerate(zip(shown.algorithms, ranks, strict=True)):
         is_left = place < left
         y = below + 0.6 * (place if is_left else number - 1 - place)
-        edge = 1 - 0.04 * (number - 1) if is_left else number + 0.04 * (number - 1)
+        edge = 1 - 0.04 * wide if is_left else shown.end + 0.04 * wide
         axis.plot([rank, rank, edge], [0, y, y], color=_OTHER, linewidth=0.8)
         side = "right" if is_left else "left"
         text = f"{_name(name)}  {rank:.2f}" if is_left else f"{rank:.2f}  {_name(name)}"
         axis.text(edge, y, f"{text} " if is_left else f" {text}", ha=side, va="center", fontsize=9)
-    for row, (first, last) in enumerate(bars):
+    for row, (first, last) in enumerate(shown.bars):
         axis.plot([ranks[first], ranks[last]], [0.35 + 0.5 * row] * 2, color=_BEST, linewidth=4, solid_capstyle="butt")
     if ranking.difference is not None:
-        wide = min(ranking.difference, number - 1.0)
-        axis.plot([1, 1 + wide], [-1.15, -1.15], color=_BEST, linewidth=2)
+        length = min(ranking.difference, wide)
+        axis.plot([1, 1 + length], [-1.15, -1.15], color=_BEST, linewidth=2)
         axis.text(
-            1 + wide / 2, -1.25, f"critical difference {ranking.difference:.2f}", ha="center", va="bottom", fontsize=9
+            1 + length / 2,
+            -1.25,
+            f"critical difference {ranking.difference:.2f}",
+            ha="center",
+            va="bottom",
+            fontsize=9,
         )
     _save(figure, path)
 
@@ -125,10 +130,10 @@ def draw_costs(path: Path, found: Sequence[Cost]) -> None:
         color = _BEST if cost.is_best_value else _OTHER
         axis.plot([cost.seconds], [cost.error], "o", color=color, markersize=6)
         place = (cost.seconds, cost.error)
-        moved = {"arrowprops": {"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0)}} if y - lower > 12 else {}
+        arrow = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0)} if y - lower > 12 else None
         shift = (4, y - lower)
         axis.annotate(
-            _name(cost.algorithm), place, shift, textcoords="offset points", fontsize=8, color=color, **moved
+            _name(cost.algorithm), place, shift, textcoords="offset points", fontsize=8, color=color, arrowprops=arrow
         )
     axis.set_xlabel("seconds per run")
     axis.set_ylabel("mean error (%)")

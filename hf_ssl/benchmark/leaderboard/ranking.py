@@ -1,13 +1,18 @@
 """Ranks over the settings that every ranked algorithm has; nothing that is missing is made up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .runs import Results, Setting
 from .statistics import Friedman, block_ranks, critical_difference, friedman, not_different
+
+# Of more algorithms the diagram shows the best.
+_MOST_DRAWN = 60
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,39 @@ class Ranking:
         return critical_difference(len(self.algorithms), len(self.blocks)) if len(self.blocks) > 1 else None
 
     @cached_property
-    def bars(self) -> list[tuple[int, int]]:
-        """First and last place of each group whose mean ranks do not differ by Nemenyi's test."""
-        if self.difference is None:
-            return []
-        return not_different([float(rank) for rank in self.mean_ranks], self.difference)
+    def diagram(self) -> "Diagram":
+        """What a critical-difference diagram shows."""
+        ranks = [float(rank) for rank in self.mean_ranks[:_MOST_DRAWN]]
+        end = len(self.algorithms) if len(ranks) == len(self.algorithms) else max(ceil(ranks[-1]), 2)
+        bars = [] if self.difference is None else not_different(ranks, self.difference)
+        return Diagram(self.algorithms[:_MOST_DRAWN], ranks, bars, end)
 
     @property
     def runs(self) -> int:
         """Runs per algorithm that count."""
         return sum(map(len, self.seeds))
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """The content of a critical-difference diagram (Demšar 2006), of the best-ranked algorithms if there are many.
+
+    Args:
+        algorithms: best mean rank first.
+        ranks: their mean ranks.
+        bars: first and last place of each group whose ranks do not differ by Nemenyi's test.
+        end: where the axis of ranks ends; it begins at 1.
+    """
+
+    algorithms: Sequence[str]
+    ranks: Sequence[float]
+    bars: Sequence[tuple[int, int]]
+    end: int
+
+    @property
+    def ticks(self) -> range:
+        """Ranks with a mark, at most some fifteen."""
+        return range(1, self.end + 1, max(1, round(self.end / 13)))
 
 
 def rank(results: Results) -> Ranking | None:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from ...files import atomic_write
 from ...report.tables import table
+from ..grid.cells import safe_name
 from .csv_tables import write_tables
 from .latex import latex_tables
 from .notes import MOST_FAILURES, cost_notes, gap_notes, table_notes
 from .page import render_page
 from .pictures import draw_costs, draw_ranks, draw_wins
-from .runs import ACCURACY, Results, load_results
+from .runs import ACCURACY, MODALITIES, Results, load_results
 from .scopes import Scope, pair_notes, rank_notes, scopes
-from .tables import error_table, error_text, pair_text, rank_text, win_text
+from .tables import MOST_COLUMNS, PAIR_HEADER, error_table, error_text, pair_rows, rank_text, win_text
 from .words import counted
 
 FOLDER = "report"
@@ -84,7 +85,7 @@ def _draw(folder: Path, parts: Sequence[Scope]) -> list[Path]:
     wanted: dict[str, Callable[[Path], None]] = {}
     for scope in parts:
         if scope.ranking is not None:
-            name = "ranks.png" if scope is parts[0] else f"ranks_{scope.name}.png"
+            name = "ranks.png" if scope is parts[0] else f"ranks_{safe_name(scope.name)}.png"
             wanted[name] = partial(draw_ranks, ranking=scope.ranking)
     if parts[0].pairs is not None:
         wanted["wins.png"] = partial(draw_wins, pairs=parts[0].pairs)
@@ -92,7 +93,7 @@ def _draw(folder: Path, parts: Sequence[Scope]) -> list[Path]:
         wanted["costs.png"] = partial(draw_costs, found=parts[0].costs)
     for name, draw in wanted.items():
         draw(folder / name)
-    for name in ("ranks.png", "wins.png", "costs.png"):
+    for name in ("ranks.png", "wins.png", "costs.png", *(f"ranks_{modality}.png" for modality in MODALITIES)):
         if name not in wanted:
             (folder / name).unlink(missing_ok=True)
     return [folder / name for name in wanted]
@@ -123,9 +124,13 @@ def _pairs_and_costs(scope: Scope) -> list[str]:
     blocks = []
     if scope.pairs is not None and scope.ranking is not None:
         best = scope.pairs.algorithms[0]
-        blocks += [_heading(f"The best by rank, {best}, against the others"), pair_text(scope.pairs)]
+        blocks += [
+            _heading(f"The best by rank, {best}, against the others"),
+            table(PAIR_HEADER, pair_rows(scope.pairs)),
+        ]
         blocks.append(_wrapped(pair_notes(scope.pairs, len(scope.ranking.algorithms))))
-        blocks += [_heading("In how many settings the row is better than the column"), win_text(scope.pairs)]
+        few = f" (the {MOST_COLUMNS} best)" if len(scope.pairs.algorithms) > MOST_COLUMNS else ""
+        blocks += [_heading(f"In how many settings the row is better than the column{few}"), win_text(scope.pairs)]
     if scope.costs:
         rows = [
             [c.algorithm, f"{c.seconds:.1f}", f"{c.error:.2f}", "yes" if c.is_best_value else ""] for c in scope.costs

@@ -81,10 +81,19 @@ class Run:
         return self.content["runs"][0]
 
     @property
+    def is_changed_task(self) -> bool:
+        """Whether the task has options, under its own name."""
+        options = self.content["settings"].get("task")
+        return isinstance(options, Mapping) and bool(options) and "base" not in options
+
+    @property
     def machine(self) -> str:
         """What it ran on, in words; "" if the file does not say."""
         machine = self.content["cost"].get("machine") or {}
-        return ", ".join(f"{k} {v}" for k, v in machine.items()) if isinstance(machine, Mapping) else str(machine)
+        if not isinstance(machine, Mapping):
+            return one_line(machine)
+        parts = {name: ", ".join(map(str, v)) if isinstance(v, list) else v for name, v in machine.items()}
+        return one_line(", ".join(f"{name.replace('_', ' ')} {v}" for name, v in parts.items() if v not in ("", None)))
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def rank_notes(scope: Scope, titles: dict[Setting, str]) -> list[str]:
     some, every = len(ranking.blocks), len(scope.results.settings)
     names, known = len(ranking.algorithms), len(scope.results.algorithms)
     notes = [
-        f"Ranked: {names} of {known} algorithms over the {some} of {every} settings (a task with a number of labels) "
+        f"Ranked: {names} of {known} algorithms over {some} of {every} settings (a task with a number of labels) "
         f"that all of them have, {counted(ranking.runs, 'run')} each, over the seeds that all of them have there."
     ]
     if ranking.left_out:
@@ -88,6 +88,8 @@ def _tests(ranking: Ranking) -> list[str]:
         f"By Nemenyi's test two ranks differ if they are at least {ranking.difference:.2f} apart (level 0.05 over all "
         f"pairs)." + (" No ranks are." if ranking.difference > ranking.mean_ranks[-1] - ranking.mean_ranks[0] else "")
     )
+    if len(drawn := ranking.diagram.algorithms) < len(ranking.algorithms):
+        notes.append(f"The diagram shows the {len(drawn)} best.")
     return notes
 
 

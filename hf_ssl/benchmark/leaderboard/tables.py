@@ -14,9 +14,13 @@ from .words import p_text
 
 # Where a row's numbers are from: published with USB, or measured here.
 REPORTED, REPRODUCED = "reported", "reproduced"
+# A pair of algorithms: the second, how the first differs from it, and what the test says.
+PAIR_HEADER = ("against", "difference", "better-equal-worse", "settings", "runs", "p", "p (Holm)")
 # Columns of a screen.
 _WIDTH = 110
-_FINISHED = "-"
+# Of the matrix of wins on a screen.
+MOST_COLUMNS = 16
+_MISSING = "-"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Entry:
 
     def __str__(self) -> str:
         if self.mean is None:
-            return "failed" if self.failed else _FINISHED
+            return "failed" if self.failed else _MISSING
         spread = "" if self.spread is None else f" ± {self.spread:.2f}"
         return f"{self.mean:.2f}{spread}" + (f" ({self.seeds})" if self.seeds < self.expected else "")
 
@@ -120,9 +124,15 @@ def _entry(results: Results, setting: Setting, name: str, expected: int, failed:
 
 
 def published(results: Results) -> dict[str, dict[Setting, Entry]]:
-    """Algorithm of these results -> setting -> what was published with USB; nothing for another metric."""
+    """Algorithm of these results -> setting -> what was published with USB.
+
+    Nothing for another metric, or for a task that is not as it was published, such as one with a smaller test set.
+    """
     found: dict[str, dict[Setting, Entry]] = {}
+    changed = {run.setting for run in results.runs if run.is_changed_task}
     for setting in results.settings if results.metric == ACCURACY else ():
+        if setting in changed:
+            continue
         for name, value in published_errors(setting.task, setting.num_labeled).items():
             if value is not None and name in results.algorithms:
                 found.setdefault(name, {})[setting] = Entry(*value)
@@ -154,7 +164,7 @@ def error_text(errors: ErrorTable, titles: dict[Setting, str]) -> str:
 def _starred(errors: ErrorTable, row: Row, setting: Setting) -> str:
     entry = row.entries.get(setting)
     if entry is None:
-        return _FINISHED
+        return _MISSING
     return f"{entry}*" if errors.is_lowest(row, setting) else str(entry)
 
 
@@ -189,11 +199,9 @@ def rank_text(ranking: Ranking) -> str:
     return table(header[1:2] + header[:1] + header[2:], [[row[1], row[0], *row[2:]] for row in rows])
 
 
-def pair_cells(pair: Pair) -> list[str]:
-    """The cells of a pair of algorithms: names, difference, wins, and what the test says."""
+def _pair_cells(pair: Pair) -> list[str]:
     error = "" if pair.standard_error is None else f" ± {pair.standard_error:.2f}"
     return [
-        pair.first,
         pair.second,
         f"{pair.difference:+.2f}{error}",
         f"{pair.wins}-{pair.ties}-{pair.losses}",
@@ -204,20 +212,21 @@ def pair_cells(pair: Pair) -> list[str]:
     ]
 
 
-PAIR_HEADER = ["first", "second", "difference", "better-equal-worse", "settings", "runs", "p", "p (Holm)"]
-
-
-def pair_text(pairs: Pairs) -> str:
-    """The best-ranked algorithm against each other one, for a screen."""
-    best = [pair for pair in pairs.pairs if pair.first == pairs.algorithms[0]]
-    return table(["against", *PAIR_HEADER[2:]], [pair_cells(pair)[1:] for pair in best])
+def pair_rows(pairs: Pairs) -> list[list[str]]:
+    """The cells of the best-ranked algorithm against each other one, under `PAIR_HEADER`."""
+    return [_pair_cells(pair) for pair in pairs.pairs if pair.first == pairs.algorithms[0]]
 
 
 def win_text(pairs: Pairs) -> str:
-    """The matrix of wins for a screen: in how many settings the row is better than the column."""
-    wins, names = pairs.wins(), pairs.algorithms
+    """The matrix of wins for a screen: in how many settings the row is better than the column of that number."""
+    wins, names = pairs.wins(), pairs.algorithms[:MOST_COLUMNS]
 
     def cell(row: str, column: str) -> str:
-        return "." if row == column else str(wins[row, column][0]) if (row, column) in wins else _FINISHED
+        return "." if row == column else str(wins[row, column][0]) if (row, column) in wins else _MISSING
 
-    return table(["better than", *names], [[row, *(cell(row, column) for column in names)] for row in names])
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    rows = [
+        [f"{number:>2} {row}", *(cell(row, column) for column in names)]
+        for number, row in zip(numbers, names, strict=True)
+    ]
+    return table(["better than", *numbers], rows)

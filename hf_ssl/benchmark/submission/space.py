@@ -14,11 +14,11 @@ from ...hub.requests import patiently
 from ...hub.upload import CARD, check_secrets, commit_files
 from ..grid.remote_results import fetch, remote_cells
 from ..leaderboard.page import render_page
-from ..leaderboard.report import PAGE
 from ..leaderboard.runs import load_results
 from ..leaderboard.scopes import scopes
 from .submit import checked_cells
 
+PAGE = "index.html"
 _TITLE = "Semi-supervised learning leaderboard"
 # By this sentence a Space of ours is known again, and no other page is ever replaced.
 _MARK = "This page is made by `hf-ssl benchmark leaderboard`"
@@ -71,9 +71,8 @@ def push_leaderboard(results: str | Path, space: str, *, private: bool = False) 
         # Of a repository, too: cells that were not submitted by this package may hold anything.
         cells = checked_cells(folder / "results")
         found = load_results(folder / "results")
-        at = None if repo_id is None else f"{constants.ENDPOINT}/datasets/{repo_id}/blob/main/"
         page = folder / PAGE
-        page.write_text(render_page(found, scopes(found), runs_at=at), encoding="utf-8")
+        page.write_text(render_page(found, scopes(found), runs_at=_files_at(repo_id)), encoding="utf-8")
         check_secrets(page, get_token())
         url, changed = _push(api, space, page.read_bytes(), repo_id, private)
     return Leaderboard(url, len(cells), changed)
@@ -86,6 +85,13 @@ def _repository(name: str) -> str:
             "`hf-ssl benchmark run` writes a folder"
         )
     return name
+
+
+def _files_at(repo_id: str | None) -> str | None:
+    """Where each number of the page leads to; None if there is no such place, or no safe way there."""
+    if repo_id is None or not constants.ENDPOINT.startswith("https://"):
+        return None
+    return f"{constants.ENDPOINT}/datasets/{repo_id}/blob/main/"
 
 
 def _push(api: HfApi, space: str, page: bytes, repo_id: str | None, private: bool) -> tuple[str, bool]:

@@ -65,7 +65,7 @@ def test_a_block_that_one_lacks_does_not_count():
     assert ranking.incomplete == (setting("c 10"),)
     (scope,) = scopes(found)
     notes = " ".join(rank_notes(scope, found.titles))
-    assert "3 of 3 algorithms over the 5 of 6 settings" in notes
+    assert "3 of 3 algorithms over 5 of 6 settings" in notes
     assert "Not counted, because a ranked algorithm lacks them: c 10." in notes
 
 
@@ -77,7 +77,12 @@ def test_seeds_count_if_all_have_them():
 
 @pytest.mark.parametrize(
     "table",
-    [{}, {"a 10": {"x": [1, 2]}}, {"a 10": {"x": [1]}, "b 10": {"y": [1]}}, {"a 10": {"x": [1, None], "y": [None, 1]}}],
+    [
+        {},
+        {"a 10": {"x": [1, 2]}},
+        {"a 10": {"x": [1]}, "b 10": {"y": [1]}},
+        {"a 10": {"x": [1, None], "y": [None, 1]}},
+    ],
     ids=["nothing", "one algorithm", "no common setting", "no common seed"],
 )
 def test_without_a_common_run_there_is_no_rank(table):
@@ -90,7 +95,7 @@ def test_without_a_common_run_there_is_no_rank(table):
 def test_one_block_has_no_test():
     found = results({"a 10": FULL["a 10"]})
     (scope,) = scopes(found)
-    assert scope.ranking.test is None and scope.ranking.difference is None and scope.ranking.bars == []
+    assert scope.ranking.test is None and scope.ranking.difference is None and scope.ranking.diagram.bars == []
     assert "One setting is not enough" in rank_notes(scope, found.titles)[-1]
 
 
@@ -99,6 +104,17 @@ def test_modalities_are_ranked_by_themselves_and_together():
     parts = scopes(both)
     assert [(part.name, len(part.ranking.blocks)) for part in parts] == [("all", 3), ("text", 2), ("audio", 1)]
     assert [part.title for part in parts] == ["All settings", "Texts", "Recordings"]
+
+
+def test_of_many_algorithms_the_diagram_shows_the_best(tmp_path):
+    from hf_ssl.benchmark.leaderboard.drawings import ranks_svg
+    from hf_ssl.benchmark.leaderboard.pictures import draw_ranks
+
+    table = {f"{task} 10": {f"a{k:03}": [k / 10] for k in range(200)} for task in ("a", "b")}
+    ranking = rank(results(table))
+    assert ranking.diagram.algorithms[-1] == "a059" and ranking.diagram.end == 60
+    assert ranks_svg(ranking, "n").count("<path") == 60
+    draw_ranks(tmp_path / "ranks.png", ranking)
 
 
 # ---- Pairs ----

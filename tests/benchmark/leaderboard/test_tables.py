@@ -58,6 +58,11 @@ def test_published_numbers_follow_ours(folder):
     assert entries(results, "reported")["fixmatch", "ag_news 40"] == f"{mean:.2f} ± {spread:.2f}"
 
 
+def test_a_changed_task_has_no_published_numbers(tmp_path):
+    write_cells(tmp_path, {("ag_news", 40): {"fixmatch": [30.0]}}, settings={"task": {"test_examples": 100}})
+    assert entries(load_results(tmp_path), "reported") == {}
+
+
 def test_a_finished_cell_hides_the_failure_before_it(folder):
     write_cell(folder, make_cell("ag_news", 200, 0, "freematch"), 12.0)
     assert load_results(folder).failures == []
@@ -123,13 +128,19 @@ def test_latex_is_complete_and_escaped(folder):
     assert r"11.00} \textsuperscript{1}" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
     # As many cells in each row as columns.
-    rows = [line for line in text.split(r"\begin{tabular}{llrr}")[1].split(r"\end{tabular}")[0].splitlines() if "&" in line]
+    rows = [
+        line for line in text.split(r"\begin{tabular}{llrr}")[1].split(r"\end{tabular}")[0].splitlines() if "&" in line
+    ]
     assert {line.count(" & ") for line in rows} == {3}
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("a_b", r"a\_b"), (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"), ("50% $x$\n&", r"50\% \$x\$ \&")],
+    [
+        ("a_b", r"a\_b"),
+        (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
+        ("50% $x$\n&", r"50\% \$x\$ \&"),
+    ],
 )
 def test_names_are_no_latex(text, shown):
     assert escaped(text) == shown

@@ -7,6 +7,7 @@ The access token travels as a secret alone.
 import logging
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from ....hub.errors import clear_errors
 from ....hub.repositories import create_repository
 from ....hub.requests import patiently
 from ....hub.upload import commit_files
+from ..cell_file import write
 from ..cells import Cell, short_hash
 from ..remote_results import content_of, fetch
 from .base import Outcome, Work
 from .jobs_worker import CHECKPOINTS, VARIABLE, bring, request
-from .remote import number, outcome_of
+from .remote import end_of, number, outcome_of
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +113,7 @@ class _Jobs:
             # Once: the client would ask before each call, and the Hub answers only so often.
             self.namespace = engine.namespace or patiently(api.whoami)["name"]
         self.running: dict[str, list[Cell]] = {}
+        self.until = end_of(work)
         self.pause = threading.Event()
 
     def run(self, groups: Sequence[list[Cell]]) -> Iterator[Outcome]:
@@ -119,6 +122,8 @@ class _Jobs:
         silences = 0
         try:
             while waiting or self.running:
+                if time.time() > self.until:
+                    waiting.clear()
                 while waiting and len(self.running) < (self.work.jobs or _JOBS):
                     group = waiting.popleft()
                     self.running[earlier.get(_mark(group)) or self.start(group, script)] = group
@@ -164,7 +169,10 @@ class _Jobs:
             job = patiently(
                 lambda: self.api.run_uv_job(
                     script,
-                    env={VARIABLE: request(group, engine.results, work), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+                    env={
+                        VARIABLE: request(group, engine.results, work, self.until),
+                        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+                    },
                     secrets={"HF_TOKEN": get_token()},
                     flavor=engine.flavor,
                     timeout=timeout,
@@ -195,8 +203,10 @@ class _Jobs:
         for cell in group:
             if cell.key in done:
                 yield done[cell.key]
-            else:
-                yield outcome_of(cell, self.work, RuntimeError(_told(self.api, results, cell) or how))
+            elif (failed := _failed(self.api, results, cell, self.work)) is not None:
+                yield failed
+            elif time.time() < self.until:
+                yield outcome_of(cell, self.work, RuntimeError(how))
 
     def cancel(self) -> None:
         """End the jobs that are running: they cost money, and nobody waits for them any more."""
@@ -208,18 +218,19 @@ class _Jobs:
                 logger.warning("%s", error)
 
 
-def _told(api: HfApi, repo_id: str, cell: Cell) -> str | None:
-    """The error that a job left of a cell; None if it left none."""
+def _failed(api: HfApi, repo_id: str, cell: Cell, work: Work) -> Outcome | None:
+    """The error that a job left of a cell, with its file copied here; None if it left none."""
     name = cell.error_path.as_posix()
     with clear_errors(repo_id, outcome="try again later"):
         info = patiently(lambda: api.dataset_info(repo_id))
-        if name not in {sibling.rfilename for sibling in info.siblings or []}:
-            return None
+    if name not in {sibling.rfilename for sibling in info.siblings or []}:
+        return None
     content = content_of(fetch(api, repo_id, [name], str(info.sha))[name])
     error = content.get("error")
     if content.get("key") != cell.key or not isinstance(error, dict):
         return None
-    return " ".join(f"{error.get('type')}: {error.get('message')}".split())[:1000]
+    write(work.results / name, content)
+    return Outcome(cell, None, " ".join(f"{error.get('type')}: {error.get('message')}".split())[:1000])
 
 
 def _mark(group: Sequence[Cell]) -> str:

@@ -1,13 +1,13 @@
 """What a Hugging Face Job does: it runs its cells and commits the file of each to the results repository."""
 
 import json
+import math
 import os
 import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -25,8 +25,15 @@ CHECKPOINTS = "/checkpoints"
 _TRIES = 6
 
 
-def request(cells: Sequence[Cell], repo_id: str, work: Work) -> str:
-    """What a job is told, as JSON: its cells, the results repository, and the parts of `work` that hold there too."""
+def request(cells: Sequence[Cell], repo_id: str, work: Work, until: float) -> str:
+    """What a job is told, as JSON: its cells, the results repository, and the parts of `work` that hold there too.
+
+    Args:
+        cells: of the job.
+        repo_id: ACCOUNT/NAME of the results repository.
+        work: of the engine.
+        until: when no further cell is started, in seconds since 1970; infinity for no end.
+    """
     told = {
         "results": repo_id,
         "cells": [{"cell": cell.record(), "settings": cell.settings} for cell in cells],
@@ -34,12 +41,15 @@ def request(cells: Sequence[Cell], repo_id: str, work: Work) -> str:
         "seconds_per_cell": work.seconds_per_cell,
         "replace": work.replace,
         "project": work.project,
+        "until": until if math.isfinite(until) else None,
     }
     return json.dumps(told, separators=(",", ":"))
 
 
 def main() -> None:
     """Run the cells of the environment variable `VARIABLE`; the exit status is 1 if one failed."""
+    import torch
+
     told = json.loads(os.environ[VARIABLE])
     cells = [Cell.from_record(row["cell"], row["settings"]) for row in told["cells"]]
     scratch = Path(CHECKPOINTS)
@@ -54,6 +64,8 @@ def main() -> None:
     # A job that is tried again finds what the first try finished.
     bring(api, repo_id, cells, work)
     for cell in cells:
+        if told["until"] is not None and time.time() > told["until"]:
+            break
         outcome = run_within_limit(cell, work)
         _commit(api, repo_id, outcome, work)
         print(outcome.error or outcome.path, flush=True)

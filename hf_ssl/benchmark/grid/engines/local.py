@@ -13,17 +13,19 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from ..cell_file import key_in
+from ..cell_file import key_in, note_error
 from ..cells import Cell, result_path
 from .base import Outcome, Work
 
 _LOOK_SECONDS = 0.5
+_BEGUN = "begun"
 # Memory that stays free for everything else, as a share of all of it.
 _FREE = 0.05
 
@@ -31,10 +33,13 @@ _FREE = 0.05
 class LocalEngine:
     """Runs cells in worker processes of this machine."""
 
+    # Module and name of the function that trains a cell, which workers import: it takes seconds, and torch.
+    runner = ("hf_ssl.benchmark.grid.running", "run_cell")
+
     def run(self, cells: Sequence[Cell], work: Work) -> Iterator[Outcome]:
         """As `Engine.run`. Workers see one GPU each if `work.gpus` is 1, and share none."""
         work.checkpoints.mkdir(parents=True, exist_ok=True)
-        pool = _Pool(cells, work)
+        pool = _Pool(cells, work, self.runner)
         try:
             yield from pool.outcomes()
         finally:
@@ -61,20 +66,28 @@ def usual_jobs(work: Work) -> int:
 class _Worker:
     """One process, and what it does now."""
 
-    def __init__(self, place: int, work: Work):
+    def __init__(self, place: int, work: Work, runner: tuple[str, str]):
         context = multiprocessing.get_context("spawn")
         self.place = place
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work, place), name=f"grid-{place}")
+        self.process = context.Process(target=_serve, args=(theirs, work, place, runner), name=f"grid-{place}")
         with _environment(_settings(place, work)):
             self.process.start()
         theirs.close()
         self.cell: Cell | None = None
-        self.tries, self.began, self.why = 0, 0.0, ""
+        # When it began its cell; None while it still imports torch.
+        self.began: float | None = None
+        self.tries, self.why = 0, ""
 
     def give(self, cell: Cell, tries: int) -> None:
-        self.cell, self.tries, self.began, self.why = cell, tries, time.monotonic(), ""
+        """Let it train a cell, for the (tries + 1)th time."""
+        self.cell, self.tries, self.began, self.why = cell, tries, None, ""
         self.connection.send(cell)
+
+    @property
+    def seconds(self) -> float:
+        """Since it began its cell."""
+        return 0.0 if self.began is None else time.monotonic() - self.began
 
     def memory(self) -> float:
         """MB of the process and of those that make its views."""
@@ -104,8 +117,8 @@ class _Worker:
 class _Pool:
     """The workers, and the cells that wait."""
 
-    def __init__(self, cells: Sequence[Cell], work: Work):
-        self.work = work
+    def __init__(self, cells: Sequence[Cell], work: Work, runner: tuple[str, str]):
+        self.work, self.runner = work, runner
         self.waiting: deque[tuple[Cell, int]] = deque((cell, 0) for cell in cells)
         self.jobs = max(min(usual_jobs(work), len(cells)), 1)
         self.workers: dict[int, _Worker] = {}
@@ -142,7 +155,7 @@ class _Pool:
                 continue
             self.waiting.popleft()
             if worker is None:
-                worker = self.workers[place] = _Worker(place, self.work)
+                worker = self.workers[place] = _Worker(place, self.work, self.runner)
             worker.give(cell, tries)
 
     def _lacking(self, cell: Cell) -> str | None:
@@ -165,10 +178,14 @@ class _Pool:
         cell = worker.cell
         assert cell is not None, "only busy workers are listened to"
         try:
-            outcome, peak = worker.connection.recv()
+            message = worker.connection.recv()
         except (EOFError, OSError):
             yield from self._bury(worker, cell)
             return
+        if message == _BEGUN:
+            worker.began = time.monotonic()
+            return
+        outcome, peak = message
         worker.cell = None
         place = cell.task, cell.backbone
         self.peaks[place] = max(self.peaks.get(place, 0.0), peak)
@@ -180,7 +197,7 @@ class _Pool:
         del self.workers[worker.place]
         path = result_path(self.work.results, cell)
         if key_in(path) == cell.key:  # it died after its work was done
-            yield Outcome(cell, path, None, time.monotonic() - worker.began)
+            yield Outcome(cell, path, None, worker.seconds)
         elif worker.why:
             yield self._failed(cell, RuntimeError(worker.why), worker)
         elif worker.tries < self.work.retries:
@@ -192,17 +209,15 @@ class _Pool:
             yield self._failed(cell, RuntimeError(what), worker)
 
     def _failed(self, cell: Cell, error: Exception, worker: _Worker | None = None) -> Outcome:
-        from ..running import note_error
-
-        seconds = 0.0 if worker is None else time.monotonic() - worker.began
-        return Outcome(cell, None, note_error(cell, self.work, error), seconds)
+        seconds = 0.0 if worker is None else worker.seconds
+        return Outcome(cell, None, note_error(cell, self.work.results, error), seconds)
 
     def _watch(self) -> None:
         """Stop workers that passed a limit; `_hear` finds them dead."""
         busy = [worker for worker in self.workers.values() if worker.cell is not None and not worker.why]
         for worker in busy:
             limit = self.work.seconds_per_cell
-            if limit is not None and time.monotonic() - worker.began > limit:
+            if limit is not None and worker.seconds > limit:
                 worker.stop(f"it took longer than {limit:,.0f} s")
             elif (most := self.work.memory_mb) is not None and (used := worker.memory()) > most:
                 worker.stop(f"it used {used:,.0f} MB, above the limit of {most:,.0f}")
@@ -242,20 +257,20 @@ def _settings(place: int, work: Work) -> dict[str, str]:
     return settings
 
 
-def _serve(connection: Connection, work: Work, place: int) -> None:
+def _serve(connection: Connection, work: Work, place: int, runner: tuple[str, str]) -> None:
     """The life of a worker: cells come, outcomes go, until the parent is gone."""
     # Ctrl-C reaches all processes of a terminal; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _write_to(work.checkpoints / f"worker-{place}.log")
-    from ..running import run_cell
-
+    run_cell = getattr(import_module(runner[0]), runner[1])
     process = psutil.Process()
     while True:
         try:
             cell = connection.recv()
         except EOFError:
             return
+        connection.send(_BEGUN)
         outcome = run_cell(cell, work)
         connection.send((outcome, process.memory_info().rss / 2**20))
 

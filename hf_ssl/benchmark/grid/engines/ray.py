@@ -6,6 +6,7 @@ again goes on from its checkpoint if the nodes share the folder of the checkpoin
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +17,7 @@ import ray
 from ..cell_file import key_in, read, write
 from ..cells import Cell, result_path
 from .base import Outcome, Work
-from .remote import environment, number, outcome_of, run_within_limit
+from .remote import end_of, environment, number, outcome_of, run_within_limit
 
 logger = logging.getLogger(__name__)
 
@@ -63,21 +64,30 @@ class RayEngine:
             scheduling_strategy="SPREAD",
             runtime_env={"env_vars": environment(work)},
         )(run_on_node)
+        until = end_of(work)
         while True:
             for cell in islice(waiting, (work.jobs or int(self.window)) - len(running)):
-                running[task.remote(cell, work)] = cell
+                running[task.remote(cell, work, until)] = cell
             if not running:
                 return
             for done in ray.wait(list(running), num_returns=1)[0]:
                 cell = running.pop(done)
                 try:
-                    yield _brought(cell, work, *ray.get(done))
+                    found = ray.get(done)
                 except ray.exceptions.RayError as error:
                     yield outcome_of(cell, work, RuntimeError(_first_line(error)))
+                else:
+                    if found is not None:
+                        yield _brought(cell, work, *found)
 
 
-def run_on_node(cell: Cell, work: Work) -> tuple[Outcome, str | None]:
-    """Run a cell where this is called: its outcome, and the content of its file or of its error file."""
+def run_on_node(cell: Cell, work: Work, until: float) -> tuple[Outcome, str | None] | None:
+    """Run a cell where this is called: its outcome, and the content of its file or of its error file.
+
+    None if it is too late to begin, in seconds since 1970.
+    """
+    if time.time() > until:
+        return None
     outcome = run_within_limit(cell, work)
     path = outcome.path or work.results / cell.error_path
     return outcome, path.read_text(encoding="utf-8") if path.is_file() else None

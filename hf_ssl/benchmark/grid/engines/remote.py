@@ -1,19 +1,23 @@
 """What the engines share that run cells on other machines."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 
-from ..cell_file import key_in
+from ..cell_file import key_in, note_error
 from ..cells import Cell, result_path
-from ..running import note_error, run_cell
 from .base import Outcome, Work
 
 
 def run_within_limit(cell: Cell, work: Work) -> Outcome:
     """`run_cell`, stopped with an error after `work.seconds_per_cell`; to be called in a process's main thread."""
+    # Imported here, as it needs torch, which the process that only waits for cells does not.
+    run_cell = import_module("hf_ssl.benchmark.grid.running").run_cell
     try:
         with time_limit(work.seconds_per_cell):
             return run_cell(cell, work)
@@ -55,12 +59,17 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+def end_of(work: Work) -> float:
+    """After which no further cell is started, in seconds since 1970: clocks of other machines know it, too."""
+    return math.inf if work.seconds_in_all is None else time.time() + work.seconds_in_all
+
+
 def outcome_of(cell: Cell, work: Work, error: Exception) -> Outcome:
     """How a cell ended whose process cannot tell it: finished, if its file is there, or else with this error."""
     path = result_path(work.results, cell)
     if key_in(path) == cell.key:
         return Outcome(cell, path)
-    return Outcome(cell, None, note_error(cell, work, error))
+    return Outcome(cell, None, note_error(cell, work.results, error))
 
 
 def environment(work: Work) -> dict[str, str]:

@@ -6,6 +6,7 @@ The results folder, and the folder of the checkpoints below it, must be on a dis
 import json
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ....documents import read_json
 from ....files import atomic_write
 from ..cells import Cell
 from .base import Outcome, Work
-from .remote import environment, number, outcome_of, run_within_limit
+from .remote import end_of, environment, number, outcome_of, run_within_limit
 
 _JOBS = "jobs.json"
 # States of a job that an earlier process submitted and that is waited for.
@@ -36,13 +37,21 @@ class CellGroup:
     Nothing has to be kept then: finished cells have their files, and the one that was running its checkpoint.
     """
 
-    def __init__(self, cells: Sequence[Cell], work: Work):
-        self.cells, self.work = list(cells), work
+    def __init__(self, cells: Sequence[Cell], work: Work, until: float):
+        self.cells, self.work, self.until = list(cells), work, until
 
-    def __call__(self) -> None:
-        """Run the cells; an error of one is in its error file, and does not stop the others."""
+    def __call__(self) -> list[str]:
+        """Run the cells; an error of one is in its error file, and does not stop the others.
+
+        Returns:
+            the keys of those that were begun in time.
+        """
+        begun = []
         for cell in self.cells:
-            run_within_limit(cell, self.work)
+            if time.time() < self.until:
+                run_within_limit(cell, self.work)
+                begun.append(cell.key)
+        return begun
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """The same again."""
@@ -106,25 +115,26 @@ class SlurmEngine:
             # What the jobs printed stays if one of them failed.
             shutil.rmtree(folder)
 
-    def _wait(self, running: dict[submitit.Job[None], list[Cell]], work: Work) -> Iterator[tuple[Path, Outcome]]:
+    def _wait(self, running: dict[submitit.Job[list[str]], list[Cell]], work: Work) -> Iterator[tuple[Path, Outcome]]:
         """The outcomes of the jobs' cells, with the job's folder; a job is taken out of `running` when it is over."""
         pause = threading.Event()
         while running:
             over = [job for job in running if job.done()]
             for job in over:
-                reason = RuntimeError(_reason(job))
-                for cell in running.pop(job):
+                begun, how = _end(job)
+                reason = RuntimeError(how)
+                for cell in (cell for cell in running.pop(job) if begun is None or cell.key in begun):
                     yield job.paths.folder, outcome_of(cell, work, reason)
             if running and not over:
                 pause.wait(float(self.poll))
 
-    def _submit(self, cells: Sequence[Cell], work: Work, folder: Path) -> dict[submitit.Job[None], list[Cell]]:
+    def _submit(self, cells: Sequence[Cell], work: Work, folder: Path) -> dict[submitit.Job[list[str]], list[Cell]]:
         number_of_jobs = work.jobs or 1 if self.cluster == "local" else int(self.array)
         number_of_jobs = min(len(cells), number_of_jobs)
         groups = [list(cells[start::number_of_jobs]) for start in range(number_of_jobs)]
-        executor = self._executor(work, folder, len(groups[0]))
+        executor, until = self._executor(work, folder, len(groups[0])), end_of(work)
         with executor.batch():
-            jobs = [executor.submit(CellGroup(group, work)) for group in groups]
+            jobs = [executor.submit(CellGroup(group, work, until)) for group in groups]
         running = dict(zip(jobs, groups, strict=True))
         listed = {job.job_id: [cell.key for cell in group] for job, group in running.items()}
         with atomic_write(folder / _JOBS) as temporary:
@@ -159,24 +169,29 @@ class SlurmEngine:
         )
         return executor
 
-    def _found(self, cells: Sequence[Cell], base: Path) -> dict[submitit.Job[None], list[Cell]]:
+    def _found(self, cells: Sequence[Cell], base: Path) -> dict[submitit.Job[list[str]], list[Cell]]:
         """The jobs of an earlier process that are still there, with those of these cells that they run."""
-        found: dict[submitit.Job[None], list[Cell]] = {}
+        found: dict[submitit.Job[list[str]], list[Cell]] = {}
         if self.cluster != "slurm":
             return found
         wanted = {cell.key: cell for cell in cells}
         for path in sorted(base.glob(f"*/{_JOBS}")):
             for job_id, keys in read_json(path).items():
-                job: submitit.Job[None] = submitit.SlurmJob(folder=path.parent, job_id=job_id)
+                job: submitit.Job[list[str]] = submitit.SlurmJob(folder=path.parent, job_id=job_id)
                 mine = [wanted[key] for key in keys if key in wanted]
                 if mine and any(job.state.upper().startswith(state) for state in _ALIVE):
                     found[job] = mine
         return found
 
 
-def _reason(job: submitit.Job[None]) -> str:
-    """How a job ended that did not finish its cells, in one line."""
+def _end(job: submitit.Job[list[str]]) -> tuple[list[str] | None, str]:
+    """The keys of the cells that a job had begun (None: perhaps all), and how it ended, in one line."""
     if not job.paths.result_pickle.exists():  # It was killed; submitit would wait for the file.
-        return f"the job {job.job_id} ended as {job.state}"
-    lines = [line.strip() for line in str(job.exception() or "").splitlines()]
-    return f"the job {job.job_id} ended: {next((line for line in reversed(lines) if 'Error' in line), 'no error')}"
+        return None, f"the job {job.job_id} ended as {job.state}"
+    if (error := job.exception()) is None:
+        return job.result(), f"the job {job.job_id} ended without a result"
+    lines = [line.strip() for line in str(error).splitlines()]
+    return (
+        None,
+        f"the job {job.job_id} ended: {next((line for line in reversed(lines) if 'Error' in line), 'no error')}",
+    )

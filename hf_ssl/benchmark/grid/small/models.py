@@ -74,14 +74,13 @@ class BagOfWordsConfig(PreTrainedConfig):
 
 
 class BagOfWords(_Classifier):
-    """The sum of the words' vectors, scaled to length 1, and a layer above it; inputs [N, L] with 0 for padding."""
+    """A linear head on the sum of the words' vectors, which do not learn; inputs [N, L] with 0 for padding."""
 
     config_class = BagOfWordsConfig
 
     def __init__(self, config: BagOfWordsConfig):
         super().__init__(config)
-        self.words = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=0)
-        self.hidden = nn.Linear(config.hidden_size, config.hidden_size)
+        self.words = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=0).requires_grad_(False)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -90,8 +89,8 @@ class BagOfWords(_Classifier):
     ) -> SequenceClassifierOutput:
         """As any classifier of transformers."""
         total = nn.functional.normalize(self.words(input_ids).sum(dim=1), dim=-1)
-        # From length 1 to entries around 1, as the layer expects.
-        return self.classified(torch.relu(self.hidden(total * self.config.hidden_size**0.5)), labels)
+        # From length 1 to entries around 1.
+        return self.classified(total * self.config.hidden_size**0.5, labels)
 
 
 def bag_of_words(names: Sequence[str], pool: datasets.Dataset) -> tuple[PreTrainedModel, Any]:

@@ -85,7 +85,7 @@ SMALL_TASKS: dict[str, SmallTask] = {
             packages=("scipy",),
             training={
                 **_COMMON,
-                **{"max_steps": 200, "unlabeled_batch_ratio": 7, "learning_rate": 5e-3, "ema_decay": 0.98},
+                **{"max_steps": 150, "unlabeled_batch_ratio": 4, "learning_rate": 5e-2, "ema_decay": 0.98},
                 **{"warmup_steps": 10, "eval_steps": 50, "logging_steps": 25, "max_length": 64},
             },
         ),
