@@ -109,7 +109,11 @@ def _percents(seeds: Sequence[History], key: str) -> dict[int, list[float]]:
 
 
 def draw_class_recalls(
-    path: Path, counts: Sequence[int] | np.ndarray, recalls: Sequence[float], names: Sequence[str], title: str = ""
+    path: Path,
+    counts: Sequence[int] | np.ndarray,
+    recalls: Sequence[float] | np.ndarray,
+    names: Sequence[str],
+    title: str = "",
 ) -> None:
     """Draw the recall of each class as a bar, from the class with the most labeled examples to that with the fewest.
 
