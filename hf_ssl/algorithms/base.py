@@ -280,9 +280,12 @@ class SSLAlgorithm(nn.Module):
 
     @classmethod
     def settings(cls) -> dict[str, inspect.Parameter]:
-        """The hyper-parameters that the class and its bases add to the fields of `ProblemSpec`, by name."""
+        """The hyper-parameters that the class and its bases add to the fields of `ProblemSpec`, by name.
+
+        Those of algorithms come first, and those that a whole family shares (`margin_penalty`) last.
+        """
         found: dict[str, inspect.Parameter] = {}
-        for base in reversed(cls.__mro__):
+        for base in sorted(reversed(cls.__mro__), key=lambda base: not vars(base).get("title")):
             if not issubclass(base, SSLAlgorithm) or base is SSLAlgorithm or "__init__" not in vars(base):
                 continue
             parameters = inspect.signature(base.__init__).parameters.values()
