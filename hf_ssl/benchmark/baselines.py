@@ -75,8 +75,8 @@ def _long_tail_tables() -> dict[str, dict[LongTail, dict[str, ReportedAccuracy |
         column = tables.setdefault(task, {}).setdefault(LongTail(*setting), {})
         for name, values in content["runs"].items():
             note = LONG_TAIL_NOTES.get(name.partition("_")[2], "")
-            mean, deviation = values[place] or (None, None)
-            column[name] = None if mean is None else ReportedAccuracy(mean, deviation, note)
+            found = values[place]
+            column[name] = None if found is None else ReportedAccuracy(found[0], found[1], note)
     return tables
 
 
