@@ -251,9 +251,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run_grid(args: argparse.Namespace, places: Places) -> int:
     data = {task: encode(task, places, args.cache) for task in args.tasks}
     failed = 0
-    done = {identity(row) for row in read(args.results)}
     for row in rows(args.tasks, args.seeds, args.starts):
-        if identity(row) in done:
+        # Read each time: another process may have finished it.
+        if identity(row) in map(identity, read(args.results)):
             continue
         try:
             finished = run(row, data[row["task"]], {}, validation=args.validation)
