@@ -93,14 +93,15 @@ def size_facts(
     if not Imbalance.of(counts).is_clear:
         return {}
     found = {name: metrics.get(name) for name in ("balanced_accuracy", *SIZE_METRICS)}
-    if not len(recalls) or len(names) > _LISTED:
+    if len(names) > _LISTED:
         return found
-    rows = zip(names, counts, recalls, strict=True)
-    known = {name: (int(count), None if math.isnan(recall) else float(recall)) for name, count, recall in rows}
-    return {
-        **found,
-        "classes": {name: {"labeled": count, "recall": recall} for name, (count, recall) in known.items()},
+    # Without a test set the sizes alone, from which an evaluation of the model later knows its groups.
+    rows = zip(names, counts, recalls if len(recalls) else [math.nan] * len(names), strict=True)
+    classes = {
+        name: {"labeled": int(count), "recall": None if math.isnan(recall) else float(recall)}
+        for name, count, recall in rows
     }
+    return {**found, "classes": classes}
 
 
 def write_results(folder: Path, runs: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Path:
