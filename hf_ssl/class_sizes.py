@@ -98,6 +98,8 @@ def _chi_square_tail(value: float, freedom: int) -> float:
 
 # The groups of classes by size, the largest first.
 GROUPS = ("many", "medium", "few")
+# Metrics of classifiers that were trained on imbalanced labels, beside `hf_ssl.metrics.METRICS`.
+SIZE_METRICS = ("geometric_mean", *(f"{group}_recall" for group in GROUPS))
 
 
 def size_groups(counts: Sequence[int] | np.ndarray) -> dict[str, list[int]]:

@@ -15,12 +15,9 @@ import torch
 from numpy.typing import ArrayLike
 from transformers import EvalPrediction
 
-from .class_sizes import GROUPS, Imbalance, size_groups
+from .class_sizes import Imbalance, size_groups
 
-METRICS = (
-    *("accuracy", "balanced_accuracy", "geometric_mean", "precision", "recall", "f1", "top5_accuracy"),
-    *(f"{group}_recall" for group in GROUPS),
-)
+METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top5_accuracy")
 _CITATION = """@inproceedings{usb2022,
   title={USB: A Unified Semi-supervised Learning Benchmark for Classification},
   author={Wang, Yidong and others},

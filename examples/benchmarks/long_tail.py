@@ -29,7 +29,6 @@ import json
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -239,7 +238,6 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     datasets.disable_progress_bars()
-    warnings.filterwarnings("ignore", message=".*names no classes.*")
     places = Places(args.data, args.image_model, args.text_model)
     if args.command == "run":
         row = dict(zip(FIELDS, (*args.row[:-1], int(args.row[-1])), strict=True))
@@ -253,9 +251,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run_grid(args: argparse.Namespace, places: Places) -> int:
     data = {task: encode(task, places, args.cache) for task in args.tasks}
     failed = 0
-    done = {identity(row) for row in read(args.results)}
     for row in rows(args.tasks, args.seeds, args.starts):
-        if identity(row) in done:
+        # Read each time: another process may have finished it.
+        if identity(row) in map(identity, read(args.results)):
             continue
         try:
             finished = run(row, data[row["task"]], {}, validation=args.validation)

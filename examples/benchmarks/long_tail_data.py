@@ -141,15 +141,15 @@ class StoredViews(Views):
     def __call__(self, kind: str, row: Any, rng: np.random.Generator) -> torch.Tensor:
         """One of the stored views, at random."""
         stored = self.features[kind]
-        return torch.from_numpy(stored[rng.integers(len(stored)), row[self.column][0]])
+        return torch.tensor(stored[rng.integers(len(stored)), row[self.column][0]])
 
     def evaluation(self, row: Any) -> torch.Tensor:
         """The features of the example as it is."""
-        return torch.from_numpy(self.features["plain"][0, row[self.column][0]])
+        return torch.tensor(self.features["plain"][0, row[self.column][0]])
 
     def content_free(self, row: Any) -> torch.Tensor:
         """The features of an input without content."""
-        return torch.from_numpy(np.array(self.empty))
+        return torch.tensor(self.empty)
 
     def collate(self, items: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Features [N, D]."""
@@ -221,7 +221,7 @@ def draw(task: str, data: Encoded, setting: dict[str, Any], seed: int, validatio
 def make_model(data: Encoded, seed: int) -> AdaptedFeatures:
     """A model with new weights, by the seed, that centers features at the mean of the training examples."""
     torch.manual_seed(seed)
-    model = AdaptedFeatures(AdaptedFeaturesConfig(size=data.test.shape[1], num_labels=len(data.names)))
+    model = AdaptedFeatures(AdaptedFeaturesConfig(size=data.test.shape[1], id2label=dict(enumerate(data.names))))
     model.mean.copy_(torch.from_numpy(data.train["plain"][0].mean(axis=0)))
     return model
 

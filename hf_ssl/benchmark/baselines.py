@@ -75,7 +75,8 @@ def _long_tail_tables() -> dict[str, dict[LongTail, dict[str, ReportedAccuracy |
         column = tables.setdefault(task, {}).setdefault(LongTail(*setting), {})
         for name, values in content["runs"].items():
             note = LONG_TAIL_NOTES.get(name.partition("_")[2], "")
-            column[name] = None if values[place] is None else ReportedAccuracy(*values[place], note)
+            found = values[place]
+            column[name] = None if found is None else ReportedAccuracy(found[0], found[1], note)
     return tables
 
 

@@ -15,8 +15,9 @@ from ..report.tables import markdown_table, table
 from . import repository
 from .baselines import LONG_TAIL_NOTES, LONG_TAIL_SOURCE, SOURCE, published_errors, published_long_tails
 from .tails import Tail, mark_columns, reading, tail_name, tails_of
-from .tasks import TASKS, USB_CITATION, USB_TASKS, Task
+from .tasks import TASKS, USB_CITATION, USB_TASKS, LongTail, Task
 
+_TAIL_HEADERS = "columns: labeled and pool examples of the largest class, gamma of both; a negative one is reversed"
 _TEMPLATE = Path(__file__).with_name("dataset_card_template.md")
 # Upper limits of the Hub's size categories.
 _SIZES = (
@@ -55,7 +56,7 @@ def render_card(task: Task, record: Mapping[str, Any] | None = None) -> str:
         draws=draws,
         tails=[tail_name(tail) for tail in tails],
         tail_columns=bool(mark_columns(tails)),
-        tail_source=LONG_TAIL_SOURCE,
+        tail_source=f"Long tails ({_TAIL_HEADERS}). {LONG_TAIL_SOURCE}",
         tail_table=_tail_table(task, markdown=True),
         sizes=sizes,
         incomplete=any(sizes.get(split) != rows for split, rows in task.sizes.items()),
@@ -135,7 +136,7 @@ def _baseline_table(task: Task) -> tuple[list[str], list[list[str]]]:
 def _tail_table(task: Task, markdown: bool = False) -> str:
     """What USB reported on the long tails of a task, in Markdown or for the screen; "" without any.
 
-    A number in brackets is that of a note below the table.
+    A number in brackets is that of a note below the table; a column is headed N_1/M_1, gamma/gamma of the pool.
     """
     reported = published_long_tails(task.name)
     if not reported:
@@ -149,11 +150,24 @@ def _tail_table(task: Task, markdown: bool = False) -> str:
         found = (column[name] for column in reported.values())
         cells = ["-" if value is None else f"{value.mean:.2f} ± {value.deviation:.2f}" for value in found]
         rows.append([(code(name) if markdown else name) + mark, *cells])
-    header = ["algorithm", *(setting.name.removeprefix("longtail") for setting in reported)]
+    header = ["algorithm", *map(_tail_header, reported)]
     lines = [f"[{place}] {note}" for place, note in enumerate(notes, start=1)]
     if markdown:
         return "\n\n".join([markdown_table(header, rows), *lines])
     return "\n".join([table(header, rows), "", *(_wrapped("", line) for line in lines)])
+
+
+def _tail_header(setting: LongTail) -> str:
+    """The heading of a setting's column.
+
+    Example:
+        >>> _tail_header(LongTail(1500, 3000, 100, -100)), _tail_header(LongTail(150, None, 10, None))
+        ('1500/3000, 100/-100', '150, 10')
+    """
+    if setting.num_unlabeled is None:
+        return f"{setting.num_labeled}, {setting.labeled_imbalance:g}"
+    numbers = f"{setting.num_labeled}/{setting.num_unlabeled}"
+    return f"{numbers}, {setting.labeled_imbalance:g}/{setting.unlabeled_imbalance:g}"
 
 
 def describe_task(task: Task) -> str:
@@ -167,7 +181,7 @@ def describe_task(task: Task) -> str:
     if rows:
         lines += ["", _wrapped("", _baselines_note(task)), "", table(header, rows)]
     if task.long_tails:
-        lines += ["", "Long tails. " + _wrapped("", LONG_TAIL_SOURCE), "", _tail_table(task)]
+        lines += ["", _wrapped("", f"Long tails ({_TAIL_HEADERS}). {LONG_TAIL_SOURCE}"), "", _tail_table(task)]
     return "\n".join(lines)
 
 

@@ -80,7 +80,7 @@ def printable(text: str, most: int = 80, end: bool = False) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def drawn(path: Path, draw: Callable[[Path], None]) -> bool:
+def drawn(path: Path, draw: Callable[[Path], object]) -> bool:
     """Draw a picture into `path`; if matplotlib is missing, say so and return False."""
     try:
         draw(path)

@@ -109,7 +109,11 @@ def _percents(seeds: Sequence[History], key: str) -> dict[int, list[float]]:
 
 
 def draw_class_recalls(
-    path: Path, counts: Sequence[int] | np.ndarray, recalls: Sequence[float], names: Sequence[str], title: str = ""
+    path: Path,
+    counts: Sequence[int] | np.ndarray,
+    recalls: Sequence[float] | np.ndarray,
+    names: Sequence[str],
+    title: str = "",
 ) -> None:
     """Draw the recall of each class as a bar, from the class with the most labeled examples to that with the fewest.
 
@@ -136,23 +140,26 @@ def draw_class_recalls(
     for group, classes in size_groups(sizes).items():
         places, heights = rank[classes], found[classes]
         mean_recall = f": {np.nanmean(heights):.1f} %" if np.isfinite(heights).any() else ""
-        axis.bar(places, heights, color=_GROUP_COLORS[group], label=f"{group} labels{mean_recall}", width=0.8)
+        axis.bar(
+            places, heights, color=_GROUP_COLORS[group], alpha=0.7, label=f"{group} labels{mean_recall}", width=0.8
+        )
         if mean_recall:
             ends = places.min() - 0.5, places.max() + 0.5
-            axis.hlines(np.nanmean(heights), *ends, color=_GROUP_COLORS[group], linestyle="--", linewidth=1.2)
+            axis.hlines(np.nanmean(heights), *ends, color=_GROUP_COLORS[group], linestyle="--", linewidth=2)
     if np.isfinite(found).any():
         balanced = float(np.nanmean(found))
         axis.axhline(balanced, color="black", linewidth=1, label=f"balanced accuracy: {balanced:.1f} %")
-    places = range(0, len(sizes), -(-len(sizes) // _NAMED))
-    shown = [f"{_cut(names[order[place]])} ({sizes[order[place]]:,})" for place in places]
-    axis.set_xticks(places, shown, rotation=90 if len(sizes) > 4 else 0, fontsize=9 if len(sizes) <= _NUMBERED else 6)
+    ticks = range(0, len(sizes), -(-len(sizes) // _NAMED))
+    shown = [f"{_cut(names[order[place]])} ({sizes[order[place]]:,})" for place in ticks]
+    axis.set_xticks(ticks, shown, rotation=90 if len(sizes) > 4 else 0, fontsize=9 if len(sizes) <= _NUMBERED else 6)
     axis.set_xlabel("class (labeled examples)")
     axis.set_ylabel("recall")
     axis.set_ylim(0, 102)
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
     axis.grid(axis="y", alpha=0.25)
     axis.set_title(title or "Recall by class size", fontsize=11)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    axis.margins(x=0.02)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

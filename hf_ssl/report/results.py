@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..class_sizes import GROUPS, Imbalance
+from ..class_sizes import SIZE_METRICS, Imbalance
 from ..files import atomic_write
 
 if TYPE_CHECKING:  # Results are also read and written by commands that need no torch.
@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # Results are also read and written by commands that need no 
 
 # Of more classes than these, results do not list each.
 _LISTED = 1_000
-_GROUP_RECALLS = tuple(f"{group}_recall" for group in GROUPS)
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "timm", "torchvision", "torchaudio", "peft")
 
@@ -72,7 +71,7 @@ def class_size_facts(run: "RunFacts") -> dict[str, Any]:
     evaluation; `best_balanced_accuracy` is that of the best. `classes` has for each class (of at most 1,000) its
     labeled examples and its recall in the last evaluation.
     """
-    last = {name: run.last(f"eval_{name}") for name in ("balanced_accuracy", "geometric_mean", *_GROUP_RECALLS)}
+    last = {name: run.last(f"eval_{name}") for name in ("balanced_accuracy", *SIZE_METRICS)}
     recalls = run.class_recalls.get(max(run.class_recalls, default=-1), ())
     seen = [row["eval_balanced_accuracy"] for row in run.history if "eval_balanced_accuracy" in row]
     facts = size_facts(run.data.label_names, run.class_counts, last, recalls)
@@ -93,15 +92,16 @@ def size_facts(
     """
     if not Imbalance.of(counts).is_clear:
         return {}
-    found = {name: metrics.get(name) for name in ("balanced_accuracy", "geometric_mean", *_GROUP_RECALLS)}
-    if not len(recalls) or len(names) > _LISTED:
+    found = {name: metrics.get(name) for name in ("balanced_accuracy", *SIZE_METRICS)}
+    if len(names) > _LISTED:
         return found
-    rows = zip(names, counts, recalls, strict=True)
-    known = {name: (int(count), None if math.isnan(recall) else float(recall)) for name, count, recall in rows}
-    return {
-        **found,
-        "classes": {name: {"labeled": count, "recall": recall} for name, (count, recall) in known.items()},
+    # Without a test set the sizes alone, from which an evaluation of the model later knows its groups.
+    rows = zip(names, counts, recalls if len(recalls) else [math.nan] * len(names), strict=True)
+    classes = {
+        name: {"labeled": int(count), "recall": None if math.isnan(recall) else float(recall)}
+        for name, count, recall in rows
     }
+    return {**found, "classes": classes}
 
 
 def write_results(folder: Path, runs: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Path:

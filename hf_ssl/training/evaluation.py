@@ -18,7 +18,7 @@ from transformers.trainer_pt_utils import nested_detach
 from transformers.trainer_utils import has_length
 from transformers.utils import logging
 
-from ..class_sizes import Imbalance
+from ..class_sizes import SIZE_METRICS, Imbalance
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..distributed import gather
@@ -135,9 +135,10 @@ class EvaluationMixin(Trainer):
         if not self._scores_are_finite() and isinstance(self.compute_metrics, RunningMetrics):
             # Also of classes that were chosen by `preprocess_logits_for_metrics`.
             metrics = output.metrics or {}
-            metrics.update({name: float("nan") for name in metrics if name.endswith(METRICS)})
-        elif isinstance(self.compute_metrics, RunningMetrics) and self.compute_metrics.recalls is not None:
-            self.class_recalls[self.state.global_step] = self.compute_metrics.recalls.tolist()
+            metrics.update({name: float("nan") for name in metrics if name.endswith(METRICS + SIZE_METRICS)})
+        elif isinstance(self.compute_metrics, RunningMetrics) and kwargs.get("metric_key_prefix", "eval") == "eval":
+            recalls = self.compute_metrics.recalls
+            self.class_recalls |= {} if recalls is None else {self.state.global_step: recalls.tolist()}
         return output
 
     @contextmanager

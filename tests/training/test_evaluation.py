@@ -1,6 +1,7 @@
 """Evaluation of models of every kind: with and without `labels` in their forward, whatever they return."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.errors import NotFiniteError
-from hf_ssl.metrics import METRICS, classification_metrics
+from hf_ssl.metrics import METRICS, RunningMetrics, classification_metrics
 from hf_ssl.training import evaluation
 from hf_ssl.training.evaluation import answers_of
 
@@ -291,3 +292,25 @@ def test_answers_are_sorted(output, names):
 def test_an_answer_without_logits_is_refused():
     with pytest.raises(ValueError, match='must return logits, got scores; name them "logits"'):
         answers_of({"scores": torch.zeros(1, 3)})
+
+
+CHOICES = [
+    ({"load_best_model_at_end": True}, [30, 2], "balanced_accuracy"),
+    ({"load_best_model_at_end": True}, [30, 28], "loss"),
+    ({"load_best_model_at_end": True, "metric_for_best_model": "loss"}, [30, 2], "loss"),
+    ({"load_best_model_at_end": True, "metric_for_best_model": "f1"}, [30, 2], "f1"),
+    ({}, [30, 2], None),
+]
+
+
+@pytest.mark.parametrize(("settings", "counts", "metric"), CHOICES)
+def test_imbalanced_labels_choose_the_best_by_balanced_accuracy_unless_the_user_does(
+    settings, counts, metric, tmp_path
+):
+    saving = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 1}
+    args = SSLConfig(str(tmp_path), use_cpu=True, **saving, **settings)
+    trainer = SimpleNamespace(args=args, compute_metrics=RunningMetrics(), eval_dataset=[])
+    labels = np.repeat(np.arange(2), counts)
+    evaluation.EvaluationMixin.measure_class_sizes(trainer, SimpleNamespace(labels=labels, label_names=["a", "b"]))
+    assert args.metric_for_best_model == metric
+    assert trainer.compute_metrics.class_counts.tolist() == counts
