@@ -58,7 +58,7 @@ class RayEngine:
                 ray.shutdown()
 
     def _run(self, waiting: Iterator[Cell], work: Work, running: dict[Any, Cell]) -> Iterator[Outcome]:
-        task = ray.remote(
+        task: Any = ray.remote(
             num_cpus=work.cores,
             num_gpus=work.gpus,
             max_retries=max(int(self.retries), work.retries),
