@@ -12,6 +12,7 @@ import hf_ssl
 ROOT = Path(hf_ssl.__file__).parent
 # Packages of the extras: a module whose import needs one that is missing is skipped.
 OPTIONAL = {"PIL", "matplotlib", "peft", "sentencepiece", "sklearn", "soundfile", "timm", "torchaudio", "torchvision"}
+OPTIONAL |= {"ray", "submitit"}
 
 
 def module_names() -> list[str]:

@@ -58,8 +58,8 @@ class SSLAlgorithm(nn.Module):
     not know on to `super().__init__(**task)` and writes `forward(model, batch, progress) -> AlgorithmOutput`.
 
     Class attributes:
-        views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "strong",
-            "rotated"). The name "labeled_strong" asks for a view of the labeled examples, and
+        views: the unlabeled views it needs: name in `SSLBatch.unlabeled` -> kind of view ("weak", "medium", "strong",
+            "rotated"). The name "labeled_strong" asks for a strong view of the labeled examples, and
             "balanced_labeled" for one of as many others that are drawn class by class. An instance may need
             fewer views than its class (no "rotated" for text), so ask the instance if there is one.
         uses_teacher: whether it calls `model.teacher`, that is, whether it needs a moving average of the weights.
@@ -285,7 +285,7 @@ class SSLAlgorithm(nn.Module):
         Those of algorithms come first, and those that a whole family shares (`margin_penalty`) last.
         """
         found: dict[str, inspect.Parameter] = {}
-        for base in sorted(reversed(cls.__mro__), key=lambda base: not vars(base).get("title")):
+        for base in sorted(cls.__mro__[::-1], key=lambda base: not vars(base).get("title")):
             if not issubclass(base, SSLAlgorithm) or base is SSLAlgorithm or "__init__" not in vars(base):
                 continue
             parameters = inspect.signature(base.__init__).parameters.values()

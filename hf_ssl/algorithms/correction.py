@@ -167,7 +167,7 @@ class Correction(StepStatistics):
         return None
 
     def begin_with(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """Begin with a classifier, weight [C, D] and bias [C], that was fitted to the labeled examples."""
+        """Begin with the model's classifier, weight [C, D] and bias [C], which may have been fitted to the labels."""
 
     def milestones(self, progress: Progress) -> dict[str, int]:
         """As in `SSLAlgorithm`."""

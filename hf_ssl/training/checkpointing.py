@@ -377,7 +377,7 @@ class CheckpointMixin(ShardingMixin):
         if self._keeps_average:
             self.ema = self._new_average()
         self._answer = None
-        if self.algorithm.correction.answers:
+        if self.algorithm.answer.answers:
             given = self.accelerator.unwrap_model(self.model), self.algorithm, self._content_free
             self._answer = CorrectedClassifier(*given, self.args.ema_decay if self._keeps_average else None)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,9 +12,10 @@ from ..algorithms import SSLAlgorithm
 from ..batches.collators import content_free_view
 from ..model.ema import ModelEma
 from ..model.forward import ModelForward
-from ..model.head import check_writable, find_head, replaced_head
+from ..model.head import check_writable, find_head, head_weight, replaced_head
 from ..model.padding import View
 from ..views import Views
+from ..views.seeds import global_seeds
 
 # Under this name the averages of the correction's heads are part of the algorithm, and so of checkpoints.
 _AVERAGED = "averaged_heads"
@@ -35,7 +37,7 @@ class CorrectedClassifier:
     def __init__(
         self, model: nn.Module, algorithm: SSLAlgorithm, content_free: View | None = None, decay: float | None = None
     ):
-        self._forward, self._correction, self._content_free = ModelForward(model), algorithm.correction, content_free
+        self._forward, self._correction, self._content_free = ModelForward(model), algorithm.answer, content_free
         heads = dict(self._correction.heads())
         self._average = ModelEma(nn.ModuleDict(heads), decay) if heads and decay is not None else None
         algorithm._modules.pop(_AVERAGED, None)
@@ -64,28 +66,31 @@ def content_free_of(algorithm: SSLAlgorithm, views: Views, labeled: Any, device:
     """`SSLBatch.content_free`, as large as the first labeled example, if the correction reads it."""
     if not algorithm.correction.reads_content_free:
         return None
-    return content_free_view(views, labeled[0], device)
+    with global_seeds(np.random.default_rng(0)):  # A row may be drawn by a transform.
+        return content_free_view(views, labeled[0], device)
 
 
 def fit_to_head(algorithm: SSLAlgorithm, model: nn.Module) -> None:
     """Before the first step: let the heads of a correction that answers be what the model's own can be replaced with.
 
+    They begin where the model's own head is, which may have been trained or fitted before.
+
     Raises:
         ValueError: if nothing can be written into the head, as it is under an adapter, or if it has no bias and the
             correction answers with another one.
     """
-    correction, head = algorithm.correction, find_head(model)
+    correction, head = algorithm.answer, find_head(model)
     if not correction.answers:
         return
-    if not isinstance(head, nn.Linear) or head.bias is not None:
+    if isinstance(head, nn.Linear) and head.bias is None:
+        # Most decoders.
+        if not correction.heads():
+            raise ValueError(
+                f"the head must have a bias, with which {correction.title} answers, got one without, as most decoders "
+                "have; choose another correction"
+            )
+        for own in correction.heads().values():
+            own.register_parameter("bias", None)
+    else:
         check_writable(head)
-        return
-    # Most decoders.
-    heads = correction.heads().values()
-    if not heads:
-        raise ValueError(
-            f"the head must have a bias, with which {correction.title} answers, got one without, as most decoders "
-            "have; choose another correction"
-        )
-    for own in heads:
-        own.register_parameter("bias", None)
+    correction.begin_with(head_weight(head), head.bias)

@@ -236,6 +236,9 @@ class RoundsMixin(EvaluationMixin):
             return
         if checkpoint is not None:
             self._round = self._next_round(checkpoint, plan)
+        elif self.args.should_save:
+            for table in Path(self.args.output_dir, FOLDER).glob("round-*.json"):
+                table.unlink()  # of another training
         if plan.restarts and (self._round.number or before.number):
             # Its memories have the size of the labeled set.
             self.algorithm = self.watch.algorithm = self._make_algorithm()

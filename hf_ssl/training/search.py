@@ -89,7 +89,7 @@ class SearchMixin(Trainer):
         fit_head(self.model, *given, view_maker=self._custom_views)
         self._head_is_fitted = True
         head = find_head(self.model)
-        self.algorithm.correction.begin_with(head_weight(head), head.bias)
+        self.algorithm.answer.begin_with(head_weight(head), head.bias)
 
     def _learn_from(self, dataset: Any) -> None:
         """Find out columns and classes from the first dataset of a trainer that was made without any."""

@@ -202,9 +202,9 @@ def check_shardable(model: nn.Module, algorithm: SSLAlgorithm, *, asked: bool, s
             "a quantized model cannot be sharded: a part of a weight has no scale of its own; leave fsdp out, or load "
             "the model without quantization"
         )
-    if algorithm.correction.answers:
+    if algorithm.answer.answers:
         raise ValueError(
-            f"a sharded model cannot be evaluated with the classifier of {algorithm.correction.title}, which replaces "
+            f"a sharded model cannot be evaluated with the classifier of {algorithm.answer.title}, which replaces "
             "the model's own; leave fsdp out, or choose another correction"
         )
     if algorithm.differentiates_twice:

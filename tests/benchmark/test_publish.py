@@ -94,6 +94,10 @@ exec(card.split("```python")[1].split("```")[0])
 told["plain"] = {split: list(part["text"]) for split, part in data.items()}
 call = card.split("With the package: `hf_ssl.benchmark.")[1].split("`")[0]
 told["mine"] = {split: list(part["text"]) for split, part in eval(call).items()}
+from hf_ssl.hub.provenance import source_of
+sources = [source_of(load_task("ag_news", 40, 0, name)[split]) for split in ("labeled", "unlabeled", "test")]
+told["sources"] = [[source.repository, source.config, source.split] for source in sources]
+told["revisions"] = sorted({source.revision for source in sources})
 told["failed"] = [check.name for check in verify_task(name) if not check.passed]
 try:
     datasets.load_dataset("secret/usb-ag_news", "labels40_seed0")
@@ -200,6 +204,10 @@ def test_a_task_is_published_whole_or_not_at_all_and_loads_everywhere(folder, tm
         == found["plain"]
         == {split: list(data["text"]) for split, data in load_task("ag_news", 40, 0, folder).items()}
     )
+    # By these a model is known to be one of this task.
+    names = ["someone/usb-ag_news", "labels40_seed0"]
+    assert found["sources"] == [[*names, split] for split in ("labeled", "unlabeled", "test")]
+    assert found["revisions"] == [hub.repositories["someone/usb-ag_news"].sha]
     assert found["failed"] == ["train: count", "validation: count", "test: count"]
     assert "secret/usb-ag_news" in found["private"]
     status, _, err = found["command"]

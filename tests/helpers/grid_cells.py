@@ -6,7 +6,6 @@ from pathlib import Path
 
 from hf_ssl.benchmark.grid.cell_file import make_result, write
 from hf_ssl.benchmark.grid.cells import Cell
-from hf_ssl.benchmark.grid.grid_file import load_grid
 
 DRAWS = {seed: f"{seed}{15 * 'a'}" for seed in range(10)}
 
@@ -20,6 +19,8 @@ def make_cell(algorithm: str = "fixmatch", seed: int = 0, **changes) -> Cell:
 
 def tiny_cells(number: int, **training) -> list[Cell]:
     """Cells with the digits of scikit-learn that train for four steps; different seeds."""
+    from hf_ssl.benchmark.grid.grid_file import load_grid  # with torch, which few of these cells need
+
     short = {"max_steps": 4, "eval_steps": 2, "warmup_steps": 0, "unsupervised_warmup_steps": 0, **training}
     first = next(cell for cell in load_grid("smoke").cells if (cell.task, cell.algorithm) == ("digits", "fixmatch"))
     settings = {**first.settings, "training": {**first.settings["training"], **short}}

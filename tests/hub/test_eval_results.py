@@ -13,6 +13,8 @@ from hf_ssl.hub.eval_results import benchmark_entries, write_eval_results
 from hf_ssl.hub.provenance import DataSource, source_of
 from hf_ssl.hub.upload import EVAL_RESULTS, published_files
 
+from tests.helpers.hub_client import run_client
+from tests.helpers.loopback_hub import LoopbackHub, Repository
 from tests.helpers.run_facts import make_model, make_run
 from tests.helpers.tiny_images import make_images
 
@@ -96,3 +98,27 @@ def test_a_part_of_a_split_is_not_taken_for_the_split(tmp_path):
     parts = loaded["train"].train_test_split(2, seed=0)
     for part in (loaded["test"].select(range(3)), parts["train"], parts["test"]):
         assert source_of(part).split is None
+
+
+PUSH = """
+import sys
+from pathlib import Path
+from hf_ssl.hub.upload import published_files, push_files
+for name in sys.argv[1:]:
+    push_files("someone/model", published_files(name), "A model")
+tell(None)
+"""
+
+
+def test_a_push_replaces_our_results_and_no_others(tmp_path):
+    for name, history in (("first", (ROW,)), ("second", ())):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        write_eval_results(tmp_path / name, make_run(history=history), make_model(**TASK))
+    with LoopbackHub() as hub:
+        repository = hub.repositories["someone/model"] = Repository(kind="model")
+        repository.files = {".eval_results/theirs.yaml": b"[]"}
+        run_client(hub, tmp_path / "home", PUSH, tmp_path / "first", tmp_path / "second")
+    first, second = [set(files) for _, files in repository.commits[1:]]
+    assert first == {"config.json", EVAL_RESULTS, ".eval_results/theirs.yaml"}
+    assert second == {"config.json", ".eval_results/theirs.yaml"}

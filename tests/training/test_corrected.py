@@ -165,9 +165,11 @@ def test_a_checkpoint_of_another_correction_is_refused(tmp_path):
 # ---- The classifier that answers ----
 
 
-@pytest.mark.parametrize("role", ["none", "evaluation"])
-@pytest.mark.parametrize("modality", list(TASKS))
-@pytest.mark.parametrize("name", ANSWERS)
+SAVED = [(name, "image", role) for name in ANSWERS for role in ("none", "evaluation")]
+SAVED += [(name, modality, "evaluation") for name in ("abc", "cdmad") for modality in ("text", "audio")]
+
+
+@pytest.mark.parametrize(("name", "modality", "role"), SAVED)
 def test_the_saved_model_answers_as_the_trainer_bit_for_bit(name, modality, role, tmp_path):
     trainer = make_trainer(tmp_path, modality, imbalance=name, ema_role=role, ema_decay=0.8)
     trainer.train()
@@ -315,11 +317,25 @@ def test_a_head_without_bias_is_replaced_by_one_without(tmp_path):
         make_trainer(tmp_path, model=NoBias(), imbalance="cdmad")
 
 
-def test_a_fitted_head_is_where_the_balanced_one_begins(tmp_path):
-    trainer = make_trainer(tmp_path, imbalance="abc", start="head", max_steps=1, learning_rate=0.0)
+@pytest.mark.parametrize("start", ["random", "head"])
+def test_the_balanced_head_begins_where_the_model_s_own_does(start, tmp_path):
+    trainer = make_trainer(tmp_path, imbalance="abc", start=start, max_steps=1, learning_rate=0.0)
+    before = trainer.algorithm.balanced_head.weight.detach().clone()
     trainer.train()
+    assert torch.equal(trainer.algorithm.balanced_head.weight, before) == (start == "random")
     assert torch.equal(trainer.algorithm.balanced_head.weight, find_head(trainer.model).weight)
     assert torch.equal(trainer.algorithm.balanced_head.bias, find_head(trainer.model).bias)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["abc", "cdmad"])
+def test_a_compiled_model_trains_and_answers_the_same(name, tmp_path):
+    found = []
+    for config in ({}, {"torch_compile": True, "torch_compile_backend": "aot_eager"}):
+        trainer = make_trainer(tmp_path, imbalance=name, imbalance_kwargs={}, **config)
+        trainer.train()
+        found.append(predictions(trainer))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
 
 
 def test_sharded_models_are_refused(tmp_path):

@@ -187,8 +187,11 @@ def test_a_second_training_begins_with_the_first_round(tmp_path):
     trainer = make_trainer(tmp_path, "restarting")
     trainer.train()
     watching = Watching(trainer)
+    stale = tmp_path / "rounds" / "round-9.json"
+    stale.write_text("{}")
     trainer.train()
     assert watching.seen[0][:2] == (1, 6) and trainer.state.global_step == STEPS
+    assert not stale.exists() and list(picked(trainer)) == ["round-2.json", "round-3.json"]
 
 
 def test_evaluation_at_the_end_of_a_round_is_kept(tmp_path):

@@ -46,7 +46,8 @@ class DASO(Correction):
         weight: factor of the second term, at least 0; default 1.
 
     Note:
-        USB blends with the similarities of the previous batch, which are those of other examples.
+        A step costs one more call of the teacher, on the labeled batch. USB blends with the similarities of the
+        previous batch, which are those of other examples.
 
     Paper: Oh, Kim and Kweon, "DASO: Distribution-Aware Semantics-Oriented Pseudo-label for Imbalanced Semi-Supervised
     Learning", CVPR 2022, arXiv 2106.05682.

@@ -21,6 +21,8 @@ class SimiS(InRounds, Correction):
     Training goes on, with the labeled examples drawn from given and added ones alike; they are picked again after each
     round, from the whole pool, which stays as it is.
 
+    At most N / C labels join a class, so it does little for small labeled sets.
+
     Shapes: pi `[C]`, predictions of the pool `[M]`.
 
     It changes the labeled set alone, so it can be put around every algorithm, self-training with `supervised`

@@ -1,23 +1,24 @@
 """TRAS: a second head learns from pseudo-labels that are moved towards the rare classes."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from ... import losses
 from ...batches.batch import SSLBatch
 from ...model.forward import ModelForward
-from ..correction import Correction
+from ...model.padding import View
+from ..correction import Head
 from ..parts.thresholds import FixedThreshold, RelativeThreshold
 from ..problem import Progress, check
+from .balanced_head import BalancedHeadCorrection
 
 if TYPE_CHECKING:
     from ..base import SSLAlgorithm
 
 
-class TRAS(Correction):
+class TRAS(BalancedHeadCorrection):
     """Transfer and share: a second head on the same features (`balanced_head`, h) is trained with adjusted logits, and
     on the pool with its own predictions, moved towards the rare classes and more so the rarer their class.
 
@@ -52,7 +53,6 @@ class TRAS(Correction):
     """
 
     needs = frozenset({"pseudo_labels", "pseudo_labels_alone"})
-    answers = True
     title = "TRAS"
     summary = "a second head learns from pseudo-labels that are moved towards the rare classes"
     year = 2022
@@ -83,39 +83,20 @@ class TRAS(Correction):
         self.A, self.B, self.tro, self.warmup_epochs = A, B, tro, warmup_epochs
         # That of the algorithm, once it has been put around one.
         self.limit = 0.95
-        problem, counts = self.problem, self.labeled_counts.clamp_min(0.5)
+        counts = self.labeled_counts.clamp_min(0.5)
         adjustment = ((counts / counts.sum()) ** tro + 1e-12).log()
         self.register_buffer("logit_adjustment", adjustment, persistent=False)
         self.register_buffer("class_temperature", A * torch.softmax(-adjustment, dim=0) + B, persistent=False)
         self.register_buffer("second_head_learns", torch.zeros((), dtype=torch.bool))
-        # In a tuple, so that the head does not become a sub-module here too.
-        self._heads = (nn.Linear(problem.feature_size, problem.num_classes),)
-
-    @property
-    def balanced_head(self) -> nn.Linear:
-        """The second head."""
-        return self._heads[0]
-
-    def heads(self) -> Mapping[str, nn.Module]:
-        """The second head by its name."""
-        return {"balanced_head": self.balanced_head}
 
     @torch.no_grad()
     def begin_with(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """The second head begins where the first one does, without what the class sizes predict."""
-        self.balanced_head.weight.copy_(weight)
-        if bias is not None:
-            self.balanced_head.bias.copy_(bias - self.logit_adjustment)
+        super().begin_with(weight, None if bias is None else bias - self.logit_adjustment)
 
-    def corrected_head(
-        self, model: ModelForward, content_free: Any = None
-    ) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+    def corrected_head(self, model: ModelForward, content_free: View | None = None) -> Head | None:
         """The second head, once it has learned; until then the model's own answers."""
-        if not self.second_head_learns:
-            return None
-        # A model without a bias has none here either, although torch's annotation says so.
-        bias = cast(torch.Tensor | None, self.balanced_head.bias)
-        return self.balanced_head.weight.detach(), None if bias is None else bias.detach()
+        return super().corrected_head(model, content_free) if self.second_head_learns else None
 
     def milestones(self, progress: Progress) -> dict[str, int]:
         """Where the second head begins to learn."""

@@ -27,7 +27,18 @@ from typing import Any
 
 from ...documents import parse_yaml, read_text
 from .cells import Cell, short_hash
-from .grid_names import Names, algorithm_names, check_settings, correction_names, known, listed, named, number, table
+from .grid_names import (
+    Names,
+    algorithm_names,
+    check_settings,
+    composing_problem,
+    correction_names,
+    known,
+    listed,
+    named,
+    number,
+    table,
+)
 from .schedules import SCHEDULES, Settings, merged, scheduled
 from .tasks import TASK_OPTIONS, grid_task, task_names, task_revision
 
@@ -177,7 +188,7 @@ class _Reader:
         variant = entry.get("name")
         if changes and variant is None:
             variant = short_hash(changes, 8)
-        corrections = self._corrections(entry.get("imbalance", self.content.get("imbalance")), where)
+        corrections = self._corrections(name, entry.get("imbalance", self.content.get("imbalance")), where)
         own = entry.get("imbalance_settings") or {}
         return {
             "name": name,
@@ -186,9 +197,16 @@ class _Reader:
             "corrections": corrections,
         }
 
-    def _corrections(self, entry: Any, where: Names) -> list[str | None]:
+    def _corrections(self, algorithm: str, entry: Any, where: Names) -> list[str | None]:
+        """The corrections of an algorithm; None stands for the plain algorithm."""
+        if entry == "all":
+            return [None, *(name for name in correction_names() if not composing_problem(algorithm, name))]
         found = entry if isinstance(entry, list) else [entry]
-        return [None if each is None else known(each, correction_names(), "correction", where) for each in found]
+        for name in filter(None, found):
+            known(name, correction_names(), "correction", where)
+            if problem := composing_problem(algorithm, name):
+                raise ValueError(f"{where}: {algorithm} with {name}: {problem}")
+        return list(found)
 
     def cells(self) -> Iterator[Cell]:
         """The cells: seed after seed, within a seed task after task."""

@@ -6,6 +6,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from ...algorithms import ALGORITHMS, get_algorithm, known_name
 from ...published_settings import PUBLISHED_SETTINGS
 from .recipes import FULLY_SUPERVISED
@@ -15,6 +17,11 @@ from .schedules import Settings
 _NOT_OF_GRIDS = {"algorithm", "algorithm_kwargs", "imbalance", "imbalance_kwargs", "seed", "data_seed", "use_cpu"} | {
     *("eval_strategy", "logging_strategy", "eval_on_start", "eval_delay", "load_best_model_at_end"),
     *("metric_for_best_model", "greater_is_better", "prediction_loss_only", "batch_eval_metrics", "ignore_data_skip"),
+}
+# A problem of two classes, to try settings on.
+_TINY: dict[str, Any] = {
+    **{"num_classes": 2, "num_labeled": 2, "num_unlabeled": 4, "feature_size": 2},
+    **{"labeled_batch_size": 2, "unlabeled_batch_size": 2, "class_distribution": None},
 }
 _PREFIXES = ("dataloader_", "save_", "ddp_", "fsdp", "include_", "eval_do_", "eval_use_")
 
@@ -128,12 +135,22 @@ def check_settings(settings: Mapping[str, Any], where: Names, algorithm: str | N
     return found
 
 
+@cache
+def composing_problem(algorithm: str, correction: str) -> str:
+    """Why an algorithm does not go with a correction for long tails, in one line; "" if it does."""
+    if algorithm not in ALGORITHMS:
+        return "it trains on every label; leave the correction out"
+    try:
+        get_algorithm(algorithm, **_TINY, imbalance=correction, class_counts=torch.tensor([1, 1]))
+    except (ValueError, TypeError) as error:
+        return " ".join(str(error).split())
+    return ""
+
+
 def _try(algorithm: str, settings: Mapping[str, Any], where: Names) -> None:
     """Make the algorithm with these settings, for a tiny problem."""
-    sizes = {"num_classes": 2, "num_labeled": 2, "num_unlabeled": 4, "feature_size": 2}
-    batches = {"labeled_batch_size": 2, "unlabeled_batch_size": 2, "class_distribution": None}
     try:
-        get_algorithm(algorithm, **sizes, **batches, **settings)
+        get_algorithm(algorithm, **_TINY, **settings)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from None
 

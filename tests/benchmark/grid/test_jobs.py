@@ -47,14 +47,15 @@ def test_data_of_this_machine_cannot_be_used(tmp_path):
 RUN = """
 import dataclasses, json, sys
 from pathlib import Path
+from hf_ssl.benchmark.grid.cells import Cell
 from hf_ssl.benchmark.grid.engines import jobs, make_engine
 from hf_ssl.benchmark.grid.engines.base import Work
 from huggingface_hub import HfApi
-from tests.helpers.grid_cells import make_cell, tiny_cells
+from tests.helpers.grid_cells import make_cell
 
-work = Work(Path(sys.argv[1]), jobs=2, seconds_per_cell=120.0)
+work = Work(Path(sys.argv[1]), jobs=2, seconds_per_cell=600.0)
 options = dict(results="someone/results", flavor="t4-small", poll="0.2", cells="2", bucket="someone/checkpoints")
-(good,) = tiny_cells(1)
+good = Cell.from_record(*json.loads(sys.argv[2]))
 # A model that is nowhere.
 bad = dataclasses.replace(good, backbone="someone/nowhere")
 
@@ -94,7 +95,9 @@ def ran(tmp_path_factory):
     with LoopbackHub() as hub:
         hub.repositories["someone/results"] = Repository()
         hub.repositories["someone/results"].files = {there.path.as_posix(): json.dumps(make_content(there)).encode()}
-        told = run_client(hub, folder / "home", RUN, folder / "results")
+        (good,) = tiny_cells(1)
+        cell = json.dumps([good.record(), good.settings])
+        told = run_client(hub, folder / "home", RUN, folder / "results", cell)
         yield {"told": told, "hub": hub, "results": folder / "results", "there": there}
 
 
@@ -129,8 +132,8 @@ def test_a_job_has_a_time_limit_and_its_token_only_as_a_secret(ran):
     assert job.spec["secrets"] == {"HF_TOKEN": TOKEN} and job.spec["flavor"] == "t4-small"
     shown = json.dumps({key: value for key, value in job.spec.items() if key != "secrets"})
     assert TOKEN not in shown + job.output and str(ran["results"]) not in shown
-    # Two cells of two minutes, and twenty minutes to start.
-    assert (job.spec["timeoutSeconds"], job.spec["attempts"]) == (1440, 2)
+    # Two cells of ten minutes, and twenty minutes to start.
+    assert (job.spec["timeoutSeconds"], job.spec["attempts"]) == (2400, 2)
     assert set(job.spec["labels"]) == {"hf-ssl-cells", "name"}
     (volume,) = job.spec["volumes"]
     assert (volume["source"], volume["mountPath"]) == ("someone/checkpoints", "/checkpoints")

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import psutil
 import pytest
 
 ray = pytest.importorskip("ray")
@@ -10,19 +11,17 @@ ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from hf_ssl.benchmark.grid.cell_file import read, read_errors  # noqa: E402
-from hf_ssl.benchmark.grid.engines import make_engine  # noqa: E402
 from hf_ssl.benchmark.grid.engines import ray as engine_module  # noqa: E402
 from hf_ssl.benchmark.grid.engines.base import Outcome, Work  # noqa: E402
-from hf_ssl.benchmark.grid.running import run_cell  # noqa: E402
-from hf_ssl.benchmark.submission.checks import measured  # noqa: E402
 
-from tests.helpers.grid_cells import make_cell, make_content, tiny_cells, write_cell  # noqa: E402
+from tests.helpers.grid_cells import make_cell, make_content, write_cell  # noqa: E402
+from tests.helpers.waiting_runs import GO, RUNNER  # noqa: E402
 
 
 def test_a_result_of_a_node_with_its_own_disk_is_written_here(tmp_path, monkeypatch):
     cell, here, there = make_cell(), Work(tmp_path / "here"), Work(tmp_path / "there")
     path = write_cell(there.results, cell)
-    monkeypatch.setattr(engine_module, "run_within_limit", lambda cell, work: Outcome(cell, path, None, 3.0))
+    monkeypatch.setattr(engine_module, "run_within_limit", lambda cell, work, runner: Outcome(cell, path, None, 3.0))
     outcome = engine_module._brought(cell, here, *engine_module.run_on_node(cell, there, time.time() + 60))
     assert outcome == Outcome(cell, here.results / cell.path, None, 3.0)
     assert read(outcome.path) == make_content(cell)
@@ -44,10 +43,15 @@ def test_an_error_of_a_node_with_its_own_disk_is_written_here(tmp_path, monkeypa
     assert [found["error"]["message"] for found in read_errors(here.results)] == ["no data"]
 
 
+class WaitingEngine(engine_module.RayEngine):
+    runner = RUNNER
+
+
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_a_node_that_is_lost_costs_no_cell(tmp_path):
-    cells, work = tiny_cells(4, max_steps=16, eval_steps=4), Work(tmp_path / "results", save_seconds=0.0)
+    cells, work = [make_cell(seed=seed) for seed in range(5)], Work(tmp_path / "results")
+    work.checkpoints.mkdir(parents=True)
     room = {"num_cpus": 1, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**room, "include_dashboard": False})
     try:
@@ -56,20 +60,31 @@ def test_a_node_that_is_lost_costs_no_cell(tmp_path):
         killer = threading.Thread(target=kill_in_mid_run, args=(cluster, lost, work))
         killer.start()
         with ray.init(address=cluster.address, log_to_driver=False):
-            outcomes = list(make_engine("ray").run(cells, work))
+            outcomes = list(WaitingEngine().run(cells, work))
             killer.join()
-            alive = [node for node in ray.nodes() if node["Alive"]]
     finally:
         cluster.shutdown()
-    assert len(alive) == 1
-    assert [outcome.error for outcome in outcomes] == 4 * [None] and {outcome.cell for outcome in outcomes} == {*cells}
-    undisturbed = run_cell(cells[1], Work(tmp_path / "here"))
-    assert measured(read(work.results / cells[1].path)) == measured(read(undisturbed.path))
+    assert [outcome.error for outcome in outcomes] == 5 * [None] and {outcome.cell for outcome in outcomes} == {*cells}
+    assert [read(outcome.path)["key"] for outcome in outcomes] == [outcome.cell.key for outcome in outcomes]
+    # The cell that was lost with its node ran twice, and no other one.
+    ran = [path.name.split(".")[0] for path in work.checkpoints.glob("*.ran")]
+    assert sorted(ran.count(cell.key) for cell in cells) == [1, 1, 1, 1, 2]
+    assert {path.read_text() for path in work.checkpoints.glob("*.ran")} == {"1"}
 
 
 def kill_in_mid_run(cluster, node, work: Work) -> None:
-    """Kill a node, as a loss of power would, once two cells are in progress: each node has room for one."""
-    deadline = time.monotonic() + 240
-    while len({path.parent for path in work.checkpoints.glob("*/checkpoint-*")}) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    """Kill a node, as a loss of power would, when both are at work: each has room for one cell, which waits."""
+
+    def workers() -> list[int]:
+        return [int(path.name.split(".")[1]) for path in work.checkpoints.glob("*.ran")]
+
+    wait_for(lambda: len(workers()) == 2)
     cluster.remove_node(node, allow_graceful=False)
+    wait_for(lambda: not all(map(psutil.pid_exists, workers())))
+    (work.checkpoints / GO).touch()
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 240
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)

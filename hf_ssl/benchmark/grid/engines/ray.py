@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 
 from ..cell_file import key_in, read, write
 from ..cells import Cell, result_path
 from .base import Outcome, Work
-from .remote import end_of, environment, number, outcome_of, run_within_limit
+from .remote import RUNNER, end_of, environment, number, outcome_of, run_within_limit
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class RayEngine:
         window: most tasks that are handed to Ray at a time, if the grid does not say.
     """
 
+    runner: ClassVar[tuple[str, str]] = RUNNER
     address: str = ""
     retries: str | int = 3
     window: str | int = 1000
@@ -57,7 +58,7 @@ class RayEngine:
                 ray.shutdown()
 
     def _run(self, waiting: Iterator[Cell], work: Work, running: dict[Any, Cell]) -> Iterator[Outcome]:
-        task = ray.remote(
+        task: Any = ray.remote(
             num_cpus=work.cores,
             num_gpus=work.gpus,
             max_retries=max(int(self.retries), work.retries),
@@ -67,7 +68,7 @@ class RayEngine:
         until = end_of(work)
         while True:
             for cell in islice(waiting, (work.jobs or int(self.window)) - len(running)):
-                running[task.remote(cell, work, until)] = cell
+                running[task.remote(cell, work, until, self.runner)] = cell
             if not running:
                 return
             for done in ray.wait(list(running), num_returns=1)[0]:
@@ -81,14 +82,21 @@ class RayEngine:
                         yield _brought(cell, work, *found)
 
 
-def run_on_node(cell: Cell, work: Work, until: float) -> tuple[Outcome, str | None] | None:
-    """Run a cell where this is called: its outcome, and the content of its file or of its error file.
+def run_on_node(
+    cell: Cell, work: Work, until: float, runner: tuple[str, str] = RUNNER
+) -> tuple[Outcome, str | None] | None:
+    """Run a cell where this is called.
 
-    None if it is too late to begin, in seconds since 1970.
+    Args:
+        cell, work, runner: as for `run_within_limit`.
+        until: when no cell is begun any more, in seconds since 1970.
+
+    Returns:
+        its outcome, and the content of its file or of its error file; None if it was not begun.
     """
     if time.time() > until:
         return None
-    outcome = run_within_limit(cell, work)
+    outcome = run_within_limit(cell, work, runner)
     path = outcome.path or work.results / cell.error_path
     return outcome, path.read_text(encoding="utf-8") if path.is_file() else None
 

@@ -13,11 +13,19 @@ from ..cell_file import key_in, note_error
 from ..cells import Cell, result_path
 from .base import Outcome, Work
 
+# Module and name of the function that trains a cell. It is imported where cells run: it needs torch, and the process
+# that waits for them does not.
+RUNNER = ("hf_ssl.benchmark.grid.running", "run_cell")
 
-def run_within_limit(cell: Cell, work: Work) -> Outcome:
-    """`run_cell`, stopped with an error after `work.seconds_per_cell`; to be called in a process's main thread."""
-    # Imported here, as it needs torch, which the process that only waits for cells does not.
-    run_cell = import_module("hf_ssl.benchmark.grid.running").run_cell
+
+def run_within_limit(cell: Cell, work: Work, runner: tuple[str, str] = RUNNER) -> Outcome:
+    """`run_cell`, stopped with an error after `work.seconds_per_cell`; to be called in a process's main thread.
+
+    Args:
+        cell, work: as for `run_cell`.
+        runner: module and name of that function.
+    """
+    run_cell = getattr(import_module(runner[0]), runner[1])
     try:
         with time_limit(work.seconds_per_cell):
             return run_cell(cell, work)
