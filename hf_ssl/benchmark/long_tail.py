@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 import numpy as np
@@ -32,7 +33,7 @@ def long_tailed(
 
     Args:
         dataset: labeled examples.
-        num_labeled: labeled examples of the most frequent class.
+        num_labeled: labeled examples of the most frequent class (in all, if `labeled_imbalance` is 1).
         labeled_imbalance: ratio gamma of the most to the least frequent class; a negative one reverses the classes.
         num_unlabeled: examples of the pool of its most frequent class (in all, if `unlabeled_imbalance` is 1); None
             takes as many as the dataset has.
@@ -113,21 +114,20 @@ class LongTailed:
 
     def draw(self, task: Task, full: datasets.DatasetDict, num_labeled: int, seed: int) -> datasets.DatasetDict:
         """Labeled set and pool from the configuration `full`, with its splits for evaluation."""
-        own_pool = "unlabeled" in full
-        drawn = long_tailed(
-            full["train"],
-            num_labeled=num_labeled,
-            labeled_imbalance=self.labeled_imbalance,
-            num_unlabeled=self.num_unlabeled,
-            unlabeled_imbalance=1.0 if own_pool else self.unlabeled_imbalance,
-            pool_shape=self.pool_shape,
-            seed=seed,
-            label_column=task.label_column,
-            shuffle_first=task.shuffle_first,
-        )
-        pool = full["unlabeled"] if own_pool else drawn["unlabeled"]
+        train = full["train"]
+        given: dict[str, Any] = {"num_labeled": num_labeled, "labeled_imbalance": self.labeled_imbalance, "seed": seed}
+        if "unlabeled" in full:
+            targets, num_classes = _targets(train, task.label_column)
+            labeled, _ = draw_labels(targets, num_classes=num_classes, shuffle_first=task.shuffle_first, **given)
+            drawn = {"labeled": train.select(labeled), "unlabeled": full["unlabeled"]}
+        else:
+            pool: dict[str, Any] = {
+                name: getattr(self, name) for name in ("num_unlabeled", "unlabeled_imbalance", "pool_shape")
+            }
+            column, shuffled = task.label_column, task.shuffle_first
+            drawn = dict(long_tailed(train, **given, **pool, label_column=column, shuffle_first=shuffled))
         rest = {split: full[split] for split in ("validation", "test") if split in full}
-        return datasets.DatasetDict({"labeled": drawn["labeled"], "unlabeled": pool, **rest})
+        return datasets.DatasetDict({**drawn, **rest})
 
 
 def _targets(dataset: datasets.Dataset, label_column: str | None) -> tuple[np.ndarray, int]:

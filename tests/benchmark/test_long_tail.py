@@ -94,6 +94,14 @@ def test_a_pool_of_unknown_classes_is_taken_as_it_is(tmp_path):
         load_task("stl10", 150, source=tmp_path, labeled_imbalance=10, pool_shape="uniform")
 
 
+def test_the_labeled_set_of_a_task_with_a_pool_of_its_own_is_long_tailed(tmp_path, monkeypatch):
+    source = make_source("stl10", tmp_path / "raw", per_class=8)
+    monkeypatch.setitem(TASKS, "stl10", source.task)
+    drawn = load_task("stl10", 8, seed=3, source=source.folder, labeled_imbalance=8)
+    assert classes_of(drawn["labeled"]) == [8, 6, 5, 4, 3, 2, 2, 1, 1, 1]
+    assert len(drawn["unlabeled"]) == source.task.sizes["unlabeled"]
+
+
 # ---- Configurations ----
 
 SETTING, REVERSED = LongTail(4, 8, 4, 4), LongTail(4, 8, 4, -4)
@@ -163,7 +171,7 @@ def test_tasks_too_small_for_their_long_tails_are_built_without(tmp_path, caplog
     folder = build_task(task, source.folder, tmp_path / "usb-cifar100")
     assert "9 long-tailed configurations are left out" in caplog.text
     card = (folder / "README.md").read_text()
-    assert "columns:" not in card and "config_name: longtail" not in card
+    assert "\n  columns:" not in card and "config_name: longtail" not in card
     assert pq.read_schema(next((folder / "data").glob("train-*"))).names == ["image", "label"]
 
 
