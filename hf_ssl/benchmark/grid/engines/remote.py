@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
-from ..cell_file import key_in, note_error
+from ..cell_file import key_in, note_error, read
 from ..cells import Cell, result_path
 from .base import Outcome, Work
 
@@ -76,7 +76,7 @@ def outcome_of(cell: Cell, work: Work, error: Exception) -> Outcome:
     """How a cell ended whose process cannot tell it: finished, if its file is there, or else with this error."""
     path = result_path(work.results, cell)
     if key_in(path) == cell.key:
-        return Outcome(cell, path)
+        return Outcome(cell, path, None, read(path)["runs"][0].get("seconds") or 0.0)
     return Outcome(cell, None, note_error(cell, work.results, error))
 
 
