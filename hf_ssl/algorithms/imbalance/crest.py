@@ -45,7 +45,8 @@ class CReST(InRounds, Correction):
         alpha: above 0; the larger, the more of the frequent classes is picked; default 3.
         progressive_alignment: whether to align; default False.
         alignment_temperature: t of the last generation, in [0, 1]; default 0.5. Only with alignment.
-        momentum: weight of the past in m, in [0, 1); default 0.999. The first batch sets it.
+        momentum: weight of the past in m, in [0, 1); default 0.99. The first batch sets it. With USB's 0.999 the
+            predictions of an untrained model still make up a third of m after 1,000 steps of a generation.
         generation: g. `SSLTrainer` sets it; a plain loop that trains one generation gives it.
 
     Note:
@@ -77,7 +78,7 @@ class CReST(InRounds, Correction):
         alpha: float = 3.0,
         progressive_alignment: bool = False,
         alignment_temperature: float = 0.5,
-        momentum: float = 0.999,
+        momentum: float = 0.99,
         generation: int = 0,
         **task: Any,
     ):
