@@ -209,24 +209,23 @@ class RoundsMixin(EvaluationMixin):
     def _check_settings(self, plan: InRounds, trial: Any) -> None:
         args = self.args
         name = getattr(plan, "title", "") or type(plan).__name__
+        problem = None
         if not self._has_pool:
-            raise ValueError(f"{name} picks examples of a pool, and there is none; give unlabeled_dataset")
-        if args.save_only_model:
-            raise ValueError(f"save_only_model must be off with {name}, whose rounds begin with whole checkpoints")
-        if args.save_strategy == SaveStrategy.BEST:
-            raise ValueError(
-                f"save_strategy must not be 'best' with {name}, whose rounds end with checkpoints; set 'steps'"
+            problem = f"unlabeled_dataset must be given for {name}, which picks examples of it, got None; give a pool"
+        elif args.save_only_model:
+            problem = (
+                f"save_only_model must be off with {name}, whose rounds begin with checkpoints, got True; turn it off"
             )
-        if trial is not None:
-            raise ValueError(f"{name} cannot be part of a search, which trains one round; train without a search")
-        if 0 < args.max_steps < plan.rounds:
-            raise ValueError(
-                f"max_steps must be at least {plan.rounds}, one for each round of {name}, got {args.max_steps}"
-            )
-        if plan.restarts and isinstance(self._algorithm_choice, SSLAlgorithm):
-            raise ValueError(f"the algorithm must not be an object with {name}, which makes it again; give its class")
-        if plan.restarts and self.optimizer is not None and not self._round.number and not self.state.global_step:
-            raise ValueError(f"optimizers must be left out with {name}, whose rounds make new ones")
+        elif args.save_strategy == SaveStrategy.BEST:
+            problem = f"save_strategy must not be 'best' with {name}, whose rounds end with checkpoints; set 'steps'"
+        elif trial is not None:
+            problem = f"{name} cannot be part of a search, whose trials are one training each; train without a search"
+        elif plan.restarts and isinstance(self._algorithm_choice, SSLAlgorithm):
+            problem = f"the algorithm must not be an object with {name}, which makes it again; give its class"
+        elif plan.restarts and self.optimizer is not None and not (self._round.number or self.state.global_step):
+            problem = f"optimizers must be left out with {name}, whose rounds make new ones, got one; leave it out"
+        if problem is not None:
+            raise ValueError(problem)
 
     def _begin_sitting(self, checkpoint: str | None) -> None:
         """Find out which round is trained next, before Trainer begins or resumes."""
@@ -322,7 +321,10 @@ class RoundsMixin(EvaluationMixin):
 
     def _check_steps(self, plan: InRounds, max_steps: int) -> None:
         if max_steps < plan.rounds:
-            raise ValueError(f"max_steps must be at least {plan.rounds}, one for each round, got {max_steps}")
+            raise ValueError(
+                f"max_steps must be at least {plan.rounds}, one for each round, got {max_steps}; train longer, or in "
+                "fewer rounds"
+            )
         if self._round.max_steps not in (0, max_steps):
             raise ValueError(
                 f"max_steps must be {self._round.max_steps} as before, got {max_steps}: rounds end at parts of it; "

@@ -206,10 +206,10 @@ def test_evaluation_at_the_end_of_a_round_is_kept(tmp_path):
 @pytest.mark.parametrize(
     "kind, config, given, message",
     [
-        ("restarting", {"max_steps": 2}, {}, "max_steps must be at least 3, one for each round of"),
+        ("restarting", {"max_steps": 2}, {}, "max_steps must be at least 3, one for each round, got 2; train longer"),
         ("restarting", {"save_only_model": True}, {}, "save_only_model must be off with"),
         ("continuing", {"save_strategy": "best"}, {}, "save_strategy must not be 'best'"),
-        ("continuing", {}, {"unlabeled_dataset": None}, "picks examples of a pool, and there is none"),
+        ("continuing", {}, {"unlabeled_dataset": None}, "unlabeled_dataset must be given for"),
     ],
 )
 def test_refuses_what_does_not_go_with_rounds(kind, config, given, message, tmp_path):

@@ -27,7 +27,9 @@ RATE = 16_000
 
 
 class _Classifier(PreTrainedModel):
-    """A model of this file: `features` of the inputs, then a linear head."""
+    """A model of this file: features of the inputs, then a linear head."""
+
+    classifier: nn.Linear
 
     def classified(self, features: torch.Tensor, labels: torch.Tensor | None) -> SequenceClassifierOutput:
         """Logits [N, C] of features [N, D], and the loss if there are labels [N]."""
@@ -42,7 +44,7 @@ class _Classifier(PreTrainedModel):
                 nn.init.zeros_(module.bias)
 
 
-def _classes(names: Sequence[str]) -> dict[str, dict]:
+def _classes(names: Sequence[str]) -> dict[str, Any]:
     return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
 
 
@@ -81,7 +83,7 @@ class BagOfWords(_Classifier):
     def __init__(self, config: BagOfWordsConfig):
         super().__init__(config)
         self.words = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=0).requires_grad_(False)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, len(config.id2label or ()))
         self.post_init()
 
     def forward(
@@ -137,6 +139,8 @@ class SpectrumClassifier(_Classifier):
 
     config_class = SpectrumConfig
     main_input_name = "input_values"
+    filters: torch.Tensor
+    window: torch.Tensor
 
     def __init__(self, config: SpectrumConfig):
         super().__init__(config)
@@ -154,7 +158,7 @@ class SpectrumClassifier(_Classifier):
         for inner, outer in pairwise(widths):
             layers += [nn.Conv2d(inner, outer, 3, stride=2, padding=1), nn.GroupNorm(4, outer), nn.ReLU()]
         self.encoder = nn.Sequential(*layers)
-        self.classifier = nn.Linear(config.width * config.mel_bins // 8, config.num_labels)
+        self.classifier = nn.Linear(config.width * config.mel_bins // 8, len(config.id2label or ()))
         self.post_init()
 
     def forward(self, input_values: torch.Tensor, labels: torch.Tensor | None = None) -> SequenceClassifierOutput:
