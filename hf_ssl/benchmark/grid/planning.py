@@ -14,9 +14,9 @@ from .cells import Cell, result_path
 
 # Seconds per example of a FixMatch step, by backbone, or "image" for any model of the benchmark's image tasks.
 _KNOWN: dict[str, tuple[float, str]] = {
-    "tiny-resnet": (0.0008, "one core of an AMD EPYC, with freematch"),
-    "bag-of-words": (0.0003, "one core of an AMD EPYC, with freematch"),
-    "tiny-spectrum": (0.0025, "one core of an AMD EPYC, with freematch"),
+    "tiny-resnet": (0.001, "one core of an AMD EPYC, with freematch"),
+    "bag-of-words": (0.0006, "one core of an AMD EPYC, with freematch"),
+    "tiny-spectrum": (0.0029, "one core of an AMD EPYC, with freematch"),
     # 39 GPU-days for 9 settings x 3 seeds x 204,800 steps of 8 + 8 images.
     "image": (39 * 86_400 / (27 * 204_800 * 16), "the mean of USB's five image tasks on its own GPUs, as published"),
 }
