@@ -285,7 +285,8 @@ class SSLAlgorithm(nn.Module):
         Those of algorithms come first, and those that a whole family shares (`margin_penalty`) last.
         """
         found: dict[str, inspect.Parameter] = {}
-        for base in sorted(cls.__mro__[::-1], key=lambda base: not vars(base).get("title")):
+        bases = [*reversed(cls.__mro__)]
+        for base in sorted(bases, key=lambda base: not vars(base).get("title")):
             if not issubclass(base, SSLAlgorithm) or base is SSLAlgorithm or "__init__" not in vars(base):
                 continue
             parameters = inspect.signature(base.__init__).parameters.values()

@@ -82,7 +82,7 @@ class RoundsMixin(EvaluationMixin):
     args: SSLConfig
     model: nn.Module
     algorithm: SSLAlgorithm
-    algorithm_name: str
+    _trained_with: str
     data: DataSummary
     views: Views
     train_dataset: Any
@@ -253,7 +253,7 @@ class RoundsMixin(EvaluationMixin):
 
     def _next_round(self, checkpoint: str, plan: InRounds) -> Round:
         """That of the checkpoint or, if it is the last of its round, the one after, with what is picked for it."""
-        saved, done = load_round(checkpoint, self._name, plan.rounds)
+        saved, done = load_round(checkpoint, self._trained_with, plan.rounds)
         if not done:
             return saved
         self._round = saved
@@ -338,10 +338,10 @@ class RoundsMixin(EvaluationMixin):
     def _save_start(self) -> None:
         student, write = self.accelerator.unwrap_model(self.model), self.args.should_save
         if not write:
-            checkpoint_files.save_student("", student, self._name, write=False)
+            checkpoint_files.save_student("", student, self._trained_with, write=False)
             return
         with atomic_files(self._start_folder) as folder:
-            checkpoint_files.save_student(str(folder), student, self._name)
+            checkpoint_files.save_student(str(folder), student, self._trained_with)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = str(self._start_folder) if self._restarts_now else resume_from_checkpoint
@@ -353,19 +353,14 @@ class RoundsMixin(EvaluationMixin):
             return
         # Optimizer, schedule, moving average and algorithm are new; the log goes on.
         rank, processes = self.args.process_index, self.args.world_size
-        self._resumed = checkpoint_files.load_log(checkpoint, self._name, rank, processes)
+        self._resumed = checkpoint_files.load_log(checkpoint, self._trained_with, rank, processes)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         plan = self._plan
         if plan is not None and self.args.should_save:
             now = Round(self._round.number, self._round.picks, False, self.state.max_steps)
-            save_round(output_dir, self._name, now, plan.rounds, done=self._is_over)
-
-    @property
-    def _name(self) -> str:
-        """What was trained with, as checkpoints call it."""
-        return getattr(self, "_trained_with", self.algorithm_name)
+            save_round(output_dir, self._trained_with, now, plan.rounds, done=self._is_over)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As in Trainer, with the number of the round in the lines of training."""

@@ -4,17 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from ... import losses
 from ...batches.batch import SSLBatch, required
 from ...model.forward import ModelForward
-from ...model.padding import View
-from ..correction import Correction
 from ..problem import Progress, check
+from .balanced_head import BalancedHeadCorrection
 
 
-class CoSSL(Correction):
+class CoSSL(BalancedHeadCorrection):
     """Learns features as the algorithm does, and a balanced head apart from them, which gives the pseudo-labels.
 
     With the features h~ of the teacher, the moving average of the model, and a second head g:
@@ -57,7 +55,6 @@ class CoSSL(Correction):
     needs = frozenset({"labeled", "pseudo_labels"})
     views = {"strong_2": "strong", "balanced_labeled": "strong"}
     uses_teacher = True
-    answers = True
     title = "CoSSL"
     summary = "a balanced head on the teacher's features, trained on mixtures, gives the pseudo-labels and answers"
     year = 2022
@@ -78,29 +75,6 @@ class CoSSL(Correction):
         self.max_lambda, self.warmup_fraction = max_lambda, warmup_fraction
         mixed = 1 - self.labeled_counts / self.labeled_counts.max()
         self.register_buffer("mix_probability", mixed, persistent=False)
-        # In a tuple, so that it is not registered twice: it is a part of the algorithm.
-        self._heads = (nn.Linear(self.problem.feature_size, self.problem.num_classes),)
-
-    @property
-    def balanced_head(self) -> nn.Linear:
-        """The second head."""
-        return self._heads[0]
-
-    def heads(self) -> Mapping[str, nn.Module]:
-        """The second head by its name."""
-        return {"balanced_head": self.balanced_head}
-
-    @torch.no_grad()
-    def begin_with(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """The second head begins where the first one does."""
-        self.balanced_head.weight.copy_(weight)
-        if bias is not None:
-            self.balanced_head.bias.copy_(bias)
-
-    def corrected_head(self, model: ModelForward, content_free: View | None = None) -> Any:
-        """The second head."""
-        bias: Any = self.balanced_head.bias
-        return self.balanced_head.weight.detach(), None if bias is None else bias.detach()
 
     def observe(self, model: ModelForward, out: dict[str, Any], batch: SSLBatch, progress: Progress) -> None:
         """Adds the second strong view, and the teacher's features of weak views and of class-balanced labels."""
