@@ -46,7 +46,7 @@ class Encoded:
         labels: classes [N] of the training examples.
         test, test_labels: features [T, D] and classes [T] of the test set.
         names: of the classes.
-        empty: features [D] of an input without content: a gray image, a text without words.
+        empty: features [D] of an input without content: a gray image, a masked word.
     """
 
     train: dict[str, np.ndarray]
@@ -72,7 +72,8 @@ def encode(task: str, places: Places, cache: Path) -> Encoded:
             BertModel.from_pretrained(places.text_model),
             AutoTokenizer.from_pretrained(places.text_model),
         )
-        empty = {"text": [""]}
+        # As `TextViews.content_free` has it: a mask between the special tokens.
+        empty = {"text": [processor.mask_token]}
     empty = datasets.Dataset.from_dict({**empty, "label": [0]}, features=data["train"].features)
     args = SSLConfig("unused", max_length=64, report_to="none", dataloader_num_workers=0, disable_tqdm=True)
     given = {"args": args, "cache_dir": cache, "pooling": "head" if task == "images" else "mean"}

@@ -154,7 +154,8 @@ def _tail_table(task: Task, markdown: bool = False) -> str:
     lines = [f"[{place}] {note}" for place, note in enumerate(notes, start=1)]
     if markdown:
         return "\n\n".join([markdown_table(header, rows), *lines])
-    return "\n".join([table(header, rows), "", *(_wrapped("", line) for line in lines)])
+    shown = [f"  {line}" for line in table(header, rows).splitlines()]
+    return "\n".join([*shown, "", *(_wrapped("  ", line) for line in lines)])
 
 
 def _tail_header(setting: LongTail) -> str:
