@@ -7,8 +7,6 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..data.columns import check_kind, find_label
-from ..data.labels import find_classes, read_labels
 from .splits import POOL_SHAPES, class_sizes, draw_labels, pool_sizes
 from .tasks import Task
 
@@ -58,7 +56,6 @@ def long_tailed(
         >>> sorted(Counter(drawn["labeled"]["label"]).items()), sorted(Counter(drawn["unlabeled"]["label"]).items())
         ([('cat', 8), ('dog', 4), ('fox', 2)], [('cat', 4), ('dog', 9), ('fox', 18)])
     """
-    check_kind(dataset, "dataset")
     targets, num_classes = _targets(dataset, label_column)
     unlabeled_imbalance = labeled_imbalance if unlabeled_imbalance is None else unlabeled_imbalance
     if num_unlabeled is None:
@@ -131,6 +128,11 @@ class LongTailed:
 
 
 def _targets(dataset: datasets.Dataset, label_column: str | None) -> tuple[np.ndarray, int]:
+    # They bring torch, which the benchmark's other commands do without.
+    from ..data.columns import check_kind, find_label
+    from ..data.labels import find_classes, read_labels
+
+    check_kind(dataset, "dataset")
     column = find_label(dataset, label_column)
     labels = read_labels(dataset, column, "given")
     if None in labels:

@@ -94,7 +94,8 @@ def test_layers_of_a_sharded_model_are_never_dropped(sharded):
     ],
 )
 def test_models_and_algorithms_that_cannot_be_sharded_are_refused(model, algorithm, sharding, message):
-    algorithm = SimpleNamespace(**{"differentiates_twice": False, "title": "VAT", **algorithm})
+    answer = SimpleNamespace(answers=False)
+    algorithm = SimpleNamespace(**{"differentiates_twice": False, "title": "VAT", "answer": answer, **algorithm})
     with pytest.raises(ValueError, match=message) as error:
         check_shardable(SimpleNamespace(**model), algorithm, asked=True, sharding=sharding)
     assert "\n" not in str(error.value)

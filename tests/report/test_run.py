@@ -8,7 +8,11 @@ from hf_ssl.report.run import describe_run, run_rows
 from tests.helpers.run_facts import make_run
 
 ROWS = {
-    "algorithm and settings": ({}, "algorithm", "fixmatch (threshold=0.95, hard_labels=True, temperature=0.5)"),
+    "algorithm and settings": (
+        {},
+        "algorithm",
+        "fixmatch (threshold=0.95, hard_labels=True, temperature=0.5, margin_penalty=0.0)",
+    ),
     "algorithm without settings": ({"algorithm": "supervised"}, "algorithm", "supervised"),
     "columns": ({}, "columns", "image in 'image', classes in 'label'"),
     "a pair of texts": (
@@ -92,7 +96,10 @@ def test_the_duplicates_that_were_found_are_a_row():
 def test_the_block_has_a_title_and_aligned_lines():
     title, *lines = describe_run(make_run()).splitlines()
     assert title == "Semi-supervised training"
-    assert lines[0] == "  algorithm       fixmatch (threshold=0.95, hard_labels=True, temperature=0.5)"
+    assert (
+        lines[0]
+        == "  algorithm       fixmatch (threshold=0.95, hard_labels=True, temperature=0.5, margin_penalty=0.0)"
+    )
     assert {line[: len("  moving average  ")][-2:] for line in lines} == {"  "}
 
 

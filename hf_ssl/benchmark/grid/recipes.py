@@ -102,6 +102,14 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
         **{"threshold": 0.95, "temperature": 0.1, "projection_size": 128, "instance_weight": 1.0},
         **{"smoothing": 0.9, "alignment_queue_size": 32},
     },
+    "sequencematch": {"threshold": 0.95, "hard_labels": True, "temperature": 0.5, "threshold_warmup": True},
+    "multimatch": {
+        "num_heads": 3,
+        "no_low": True,
+        "disagreement_weight": 3.0,
+        "percentile": 0.05,
+        "smoothness": 0.997,
+    },
 }
 _DASH_WARMUP = 2_048
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from hf_ssl.algorithms import ALGORITHMS
 from hf_ssl.benchmark.grid.cell_file import make_error, make_result, write
 from hf_ssl.benchmark.grid.grid_file import parse_grid
 from hf_ssl.benchmark.grid.planning import plan
@@ -78,12 +79,12 @@ def test_ten_thousand_cells_are_planned_in_a_minute_and_a_gigabyte(tmp_path):
         "schedule": "short",
         "tasks": [{"task": "digits", "labels": [10 * (i + 1) for i in range(25)]}],
         "algorithms": "all",
-        "seeds": list(range(20)),
+        "seeds": list(range(-(-400 // (len(ALGORITHMS) + 1)))),
     }
     path = tmp_path / "large.yaml"
     path.write_text(json.dumps(content), encoding="utf-8")
     grid = parse_grid(content, "large")
-    assert len(grid.cells) == 10_000
+    assert len(grid.cells) >= 10_000
     template = result(grid.cells[0]) | {"curves": [{"step": i, "loss": 1.0} for i in range(100)]}
     for cell in grid.cells[:5_000]:
         place = tmp_path / "results" / cell.path
@@ -92,5 +93,5 @@ def test_ten_thousand_cells_are_planned_in_a_minute_and_a_gigabyte(tmp_path):
         place.write_text(json.dumps(content), encoding="utf-8")
     command = [sys.executable, "-c", _COUNT, str(path), str(tmp_path / "results")]
     output = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout.split()
-    assert output[:3] == ["10000", "5000", "5000"]
+    assert output[:3] == [str(len(grid.cells)), "5000", str(len(grid.cells) - 5_000)]
     assert float(output[3]) < 60 and float(output[4]) < 1024

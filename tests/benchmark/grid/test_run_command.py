@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from hf_ssl.algorithms import ALGORITHMS
 from hf_ssl.benchmark.grid.cell_file import read_results
 from hf_ssl.benchmark.grid.engines.local import LocalEngine
 from hf_ssl.cli import main
@@ -40,9 +41,12 @@ def test_a_dry_run_shows_cells_and_hours_and_writes_nothing(tmp_path, capsys):
 
 def test_a_dry_run_of_many_cells_has_a_line_per_task(tmp_path, capsys):
     assert run("usb_all", "--dry-run", "--output-dir", tmp_path) == 0
-    out = capsys.readouterr().out
-    assert "1,680 cells: 0 done, 1,680 to run" in out
-    assert "  ag_news 40 labels, google-bert/bert-base-uncased: 20 algorithms, seeds 0, 1, 2: 60 cells, 0 done" in out
+    out, runs = capsys.readouterr().out, len(ALGORITHMS) + 1  # and fully supervised
+    assert f"{3 * 28 * runs:,} cells: 0 done, {3 * 28 * runs:,} to run" in out
+    assert (
+        f"  ag_news 40 labels, google-bert/bert-base-uncased: {runs} algorithms, seeds 0, 1, 2: {3 * runs} cells, 0"
+        in out
+    )
     assert len(out.splitlines()) == 2 + 28 + 2
 
 
