@@ -51,7 +51,7 @@ def test_describe_tells_source_license_and_numbers(name, capsys):
     assert main(["benchmark", "describe", name]) == 0
     text, task = capsys.readouterr().out, TASKS[name]
     assert task.title in text and task.source_url in text and task.license in text and task.homepage in text
-    assert ("\nfixmatch " in text) == (name in tasks.USB_TASKS or bool(task.long_tails))
+    assert ("\nfixmatch " in text) == (name in tasks.USB_TASKS)
 
 
 def test_build_and_verify(raw, tmp_path, capsys, small_table, monkeypatch):

@@ -73,7 +73,14 @@ _CLASSIC_TASKS = ("cifar10", "svhn", "cifar100", "stl10")
 _ONE_TO_ONE = ("pseudo_label", "pi_model", "mean_teacher", "mixmatch", "remixmatch")
 
 # Weight of the unsupervised term where it is not 1.
-_WEIGHTS = {"mean_teacher": 50.0, "pi_model": 10.0, "mixmatch": 10.0, "remixmatch": 1.5, "defixmatch": 0.5}
+_WEIGHTS = {
+    "mean_teacher": 50.0,
+    "pi_model": 10.0,
+    "mixmatch": 10.0,
+    "remixmatch": 1.5,
+    "defixmatch": 0.5,
+    "multimatch": 3.0,
+}
 # Published hyper-parameters; the rest are the algorithms' defaults, written out.
 _PUBLISHED: dict[str, dict[str, Any]] = {
     "pseudo_label": {"threshold": 0.95, "warmup_fraction": 0.4},
@@ -149,11 +156,12 @@ def published_settings(recipe: str, task: Task, num_labeled: int, algorithm: str
 
 def _usb(task: Task, num_labeled: int, algorithm: str) -> dict[str, Any]:
     rate, decay = _USB_RATES[task.name]
-    if (later := _WITHOUT_DECAY.get((task.name, num_labeled))) is not None:
-        rate, decay = later, 1.0
+    if (without := _WITHOUT_DECAY.get((task.name, num_labeled))) is not None:
+        rate, decay = without, 1.0
     training = {**_USB, **_USB_MODALITIES[task.modality], "learning_rate": rate, "layer_decay": decay}
-    # A later paper's configurations, which replaced the rate of these.
-    if algorithm == "refixmatch" or (algorithm, task.name, num_labeled) == ("fixmatch", "stl10", 100):
+    # Later papers' configurations, which replaced the rate of these.
+    later = {("fixmatch", "stl10", 100), *(("sequencematch", name, num_labeled) for name in ("cifar100", "stl10"))}
+    if algorithm == "refixmatch" or (algorithm, task.name, num_labeled) in later:
         training["learning_rate"] = 5e-5
     if algorithm == "flexmatch" and task.modality == "image" and task.name != "stl10":
         training["warmup_steps"] = 0
