@@ -38,7 +38,7 @@ from ..training.budget import FEWEST_STEPS, TRIAL_STEPS, planned_steps, step_sec
 from ..training.freezing import train_upper
 from ..training.recommended import LORA_RATE, recommended
 from .durations import duration, seconds_of
-from .train_imbalance import check_fine_tuning
+from .train_imbalance import correctable
 from .train_output import Output
 from .train_pace import steps_asked_for
 from .train_stages import Request, card_facts, train_baseline
@@ -107,11 +107,10 @@ class _Stages:
         set_seed(settings["seed"])
         model = load_classifier(request.arguments.model, data.summary)
         size = sum(parameter.numel() for parameter in model.parameters())
-        self.advice = recommended(data.summary.modality, size)
+        self.advice = correctable(recommended(data.summary.modality, size), settings)
         advised = {name: value for name, value in self.advice.settings.items() if name not in given}
         # The fine-tuning alone is corrected for long tails; frozen features have class shares of their own.
         self.correction = {name: settings[name] for name in ("imbalance", "imbalance_kwargs")}
-        check_fine_tuning(self.advice.algorithm, settings)
         self.settings = {**settings, **advised, "algorithm": "supervised", **dict.fromkeys(self.correction)}
         self.budget = None if request.arguments.time_budget is None else seconds_of(request.arguments.time_budget)
         self.plans_steps = not {"max_steps", "num_train_epochs"} & set(given)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..algorithms import IMBALANCE, get_algorithm, known_correction
 from ..class_sizes import Imbalance
 from ..data.columns import DataSummary
 from ..features.distillation import FeatureDistillation
+from ..training.recommended import Recommendation
 from .train_options import STAGED
 
 # Works with every algorithm, and needs no pool-sized state, no teacher and no rounds.
@@ -20,7 +22,7 @@ def check_correction(settings: dict[str, Any]) -> None:
     """Spell `imbalance` as the table does, and refuse what cannot work, before anything is loaded.
 
     Args:
-        settings: keywords of SSLConfig; of `auto` it is not known yet what it fine-tunes with (`check_fine_tuning`).
+        settings: keywords of SSLConfig; of `auto` it is not known yet what it fine-tunes with (`correctable`).
 
     Raises:
         ValueError, TypeError: in one line: for an unknown correction, settings that it does not have, or an algorithm
@@ -41,21 +43,27 @@ def check_correction(settings: dict[str, Any]) -> None:
         _try(settings["algorithm"], settings)
 
 
-def check_fine_tuning(algorithm: str, settings: Mapping[str, Any]) -> None:
-    """Refuse a correction that cannot be put around what `auto` fine-tunes with: a name, or "distillation".
+def correctable(advice: Recommendation, settings: Mapping[str, Any]) -> Recommendation:
+    """What `auto` fine-tunes with: as advised or, if a correction does not go with that, FreeMatch or FixMatch.
+
+    Their settings are those of short runs, as in the row of recordings.
 
     Raises:
-        ValueError, TypeError: as `check_correction`.
+        ValueError, TypeError: as `check_correction`, if it goes with none of them.
     """
     if settings["imbalance"] is None:
-        return
-    try:
-        _try(FeatureDistillation if algorithm == "distillation" else algorithm, settings)
-    except ValueError as error:
-        raise ValueError(
-            f"--imbalance {settings['imbalance']} does not go with what --algorithm auto fine-tunes with here: "
-            f"{error}; choose --algorithm fixmatch, or --imbalance {_ADVISED}"
-        ) from None
+        return advice
+    others = {"freematch": {"momentum": 0.9}, "fixmatch": {"threshold": 0.8}}
+    choices = [advice, *(replace(advice, algorithm=name, algorithm_kwargs=own) for name, own in others.items())]
+    refused = None
+    for choice in choices:
+        try:
+            _try(FeatureDistillation if choice.algorithm == "distillation" else choice.algorithm, settings)
+        except ValueError as error:
+            refused = refused or error
+        else:
+            return choice
+    raise ValueError(f"--imbalance {settings['imbalance']}: {refused}") from None
 
 
 def _try(algorithm: Any, settings: Mapping[str, Any]) -> None:

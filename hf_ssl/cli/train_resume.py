@@ -165,7 +165,7 @@ def _is_finished(request: Request, given: Collection[str]) -> bool:
 def _has_everything(results: dict[str, Any], settings: dict[str, Any], length_is_given: bool) -> bool:
     """Whether the results are those of a whole run with these settings."""
     used, algorithm, most = results.get("settings", {}), settings["algorithm"], settings["max_steps"]
-    if used.get("algorithm") != algorithm:
+    if any(used.get(name) != settings[name] for name in ("algorithm", "imbalance", "imbalance_kwargs")):
         return False
     passes = used.get("num_train_epochs", TrainingArguments.num_train_epochs)
     if algorithm in STAGED:

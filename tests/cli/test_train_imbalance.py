@@ -6,6 +6,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hf_ssl.cli import main
+from hf_ssl.cli.train_imbalance import correctable
+from hf_ssl.training.recommended import Recommendation
 
 from tests.helpers.command_data import save_model, texts, write_csv
 from tests.helpers.tiny_tasks import NAMES
@@ -84,6 +86,15 @@ def test_auto_corrects_the_fine_tuning(command, tmp_path, capsys):
     assert all("few_recall" in row for row in results["runs"])
 
 
+FINE_TUNED = {None: "distillation", "logit_adjustment": "distillation", "abc": "freematch", "tras": "fixmatch"}
+
+
+@pytest.mark.parametrize(("imbalance", "algorithm"), FINE_TUNED.items())
+def test_auto_fine_tunes_with_what_can_be_corrected(imbalance, algorithm):
+    settings = {"imbalance": imbalance, "imbalance_kwargs": None}
+    assert correctable(Recommendation(), settings).algorithm == algorithm
+
+
 WRONG = [
     (["--imbalance", "logit_adjustmnt", "--algorithm", "fixmatch"], "unknown imbalance correction 'logit_adjustmnt'"),
     (["--imbalance-kwargs", '{"tau": 1}'], "--imbalance-kwargs needs --imbalance NAME, one of balanced_sampling"),
@@ -94,7 +105,6 @@ WRONG = [
     ),
     (["--imbalance", "abc", "--algorithm", "supervised"], "imbalance must be a correction that"),
     (["--imbalance", "abc", "--algorithm", "features"], "--algorithm features trains nothing"),
-    (["--imbalance", "abc"], "--imbalance abc does not go with what --algorithm auto fine-tunes with here"),
 ]
 
 
