@@ -92,7 +92,7 @@ def combined(of_settings: Sequence[Sequence[float]]) -> tuple[float, float | Non
     means, errors = zip(*map(mean_and_error, of_settings), strict=True)
     known = [error for error in errors if error is not None]
     spread = sqrt(sum(error**2 for error in known)) / len(means) if len(known) == len(means) else None
-    return sum(means) / len(means), spread
+    return mean_and_error(means)[0], spread
 
 
 def compare_pairs(results: Results, algorithms: Sequence[str]) -> Pairs:
@@ -115,7 +115,7 @@ def compare_pairs(results: Results, algorithms: Sequence[str]) -> Pairs:
 
 
 def _pair(first: str, second: str, of_settings: Sequence[Sequence[float]], unit: str) -> Pair:
-    means = [sum(runs) / len(runs) for runs in of_settings]
+    means = [mean_and_error(runs)[0] for runs in of_settings]
     tested = means if unit == "setting" else [difference for runs in of_settings for difference in runs]
     p_value = signed_rank_p(tested)
     return Pair(

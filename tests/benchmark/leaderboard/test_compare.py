@@ -46,6 +46,12 @@ def test_no_difference(folder):
     )
 
 
+def test_equal_means_are_no_difference(tmp_path):
+    errors = {("ag_news", k): {"uda": [16 + 2 / 3, 16.4, 15.83], "vat": [16.4, 15.83, 16 + 2 / 3]} for k in range(6)}
+    found = compare("uda", "vat", write_cells(tmp_path, errors))
+    assert {row.difference for row in found.rows} == {0} and (found.difference, found.p_value) == (0, 1)
+
+
 def test_a_single_seed_is_no_verdict(tmp_path):
     folder = write_cells(tmp_path, {("ag_news", 40): {"fixmatch": [30.0], "uda": [10.0]}})
     assert compare("uda", "fixmatch", folder).verdict.startswith("Not to be judged with a single seed: ")

@@ -157,6 +157,21 @@ def test_no_difference_is_no_win():
     assert (pairs.pairs[0].wins, pairs.pairs[0].ties) == (0, 1) and pairs.pairs[0].p_value == 1
 
 
+# Errors of 360 test examples, from the numbers of correct ones.
+EQUAL_SUMS = [([305, 335, 320], [306, 334, 320]), ([300, 301, 303], [301, 303, 300])]
+
+
+@pytest.mark.parametrize(("of_x", "of_y"), EQUAL_SUMS, ids=["other runs", "the same runs in another order"])
+def test_equal_means_are_equal_to_the_last_digit(of_x, of_y):
+    x, y = ([100 - 100 * (correct / 360) for correct in side] for side in (of_x, of_y))
+    found = results({f"{task} 10": {"x": x, "y": y, "z": [90.0] * 3} for task in "abcdef"})
+    ranking = rank(found)
+    assert dict(zip(ranking.algorithms, ranking.mean_ranks, strict=True)) == {"x": 1.5, "y": 1.5, "z": 3.0}
+    pair = compare_pairs(found, ["x", "y"]).pairs[0]
+    assert (pair.wins, pair.ties, pair.losses) == (0, 6, 0)
+    assert (pair.difference, pair.p_value) == (0, 1)
+
+
 # ---- Costs ----
 
 
