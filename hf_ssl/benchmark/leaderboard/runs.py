@@ -206,7 +206,7 @@ def load_results(folder: str | Path, metric: str = ACCURACY) -> Results:
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: in one line, if no finished cell has the metric, or if it is the loss; it names those that there are.
+        ValueError: in one line, if no finished cell has the metric, or it is the loss; names those that there are.
     """
     contents = read_results(folder)
     runs = [run for content in contents if (run := _run(content, metric)) is not None]
