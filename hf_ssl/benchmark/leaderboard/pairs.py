@@ -48,7 +48,8 @@ class Pairs:
 
     Args:
         algorithms: in the order of the ranks.
-        unit: what the test pairs: "setting" (means over the seeds), or "run" if there are too few settings for a test.
+        unit: what the test pairs: "setting" (means over the seeds), or "run" if a pair has too few settings in common
+            for a test.
         pairs: those with a setting, and a seed, in common; `first` comes before `second` in `algorithms`.
     """
 
@@ -103,13 +104,14 @@ def compare_pairs(results: Results, algorithms: Sequence[str]) -> Pairs:
         algorithms: in the order of the ranks.
     """
     chosen = tuple(algorithms[:MOST_PAIRED])
-    unit = "setting" if len(results.settings) >= FEWEST_PAIRS else "run"
     errors = {name: {s: results.errors(s, name) for s in results.settings} for name in chosen}
-    pairs = []
+    shared: dict[tuple[str, str], list[list[float]]] = {}
     for first, second in combinations(chosen, 2):
         of_settings = [run_differences(errors[first][s], errors[second][s]) for s in results.settings]
         if any(of_settings):
-            pairs.append(_pair(first, second, [runs for runs in of_settings if runs], unit))
+            shared[first, second] = [runs for runs in of_settings if runs]
+    unit = "setting" if min(map(len, shared.values()), default=0) >= FEWEST_PAIRS else "run"
+    pairs = [_pair(*names, of_settings, unit) for names, of_settings in shared.items()]
     corrected = holm([pair.p_value for pair in pairs])
     return Pairs(chosen, unit, [replace(pair, corrected=p) for pair, p in zip(pairs, corrected, strict=True)])
 

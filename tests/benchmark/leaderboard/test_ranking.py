@@ -5,7 +5,7 @@ import pytest
 from hf_ssl.benchmark.leaderboard.pairs import compare_pairs
 from hf_ssl.benchmark.leaderboard.ranking import rank
 from hf_ssl.benchmark.leaderboard.runs import Results, Run, Setting
-from hf_ssl.benchmark.leaderboard.scopes import rank_notes, scopes
+from hf_ssl.benchmark.leaderboard.scopes import pair_notes, rank_notes, scopes
 
 
 def setting(name, modality="text"):
@@ -142,6 +142,17 @@ def test_many_settings_are_compared_by_their_means():
     pairs = compare_pairs(results(table), ["x", "y"])
     assert pairs.unit == "setting" and pairs.pairs[0].p_value == 0.03125
     assert pairs.pairs[0].difference == -3.5
+
+
+def test_settings_that_a_pair_lacks_are_no_pairs():
+    """Six settings of which two are shared: by settings no p below 0.5 would be possible."""
+    table = {f"a {k}": {"x": [k, k + 1, k + 2], "y": [3 * k + 9, 3 * k + 11, 3 * k + 13]} for k in (1, 2)}
+    table |= {f"a {k}": {"x": [k]} for k in (3, 4)} | {f"a {k}": {"y": [k]} for k in (5, 6)}
+    (scope,) = scopes(results(table))
+    assert len(scope.ranking.blocks) == 2
+    assert scope.pairs.unit == "run" and scope.pairs.pairs[0].p_value == 0.03125
+    notes = " ".join(pair_notes(scope.pairs, 2))
+    assert "single runs, since some pair has fewer than 6 settings in common" in notes
 
 
 def test_all_pairs_are_corrected_together():
