@@ -6,6 +6,7 @@ from ..baselines import SOURCE
 from .costs import machines
 from .runs import ACCURACY, Results
 from .tables import REPORTED, REPRODUCED, published
+from .trainings import training_notes
 from .words import counted, listed
 
 # The schedule of the published recipes.
@@ -53,8 +54,7 @@ def gap_notes(results: Results) -> list[str]:
     versions = sorted({str(run.content["versions"].get("hf-ssl")) for run in results.runs})
     if len(versions) > 1:
         notes.append(f"The runs are of several versions of hf-ssl: {listed(versions)}.")
-    notes += _revisions(results)
-    return notes
+    return [*notes, *_revisions(results), *training_notes(results)]
 
 
 def _revisions(results: Results) -> list[str]:
