@@ -45,17 +45,24 @@ def measured_recommendation(folder: str | Path) -> str:
 
 
 def labels_per_class(run: Run) -> int | None:
-    """Of the run's setting, rounded; None for a task whose classes are not known here."""
+    """Labels of the run, on average over the classes and rounded; None for a task whose classes are not known here."""
     options = run.content["settings"].get("task")
     name = options.get("base", run.setting.task) if isinstance(options, dict) else run.setting.task
-    return round(run.setting.num_labeled / len(grid_task(name).class_names)) if name in task_names() else None
+    if name not in task_names():
+        return None
+    # The setting of a long tail names its largest class, so the run's own count is taken.
+    counted = run.row.get("num_labeled")
+    total = counted if type(counted) is int and counted > 0 else run.setting.num_labeled
+    return round(total / len(grid_task(name).class_names))
 
 
 def _row(results: Results, modality: str, few: bool, budget: str, most_views: int) -> list[str] | None:
     """The row of one case; None if no two algorithms can be compared in it."""
-    labels = {run.setting: labels_per_class(run) for run in results.runs if run.setting.modality == modality}
+    # Filtered first: a run on all labels has another number of them.
+    runs = [run for run in results.runs if run.setting.modality == modality and _fits(run, modality, most_views)]
+    labels = {run.setting: labels_per_class(run) for run in runs}
     of_case = {s: number for s, number in labels.items() if number is not None and (number <= FEW) == few}
-    part = Results([run for run in results.runs if run.setting in of_case and _fits(run, modality, most_views)])
+    part = Results([run for run in runs if run.setting in of_case])
     ranking = rank(part)
     if ranking is None:
         return None

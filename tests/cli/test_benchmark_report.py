@@ -1,10 +1,12 @@
 """`hf-ssl benchmark report`, `hf-ssl benchmark compare` and `hf-ssl algorithms --recommend --results`."""
 
+import json
+
 import pytest
 
 from hf_ssl.cli import main
 
-from tests.helpers.cell_files import write_cells
+from tests.helpers.cell_files import make_cell, write_cell, write_cells
 
 ERRORS = {
     ("ag_news", 40): {"supervised": [15.0, 17.0], "fixmatch": [30.0, 32.0], "comatch": [13.0, 14.0]},
@@ -60,6 +62,21 @@ def test_recommendations_of_a_results_folder(folder, capsys):
         "texts more than 10 50 two views supervised 51.2 % 51.2 % - fixmatch (+0.8 ± 0.2)",
         "texts more than 10 50 any number supervised 51.2 % 51.2 % - fixmatch (+0.8 ± 0.2)",
     ]
+
+
+def test_labels_per_class_of_a_long_tail_are_those_it_has(tmp_path, capsys):
+    """Its setting is the size of the largest class alone: 150, 70, 18 and 10 labels are 62 per class, not 38."""
+    settings = {"training": {}, "algorithm": {}, "task": {"base": "ag_news", "labeled_imbalance": 10}}
+    for algorithm, error in (("uda", 10.0), ("fixmatch", 20.0), ("fully_supervised", 5.0)):
+        cell = make_cell("ag_news_lt", 150, 0, algorithm, modality="text", settings=settings)
+        path = write_cell(tmp_path, cell, error)
+        content = json.loads(path.read_text())
+        content["runs"][0]["num_labeled"] = 8000 if algorithm == "fully_supervised" else 248
+        path.write_text(json.dumps(content))
+    assert main(["algorithms", "--recommend", "--results", str(tmp_path)]) == 0
+    _, _, measured = capsys.readouterr().out.partition("Measured, in")
+    row = next(line.split() for line in measured.splitlines() if line.startswith("texts"))
+    assert row[1:5] == ["more", "than", "10", "62"] and row[7] == "uda"
 
 
 def test_too_few_results_recommend_nothing(tmp_path, capsys):

@@ -9,8 +9,9 @@ from statistics import mean
 
 from ...report.tables import table
 from .pairs import combined, run_differences
-from .runs import ACCURACY, Results, Setting, load_results
+from .runs import ACCURACY, Results, Run, Setting, algorithm_order, load_results
 from .statistics import FEWEST_PAIRS, mean_and_error, signed_rank_p
+from .trainings import pair_training_note, training_notes
 from .words import counted, p_text
 
 # A difference of more standard errors than this is called one.
@@ -134,7 +135,7 @@ def compare(first: str, second: str, results: str | Path = "results", metric: st
     titles = found.titles
     one: Errors = {(titles[s],): found.errors(s, first) for s in found.settings}
     other: Errors = {(titles[s],): found.errors(s, second) for s in found.settings}
-    return _compared(first, second, one, other)
+    return _compared(first, second, one, other, note=" ".join(training_notes(found, [first, second])))
 
 
 def _of_folders(first: str, second: str, metric: str) -> Comparison:
@@ -144,8 +145,17 @@ def _of_folders(first: str, second: str, metric: str) -> Comparison:
         name, other_name = first, second
     for differing in ((), ("schedule",), ("backbone",), ("schedule", "backbone")):
         one, other = (_without(side, differing) for side in sides)
-        if any(run_differences(one[key], other[key]) for key in one.keys() & other.keys()):
+        partners = [
+            (f"{key[1]} in {key[0]}", run, other[key][seed])
+            for key in one
+            if key in other
+            for seed, run in one[key].items()
+            if seed in other[key]
+        ]
+        if partners:
             note = f"The sides differ in {' and '.join(differing)}." if differing else ""
+            if "schedule" not in differing:
+                note = f"{note} {pair_training_note(partners)}".strip()
             alike = Counter((str(setting), algorithm) for setting, algorithm in one.keys() | other.keys())
             return _compared(name, other_name, _named(one, alike), _named(other, alike), note=note)
     raise ValueError(
@@ -154,27 +164,28 @@ def _of_folders(first: str, second: str, metric: str) -> Comparison:
     )
 
 
-def _without(results: Results, fields: Sequence[str]) -> dict[tuple[Setting, str], dict[int, float]]:
-    """The errors by setting, less some fields of it, and algorithm; what these fields alone tell apart is left out."""
-    found: dict[tuple[Setting, str], list[dict[int, float]]] = {}
-    for setting in results.settings:
-        for algorithm in results.algorithms:
-            if errors := results.errors(setting, algorithm):
-                key = replace(
-                    setting,
-                    backbone="" if "backbone" in fields else setting.backbone,
-                    schedule="" if "schedule" in fields else setting.schedule,
-                )
-                found.setdefault((key, algorithm), []).append(errors)
-    return {key: errors[0] for key, errors in found.items() if len(errors) == 1}
+def _without(results: Results, fields: Sequence[str]) -> dict[tuple[Setting, str], dict[int, Run]]:
+    """The runs by setting, less some fields of it, and algorithm; what these fields alone tell apart is left out."""
+    found: dict[tuple[Setting, str], list[dict[int, Run]]] = {}
+    for (setting, algorithm), runs in results.cells.items():
+        if with_errors := {seed: run for seed, run in runs.items() if run.error is not None}:
+            key = replace(
+                setting,
+                backbone="" if "backbone" in fields else setting.backbone,
+                schedule="" if "schedule" in fields else setting.schedule,
+            )
+            found.setdefault((key, algorithm), []).append(with_errors)
+    ordered = sorted(found, key=lambda key: (key[0].order, algorithm_order(key[1])))
+    return {key: found[key][0] for key in ordered if len(found[key]) == 1}
 
 
-def _named(errors: Mapping[tuple[Setting, str], Mapping[int, float]], alike: Counter[tuple[str, str]]) -> Errors:
-    """The same by names: the setting with its pretrained model and schedule only if they tell rows apart."""
+def _named(runs: Mapping[tuple[Setting, str], Mapping[int, Run]], alike: Counter[tuple[str, str]]) -> Errors:
+    """Their errors by names: the setting with its pretrained model and schedule only if they tell rows apart."""
     named: dict[tuple[str, ...], Mapping[int, float]] = {}
-    for (setting, algorithm), found in errors.items():
+    for (setting, algorithm), found in runs.items():
         more = [setting.backbone, setting.schedule] if alike[str(setting), algorithm] > 1 else []
-        named[(", ".join(part for part in [str(setting), *more] if part), algorithm)] = found
+        name = ", ".join(part for part in [str(setting), *more] if part)
+        named[name, algorithm] = {seed: run.error for seed, run in found.items() if run.error is not None}
     return named
 
 

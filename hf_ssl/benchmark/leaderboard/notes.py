@@ -1,11 +1,14 @@
 """How the numbers are to be read, and what of the results folder cannot be said."""
 
 from collections import Counter
+from collections.abc import Collection
 
 from ..baselines import SOURCE
+from ..tasks import TASKS
 from .costs import machines
-from .runs import ACCURACY, Results
+from .runs import ACCURACY, Results, Setting
 from .tables import REPORTED, REPRODUCED, published
+from .trainings import training_notes
 from .words import counted, listed
 
 # The schedule of the published recipes.
@@ -23,8 +26,9 @@ def table_notes(results: Results) -> list[str]:
         f"{REPRODUCED.capitalize()} numbers were measured here, at the end of each training (last), not at its best "
         "evaluation.",
     ]
-    if published(results):
+    if reported := published(results):
         notes.append(f"{REPORTED.capitalize()} numbers are others': {SOURCE[0].lower()}{SOURCE[1:]}")
+        notes += _pretrained({setting for entries in reported.values() for setting in entries})
     others = sorted({setting.schedule for setting in results.settings} - {_PUBLISHED_SCHEDULE})
     if others:
         notes.append(
@@ -32,6 +36,21 @@ def table_notes(results: Results) -> list[str]:
             "the same numbers."
         )
     return notes
+
+
+def _pretrained(settings: Collection[Setting]) -> list[str]:
+    """What the published numbers of these settings started from, and what ours did."""
+    ours: dict[str, set[str]] = {}
+    for setting in settings:
+        if setting.task in TASKS:
+            ours.setdefault(TASKS[setting.task].usb_backbone, set()).add(setting.backbone)
+    pairs = [f"{theirs} (here {listed(sorted(ours[theirs]))})" for theirs in sorted(ours)]
+    if not pairs:
+        return []
+    return [
+        f"{REPORTED.capitalize()} numbers are of {listed(pairs)}; with another pretrained model or image size do not "
+        "expect the same numbers."
+    ]
 
 
 def gap_notes(results: Results) -> list[str]:
@@ -53,8 +72,7 @@ def gap_notes(results: Results) -> list[str]:
     versions = sorted({str(run.content["versions"].get("hf-ssl")) for run in results.runs})
     if len(versions) > 1:
         notes.append(f"The runs are of several versions of hf-ssl: {listed(versions)}.")
-    notes += _revisions(results)
-    return notes
+    return [*notes, *_revisions(results), *training_notes(results)]
 
 
 def _revisions(results: Results) -> list[str]:

@@ -48,7 +48,8 @@ class Pairs:
 
     Args:
         algorithms: in the order of the ranks.
-        unit: what the test pairs: "setting" (means over the seeds), or "run" if there are too few settings for a test.
+        unit: what the test pairs: "setting" (means over the seeds), or "run" if a pair has too few settings in common
+            for a test.
         pairs: those with a setting, and a seed, in common; `first` comes before `second` in `algorithms`.
     """
 
@@ -92,7 +93,7 @@ def combined(of_settings: Sequence[Sequence[float]]) -> tuple[float, float | Non
     means, errors = zip(*map(mean_and_error, of_settings), strict=True)
     known = [error for error in errors if error is not None]
     spread = sqrt(sum(error**2 for error in known)) / len(means) if len(known) == len(means) else None
-    return sum(means) / len(means), spread
+    return mean_and_error(means)[0], spread
 
 
 def compare_pairs(results: Results, algorithms: Sequence[str]) -> Pairs:
@@ -103,19 +104,20 @@ def compare_pairs(results: Results, algorithms: Sequence[str]) -> Pairs:
         algorithms: in the order of the ranks.
     """
     chosen = tuple(algorithms[:MOST_PAIRED])
-    unit = "setting" if len(results.settings) >= FEWEST_PAIRS else "run"
     errors = {name: {s: results.errors(s, name) for s in results.settings} for name in chosen}
-    pairs = []
+    shared: dict[tuple[str, str], list[list[float]]] = {}
     for first, second in combinations(chosen, 2):
         of_settings = [run_differences(errors[first][s], errors[second][s]) for s in results.settings]
         if any(of_settings):
-            pairs.append(_pair(first, second, [runs for runs in of_settings if runs], unit))
+            shared[first, second] = [runs for runs in of_settings if runs]
+    unit = "setting" if min(map(len, shared.values()), default=0) >= FEWEST_PAIRS else "run"
+    pairs = [_pair(*names, of_settings, unit) for names, of_settings in shared.items()]
     corrected = holm([pair.p_value for pair in pairs])
     return Pairs(chosen, unit, [replace(pair, corrected=p) for pair, p in zip(pairs, corrected, strict=True)])
 
 
 def _pair(first: str, second: str, of_settings: Sequence[Sequence[float]], unit: str) -> Pair:
-    means = [sum(runs) / len(runs) for runs in of_settings]
+    means = [mean_and_error(runs)[0] for runs in of_settings]
     tested = means if unit == "setting" else [difference for runs in of_settings for difference in runs]
     p_value = signed_rank_p(tested)
     return Pair(

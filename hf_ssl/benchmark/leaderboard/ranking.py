@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .runs import Results, Setting
-from .statistics import Friedman, block_ranks, critical_difference, friedman, not_different
+from .statistics import Friedman, block_ranks, critical_difference, friedman, not_different, rounded
 
 # Of more algorithms the diagram shows the best.
 _MOST_DRAWN = 60
@@ -26,7 +26,7 @@ class Ranking:
         algorithms: k names, best mean rank first.
         blocks: N settings.
         seeds: per block, those that count.
-        errors: [N, k], in percent.
+        errors: [N, k], in percent, as `rounded`.
         run_ranks: [k], mean rank over the single runs instead of the settings.
         left_out: algorithm -> in how many settings it has a result; it is not ranked because it lacks others.
         incomplete: settings that some ranked algorithm lacks; they do not count.
@@ -48,7 +48,7 @@ class Ranking:
     @cached_property
     def mean_errors(self) -> NDArray[np.float64]:
         """[k], in percent, over the blocks."""
-        return np.asarray(self.errors.mean(axis=0))
+        return rounded(self.errors.mean(axis=0))
 
     @cached_property
     def test(self) -> Friedman | None:
@@ -147,9 +147,9 @@ def _ranking(
         rows = [[column[seed] for column in columns] for seed in kept]
         runs += rows
         errors.append(np.mean(rows, axis=0))
-    matrix, run_ranks = np.array(errors), block_ranks(runs).mean(axis=0)
-    means = block_ranks(matrix).mean(axis=0)
-    order = sorted(range(len(names)), key=lambda i: (means[i], matrix[:, i].mean()))
+    matrix, run_ranks = rounded(errors), block_ranks(rounded(runs)).mean(axis=0)
+    means, mean_errors = block_ranks(matrix).mean(axis=0), rounded(matrix.mean(axis=0))
+    order = sorted(range(len(names)), key=lambda i: (means[i], mean_errors[i]))
     return Ranking(
         tuple(names[i] for i in order),
         blocks,

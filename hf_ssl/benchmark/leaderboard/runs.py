@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 MODALITIES = ("image", "text", "audio")
 # The metric whose complement is the error rate of USB's tables.
 ACCURACY = "accuracy"
+# Of which less is better, so that its complement is no error, although it may lie in 0..1.
+_LOSS = "loss"
 # Characters; files of others may hold anything.
 _LONGEST_NAME, _LONGEST_MESSAGE = 120, 1_000
 
@@ -204,13 +206,14 @@ def load_results(folder: str | Path, metric: str = ACCURACY) -> Results:
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: in one line, if no finished cell has the metric; it names those that there are.
+        ValueError: in one line, if no finished cell has the metric, or it is the loss; names those that there are.
     """
     contents = read_results(folder)
     runs = [run for content in contents if (run := _run(content, metric)) is not None]
     if runs and all(run.error is None for run in runs) and metric != ACCURACY:
         known = sorted({name for run in runs for name in _shares(run.content)})
-        raise ValueError(f"--metric must be one of {', '.join(known)}, got {metric!r}; no cell has it")
+        why = "of a loss less is better" if metric == _LOSS else "no cell has it"
+        raise ValueError(f"--metric must be one of {', '.join(known)}, got {metric!r}; {why}")
     done = {(run.setting, run.algorithm, run.seed) for run in runs}
     failures = [failure for content in read_errors(folder) if (failure := _failure(content)) is not None]
     return Results(runs, [f for f in failures if (f.setting, f.algorithm, f.seed) not in done], metric)
@@ -218,7 +221,8 @@ def load_results(folder: str | Path, metric: str = ACCURACY) -> Results:
 
 def _shares(content: Mapping[str, Any]) -> Iterable[str]:
     last = content["metrics"].get("last")
-    return [name for name, value in last.items() if _percent(value) is not None] if isinstance(last, Mapping) else []
+    names = last if isinstance(last, Mapping) else ()
+    return [name for name in names if name != _LOSS and _percent(last[name]) is not None]
 
 
 def _run(content: dict[str, Any], metric: str) -> Run | None:
@@ -258,7 +262,7 @@ def _place(cell: Mapping[str, Any]) -> tuple[Setting, str, int]:
 
 def _error(content: Mapping[str, Any], when: str, metric: str, accuracy: Any) -> float | None:
     metrics = content["metrics"].get(when)
-    value = metrics.get(metric) if isinstance(metrics, Mapping) else None
+    value = metrics.get(metric) if isinstance(metrics, Mapping) and metric != _LOSS else None
     percent = _percent(accuracy if value is None and metric == ACCURACY else value)
     return None if percent is None else 100 - percent
 

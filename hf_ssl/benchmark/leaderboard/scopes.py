@@ -104,8 +104,8 @@ def pair_notes(pairs: Pairs, algorithms: int) -> list[str]:
         notes.append("The test pairs settings, each the mean over the seeds that both have.")
     else:
         notes.append(
-            f"The test pairs single runs, since there are fewer than {FEWEST_PAIRS} settings. Runs of one setting are "
-            "alike, so p says nothing of other tasks"
+            f"The test pairs single runs, since some pair has fewer than {FEWEST_PAIRS} settings in common. Runs of "
+            "one setting are alike, so p says nothing of other tasks"
             + (f", and no p below 0.05 is possible with fewer than {FEWEST_PAIRS} runs." if _few(pairs) else ".")
         )
     if algorithms > len(pairs.algorithms):

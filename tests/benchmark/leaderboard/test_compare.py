@@ -3,6 +3,8 @@
 import pytest
 
 from hf_ssl.benchmark.leaderboard.compare import compare
+from hf_ssl.benchmark.leaderboard.notes import gap_notes
+from hf_ssl.benchmark.leaderboard.runs import load_results
 
 from tests.helpers.cell_files import write_cells
 
@@ -46,6 +48,12 @@ def test_no_difference(folder):
     )
 
 
+def test_equal_means_are_no_difference(tmp_path):
+    errors = {("ag_news", k): {"uda": [16 + 2 / 3, 16.4, 15.83], "vat": [16.4, 15.83, 16 + 2 / 3]} for k in range(6)}
+    found = compare("uda", "vat", write_cells(tmp_path, errors))
+    assert {row.difference for row in found.rows} == {0} and (found.difference, found.p_value) == (0, 1)
+
+
 def test_a_single_seed_is_no_verdict(tmp_path):
     folder = write_cells(tmp_path, {("ag_news", 40): {"fixmatch": [30.0], "uda": [10.0]}})
     assert compare("uda", "fixmatch", folder).verdict.startswith("Not to be judged with a single seed: ")
@@ -80,6 +88,42 @@ def test_folders_that_differ_in_their_backbone(folder, tmp_path):
     other = write_cells(tmp_path / "theirs", ERRORS, backbone="other/model")
     found = compare(str(folder), str(other))
     assert found.note == "The sides differ in backbone." and found.difference == 0
+
+
+def trained(**training):
+    return {"settings": {"training": {"max_steps": 300, **training}, "algorithm": {}}}
+
+
+def test_algorithms_that_were_trained_for_other_steps_are_told_apart(tmp_path):
+    errors = {("ag_news", 40): {"uda": [30.0, 31.0]}}
+    write_cells(tmp_path, errors, **trained(learning_rate=0.1))
+    # A learning rate of its own is a part of an algorithm's recipe, other steps are not.
+    write_cells(tmp_path, {("ag_news", 40): {"vat": [40.0, 41.0]}}, **trained(learning_rate=0.2))
+    assert compare("uda", "vat", tmp_path).note == ""
+    write_cells(tmp_path, {("ag_news", 40): {"dash": [60.0, 61.0]}}, **trained(max_steps=3))
+    assert compare("uda", "dash", tmp_path).note == (
+        "Runs that are compared were not trained alike: ag_news 40 (max_steps). Their errors tell of that, too, not "
+        "of the algorithms alone."
+    )
+    assert compare("uda", "vat", tmp_path).note == ""
+
+
+def test_seeds_that_were_trained_differently_are_named(tmp_path):
+    write_cells(tmp_path, {("ag_news", 40): {"uda": [30.0], "vat": [30.0, 30.0]}}, **trained())
+    write_cells(tmp_path, {("ag_news", 40): {"uda": [None, 31.0]}}, **trained(ema_decay=0.9))
+    assert compare("uda", "vat", tmp_path).note == (
+        "Seeds of one algorithm were trained with different settings: uda in ag_news 40 (ema_decay)."
+    )
+    (note,) = gap_notes(load_results(tmp_path))
+    assert note == compare("uda", "vat", tmp_path).note
+
+
+def test_folders_that_were_trained_differently_say_so(tmp_path):
+    for name, steps in (("long", 300), ("short", 3)):
+        write_cells(tmp_path / name, {("ag_news", 40): {"uda": [30.0, 31.0]}}, **trained(max_steps=steps))
+    found = compare(str(tmp_path / "long"), str(tmp_path / "short"))
+    assert found.note == "The sides were not trained alike: uda in ag_news 40 (max_steps)."
+    assert found.note in str(found)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hf_ssl.benchmark.leaderboard.pairs import compare_pairs
 from hf_ssl.benchmark.leaderboard.ranking import rank
 from hf_ssl.benchmark.leaderboard.runs import Results, Run, Setting
-from hf_ssl.benchmark.leaderboard.scopes import rank_notes, scopes
+from hf_ssl.benchmark.leaderboard.scopes import pair_notes, rank_notes, scopes
 
 
 def setting(name, modality="text"):
@@ -144,6 +144,17 @@ def test_many_settings_are_compared_by_their_means():
     assert pairs.pairs[0].difference == -3.5
 
 
+def test_settings_that_a_pair_lacks_are_no_pairs():
+    """Six settings of which two are shared: by settings no p below 0.5 would be possible."""
+    table = {f"a {k}": {"x": [k, k + 1, k + 2], "y": [3 * k + 9, 3 * k + 11, 3 * k + 13]} for k in (1, 2)}
+    table |= {f"a {k}": {"x": [k]} for k in (3, 4)} | {f"a {k}": {"y": [k]} for k in (5, 6)}
+    (scope,) = scopes(results(table))
+    assert len(scope.ranking.blocks) == 2
+    assert scope.pairs.unit == "run" and scope.pairs.pairs[0].p_value == 0.03125
+    notes = " ".join(pair_notes(scope.pairs, 2))
+    assert "single runs, since some pair has fewer than 6 settings in common" in notes
+
+
 def test_all_pairs_are_corrected_together():
     table = {f"a {k}": {"x": [k], "y": [2 * k], "z": [4 * k]} for k in range(1, 9)}
     pairs = compare_pairs(results(table), ["x", "y", "z"])
@@ -155,6 +166,21 @@ def test_no_difference_is_no_win():
     """100 - 100 * 0.9 and 100 * (1 - 0.9) differ in the last digit."""
     pairs = compare_pairs(results({"a 10": {"x": [100 - 100 * 0.9], "y": [10.0]}}), ["x", "y"])
     assert (pairs.pairs[0].wins, pairs.pairs[0].ties) == (0, 1) and pairs.pairs[0].p_value == 1
+
+
+# Errors of 360 test examples, from the numbers of correct ones.
+EQUAL_SUMS = [([305, 335, 320], [306, 334, 320]), ([300, 301, 303], [301, 303, 300])]
+
+
+@pytest.mark.parametrize(("of_x", "of_y"), EQUAL_SUMS, ids=["other runs", "the same runs in another order"])
+def test_equal_means_are_equal_to_the_last_digit(of_x, of_y):
+    x, y = ([100 - 100 * (correct / 360) for correct in side] for side in (of_x, of_y))
+    found = results({f"{task} 10": {"x": x, "y": y, "z": [90.0] * 3} for task in "abcdef"})
+    ranking = rank(found)
+    assert dict(zip(ranking.algorithms, ranking.mean_ranks, strict=True)) == {"x": 1.5, "y": 1.5, "z": 3.0}
+    pair = compare_pairs(found, ["x", "y"]).pairs[0]
+    assert (pair.wins, pair.ties, pair.losses) == (0, 6, 0)
+    assert (pair.difference, pair.p_value) == (0, 1)
 
 
 # ---- Costs ----

@@ -5,7 +5,9 @@ import os
 
 import pytest
 
+from hf_ssl.benchmark.leaderboard.notes import table_notes
 from hf_ssl.benchmark.leaderboard.report import write_report
+from hf_ssl.benchmark.leaderboard.runs import load_results
 
 from tests.helpers.cell_files import make_cell, write_cell, write_cells, write_failure
 
@@ -146,3 +148,18 @@ def test_another_schedule_is_not_called_the_published_one(tmp_path):
     assert "Settings with the schedule short are not trained as the published ones were" in " ".join(
         write_report(tmp_path).text.split()
     )
+
+
+def test_the_pretrained_models_of_published_numbers_stand_beside_ours(tmp_path):
+    write_cells(tmp_path, {("cifar100", 200): {"fixmatch": [29.0]}}, backbone="org/vit")
+    write_cells(tmp_path, {("ag_news", 40): {"fixmatch": [30.0]}}, backbone="org/bert")
+    note = next(note for note in table_notes(load_results(tmp_path)) if "pretrained model" in note)
+    assert note == (
+        "Reported numbers are of BERT-base uncased (here org/bert), ViT-S/2 at 32 px (here org/vit); with another "
+        "pretrained model or image size do not expect the same numbers."
+    )
+
+
+def test_without_published_numbers_nobody_asks_for_their_model(tmp_path):
+    write_cells(tmp_path, {("digits", 40): {"fixmatch": [29.0]}})
+    assert not any("pretrained model" in note for note in table_notes(load_results(tmp_path)))

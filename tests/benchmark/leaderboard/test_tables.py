@@ -84,6 +84,13 @@ def test_backbones_and_schedules_are_settings_of_their_own(folder):
     assert rank(results).blocks[0].backbone == "org/model"
 
 
+def test_the_loss_is_no_metric(tmp_path):
+    """100 % less a loss would turn the order around."""
+    write_cell(tmp_path, make_cell(), 10.0, metrics={"loss": 0.4, "f1": 0.9})
+    with pytest.raises(ValueError, match="--metric must be one of accuracy, f1, got 'loss'; of a loss less is better"):
+        load_results(tmp_path, "loss")
+
+
 def test_another_metric(folder, tmp_path):
     other = tmp_path / "other"
     write_cell(other, make_cell(), 10.0, metrics={"balanced_accuracy": 0.75})
