@@ -74,6 +74,18 @@ def test_the_correction_knows_the_labeled_counts(tmp_path):
     assert trainer.algorithm.correction.tau == 0.5
 
 
+def test_what_was_picked_for_a_round_does_not_change_the_counts(tmp_path):
+    # One class has no label, so that counts in another unit would rank the classes differently.
+    given = {"train_dataset": TASKS["image"][0](9, 0).select([0, 3, 6, 1])}
+    settings = {"imbalance": "crest_plus", "imbalance_kwargs": {"generations": 3}, "save_strategy": "steps"}
+    trainer = make_trainer(tmp_path, trainer=given, **settings)
+    before = trainer.algorithm.correction.labeled_counts
+    assert sorted(before.tolist()) == [0, 1, 3]
+    trainer.train()
+    assert trainer.algorithm.num_labeled > 4
+    assert torch.equal(trainer.algorithm.correction.labeled_counts, before)
+
+
 def test_start_card_results_and_checkpoints_name_it(tmp_path):
     trainer = make_trainer(tmp_path, imbalance="abc", imbalance_kwargs={"weight": 0.5})
     assert "  imbalance       abc (weight=0.5, threshold=0.95, hard_labels=False)\n" in trainer.describe()
