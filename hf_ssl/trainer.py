@@ -290,7 +290,9 @@ class SSLTrainer(
             "unsupervised_weight": self.args.unsupervised_weight,
             "modality": self.data.modality,
         }
-        algorithm = self._in_round(make_algorithm(self._algorithm_choice, self.args, problem).to(self.args.device))
+        given = torch.bincount(torch.as_tensor(self.data.labels), minlength=len(self.data.label_names))
+        made = make_algorithm(self._algorithm_choice, self.args, problem, given)
+        algorithm = self._in_round(made.to(self.args.device))
         algorithm.criterion = self.criterion
         fit_to_head(algorithm, self.model)
         return algorithm

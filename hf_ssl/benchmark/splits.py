@@ -109,6 +109,11 @@ def class_sizes(what: str, number: int, num_classes: int, imbalance: float = 1.0
         imbalance: gamma, the ratio of the most to the least frequent class; 1 is balanced, and a negative gamma
             reverses the classes, so that the last one is the most frequent.
 
+    Note:
+        As in USB, the power is a floating-point number that is rounded down, so that a size whose exact value is a
+        whole number may be one less: of 64, 10 classes and gamma 512, class 5 has 1 example, not 2. None of USB's
+        gammas, from 10 to 150, is concerned at its sizes.
+
     Raises:
         ValueError: if the number or the imbalance is out of range.
 

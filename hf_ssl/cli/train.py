@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     """
     began = time.perf_counter()
     from ..algorithms import resolve_algorithm
+    from ..training.evaluation import balance_decides
     from .places import is_hub_id
     from .train_imbalance import check_correction, imbalance_note
     from .train_options import STAGED, given_options, parse
@@ -71,7 +72,8 @@ def run(args: argparse.Namespace) -> None:
         return
     output = Output(request)
     if request.is_main:
-        sizes = imbalance_note(request.data.summary, settings)
+        by_balance = balance_decides(request.config) and request.data.test is not None
+        sizes = imbalance_note(request.data.summary, settings, by_balance)
         for note in [*request.data.notes, *([sizes] if sizes else [])]:
             print(one_line(note), flush=True)
     if staged:

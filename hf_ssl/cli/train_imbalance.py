@@ -85,8 +85,13 @@ def _parsed(given: Any) -> Any:
         ) from None
 
 
-def imbalance_note(data: DataSummary, settings: Mapping[str, Any]) -> str | None:
+def imbalance_note(data: DataSummary, settings: Mapping[str, Any], by_balance: bool = False) -> str | None:
     """What is said of the sizes of the labeled classes, in one line; None if there is nothing to say.
+
+    Args:
+        data: with the labeled classes.
+        settings: keywords of SSLConfig.
+        by_balance: whether balanced accuracy chooses the best checkpoint of imbalanced labels (`balance_decides`).
 
     Example:
         >>> import numpy as np
@@ -94,7 +99,7 @@ def imbalance_note(data: DataSummary, settings: Mapping[str, Any]) -> str | None
         >>> classes = Classes(["cat", "dog"], {"cat": 0, "dog": 1}, named=True)
         >>> data = DataSummary("text", ("text",), "label", classes, np.array([0] * 40 + [1] * 4))
         >>> imbalance_note(data, {"algorithm": "fixmatch", "imbalance": None})  # doctest: +ELLIPSIS
-        "Imbalanced labels: 'cat' has about 9 times the labels of 'dog' (3 to 24 times at 95 %); the best ...
+        "Imbalanced labels: 'cat' has about 9 times the labels of 'dog' (3 to 24 times at 95 %); nothing ...
     """
     found = Imbalance.of(np.bincount(data.labels, minlength=len(data.label_names)))
     chosen = settings["imbalance"]
@@ -104,9 +109,11 @@ def imbalance_note(data: DataSummary, settings: Mapping[str, Any]) -> str | None
         return (
             f"The labels are not clearly imbalanced: {found.describe(data.label_names)}; {chosen} may change little."
         )
-    sizes = f"Imbalanced labels: {found.describe(data.label_names)}; the best checkpoint goes by balanced accuracy"
+    sizes = f"Imbalanced labels: {found.describe(data.label_names)}"
+    if by_balance:
+        sizes += "; the best checkpoint goes by balanced accuracy"
     if settings["algorithm"] in STAGED:
-        sizes += ", frozen features by shares estimated from labels and pool"
+        sizes += "; frozen features go by shares estimated from labels and pool"
     if chosen is not None:
         correction = IMBALANCE[chosen]
         return f"{sizes}; the training is corrected by {chosen}: {correction.summary}."

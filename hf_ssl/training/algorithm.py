@@ -82,7 +82,9 @@ def _refuse_ignored_settings(algorithm: SSLAlgorithm, args: SSLConfig) -> None:
         )
 
 
-def make_algorithm(choice: Choice, args: SSLConfig, problem: Mapping[str, Any]) -> SSLAlgorithm:
+def make_algorithm(
+    choice: Choice, args: SSLConfig, problem: Mapping[str, Any], class_counts: Any = None
+) -> SSLAlgorithm:
     """The algorithm for one problem; an object is returned unchanged, if it was made for this problem.
 
     Args:
@@ -90,6 +92,8 @@ def make_algorithm(choice: Choice, args: SSLConfig, problem: Mapping[str, Any]) 
         args: with the algorithm's own settings, the correction for long tails, and the seed of its heads. An object
             keeps its own correction.
         problem: the fields of `ProblemSpec`.
+        class_counts: labeled examples [C] of each class, as a correction is told them; None takes them from the
+            problem, whose labeled set may have grown by what was picked for a round.
 
     Raises:
         ValueError: if an object was made for another problem, a setting is outside its range, or the correction does
@@ -117,6 +121,7 @@ def make_algorithm(choice: Choice, args: SSLConfig, problem: Mapping[str, Any]) 
         return choice
     hyperparameters = _settings_of("algorithm_kwargs", args.algorithm_kwargs)
     correction: dict[str, Any] = {"imbalance": args.imbalance, "imbalance_kwargs": args.imbalance_kwargs}
+    correction["class_counts"] = class_counts
     if taken := sorted(problem.keys() & hyperparameters.keys()):
         raise TypeError(
             f"algorithm_kwargs must hold the algorithm's own settings, got {', '.join(taken)}, which comes from data "

@@ -23,7 +23,7 @@ import json
 import re
 import zipfile
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ LOG = "ssl_log.safetensors"
 ROUND = "ssl_round.safetensors"
 CONFIG = "ssl_config.json"
 STATE = "trainer_state.json"
+# Of keys in the log file, before the step of an evaluation.
+_RECALLS = "recalls/"
 _WHOLE_MODEL = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 
@@ -119,6 +121,7 @@ class RunSums:
         sums: name -> [2], sum and count of each term and metric since then; when saved, [P, 2].
         total_loss: sum of the losses that were logged; None if an earlier version, which did not keep it, saved.
         seconds: how long the run has taken.
+        recalls: step of an evaluation -> recalls [C], of those that card and results still need.
     """
 
     logged: int
@@ -126,6 +129,7 @@ class RunSums:
     sums: dict[str, torch.Tensor]
     total_loss: float | None = None
     seconds: float = 0.0
+    recalls: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
 def save_log(folder: str, name: str, run: RunSums) -> None:
@@ -136,6 +140,7 @@ def save_log(folder: str, name: str, run: RunSums) -> None:
         run: of all processes.
     """
     tensors = {"loss": run.loss, **{f"sums/{key}": value for key, value in run.sums.items()}}
+    tensors |= {f"{_RECALLS}{step}": value for step, value in run.recalls.items()}
     info = {"algorithm": name, "logged": run.logged, "total_loss": run.total_loss, "seconds": run.seconds}
     _write(Path(folder, LOG), tensors, info)
 
@@ -267,9 +272,10 @@ def load_log(folder: str, name: str, process: int, processes: int) -> RunSums:
     def share(tensor: torch.Tensor) -> torch.Tensor:
         return tensor[process] if len(tensor) == processes else tensor.mean(dim=0)
 
+    recalls = {int(key.removeprefix(_RECALLS)): state.pop(key) for key in list(state) if key.startswith(_RECALLS)}
     sums = {key.removeprefix("sums/"): share(value) for key, value in state.items() if key != "loss"}
     loss, told = share(state["loss"]), (info.get("total_loss"), info.get("seconds", 0.0))
-    return RunSums(int(info["logged"]), loss, sums, *told)
+    return RunSums(int(info["logged"]), loss, sums, *told, recalls)
 
 
 def _read(path: Path, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

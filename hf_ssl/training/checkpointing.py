@@ -40,6 +40,7 @@ class CheckpointMixin(ShardingMixin):
         args, algorithm, ema: as in `ShardingMixin`; the algorithm's buffers and heads are part of a checkpoint.
         algorithm_name: resuming with an algorithm of another name is refused.
         watch: looks at what is about to be evaluated or saved.
+        class_recalls: as in `EvaluationMixin`; a resumed run has those that it tells of.
         earlier_seconds: how long the run had taken up to the checkpoint that it was resumed from.
     """
 
@@ -50,6 +51,7 @@ class CheckpointMixin(ShardingMixin):
     # classifier that a correction answers with in place of its own.
     _content_free: View | None = None
     _answer: CorrectedClassifier | None = None
+    class_recalls: dict[int, list[float]]
     # The terms and metrics of the log line in progress.
     _sums: LogSums
     # Of the model in training.
@@ -258,8 +260,16 @@ class CheckpointMixin(ShardingMixin):
         checkpoint_files.save_state(*given, processes=processes, write=write)
         if write:
             so_far = self._total_loss_scalar, self.earlier_seconds + time.perf_counter() - self._began
-            run = checkpoint_files.RunSums(self._globalstep_last_logged, loss, sums, *so_far)
+            recalls = self._needed_recalls
+            run = checkpoint_files.RunSums(self._globalstep_last_logged, loss, sums, *so_far, recalls)
             checkpoint_files.save_log(output_dir, name, run)
+
+    @property
+    def _needed_recalls(self) -> dict[int, torch.Tensor]:
+        """The recalls of the evaluations that a resumed run tells of: the best one, and the last."""
+        needed = (self.state.best_global_step, max(self.class_recalls, default=0))
+        known = self.class_recalls.items()
+        return {step: torch.tensor(recalls, dtype=torch.float64) for step, recalls in known if step in needed}
 
     # ---- Resuming ----
 
@@ -395,6 +405,7 @@ class CheckpointMixin(ShardingMixin):
             return
         run, self._resumed = self._resumed, None
         self._globalstep_last_logged, self.earlier_seconds = run.logged, run.seconds
+        self.class_recalls = {step: recalls.tolist() for step, recalls in run.recalls.items()}
         self._tr_loss += run.loss.to(self._tr_loss)
         self._sums.values = {name: value.to(self.args.device) for name, value in run.sums.items()}
         if run.total_loss is not None:

@@ -50,8 +50,8 @@ class EvaluationMixin(Trainer):
     def measure_class_sizes(self, data: DataSummary) -> None:
         """Let the default metrics know the labeled counts; before the first evaluation of a training.
 
-        If they are clearly imbalanced, the best checkpoint is chosen by balanced accuracy unless the user set a
-        metric: the loss of a test set with the same long tail hardly sees the rare classes.
+        If they are clearly imbalanced, the best checkpoint is chosen by balanced accuracy if `balance_decides`: the
+        loss of a test set with the same long tail hardly sees the rare classes.
         """
         self.class_recalls = {}
         if not isinstance(self.compute_metrics, RunningMetrics):
@@ -59,8 +59,7 @@ class EvaluationMixin(Trainer):
         counts = np.bincount(data.labels, minlength=len(data.label_names))
         self.compute_metrics.class_counts = counts
         args = self.args
-        by_default = args.metric_for_best_model is not None and not args.metric_is_chosen
-        if by_default and Imbalance.of(counts).is_clear and not isinstance(self.eval_dataset, dict):
+        if balance_decides(args) and Imbalance.of(counts).is_clear and not isinstance(self.eval_dataset, dict):
             args.metric_for_best_model, args.greater_is_better = "balanced_accuracy", True
 
     def compute_loss(
@@ -181,6 +180,19 @@ class EvaluationMixin(Trainer):
             raise NotFiniteError(f"{message}evaluate an earlier checkpoint, or lower learning_rate and train again")
         logger.warning(f"{message}the default metrics are NaN")
         return False
+
+
+def balance_decides(args: SSLConfig) -> bool:
+    """Whether balanced accuracy may choose the best checkpoint: there is one, and nobody asked for another metric.
+
+    Schedules that follow the metric keep the loss: which direction is better for them is a setting of their own.
+
+    Example:
+        >>> balance_decides(SSLConfig("run", use_cpu=True))
+        False
+    """
+    follows = args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy")
+    return args.load_best_model_at_end and not args.metric_is_chosen and not follows
 
 
 def takes_labels(model: nn.Module) -> bool:

@@ -16,6 +16,7 @@ round, so that a run that was killed at any moment goes on in the right round an
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,8 @@ class RoundsMixin(EvaluationMixin):
     def _next_round(self, checkpoint: str, plan: InRounds) -> Round:
         """That of the checkpoint or, if it is the last of its round, the one after, with what is picked for it."""
         saved, done = load_round(checkpoint, self._trained_with, plan.rounds)
+        if plan.restarts and saved.number < plan.rounds - 1:
+            self._find_start(checkpoint)
         if not done:
             return saved
         self._round = saved
@@ -342,6 +345,24 @@ class RoundsMixin(EvaluationMixin):
             return
         with atomic_files(self._start_folder) as folder:
             checkpoint_files.save_student(str(folder), student, self._trained_with)
+
+    def _find_start(self, checkpoint: str) -> None:
+        """Have the weights that later rounds start with: those beside the checkpoint, copied from another folder.
+
+        Raises:
+            ValueError: if there are none, before a step is trained in vain.
+        """
+        mine, beside = self._start_folder, Path(checkpoint).resolve().parent / FOLDER / "start"
+        if not (beside / checkpoint_files.STUDENT).is_file():
+            if not (mine / checkpoint_files.STUDENT).is_file():
+                raise ValueError(
+                    f"{beside} must hold the weights of the start, with which the next round begins, got nothing; put "
+                    f"the folder {FOLDER!r} of that run back, or start from scratch in another output_dir"
+                )
+        elif self.args.should_save and beside != mine.resolve():
+            with atomic_files(mine) as folder:
+                shutil.copy2(beside / checkpoint_files.STUDENT, folder)
+        self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = str(self._start_folder) if self._restarts_now else resume_from_checkpoint

@@ -37,7 +37,7 @@ def test_the_sizes_are_said_and_what_would_be_done(command, capsys):
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Imbalanced labels")]
     assert line == (
         f"Imbalanced labels: {NAMES[0]!r} has about 10 times the labels of {NAMES[2]!r} (2.7 to 36 times at 95 %); "
-        "the best checkpoint goes by balanced accuracy; nothing corrects the training: --imbalance logit_adjustment "
+        "nothing corrects the training: --imbalance logit_adjustment "
         "would (the labeled loss adds the logarithm of the class frequencies to the logits)."
     )
 
@@ -68,19 +68,29 @@ def test_a_corrected_run_tells_of_classes_of_all_sizes(command, tmp_path, capsys
     assert (out / "class_recalls.png").is_file()
 
 
-def test_the_best_checkpoint_goes_by_balanced_accuracy(command, tmp_path):
+def test_the_best_checkpoint_goes_by_balanced_accuracy(command, tmp_path, capsys):
     saving = ["--load-best-model-at-end", "--eval-strategy", "steps", "--eval-steps", "2", "--save-steps", "2"]
     quick = [word for word in QUICK if word not in ("--save_strategy", "no")]
     assert main([*command, *quick, *saving, "--algorithm", "fixmatch", "--max-steps", "4"]) == 0
     state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
     balanced = [line["eval_balanced_accuracy"] for line in state["log_history"] if "eval_balanced_accuracy" in line]
     assert state["best_metric"] == max(balanced)
+    assert "; the best checkpoint goes by balanced accuracy; nothing corrects" in capsys.readouterr().out
+
+
+def test_nothing_is_said_of_balanced_accuracy_where_it_does_not_choose(command, capsys):
+    saving = ["--load-best-model-at-end", "--eval-strategy", "steps", "--eval-steps", "2", "--save-steps", "2"]
+    quick = [word for word in QUICK if word not in ("--save_strategy", "no")]
+    chosen = ["--algorithm", "fixmatch", "--max-steps", "2", "--metric-for-best-model", "accuracy"]
+    assert main([*command, *quick, *saving, *chosen]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Imbalanced labels")]
+    assert "balanced accuracy" not in line
 
 
 def test_auto_corrects_the_fine_tuning(command, tmp_path, capsys):
     assert main([*command, *QUICK, "--max-steps", "2", "--imbalance", "logit_adjustment"]) == 0
     printed = capsys.readouterr().out
-    assert "frozen features by shares estimated from labels and pool; the training is corrected by" in printed
+    assert "frozen features go by shares estimated from labels and pool; the training is corrected by" in printed
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["settings"]["imbalance"] == "logit_adjustment"
     assert all("few_recall" in row for row in results["runs"])

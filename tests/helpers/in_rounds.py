@@ -44,7 +44,7 @@ class Continuing(Restarting):
 
 
 class CReSTFixMatch(FixMatch):
-    """As `SSLConfig(algorithm="fixmatch", imbalance="crest_plus")` makes it."""
+    """An algorithm that brings its correction."""
 
     def __init__(self, *, threshold: float = 0.35, **task):
         super().__init__(threshold=threshold, **task)

@@ -27,6 +27,7 @@ class Plain(CheckpointMixin, Trainer):
         super().__init__(make_vit(), args, train_dataset=rows, eval_dataset=rows)
         self.algorithm, self.algorithm_name = get_algorithm("simmatch", num_classes=3, **SIZES), "simmatch"
         self.watch, self._sums = Watch(args, self.algorithm, self.algorithm_name), LogSums()
+        self.class_recalls = {}
         if args.ema_role != "none":
             self.ema = ModelEma(self.model, args.ema_decay)
         self.add_callback(Begin(self))

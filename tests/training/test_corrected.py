@@ -64,6 +64,23 @@ def alone(folder, modality="image", model=None):
     return SSLTrainer(model, SSLConfig(str(folder), use_cpu=True, report_to="none", disable_tqdm=True), **given)
 
 
+def test_a_resumed_run_knows_the_recalls_of_its_evaluations(tmp_path):
+    # Enough labels to call them imbalanced.
+    images = TASKS["image"][0](90, 0)
+    rows = sorted(range(len(images)), key=lambda row: images[row]["label"])
+    given = {"train_dataset": images.select([*rows[:20], rows[-1]])}
+    config = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "max_steps": 3}
+    config |= {"load_best_model_at_end": True, "imbalance": "logit_adjustment"}
+    whole = make_trainer(tmp_path, trainer=given, **config)
+    whole.train()
+    resumed = make_trainer(tmp_path, trainer=given, **config)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    expected, found = whole.run_facts(), resumed.run_facts()
+    assert found.saved_recalls == expected.saved_recalls is not None
+    classes = [result_of(facts, 1.0)["classes"] for facts in (expected, found)]
+    assert classes[0] == classes[1] and all(facts["recall"] is not None for facts in classes[0].values())
+
+
 # ---- What the correction is told ----
 
 
@@ -72,6 +89,18 @@ def test_the_correction_knows_the_labeled_counts(tmp_path):
     assert trainer.args.imbalance == "logit_adjustment"
     assert trainer.algorithm.correction.labeled_counts.tolist() == [3, 2, 1]
     assert trainer.algorithm.correction.tau == 0.5
+
+
+def test_what_was_picked_for_a_round_does_not_change_the_counts(tmp_path):
+    # One class has no label, so that counts in another unit would rank the classes differently.
+    given = {"train_dataset": TASKS["image"][0](9, 0).select([0, 3, 6, 1])}
+    settings = {"imbalance": "crest_plus", "imbalance_kwargs": {"generations": 3}, "save_strategy": "steps"}
+    trainer = make_trainer(tmp_path, trainer=given, **settings)
+    before = trainer.algorithm.correction.labeled_counts
+    assert sorted(before.tolist()) == [0, 1, 3]
+    trainer.train()
+    assert trainer.algorithm.num_labeled > 4
+    assert torch.equal(trainer.algorithm.correction.labeled_counts, before)
 
 
 def test_start_card_results_and_checkpoints_name_it(tmp_path):

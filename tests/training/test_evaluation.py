@@ -300,6 +300,9 @@ CHOICES = [
     ({"load_best_model_at_end": True, "metric_for_best_model": "loss"}, [30, 2], "loss"),
     ({"load_best_model_at_end": True, "metric_for_best_model": "f1"}, [30, 2], "f1"),
     ({}, [30, 2], None),
+    # Whose `mode` is a setting of its own: with a metric that rises it would cut the rate as the model gets better.
+    ({"lr_scheduler_type": "reduce_lr_on_plateau"}, [30, 2], "loss"),
+    ({"lr_scheduler_type": "reduce_lr_on_plateau", "load_best_model_at_end": True}, [30, 2], "loss"),
 ]
 
 

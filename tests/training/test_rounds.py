@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -136,6 +137,25 @@ def test_resuming_is_bit_for_bit_in_every_round_and_between_them(kind, step, run
     resumed = make_trainer(whole.args.output_dir, whole.kind, seed=5)
     resumed.train(resume_from_checkpoint=str(Path(whole.args.output_dir, f"checkpoint-{step}")))
     assert_equal(whole, resumed)
+
+
+@pytest.mark.parametrize("step", [2, 4, 5])
+def test_a_run_goes_on_in_another_folder(step, run_of, tmp_path):
+    whole = run_of("restarting")
+    resumed = make_trainer(tmp_path, whole.kind, seed=5)
+    resumed.train(resume_from_checkpoint=str(Path(whole.args.output_dir, f"checkpoint-{step}")))
+    torch.testing.assert_close(everything(resumed), everything(whole), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("step", [4, 5])
+def test_without_the_weights_of_the_start_it_does_not_even_begin(step, run_of, tmp_path):
+    name = f"checkpoint-{step}"
+    shutil.copytree(Path(run_of("restarting").args.output_dir, name), tmp_path / name)
+    resumed = make_trainer(tmp_path, "restarting")
+    watching = Watching(resumed)
+    with pytest.raises(ValueError, match=r"start must hold the weights of the start, .* folder 'rounds' of that run"):
+        resumed.train(resume_from_checkpoint=str(tmp_path / name))
+    assert watching.seen == []
 
 
 def dies_at(place, monkeypatch):
