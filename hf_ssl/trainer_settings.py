@@ -81,8 +81,9 @@ TRAINER_SETTINGS: dict[str, Setting] = {
     # Evaluation.
     **_same("eval_strategy eval_steps eval_delay per_device_eval_batch_size prediction_loss_only eval_on_start"),
     **_same("eval_do_concat_batches eval_use_gather_object eval_accumulation_steps include_for_metrics"),
-    **_same("metric_for_best_model greater_is_better label_names"),
+    **_same("greater_is_better label_names"),
     **_differs(
+        metric_for_best_model="by default balanced accuracy if the labels are clearly imbalanced, else the loss",
         batch_eval_metrics="also on if all scores take more than a gigabyte and the metrics are the default ones",
         load_best_model_at_end="the moving average starts again from the best weights",
     ),
