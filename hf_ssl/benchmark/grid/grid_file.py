@@ -176,7 +176,10 @@ class _Reader:
         entry = table(entry, _SCHEDULE_KEYS, where)
         base = known(entry.get("base", "short"), SCHEDULES, "schedule", where)
         changes = check_settings({topic: entry[topic] for topic in _TOPICS if topic in entry}, where)
-        return str(entry.get("name", f"{base}, changed")), base, changes
+        name = str(entry.get("name", f"{base}, changed"))
+        if name in SCHEDULES and (changes or name != base):
+            raise ValueError(f"{where}: name must not be that of a ready schedule, got {name!r}; choose another")
+        return name, base, changes
 
     def _algorithm(self, entry: Any) -> dict[str, Any]:
         """An entry of `algorithms` with all of its keys."""
@@ -202,6 +205,8 @@ class _Reader:
         if entry == "all":
             return [None, *(name for name in correction_names() if not composing_problem(algorithm, name))]
         found = entry if isinstance(entry, list) else [entry]
+        if not found:
+            raise ValueError(f"{where}: imbalance must name at least one correction, got []; write null for none")
         for name in filter(None, found):
             known(name, correction_names(), "correction", where)
             if problem := composing_problem(algorithm, name):
@@ -267,8 +272,14 @@ class _Reader:
         """Name and revision of a backbone, which is a small model, a Hub id with or without a commit, or a folder."""
         name, _, revision = str(text).partition("@")
         if (folder := Path(name).expanduser()).is_dir():
-            self.places[folder.name] = str(folder.resolve())
-            return folder.name, folder_hash(folder)
+            place = folder.resolve()
+            called = place.name if folder.name in ("", "..") else folder.name
+            if (other := self.places.setdefault(called, str(place))) != str(place):
+                raise ValueError(
+                    f"{self.where / 'backbones'}: two folders must not have one name, got {other} and {place}; "
+                    "rename one"
+                )
+            return called, folder_hash(folder)
         return name, revision or None
 
     def _cell(
@@ -301,7 +312,8 @@ class _Reader:
             backbone_revision=backbone[1],
             task_revision=task_revision(task.name),
             modality=task.modality,
-            schedule=self.schedule,
+            # With settings of its own a task is no longer trained as the schedule says.
+            schedule=f"{self.base}, changed" if entry["changes"] and self.schedule == self.base else self.schedule,
         )
 
 

@@ -50,6 +50,11 @@ SMALL = {"tasks": ["digits"], "algorithms": ["fixmatch"], "labels": [40], "seeds
             {"tasks": [{"task": "digits"}, {"task": "digits", "training": {"max_steps": 5}}]},
             "two entries must not have one result, got 'digits 40 fixmatch tiny-resnet seed 0' twice",
         ),
+        ({"imbalance": []}, "imbalance must name at least one correction, got []; write null for none"),
+        (
+            {"schedule": {"base": "short", "name": "usb", "training": {"max_steps": 5}}},
+            "mine: schedule: name must not be that of a ready schedule, got 'usb'; choose another",
+        ),
         ({"imbalance": ["abcd"]}, "mine: algorithms: unknown correction 'abcd'"),
         ({"backbones": {"digitz": "x"}}, "mine: backbones: unknown task or modality 'digitz', did you mean 'digits'?"),
     ],
@@ -143,6 +148,33 @@ def test_a_local_backbone_has_the_hash_of_its_files_as_revision(tmp_path):
     assert str(tmp_path) not in json.dumps([grid.cells[0].record(), grid.cells[0].settings])
     (folder / "config.json").write_text('{"a": 1}', encoding="utf-8")
     assert parse_grid(content, "mine").cells[0].key != grid.cells[0].key
+
+
+def test_two_local_backbones_of_one_name_are_refused(tmp_path):
+    for name in ("ag", "yelp"):
+        (tmp_path / name / "checkpoint-100").mkdir(parents=True)
+    places = [str(tmp_path / name / "checkpoint-100") for name in ("ag", "yelp")]
+    content = {
+        **SMALL,
+        "labels": None,
+        "tasks": ["ag_news", "yelp_review"],
+        "backbones": dict(zip(("ag_news", "yelp_review"), places, strict=True)),
+    }
+    with pytest.raises(ValueError, match=f"two folders must not have one name, got {places[0]} and {places[1]}"):
+        parse_grid(content, "mine")
+
+
+def test_the_current_folder_as_backbone_has_its_name(tmp_path, monkeypatch):
+    (tmp_path / "encoder" / "part").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "encoder" / "part")
+    for place, name in ((".", "part"), ("..", "encoder")):
+        assert parse_grid({**SMALL, "backbones": place}, "mine").cells[0].backbone == name
+
+
+def test_a_task_with_settings_of_its_own_is_not_of_the_published_schedule():
+    tasks = ["ag_news", {"task": "aclImdb", "training": {"max_steps": 10}}]
+    cells = parse_grid({**SMALL, "labels": None, "schedule": "usb", "tasks": tasks}, "mine").cells
+    assert {(cell.task, cell.schedule) for cell in cells} == {("ag_news", "usb"), ("aclImdb", "usb, changed")}
 
 
 @pytest.mark.parametrize(
