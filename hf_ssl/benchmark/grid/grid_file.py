@@ -30,7 +30,11 @@ from .cells import Cell, short_hash
 from .grid_names import (
     Names,
     algorithm_names,
+    check_correction,
+    check_model,
+    check_options,
     check_settings,
+    check_training,
     composing_problem,
     correction_names,
     known,
@@ -163,6 +167,7 @@ class _Reader:
         self.schedule, self.base, self.changes = self._schedule(content.get("schedule", "short"))
         self.algorithms = [self._algorithm(entry) for entry in self._all(content["algorithms"], "algorithms")]
         self.places: dict[str, str] = {}
+        self.checked: set[str] = set()
         self.settings: dict[tuple[Any, ...], Settings] = {}
 
     def _all(self, entries: Any, key: str) -> list[Any]:
@@ -193,6 +198,8 @@ class _Reader:
             variant = short_hash(changes, 8)
         corrections = self._corrections(name, entry.get("imbalance", self.content.get("imbalance")), where)
         own = entry.get("imbalance_settings") or {}
+        for correction in filter(None, corrections) if own else ():
+            check_correction(name, correction, own, where / name / "imbalance_settings")
         return {
             "name": name,
             "variant": variant,
@@ -232,6 +239,7 @@ class _Reader:
         name = known(entry.get("task"), task_names(), "task", where)
         task, where = grid_task(name), where / name
         options = {key: entry[key] for key in TASK_OPTIONS if key in entry}
+        check_options(options, where)
         label = str(entry.get("name", name))
         if label != name:
             options["base"] = name
@@ -300,6 +308,8 @@ class _Reader:
             self.settings[place] = merged(base, self.changes, entry["changes"], algorithm["changes"], options)
             if correction is None:
                 self.settings[place].pop("imbalance", None)
+            self._check(self.settings[place], self.where / entry["label"] / name)
+        check_model(backbone[0], self.settings[place].get("model", {}), self.where / entry["label"] / "model")
         return Cell(
             task=entry["label"],
             num_labeled=labels,
@@ -315,6 +325,13 @@ class _Reader:
             # With settings of its own a task is no longer trained as the schedule says.
             schedule=f"{self.base}, changed" if entry["changes"] and self.schedule == self.base else self.schedule,
         )
+
+    def _check(self, settings: Settings, where: Names) -> None:
+        """Check the training of a cell, unless it is known."""
+        training = settings.get("training", {})
+        if (known_as := short_hash(training)) not in self.checked:
+            check_training(training, where)
+            self.checked.add(known_as)
 
 
 def folder_hash(folder: Path) -> str:

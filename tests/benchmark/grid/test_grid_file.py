@@ -1,6 +1,7 @@
 """Grid files: what they may say, and one line about what they may not."""
 
 import json
+from datetime import date
 
 import pytest
 import yaml
@@ -10,6 +11,10 @@ from hf_ssl.benchmark.grid.grid_file import load_grid, parse_grid, ready_grids
 from hf_ssl.benchmark.tasks import TASKS, USB_TASKS
 
 SMALL = {"tasks": ["digits"], "algorithms": ["fixmatch"], "labels": [40], "seeds": [0]}
+
+
+def with_training(name, value):
+    return {"schedule": {"base": "short", "training": {name: value}}}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,43 @@ SMALL = {"tasks": ["digits"], "algorithms": ["fixmatch"], "labels": [40], "seeds
         (
             {"tasks": [{"task": "digits"}, {"task": "digits", "training": {"max_steps": 5}}]},
             "two entries must not have one result, got 'digits 40 fixmatch tiny-resnet seed 0' twice",
+        ),
+        (
+            with_training("learning_rate", "1e-4"),
+            "digits: fixmatch: learning_rate must be a number, at least 0, got '1e-4'; write",
+        ),
+        (with_training("max_steps", "many"), "mine: digits: fixmatch: max_steps must be a whole number"),
+        (with_training("warmup_ratio", 0.1), "unknown setting 'warmup_ratio'"),
+        (
+            with_training("learning_rate", date(2024, 1, 1)),
+            "mine: schedule: training: learning_rate must be a text, a finite",
+        ),
+        (
+            with_training("learning_rate", float("nan")),
+            "mine: schedule: training: learning_rate must be a text, a finite",
+        ),
+        (
+            with_training("num_train_epochs", 3),
+            "num_train_epochs is not in force beside the schedule's max_steps; set max_st",
+        ),
+        (
+            with_training("per_device_train_batch_size", 3),
+            "beside the schedule's global_batch_size; set global_batch_size",
+        ),
+        (
+            with_training("lr_scheduler_type", "linear"),
+            "is not in force beside lr_schedule 'cosine_7_16'; set that to trainer",
+        ),
+        ({"schedule": {"base": "short", "model": {"foo": 3}}}, "digits: model: unknown setting of tiny-resnet 'foo'"),
+        (
+            {"algorithms": [{"algorithm": "fixmatch", "imbalance": "abc", "imbalance_settings": {"foo": 3}}]},
+            "mine: algorithms: fixmatch: imbalance_settings: ",
+        ),
+        ({"tasks": [{"task": "digits", "test_examples": -5}]}, "test_examples must have whole numbers of at least 0"),
+        ({"tasks": [{"task": "digits", "test_examples": 0}]}, "test_examples must be at least 1, got 0"),
+        (
+            {"tasks": [{"task": "digits", "name": "lt", "labeled_imbalance": [3]}]},
+            "mine: tasks: digits: labeled_imbalance must be a number other than 0, got [3]",
         ),
         ({"imbalance": []}, "imbalance must name at least one correction, got []; write null for none"),
         (
