@@ -183,7 +183,13 @@ def check_training(training: Mapping[str, Any], where: Names) -> None:
         raise ValueError(
             f"{where}: lr_scheduler_type is not in force beside lr_schedule {rates!r}; set that to trainer"
         )
-    own = {"output_dir": "run", "use_cpu": True, "report_to": "none", "eval_strategy": "steps", "save_strategy": "no"}
+    own: dict[str, Any] = {
+        "output_dir": "run",
+        "use_cpu": True,
+        "report_to": "none",
+        "eval_strategy": "steps",
+        "save_strategy": "no",
+    }
     try:
         SSLConfig(**own, **training)
     except (ValueError, TypeError) as error:

@@ -73,7 +73,7 @@ while True:
         pass
 _end_with(-1)
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 1
     assert within(5, lambda: not runs(place))
 
 
