@@ -86,13 +86,13 @@ def run(args: argparse.Namespace) -> None:
     cells = select(grid.cells, args.select)
     results = Path(args.output_dir)
     engine = make_engine(args.engine, **_options(args.engine_option))
+    work = _work(args, grid, results)
     found = plan(cells, results, args.replace)
     _show(grid, cells, found)
     if args.dry_run:
         _show_cells(cells, found)
         return
     check_folder(results)
-    work = _work(args, grid, results)
     _clean(found.done, work)
     failures = _run(engine, found.missing, work) if found.missing else []
     _close(results, found, failures, work)
@@ -115,6 +115,7 @@ def _work(args: argparse.Namespace, grid: "Grid", results: Path) -> "Work":
     for name in ("jobs", "cores"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}; leave it out for the usual number")
+    _check_trackers(args.report_to)
     sources = {}
     for text in args.source:
         task, equals, place = text.partition("=")
@@ -134,6 +135,15 @@ def _work(args: argparse.Namespace, grid: "Grid", results: Path) -> "Work":
         project=grid.name,
         replace=args.replace,
     )
+
+
+def _check_trackers(names: Sequence[str]) -> None:
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            raise ValueError(f"--report-to must be one of {known}, got {name!r}; leave it out for none")
 
 
 def _absolute(place: str) -> str:

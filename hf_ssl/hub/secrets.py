@@ -49,12 +49,23 @@ def find_secret(path: Path, tokens: Iterable[str] = ()) -> str | None:
         >>> find_secret(path)
         'Hugging Face token'
     """
+    given = list(tokens)
+    return next((kind for piece in _texts(path) if (kind := secret_in(piece, given)) is not None), None)
+
+
+def secret_in(text: bytes, tokens: Iterable[str] = ()) -> str | None:
+    """What kind of key a text has in it; None if none was found.
+
+    Args:
+        text: as it is meant, without the escapes of a file.
+        tokens: access tokens that are looked for as they are.
+
+    Example:
+        >>> secret_in(b"ghp_" + 36 * b"a"), secret_in(b"a text")
+        ('GitHub token', None)
+    """
     wanted = [(YOURS, re.compile(re.escape(token.encode()))) for token in tokens if token]
-    for piece in _texts(path):
-        for kind, pattern in [*wanted, *_ANY]:
-            if pattern.search(piece):
-                return kind
-    return None
+    return next((kind for kind, pattern in [*wanted, *_ANY] if pattern.search(text)), None)
 
 
 def _texts(path: Path) -> Iterable[bytes]:

@@ -36,6 +36,13 @@ _BLOCKS: dict[str, type] = {
     "cost": dict,
     "versions": dict,
 }
+# How the file of a cell is called, or that of its error; a copy of it by hand is not another run.
+NAMED = re.compile(r"seed\d+(\.error)?\.json")
+# What says which cell it is, and numbers that plans and reports calculate with.
+_OF_CELLS = {"task": str, "num_labeled": int, "seed": int, "algorithm": str, "backbone": str}
+_NUMBERS = ("steps", "seconds", "num_labeled", "num_unlabeled", "num_test")
+_TRAINING_NUMBERS = ("max_steps", "global_batch_size", "per_device_train_batch_size", "unlabeled_batch_ratio")
+_LARGEST = 1e15
 _SHARES = ("test_accuracy", "best_accuracy", "mask_ratio", "pseudo_label_accuracy")
 
 
@@ -163,9 +170,35 @@ def validate(content: Any, what: str) -> None:
         value = content["runs"][0].get(name)
         if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
             raise ValueError(f"{what}: {name} must be a share in 0..1, got {value!r}; leave percent to the report")
+    for problem in _wrong_kinds(content):
+        raise ValueError(f"{what}: {problem}; run the cell again")
     key = key_of(content["cell"], content["settings"], str(content["versions"].get("hf-ssl")))
     if key != content["key"]:
         raise ValueError(f"{what}: key must be {key}, got {content['key']!r}; the file was changed, run it again")
+
+
+def _wrong_kinds(content: Mapping[str, Any]) -> Iterator[str]:
+    """What is not of the kind that it must be, within the blocks."""
+    cell, run, settings = content["cell"], content["runs"][0], content["settings"]
+    for name, kind in _OF_CELLS.items():
+        if not isinstance(value := cell.get(name), kind) or isinstance(value, bool):
+            yield f"cell.{name} must be of type {kind.__name__}, got {value!r}"
+    for topic, values in settings.items():
+        if not isinstance(values, dict):
+            yield f"settings.{topic} must be a dict, got {type(values).__name__}"
+    training = settings.get("training", {})
+    numbers = {f"runs[0].{name}": run.get(name) for name in _NUMBERS}
+    numbers |= {f"settings.training.{name}": training.get(name) for name in _TRAINING_NUMBERS}
+    for place, value in numbers.items():
+        if value is not None and not _is_count(value):
+            yield f"{place} must be a number in 0..{_LARGEST:g}, got {str(value)[:40]}"
+    for name in ("last", "best"):
+        if not isinstance(content["metrics"].get(name), dict | None):
+            yield f"metrics.{name} must be a dict, got {type(content['metrics'][name]).__name__}"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LARGEST
 
 
 def path_in_results(content: Mapping[str, Any]) -> str:
@@ -199,9 +232,17 @@ def each_result(folder: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def read_errors(folder: str | Path) -> list[dict[str, Any]]:
-    """The error files of failed cells below a results folder: {"schema", "key", "cell", "error", "versions"}."""
-    paths = [path for path in _files(Path(folder)) if path.name.endswith(".error.json")]
-    contents = [read_json(path) for path in paths]
+    """The error files of failed cells below a results folder: {"schema", "key", "cell", "error", "versions"}.
+
+    A damaged file is left out, with a warning.
+    """
+    contents = []
+    for path in _files(Path(folder)):
+        if path.name.endswith(".error.json"):
+            try:
+                contents.append(read_json(path))
+            except ValueError as error:
+                logger.warning("%s", error)
     return [content for content in contents if isinstance(content, dict) and isinstance(content.get("error"), dict)]
 
 
@@ -209,4 +250,4 @@ def _files(folder: Path) -> Iterator[Path]:
     """Files named as cells are; what hidden folders hold (checkpoints) and the report are none of them."""
     if not folder.is_dir():
         raise FileNotFoundError(f"the results must be a folder, got {folder}; `hf-ssl benchmark run` writes one")
-    return iter(sorted(folder.glob("[!.]*/*/*/*/seed*.json")))
+    return iter(path for path in sorted(folder.glob("[!.]*/*/*/*/seed*.json")) if NAMED.fullmatch(path.name))

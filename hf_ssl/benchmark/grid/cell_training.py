@@ -8,12 +8,13 @@ from typing import Any
 
 import datasets
 import torch
+from accelerate.utils import broadcast_object_list
 from huggingface_hub import snapshot_download
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 from transformers.utils import logging
 
 from ...config import SSLConfig
-from ...report.results import result_of
+from ...report.results import result_of, size_facts
 from ...trainer import SSLTrainer
 from ...training.checkpoint_folders import checkpoints, clean_up
 from .cell_file import make_result
@@ -51,6 +52,11 @@ def train(cell: Cell, work: Work, folder: Path) -> dict[str, Any]:
     rows = curves(history)
     found, metrics = measured(history, splits, balanced="labeled_imbalance" in cell.settings.get("task", {}))
     row |= {"algorithm": cell.algorithm, "seed": cell.seed, **found, "num_test": len(data.test)}
+    # The row's own are those of a trainer with one evaluation set. Of several the test set is the last.
+    recalls = getattr(trainer.compute_metrics, "recalls", None)
+    recalls = () if recalls is None else recalls
+    if sizes := size_facts(facts.data.label_names, facts.class_counts, metrics["last"], recalls):
+        row |= sizes | {"best_balanced_accuracy": (metrics["best"] or {}).get("balanced_accuracy")}
     commit = getattr(getattr(trainer.model, "config", None), "_commit_hash", None)
     noted = {"backbone_commit": commit} if commit else {}
     return make_result(cell, data.draw, row, metrics, rows, meter.cost(row["seconds"]), **noted)
@@ -121,7 +127,9 @@ class Watcher(TrainerCallback):
         """Save only where the log lines and the evaluations so far are whole."""
         if control.should_evaluate:
             self.meter.look()
-            if state.global_step < state.max_steps and time.monotonic() - self.saved >= self.save_seconds:
+            # All processes save together, so one clock decides for them.
+            is_due = broadcast_object_list([time.monotonic() - self.saved >= self.save_seconds])[0]
+            if state.global_step < state.max_steps and is_due:
                 control.should_save, self.saved = True, time.monotonic()
 
 

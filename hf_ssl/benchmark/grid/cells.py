@@ -224,6 +224,8 @@ def _conditions(text: str) -> dict[str, list[str]]:
         if not equals or not values or name not in _SELECTABLE:
             known = ", ".join(_SELECTABLE)
             raise ValueError(f"--select must be conditions NAME=VALUE,..., got {part!r}; the names are {known}")
+        if name in conditions:
+            raise ValueError(f"--select must have each name once, got {name} twice; write such as {name}=A,B")
         conditions[name] = values.split(",")
     return conditions
 

@@ -30,7 +30,11 @@ from .cells import Cell, short_hash
 from .grid_names import (
     Names,
     algorithm_names,
+    check_correction,
+    check_model,
+    check_options,
     check_settings,
+    check_training,
     composing_problem,
     correction_names,
     known,
@@ -163,6 +167,7 @@ class _Reader:
         self.schedule, self.base, self.changes = self._schedule(content.get("schedule", "short"))
         self.algorithms = [self._algorithm(entry) for entry in self._all(content["algorithms"], "algorithms")]
         self.places: dict[str, str] = {}
+        self.checked: set[str] = set()
         self.settings: dict[tuple[Any, ...], Settings] = {}
 
     def _all(self, entries: Any, key: str) -> list[Any]:
@@ -176,7 +181,10 @@ class _Reader:
         entry = table(entry, _SCHEDULE_KEYS, where)
         base = known(entry.get("base", "short"), SCHEDULES, "schedule", where)
         changes = check_settings({topic: entry[topic] for topic in _TOPICS if topic in entry}, where)
-        return str(entry.get("name", f"{base}, changed")), base, changes
+        name = str(entry.get("name", f"{base}, changed"))
+        if name in SCHEDULES and (changes or name != base):
+            raise ValueError(f"{where}: name must not be that of a ready schedule, got {name!r}; choose another")
+        return name, base, changes
 
     def _algorithm(self, entry: Any) -> dict[str, Any]:
         """An entry of `algorithms` with all of its keys."""
@@ -190,6 +198,8 @@ class _Reader:
             variant = short_hash(changes, 8)
         corrections = self._corrections(name, entry.get("imbalance", self.content.get("imbalance")), where)
         own = entry.get("imbalance_settings") or {}
+        for correction in filter(None, corrections) if own else ():
+            check_correction(name, correction, own, where / name / "imbalance_settings")
         return {
             "name": name,
             "variant": variant,
@@ -202,6 +212,8 @@ class _Reader:
         if entry == "all":
             return [None, *(name for name in correction_names() if not composing_problem(algorithm, name))]
         found = entry if isinstance(entry, list) else [entry]
+        if not found:
+            raise ValueError(f"{where}: imbalance must name at least one correction, got []; write null for none")
         for name in filter(None, found):
             known(name, correction_names(), "correction", where)
             if problem := composing_problem(algorithm, name):
@@ -227,6 +239,7 @@ class _Reader:
         name = known(entry.get("task"), task_names(), "task", where)
         task, where = grid_task(name), where / name
         options = {key: entry[key] for key in TASK_OPTIONS if key in entry}
+        check_options(options, where)
         label = str(entry.get("name", name))
         if label != name:
             options["base"] = name
@@ -267,8 +280,14 @@ class _Reader:
         """Name and revision of a backbone, which is a small model, a Hub id with or without a commit, or a folder."""
         name, _, revision = str(text).partition("@")
         if (folder := Path(name).expanduser()).is_dir():
-            self.places[folder.name] = str(folder.resolve())
-            return folder.name, folder_hash(folder)
+            place = folder.resolve()
+            called = place.name if folder.name in ("", "..") else folder.name
+            if (other := self.places.setdefault(called, str(place))) != str(place):
+                raise ValueError(
+                    f"{self.where / 'backbones'}: two folders must not have one name, got {other} and {place}; "
+                    "rename one"
+                )
+            return called, folder_hash(folder)
         return name, revision or None
 
     def _cell(
@@ -289,6 +308,8 @@ class _Reader:
             self.settings[place] = merged(base, self.changes, entry["changes"], algorithm["changes"], options)
             if correction is None:
                 self.settings[place].pop("imbalance", None)
+            self._check(self.settings[place], self.where / entry["label"] / name)
+        check_model(backbone[0], self.settings[place].get("model", {}), self.where / entry["label"] / "model")
         return Cell(
             task=entry["label"],
             num_labeled=labels,
@@ -301,8 +322,16 @@ class _Reader:
             backbone_revision=backbone[1],
             task_revision=task_revision(task.name),
             modality=task.modality,
-            schedule=self.schedule,
+            # With settings of its own a task is no longer trained as the schedule says.
+            schedule=f"{self.base}, changed" if entry["changes"] and self.schedule == self.base else self.schedule,
         )
+
+    def _check(self, settings: Settings, where: Names) -> None:
+        """Check the training of a cell, unless it is known."""
+        training = settings.get("training", {})
+        if (known_as := short_hash(training)) not in self.checked:
+            check_training(training, where)
+            self.checked.add(known_as)
 
 
 def folder_hash(folder: Path) -> str:

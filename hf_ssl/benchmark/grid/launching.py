@@ -16,6 +16,7 @@ from ...files import atomic_write
 from .cell_training import train
 from .cells import Cell
 from .engines.base import Work
+from .processes import end_tree
 
 
 def launch(cell: Cell, work: Work, folder: Path, *, cpu: bool = False) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def launch(cell: Cell, work: Work, folder: Path, *, cpu: bool = False) -> dict[s
         cpu: do without GPUs.
 
     Raises:
-        RuntimeError: in one line, if a process fails.
+        RuntimeError: in one line, if a process fails, or they take longer than `work.seconds_per_cell`.
         ValueError: if there are fewer GPUs.
     """
     if not cpu and work.gpus > torch.cuda.device_count():
@@ -39,14 +40,27 @@ def launch(cell: Cell, work: Work, folder: Path, *, cpu: bool = False) -> dict[s
     arguments = ["--num_processes", str(work.gpus), "--num_machines", "1", "--mixed_precision", "no"]
     arguments += ["--dynamo_backend", "no", "--main_process_port", "0", "--multi_gpu"]
     command = [sys.executable, "-m", "accelerate.commands.launch", *arguments, "-m", __name__, str(job), str(answer)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=work.seconds_per_cell, check=False)
+    status, told = _until_done(command, work.seconds_per_cell)
     found = read_json(answer) if answer.is_file() else {}
-    if done.returncode != 0 or "error" in found or not found:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    if status != 0 or "error" in found or not found:
+        lines = [line.strip() for line in told.splitlines() if line.strip()]
         raise RuntimeError(
             f"a process of {work.gpus} failed: {found.get('error', (lines or ['nothing is known'])[-1])}"
         )
     return found
+
+
+def _until_done(command: list[str], seconds: float | None) -> tuple[int, str]:
+    """Exit status of a command and what it wrote to stderr; however this ends, nothing that it started runs on."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            _, told = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"it took longer than {seconds:,.0f} s") from None
+        finally:
+            if process.poll() is None:
+                end_tree(process.pid)
+    return process.returncode, told
 
 
 def _written(cell: Cell, work: Work) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def measured_seconds(results: Path) -> dict[tuple[str, ...], tuple[float, str]]:
     sums: dict[tuple[str, ...], list[float]] = {}
     for record in each_result(results) if results.is_dir() else ():
         cell, run = record["cell"], record["runs"][0]
-        examples = run.get("steps", 0) * examples_per_step(record["settings"])
+        examples = (run.get("steps") or 0) * examples_per_step(record["settings"])
         if not examples or not run.get("seconds"):
             continue
         name, backbone = cell["task"], cell["backbone"]
@@ -146,5 +146,5 @@ def seconds_of(cell: Cell, measured: Mapping[tuple[str, ...], tuple[float, str]]
 def examples_per_step(settings: Mapping[str, Mapping[str, Any]]) -> int:
     """Labeled and unlabeled examples of a step."""
     training = settings.get("training", {})
-    labeled = training.get("global_batch_size") or training.get("per_device_train_batch_size", 8)
-    return labeled * (1 + training.get("unlabeled_batch_ratio", 1))
+    labeled = training.get("global_batch_size") or training.get("per_device_train_batch_size") or 8
+    return labeled * (1 + (training.get("unlabeled_batch_ratio") or 0))

@@ -1,7 +1,8 @@
 """The published training recipes of USB (arXiv 2208.07204), in the names of `SSLConfig` and of the algorithms.
 
 "usb" is the benchmark's own: pretrained transformers, 15 tasks, batches of 8 + 8. "classic" is the older setting that
-USB's code also has: wide residual networks from scratch, batches of 64 + 448, over a million steps.
+USB's code also has: batches of 64 + 448, over a million steps. Its wide residual networks from scratch are not here:
+a grid with "classic" trains the task's pretrained model, unless it names another.
 
 What the published configurations set beyond that has no counterpart here, because it follows from something else:
 manifold mixup and VAT on word embeddings from the modality, the size of SimMatch's memory from the number of labels,

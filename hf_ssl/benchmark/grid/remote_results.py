@@ -1,6 +1,5 @@
 """A results repository: a dataset repository of the Hub that holds cells as a results folder does."""
 
-import fnmatch
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from huggingface_hub.hf_api import RepoFile
 from ...documents import read_json
 from ...hub.errors import clear_errors
 from ...hub.requests import patiently
+from .cell_file import NAMED
 
 # Where cells are in a repository, as in a folder; error files match it, too.
 CELLS = "*/*/*/*/seed*.json"
@@ -45,8 +45,9 @@ def is_cell(path: str) -> bool:
         >>> [is_cell(f"ag_news/40/uda/m/seed0{end}") for end in (".json", ".error.json")], is_cell("README.md")
         ([True, False], False)
     """
-    hidden = path.startswith(".") or path.endswith(".error.json")
-    return path.count("/") == 4 and fnmatch.fnmatchcase(path, CELLS) and not hidden
+    name = path.rpartition("/")[2]
+    hidden = path.startswith(".") or name.endswith(".error.json")
+    return path.count("/") == 4 and NAMED.fullmatch(name) is not None and not hidden
 
 
 def fetch(api: HfApi, repo_id: str, paths: Iterable[str], commit: str) -> dict[str, Path]:

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ...documents import parse_json, read_text
+from ...hub.secrets import YOURS, secret_in
 from ...hub.upload import check_regular, check_secrets
 from ..grid.cell_file import path_in_results, validate
 
 # A cell is a few KB; a curve of 10,000 evaluations stays below this.
 LARGEST_CELL = 1 << 21
-# Two folders or more from the root, but not the end of an address or of a Hub id; a drive of Windows; a home folder.
-_LOCAL = re.compile(r"(?<![\w.:/~-])/(?:[\w.+ -]+/)+[\w.+-]*|\b[A-Za-z]:\\|\bfile://|(?<!\w)~[\w-]*/")
+# Two folders or more from the root, but not the end of an address or of a Hub id; a drive or server of Windows; a home
+# folder.
+_LOCAL = re.compile(r"(?<![\w.:/~-])/(?:[\w.+ -]+/)+[\w.+-]*|\b[A-Za-z]:[\\/](?!/)|\\\\\w|\bfile://|(?<!\w)~[\w-]*/")
+# As in the header of a request.
+_BEARER = re.compile(r"\b[Bb]earer [\w.~+/-]{20,}")
 _DRAW = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -34,7 +38,7 @@ def check_cell(path: Path, name: str, token: str | None = None) -> dict[str, Any
     check_regular(path, name)
     check_secrets(path, token)
     content = parse_json(read_text(path, LARGEST_CELL), name)
-    for problem in _private_or_infinite(content):
+    for problem in _private_or_infinite(content, token):
         raise ValueError(f"{name}: {problem}")
     validate(content, name)
     for problem in _contradictions(content, name):
@@ -42,22 +46,29 @@ def check_cell(path: Path, name: str, token: str | None = None) -> dict[str, Any
     return content
 
 
-def _private_or_infinite(content: Any) -> Iterator[str]:
+def _private_or_infinite(content: Any, token: str | None) -> Iterator[str]:
     for where, value in _values(content):
         if isinstance(value, float) and not math.isfinite(value):
             yield f"{where} must be finite, got {value}; write null for what is not known"
+        if isinstance(value, str) and (kind := _key_in(value, token)) is not None:
+            # Also where a letter of it is written as its number, which the bytes of the file do not show.
+            place = where if where.startswith("a key of") else f"the text at {where}"
+            yield f"{place} holds {kind} and is not published; take it out"
         if isinstance(value, str) and (found := _LOCAL.search(value)):
             yield f"{where} must not name a local path, got {found[0]!r}; take it out of the grid's settings"
 
 
+def _key_in(text: str, token: str | None) -> str | None:
+    kind = secret_in(text.encode("utf-8", "surrogatepass"), [token] if token else [])
+    if kind is None and _BEARER.search(text):
+        kind = "bearer token"
+    return kind if kind in (None, YOURS) else f"what looks like a key ({kind})"
+
+
 def _contradictions(content: Mapping[str, Any], name: str) -> Iterator[str]:
     cell, run = content["cell"], content["runs"][0]
-    kinds = {"task": str, "num_labeled": int, "seed": int, "algorithm": str, "backbone": str, "draw": str}
-    for field, kind in kinds.items():
-        if not isinstance(cell.get(field), kind) or isinstance(cell.get(field), bool):
-            yield f"cell.{field} must be of type {kind.__name__}, got {cell.get(field)!r}; run the cell again"
-    if not _DRAW.fullmatch(cell["draw"]):
-        yield f"cell.draw must be the hash of the labeled indices, got {cell['draw']!r}; run the cell again"
+    if not isinstance(draw := cell.get("draw"), str) or not _DRAW.fullmatch(draw):
+        yield f"cell.draw must be the hash of the labeled indices, got {draw!r}; run the cell again"
     if (place := path_in_results(content)) != name:
         yield f"it must be at {place}, got {name}; move it there"
     for field in ("algorithm", "seed"):

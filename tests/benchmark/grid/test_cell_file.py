@@ -15,6 +15,7 @@ from hf_ssl.benchmark.grid.cell_file import (
     write,
 )
 from hf_ssl.benchmark.grid.cells import Cell
+from hf_ssl.benchmark.grid.remote_results import is_cell
 
 CELL = Cell("digits", 40, 0, "fixmatch", "tiny-resnet", {"training": {"max_steps": 9}}, task_revision="abc")
 RUN = {"algorithm": "fixmatch", "seed": 0, "test_accuracy": 0.5, "best_accuracy": None, "mask_ratio": 0.25}
@@ -45,6 +46,12 @@ def test_what_is_written_is_read(tmp_path):
         ({"cell": {**CELL.record(), "seed": 1}}, "the file was changed, run it again"),
         ({"versions": {"hf-ssl": "0.0"}}, "the file was changed, run it again"),
         ({"curves": None}, "curves must be a list, got NoneType"),
+        ({"cell": {}}, "cell.task must be of type str, got None"),
+        ({"settings": {"training": None}}, "settings.training must be a dict, got NoneType"),
+        ({"settings": {"training": {"max_steps": "9"}}}, "settings.training.max_steps must be a number in 0..1e+15"),
+        ({"runs": [{**RUN, "steps": "9"}]}, "runs[0].steps must be a number in 0..1e+15, got 9"),
+        ({"runs": [{**RUN, "seconds": 10**400}]}, "runs[0].seconds must be a number in 0..1e+15, got 1000"),
+        ({"metrics": {"last": [1]}}, "metrics.last must be a dict, got list"),
     ],
 )
 def test_a_changed_file_is_refused_and_left_out(tmp_path, caplog, changes, message):
@@ -73,6 +80,19 @@ def test_errors_are_apart_from_results(tmp_path):
     write(tmp_path / CELL.error_path, make_error(CELL, "ValueError", "no data"))
     assert read_results(tmp_path) == []
     assert [error["error"]["message"] for error in read_errors(tmp_path)] == ["no data"]
+
+
+def test_a_damaged_error_file_is_left_out(tmp_path, caplog):
+    write(tmp_path / CELL.error_path, make_error(CELL, "ValueError", "no data"))
+    (tmp_path / CELL.error_path).with_name("seed1.error.json").write_text("{", encoding="utf-8")
+    assert len(read_errors(tmp_path)) == 1 and "seed1.error.json" in caplog.text
+
+
+def test_a_copy_by_hand_is_no_second_run(tmp_path):
+    for name in ("seed0.json", "seed0 copy.json", "seed0-1.json"):
+        write((tmp_path / CELL.path).with_name(name), content())
+    assert len(read_results(tmp_path)) == 1
+    assert [is_cell(f"a/b/c/d/{name}") for name in ("seed0.json", "seed0 copy.json")] == [True, False]
 
 
 def test_hidden_folders_and_the_report_are_no_results(tmp_path):

@@ -109,6 +109,7 @@ def test_select(conditions, number):
     [
         ("seed", "--select must be conditions NAME=VALUE,..., got 'seed'; the names are task, labels"),
         ("colour=red", "got 'colour=red'"),
+        ("seed=0 seed=1", "--select must have each name once, got seed twice; write such as seed=A,B"),
         ("seed=7", "--select seed must be one of 0, 1, got '7'"),
         ("algorithm=", "got 'algorithm='"),
     ],

@@ -1,6 +1,7 @@
 """Grid files: what they may say, and one line about what they may not."""
 
 import json
+from datetime import date
 
 import pytest
 import yaml
@@ -10,6 +11,10 @@ from hf_ssl.benchmark.grid.grid_file import load_grid, parse_grid, ready_grids
 from hf_ssl.benchmark.tasks import TASKS, USB_TASKS
 
 SMALL = {"tasks": ["digits"], "algorithms": ["fixmatch"], "labels": [40], "seeds": [0]}
+
+
+def with_training(name, value):
+    return {"schedule": {"base": "short", "training": {name: value}}}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,48 @@ SMALL = {"tasks": ["digits"], "algorithms": ["fixmatch"], "labels": [40], "seeds
         (
             {"tasks": [{"task": "digits"}, {"task": "digits", "training": {"max_steps": 5}}]},
             "two entries must not have one result, got 'digits 40 fixmatch tiny-resnet seed 0' twice",
+        ),
+        (
+            with_training("learning_rate", "1e-4"),
+            "digits: fixmatch: learning_rate must be a number, at least 0, got '1e-4'; write",
+        ),
+        (with_training("max_steps", "many"), "mine: digits: fixmatch: max_steps must be a whole number"),
+        (with_training("warmup_ratio", 0.1), "unknown setting 'warmup_ratio'"),
+        (
+            with_training("learning_rate", date(2024, 1, 1)),
+            "mine: schedule: training: learning_rate must be a text, a finite",
+        ),
+        (
+            with_training("learning_rate", float("nan")),
+            "mine: schedule: training: learning_rate must be a text, a finite",
+        ),
+        (
+            with_training("num_train_epochs", 3),
+            "num_train_epochs is not in force beside the schedule's max_steps; set max_st",
+        ),
+        (
+            with_training("per_device_train_batch_size", 3),
+            "beside the schedule's global_batch_size; set global_batch_size",
+        ),
+        (
+            with_training("lr_scheduler_type", "linear"),
+            "is not in force beside lr_schedule 'cosine_7_16'; set that to trainer",
+        ),
+        ({"schedule": {"base": "short", "model": {"foo": 3}}}, "digits: model: unknown setting of tiny-resnet 'foo'"),
+        (
+            {"algorithms": [{"algorithm": "fixmatch", "imbalance": "abc", "imbalance_settings": {"foo": 3}}]},
+            "mine: algorithms: fixmatch: imbalance_settings: ",
+        ),
+        ({"tasks": [{"task": "digits", "test_examples": -5}]}, "test_examples must have whole numbers of at least 0"),
+        ({"tasks": [{"task": "digits", "test_examples": 0}]}, "test_examples must be at least 1, got 0"),
+        (
+            {"tasks": [{"task": "digits", "name": "lt", "labeled_imbalance": [3]}]},
+            "mine: tasks: digits: labeled_imbalance must be a number other than 0, got [3]",
+        ),
+        ({"imbalance": []}, "imbalance must name at least one correction, got []; write null for none"),
+        (
+            {"schedule": {"base": "short", "name": "usb", "training": {"max_steps": 5}}},
+            "mine: schedule: name must not be that of a ready schedule, got 'usb'; choose another",
         ),
         ({"imbalance": ["abcd"]}, "mine: algorithms: unknown correction 'abcd'"),
         ({"backbones": {"digitz": "x"}}, "mine: backbones: unknown task or modality 'digitz', did you mean 'digits'?"),
@@ -143,6 +190,33 @@ def test_a_local_backbone_has_the_hash_of_its_files_as_revision(tmp_path):
     assert str(tmp_path) not in json.dumps([grid.cells[0].record(), grid.cells[0].settings])
     (folder / "config.json").write_text('{"a": 1}', encoding="utf-8")
     assert parse_grid(content, "mine").cells[0].key != grid.cells[0].key
+
+
+def test_two_local_backbones_of_one_name_are_refused(tmp_path):
+    for name in ("ag", "yelp"):
+        (tmp_path / name / "checkpoint-100").mkdir(parents=True)
+    places = [str(tmp_path / name / "checkpoint-100") for name in ("ag", "yelp")]
+    content = {
+        **SMALL,
+        "labels": None,
+        "tasks": ["ag_news", "yelp_review"],
+        "backbones": dict(zip(("ag_news", "yelp_review"), places, strict=True)),
+    }
+    with pytest.raises(ValueError, match=f"two folders must not have one name, got {places[0]} and {places[1]}"):
+        parse_grid(content, "mine")
+
+
+def test_the_current_folder_as_backbone_has_its_name(tmp_path, monkeypatch):
+    (tmp_path / "encoder" / "part").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "encoder" / "part")
+    for place, name in ((".", "part"), ("..", "encoder")):
+        assert parse_grid({**SMALL, "backbones": place}, "mine").cells[0].backbone == name
+
+
+def test_a_task_with_settings_of_its_own_is_not_of_the_published_schedule():
+    tasks = ["ag_news", {"task": "aclImdb", "training": {"max_steps": 10}}]
+    cells = parse_grid({**SMALL, "labels": None, "schedule": "usb", "tasks": tasks}, "mine").cells
+    assert {(cell.task, cell.schedule) for cell in cells} == {("ag_news", "usb"), ("aclImdb", "usb, changed")}
 
 
 @pytest.mark.parametrize(

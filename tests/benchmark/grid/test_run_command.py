@@ -95,6 +95,18 @@ def test_wrong_words_are_one_line(tmp_path, capsys, words, message):
     assert message in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("further", "words", "message"),
+    [
+        ({"budget": {"cell": "soon"}}, (), "budget: cell must be such as 90s, 30m or 8h, got 'soon'"),
+        ({}, ("--report-to", "wandbb"), "--report-to must be one of "),
+    ],
+)
+def test_a_dry_run_finds_wrong_limits_and_trackers(tmp_path, capsys, further, words, message):
+    assert run(grid_file(tmp_path, "a", **further), "--dry-run", "--output-dir", tmp_path / "results", *words) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_wrong_budget_is_one_line(tmp_path, capsys):
     assert run(grid_file(tmp_path, "a", budget={"cell": "soon"}), "--output-dir", tmp_path) == 2
     assert "mine: budget: cell must be such as 90s, 30m or 8h, got 'soon'" in capsys.readouterr().err

@@ -4,13 +4,16 @@ import json
 from dataclasses import replace
 
 import pytest
+from transformers import TrainerControl, TrainerState
 
 from hf_ssl.benchmark.grid import cell_training
 from hf_ssl.benchmark.grid.cell_file import read, read_errors
 from hf_ssl.benchmark.grid.cells import result_path
+from hf_ssl.benchmark.grid.grid_file import parse_grid
 from hf_ssl.benchmark.grid.running import run_cell
+from hf_ssl.class_sizes import SIZE_METRICS
 
-from tests.helpers.tiny_grid import lasting, tiny_grid, tiny_work
+from tests.helpers.tiny_grid import TRAINING, lasting, tiny_grid, tiny_work
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,30 @@ def test_a_training_that_ends_between_evaluations_is_evaluated_at_its_end(tmp_pa
     cell = tiny_grid(["supervised"], max_steps=3).cells[0]
     content = read(run_cell(cell, tiny_work(tmp_path)).path)
     assert [line["step"] for line in content["curves"]] == [2, 3]
+
+
+def test_a_long_tailed_cell_tells_how_classes_of_all_sizes_are_recognized(tmp_path):
+    task = {"task": "digits", "name": "digits_lt", "labels": [40], "labeled_imbalance": 10}
+    task |= {"num_unlabeled": 60, "unlabeled_imbalance": 10}
+    schedule = {"base": "short", "training": {**TRAINING, "max_steps": 2}}
+    grid = parse_grid({"schedule": schedule, "tasks": [task], "algorithms": ["supervised"], "seeds": [0]}, "tails")
+    content = read(run_cell(grid.cells[0], tiny_work(tmp_path)).path)
+    row, last, best = content["runs"][0], content["metrics"]["last"], content["metrics"]["best"]
+    names = ("balanced_accuracy", *SIZE_METRICS)
+    assert {name: row[name] for name in names} == {name: last[name] for name in names}
+    assert row["best_balanced_accuracy"] == best["balanced_accuracy"]
+    recalls = [of_class["recall"] for of_class in row["classes"].values()]
+    assert len(recalls) == 10 and sum(recalls) / 10 == pytest.approx(last["balanced_accuracy"])
+
+
+def test_one_clock_decides_for_all_processes_whether_to_save(monkeypatch):
+    args, state = None, TrainerState(max_steps=9)
+    for decided in (True, False):
+        monkeypatch.setattr(cell_training, "broadcast_object_list", lambda values, decided=decided: [decided])
+        control = TrainerControl(should_evaluate=True)
+        watcher = cell_training.Watcher(cell_training.Meter(1, 0), save_seconds=1e9 if decided else 0.0)
+        watcher.on_step_end(args, state, control)
+        assert control.should_save is decided
 
 
 def test_fully_supervised_trains_on_every_label(tmp_path):

@@ -88,6 +88,14 @@ PROBLEMS = {
         with_settings(source="C:\\Users\\me"),
         "settings.training.source must not name a local path",
     ),
+    "a folder of Windows with slashes": (
+        with_settings(source="C:/Users/me"),
+        "settings.training.source must not name a local path",
+    ),
+    "a folder of a server of Windows": (
+        with_settings(source="\\\\server\\me"),
+        "settings.training.source must not name a local path",
+    ),
     "a home folder": (
         with_settings(source="~/data/x"),
         "settings.training.source must not name a local path, got '~/'",
@@ -116,6 +124,17 @@ def test_a_cell_in_another_place_is_told(tmp_path):
 def test_a_key_or_token_is_never_published(secret, tmp_path):
     told = problem(tmp_path, with_settings(note=secret))
     assert "is not published; take it out" in told and secret not in told
+
+
+@pytest.mark.parametrize("secret", ["hf_" + 34 * "a", "hf_my_own_token", "Bearer " + 24 * "x"])
+def test_a_key_with_escaped_letters_is_never_published(secret, tmp_path):
+    path = tmp_path / make_cell().path
+    path.parent.mkdir(parents=True)
+    text = json.dumps(with_settings(note=secret))
+    path.write_text(text.replace(secret, f"\\u{ord(secret[0]):04x}{secret[1:]}"))
+    with pytest.raises(ValueError, match="is not published; take it out") as error:
+        check_cell(path, make_cell().path.as_posix(), "hf_my_own_token")
+    assert secret not in str(error.value) and "settings.training.note" in str(error.value)
 
 
 def test_a_link_is_refused(tmp_path):

@@ -22,6 +22,7 @@ import psutil
 
 from ..cell_file import key_in, note_error
 from ..cells import Cell, result_path
+from ..processes import end_tree
 from .base import Outcome, Work
 
 _LOOK_SECONDS = 0.5
@@ -101,16 +102,9 @@ class _Worker:
     def stop(self, why: str = "") -> None:
         """End the process and those that it started; it has nothing that is not on the disk."""
         self.why = why
-        try:
-            children = psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.Error:
-            children = []
-        self.process.kill()
-        for child in children:
-            try:
-                child.kill()
-            except psutil.Error:
-                continue
+        # The id of one that is gone may be another's by now.
+        if self.process.is_alive() and self.process.pid is not None:
+            end_tree(self.process.pid)
         self.process.join()
 
 
@@ -276,9 +270,10 @@ def _serve(connection: Connection, work: Work, place: int, runner: tuple[str, st
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, also in the middle of a cell."""
+    """End this process and those that it started when its parent is gone, also in the middle of a cell."""
     while os.getppid() == parent:
         time.sleep(1.0)
+    end_tree(os.getpid(), itself=False)
     os._exit(1)
 
 
