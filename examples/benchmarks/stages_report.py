@@ -55,7 +55,10 @@ def pictures(rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 def with_photographs(rows: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """The rows with those of `features.py` for photographs, whose model the command fine-tunes as a baseline only."""
+    """The rows with those of `features.py` for photographs, whose model the command fine-tunes as a baseline only.
+
+    Other draws of photographs stay as the command gave them.
+    """
     tuned = {
         (row["per_class"], row["seed"]): {name: row["stages"][name] for name in BASELINES if name in row["stages"]}
         for row in rows
@@ -69,7 +72,9 @@ def with_photographs(rows: list[dict[str, Any]], folder: Path) -> list[dict[str,
             stages = {"probe": {"test_accuracy": run["probe"], "seconds": 0.1}, "features": features}
             stages |= tuned.get((run["per_class"], run["seed"]), {})
             added.append({"task": "images", "per_class": run["per_class"], "seed": run["seed"], "stages": stages})
-    return [row for row in rows if row["task"] != "images"] + added
+    seen = {(row["per_class"], row["seed"]) for row in added}
+    kept = [row for row in rows if row["task"] != "images" or (row["per_class"], row["seed"]) not in seen]
+    return sorted(kept + added, key=lambda row: (row["task"], row["per_class"], row["seed"]))
 
 
 def _values(rows: list[dict[str, Any]], task: str, per_class: int, name: str, what: str) -> list[float]:
