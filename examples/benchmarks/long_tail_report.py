@@ -73,7 +73,7 @@ def _table(rows: Sequence[dict[str, Any]], task: str, start: str) -> str:
     seeds = sorted({row["seed"] for row in rows})
     head = f"{TITLES[task]}, from the head of {'labels alone' if start == 'head' else 'labels and pool'}"
     header = ["", *(f"{algorithm}, {pool}" for pool, algorithm in columns)]
-    return f"#### {head} ({len(seeds)} draws)\n\n{markdown_table(header, lines)}"
+    return f"#### {head} ({len(seeds)} {'draws' if len(seeds) > 1 else 'draw'})\n\n{markdown_table(header, lines)}"
 
 
 def _order(row: dict[str, Any]) -> tuple[int, int]:
