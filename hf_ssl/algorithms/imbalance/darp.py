@@ -56,9 +56,7 @@ class DARP(Correction):
         classes, 34 s for 100 classes. To bound what that adds to a step, it also waits until the steps since the last
         one have drawn a tenth as many examples as the pool has; earlier, almost nothing in the table would be new.
         With 448 unlabeled examples in a step and 1,000,000 in the pool these are 223 steps, so that the two tables
-        cost 17 and 152 ms of one core per step, and larger pools cost no more. Every process refines for itself. With
-        gradient accumulation the first pass of a step refines, so that it costs the same: what the later passes write
-        counts from the next refinement on.
+        cost 17 and 152 ms of one core per step, and larger pools cost no more. Every process refines for itself.
 
     Paper: Kim et al., "Distribution Aligning Refinery of Pseudo-label for Imbalanced Semi-supervised Learning",
     NeurIPS 2020, arXiv 2007.08844.
@@ -125,9 +123,8 @@ class DARP(Correction):
         index, rows = gather(required(batch.unlabeled_index, "unlabeled_index"), probs)
         # The passes of a step write one after the other, which leaves the same as one pass over all their examples.
         self.table[index] = rows[last_occurrence(index)].to(self.table.dtype)
-        if self.is_warm(progress) and progress.step % self.period == 0 and not self._further:
-            # Written into the buffer: another tensor would be taken back when the next pass of the step begins.
-            self.refined.copy_(refine(self.table, self.labeled_counts.clamp_min(0.5), self.alpha, self.iterations))
+        if self.is_warm(progress) and progress.step % self.period == 0:
+            self.refined = refine(self.table, self.labeled_counts.clamp_min(0.5), self.alpha, self.iterations)
         return mask
 
     def targets(self, targets: torch.Tensor, batch: SSLBatch, progress: Progress) -> torch.Tensor:
