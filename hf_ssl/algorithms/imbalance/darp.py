@@ -49,8 +49,8 @@ class DARP(Correction):
             authors' 200 of 500 epochs.
         alpha: of column c the alpha M n_c / N largest entries may stay, the others are removed, at least 1; default 2.
         iterations: alternations of rows and columns in a refinement, at least 1; default 10.
-        refine_every: steps between refinements, at least 1; default 10. If gradients are accumulated, each pass of such
-            a step refines, so that the result is that of one pass over the whole batch.
+        refine_every: steps between refinements, at least 1; default 10. If gradients are accumulated, each pass of
+            such a step refines, so that the result is that of one pass over the whole batch.
 
     Note:
         A refinement reads the table about 115 times: it takes one core of a CPU 4 s for 1,000,000 examples and 10
