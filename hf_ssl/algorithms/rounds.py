@@ -60,9 +60,7 @@ class InRounds:
             number: rounds done, from 1 to `rounds` - 1.
             labeled: class counts [C] of the labeled set of the last round, with what was picked for it.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must define pick(self, classes, confidence, number, labeled)"
-        )
+        raise TypeError(f"{type(self).__name__} must define pick(self, classes, confidence, number, labeled)")
 
 
 def confident_classes(logits: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -58,8 +58,13 @@ def long_tailed(
     """
     targets, num_classes = _targets(dataset, label_column)
     unlabeled_imbalance = labeled_imbalance if unlabeled_imbalance is None else unlabeled_imbalance
+    labeled_sizes = class_sizes("num_labeled", num_labeled, num_classes, labeled_imbalance)
+    if min(labeled_sizes) < 1:
+        raise ValueError(
+            f"labeled_imbalance must leave every class a label, got {labeled_imbalance}, num_labeled={num_labeled}: "
+            f"{labeled_sizes}; label more, or take a smaller one"
+        )
     if num_unlabeled is None:
-        labeled_sizes = class_sizes("num_labeled", num_labeled, num_classes, labeled_imbalance)
         left = np.bincount(targets, minlength=num_classes) - labeled_sizes
         num_unlabeled = largest_pool(left.tolist(), unlabeled_imbalance, pool_shape)
     labeled, pool = draw_labels(

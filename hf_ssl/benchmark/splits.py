@@ -5,6 +5,7 @@ it: its stream will never change, and the global generator is neither read nor c
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -128,7 +129,7 @@ def class_sizes(what: str, number: int, num_classes: int, imbalance: float = 1.0
             raise ValueError(f"{what} must be a multiple of the {num_classes} classes, got {number}")
         return [number // num_classes] * num_classes
     gamma = abs(imbalance)
-    if gamma < 1 or num_classes < 2:
+    if not 1 <= gamma < math.inf or num_classes < 2:
         raise ValueError(
             f"an imbalance must be at least 1, or at most -1 for reversed classes, over two or more classes, got "
             f"{imbalance} over {num_classes}"

@@ -46,7 +46,7 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
     """
     measured = [row for row in run.history if "eval_accuracy" in row]
     accuracies = [row["eval_accuracy"] for row in measured]
-    best = max(measured, key=lambda row: row.get(f"eval_{run.best_metric}", row["eval_accuracy"]), default=None)
+    best = max(measured, key=run.quality, default=None)
     return {
         "algorithm": run.algorithm_name,
         **({"imbalance": run.imbalance} if run.imbalance is not None else {}),

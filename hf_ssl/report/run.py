@@ -88,6 +88,14 @@ class RunFacts:
         """The metric by which the best evaluation is found, if the user named none."""
         return "balanced_accuracy" if self.is_imbalanced else "accuracy"
 
+    def quality(self, row: Mapping[str, float]) -> float:
+        """How good an evaluation is: by the metric that the user named, else by `best_metric`; more is better."""
+        named, sign = self.best_metric, 1
+        if self.args.metric_is_chosen:
+            named = (self.args.metric_for_best_model or "").removeprefix("eval_")
+            sign = 1 if self.args.greater_is_better else -1
+        return sign * row[f"eval_{named}"] if f"eval_{named}" in row else row["eval_accuracy"]
+
     @property
     def saved_recalls(self) -> Sequence[float] | None:
         """The recall of each class with the weights that the model has now; None if they were not measured."""

@@ -54,11 +54,14 @@ class EvaluationMixin(Trainer):
         loss of a test set with the same long tail hardly sees the rare classes.
         """
         self.class_recalls = {}
+        args = self.args
+        if args.metric_for_best_model == "balanced_accuracy" and not args.metric_is_chosen:
+            # An earlier trainer with these settings chose it for its data; this is Trainer's default.
+            args.metric_for_best_model, args.greater_is_better = "loss", False
         if not isinstance(self.compute_metrics, RunningMetrics):
             return
         counts = np.bincount(data.labels, minlength=len(data.label_names))
         self.compute_metrics.class_counts = counts
-        args = self.args
         if balance_decides(args) and Imbalance.of(counts).is_clear and not isinstance(self.eval_dataset, dict):
             args.metric_for_best_model, args.greater_is_better = "balanced_accuracy", True
 

@@ -6,7 +6,6 @@
 Trackio continues a run that has the same name, so that names there end in the algorithm.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from transformers.integrations import TrackioCallback
 
 from .cells import Cell, safe_name
 from .engines.base import Work
+from .environment import changed
 
 
 def run_name(cell: Cell, work: Work) -> str:
@@ -39,15 +39,10 @@ def tracked(cell: Cell, work: Work) -> Iterator[None]:
         "WANDB_RUN_GROUP": cell.label,
         "TENSORBOARD_LOGGING_DIR": str(folder),
     }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
     try:
-        yield
+        with changed(wanted):
+            yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
         if "wandb" in work.report_to and "wandb" in sys.modules:
             # The next cell of this process is a run of its own.
             sys.modules["wandb"].finish()

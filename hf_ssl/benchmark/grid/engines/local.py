@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -22,6 +21,7 @@ import psutil
 
 from ..cell_file import key_in, note_error
 from ..cells import Cell, result_path
+from ..environment import changed, repeatable
 from ..processes import end_tree
 from .base import Outcome, Work
 
@@ -72,7 +72,7 @@ class _Worker:
         self.place = place
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work, place, runner), name=f"grid-{place}")
-        with _environment(_settings(place, work)):
+        with changed(_settings(place, work)):
             self.process.start()
         theirs.close()
         self.cell: Cell | None = None
@@ -226,23 +226,9 @@ class _Pool:
         self.workers.clear()
 
 
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    """The environment that a process inherits which is started meanwhile."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
 def _settings(place: int, work: Work) -> dict[str, str]:
     """What must be known before a worker imports torch: its threads and its GPUs."""
-    settings = {"OMP_NUM_THREADS": str(work.cores), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    settings = repeatable(work.cores)
     if work.gpus:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
         all_of_them = given.split(",") if given else [str(i) for i in range(64)]

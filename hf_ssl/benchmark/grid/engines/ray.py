@@ -16,8 +16,9 @@ import ray
 
 from ..cell_file import key_in, read, write
 from ..cells import Cell, result_path
+from ..environment import repeatable
 from .base import Outcome, Work
-from .remote import RUNNER, end_of, environment, number, outcome_of, run_within_limit
+from .remote import RUNNER, end_of, number, outcome_of, run_within_limit
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class RayEngine:
             num_gpus=work.gpus,
             max_retries=max(int(self.retries), work.retries),
             scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": environment(work)},
+            runtime_env={"env_vars": repeatable(work.cores)},
         )(run_on_node)
         until = end_of(work)
         while True:

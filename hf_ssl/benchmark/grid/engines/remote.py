@@ -80,11 +80,6 @@ def outcome_of(cell: Cell, work: Work, error: Exception) -> Outcome:
     return Outcome(cell, None, note_error(cell, work.results, error))
 
 
-def environment(work: Work) -> dict[str, str]:
-    """What a worker must be told before it imports torch, so that a cell gives the same numbers again."""
-    return {"OMP_NUM_THREADS": str(work.cores), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-
-
 def number(option: str, value: str | float, least: float = 0.0) -> float:
     """The value of an engine's option that is a number.
 

@@ -19,8 +19,9 @@ import submitit
 from ....documents import read_json
 from ....files import atomic_write
 from ..cells import Cell
+from ..environment import repeatable
 from .base import Outcome, Work
-from .remote import end_of, environment, number, outcome_of, run_within_limit
+from .remote import end_of, number, outcome_of, run_within_limit
 
 _JOBS = "jobs.json"
 # States of a job that an earlier process submitted and that is waited for.
@@ -155,7 +156,7 @@ class SlurmEngine:
             settings["gpus_per_node"] = work.gpus
         if work.memory_mb is not None:
             settings["mem_gb"] = work.memory_mb / 1024
-        exports = [f"export {name}={value}" for name, value in environment(work).items()]
+        exports = [f"export {name}={value}" for name, value in repeatable(work.cores).items()]
         executor.update_parameters(
             name="hf-ssl",
             timeout_min=ceil(minutes),
