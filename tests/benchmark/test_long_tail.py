@@ -58,6 +58,8 @@ WRONG = [
     ({"num_unlabeled": 500}, "class 0 has 30 examples, this draw needs 504 of it"),
     ({"pool_shape": "flat"}, "pool_shape must be one of"),
     ({"label_column": "kind"}, "label_column"),
+    ({"num_labeled": 5, "labeled_imbalance": 100}, "labeled_imbalance must leave every class a label, got 100"),
+    ({"labeled_imbalance": float("nan")}, "an imbalance must be at least 1"),
 ]
 
 

@@ -33,6 +33,16 @@ def test_a_row_holds_the_last_and_the_best_accuracy():
     }
 
 
+def test_the_best_evaluation_is_by_the_metric_that_was_named():
+    history = (
+        {"eval_accuracy": 0.9, "eval_loss": 0.5, "step": 5},
+        {"eval_accuracy": 0.8, "eval_loss": 0.3, "step": 10},
+    )
+    for named, best in ((None, 0.9), ("eval_loss", 0.8), ("accuracy", 0.9)):
+        run = make_run(history=history, args={"metric_for_best_model": named})
+        assert result_of(run, seconds=1.0)["best_accuracy"] == best, named
+
+
 def test_what_was_not_measured_is_none():
     row = result_of(make_run("supervised"), seconds=1.0)
     missing = ("test_accuracy", "best_accuracy", "best_split", "mask_ratio", "pseudo_label_accuracy")
