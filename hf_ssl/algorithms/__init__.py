@@ -31,6 +31,7 @@ from .imbalance import IMBALANCE
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
 from .multimatch import MultiMatch
+from .noisy_student import NoisyStudent
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .pseudo_label import PseudoLabel
@@ -71,6 +72,7 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "remixmatch": ReMixMatch,
     "fixmatch": FixMatch,
     "uda": UDA,
+    "noisy_student": NoisyStudent,
     "flexmatch": FlexMatch,
     "adamatch": AdaMatch,
     "dash": Dash,

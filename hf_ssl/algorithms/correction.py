@@ -15,6 +15,7 @@ from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward
 from ..model.padding import View
 from .problem import ProblemSpec, Progress, check
+from .rounds import InRounds
 from .steps import StepStatistics
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class Correction(StepStatistics):
     @classmethod
     def refusal(cls, algorithm: "SSLAlgorithm") -> str | None:
         """Why this correction cannot be put around that algorithm, in words; None if it can."""
+        if issubclass(cls, InRounds) and isinstance(algorithm, InRounds):
+            return "both train in rounds"
         missing = cls.needs - algorithm.offers
         return f"it needs {_MEANINGS[min(missing)]}" if missing else None
 

@@ -37,19 +37,23 @@ class InRounds:
         round 1: labels ── train ──> predictions of the pool ── pick ──> round 2: labels + picks ── train ──> ...
 
     `SSLTrainer.train()` trains all rounds. Each has the given labels and what was picked at the end of the round
-    before it; the pool stays as it is. A correction for long tails mixes this class in, and so may an algorithm.
+    before it, or the algorithm itself keeps what was picked; the pool stays as it is. A correction for long tails
+    mixes this class in, and so may an algorithm.
 
     Attributes:
         rounds: how many there are, at least 1.
         restarts: whether every round trains the model of the start from scratch, with its own schedules; else
             training goes on.
+        labels_pool: whether picks stay in the pool, as labels that `begin_round` is told, and do not join the
+            labeled set.
     """
 
     rounds: int = 1
     restarts: bool = False
+    labels_pool: bool = False
 
-    def begin_round(self, number: int) -> None:
-        """Called before each round, counted from 0, and when one is resumed."""
+    def begin_round(self, number: int, picks: Picks) -> None:
+        """Called before each round, counted from 0, with what was picked for it, and when one is resumed."""
 
     def pick(self, classes: np.ndarray, confidence: np.ndarray, number: int, labeled: np.ndarray) -> Picks:
         """What joins the given labels in the next round. It depends on nothing but its arguments.

@@ -106,9 +106,15 @@ class RoundsMixin(EvaluationMixin):
         return None if algorithm is None else rounds_of(algorithm)
 
     @property
+    def _joining(self) -> Picks:
+        """What was picked for the round and joins the given labels."""
+        plan = self._plan
+        return _NOTHING if plan is None or plan.labels_pool else self._round.picks
+
+    @property
     def labeled_of_round(self) -> Any:
-        """The labeled examples of the round: the given ones, and those that were picked."""
-        picks = self._round.picks
+        """The labeled examples of the round: the given ones, and those that were picked and join them."""
+        picks = self._joining
         if not len(picks):
             return self.train_dataset
         parts = self.train_dataset, self.unlabeled_dataset
@@ -117,13 +123,13 @@ class RoundsMixin(EvaluationMixin):
     @property
     def labels_of_round(self) -> np.ndarray:
         """Their classes [L + K]."""
-        return np.concatenate([self.data.labels, self._round.picks.labels])
+        return np.concatenate([self.data.labels, self._joining.labels])
 
     @property
     def _num_labeled(self) -> int:
         """Labeled examples that the algorithm knows of; if training goes on, its memories have those of the start."""
         plan = self._plan
-        added = len(self._round.picks) if plan is not None and plan.restarts else 0
+        added = len(self._joining) if plan is not None and plan.restarts else 0
         return len(self.train_dataset) + added
 
     def _lengths(self) -> tuple[Any, TextLengths] | None:
@@ -133,7 +139,7 @@ class RoundsMixin(EvaluationMixin):
         tokenizer = processor_for(self.processing_class, "text")
         given = self.data, self.args.length_column_name, tokenizer
         labeled, pool = TextLengths(self.train_dataset, *given), TextLengths(self.unlabeled_dataset, *given)
-        index = self._round.picks.index
+        index = self._joining.index
         return PickedLengths(labeled, pool, index, len(self.train_dataset)) if len(index) else labeled, pool
 
     def _bounds(self, max_steps: int) -> tuple[int, int]:
@@ -244,12 +250,12 @@ class RoundsMixin(EvaluationMixin):
             self.algorithm = self.watch.algorithm = self._make_algorithm()
             self.optimizer = None
         else:
-            plan.begin_round(self._round.number)
+            plan.begin_round(self._round.number, self._round.picks)
 
     def _in_round(self, algorithm: SSLAlgorithm) -> SSLAlgorithm:
         """A new algorithm, which is told the round."""
         if (plan := rounds_of(algorithm)) is not None:
-            plan.begin_round(self._round.number)
+            plan.begin_round(self._round.number, self._round.picks)
         return algorithm
 
     def _next_round(self, checkpoint: str, plan: InRounds) -> Round:

@@ -33,6 +33,7 @@ WEIGHTS = {
     "remixmatch": "supervised + w*r*s * unsupervised + 0.4*r*s * anchored + 0.3 * rotation",
     "fixmatch": "supervised + w*r * unsupervised",
     "uda": "supervised + w*r * unsupervised",
+    "noisy_student": "supervised + w*r * unsupervised",
     "flexmatch": "supervised + w*r * unsupervised",
     "adamatch": "supervised + w*r * unsupervised",
     "dash": "supervised + w*r * unsupervised",

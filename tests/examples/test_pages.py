@@ -208,9 +208,12 @@ def test_names_of_the_api_page_are_there():
             assert hasattr(parent, member) or importlib.import_module(f"{module}.{member}"), member
 
 
-def test_every_algorithm_is_in_the_readme_s_table():
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", README, flags=re.MULTILINE)
+def test_every_algorithm_is_in_the_readme_and_in_the_table_of_the_guide():
+    table = PAGES["examples/guides/algorithms.md"].read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", table, flags=re.MULTILINE)
     assert rows == [(name, algorithm.summary) for name, algorithm in ALGORITHMS.items()]
+    listed = README[README.index("## Algorithms") : README.index("`hf-ssl algorithms flexmatch`")]
+    assert re.findall(r"`(\w+)`", listed) == list(ALGORITHMS)
 
 
 SHOWN = {"README.md": tables.results_table, "examples/guides/your_images.md": stages_table}

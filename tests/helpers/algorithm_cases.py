@@ -3,11 +3,13 @@
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import nn
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from hf_ssl.algorithms import ALGORITHMS
+from hf_ssl.algorithms.rounds import InRounds, Picks
 
 from tests.helpers import algorithm_references as references
 from tests.helpers import newer_references
@@ -70,6 +72,9 @@ CASES = {
     ),
     "fixmatch": Row({"threshold": 0.7}, WEAK_STRONG, {"threshold": 1.5}),
     "uda": Row({"threshold": 0.7, "tsa_schedule": "exp"}, WEAK_STRONG, {"tsa_schedule": "cosine"}),
+    "noisy_student": Row(
+        {"threshold": 0.4}, {"labeled_strong", "strong"}, {"threshold": 1.5}, views={"labeled_strong", "strong"}
+    ),
     "flexmatch": Row({"threshold": 0.8}, WEAK_STRONG, {"threshold": 0.0}),
     "adamatch": Row({"threshold": 0.9, "momentum": 0.6}, WEAK_STRONG, {"momentum": 1.0}),
     "dash": Row(
@@ -155,6 +160,8 @@ def make_algorithm(name, dtype=torch.float64, **changes):
         class_distribution=torch.tensor([0.5, 0.3, 0.2]),
         **settings,
     )
+    if isinstance(algorithm, InRounds):
+        algorithm.begin_round(1, Picks(*map(np.array, zip(*newer_references.PICKED.items(), strict=True))))
     return algorithm.to(dtype)
 
 

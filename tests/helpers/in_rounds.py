@@ -31,7 +31,7 @@ class Restarting(InRounds, FixMatch):
         super().__init__(threshold=threshold, **task)
         self.begun = []
 
-    def begin_round(self, number):
+    def begin_round(self, number, picks):
         self.begun.append(number)
 
     def pick(self, classes, confidence, number, labeled):

@@ -21,10 +21,25 @@ from tests.helpers.algorithm_references import (
     weight,
 )
 
+# Row of the pool -> class: what was picked for the second round of those that train in rounds.
+PICKED = {0: 0, 2: 1, 3: 1, 5: 0, 6: 2, 7: 1, 9: 0, 11: 1}
+
 
 def entropy_minimization(case):
     probs = [softmax(row) for row in case.weak]
     return sup(case) - weight(case) * ramp(case) * np.mean([p @ np.log(p) for p in probs]), None
+
+
+def noisy_student(case):
+    labels, counts = PICKED, Counter(PICKED.values())
+    # Class 0 was picked three times, class 1 four times, class 2 once: repeated as often as needed, all are equal.
+    weights = {row: case.pool / (len(counts) * counts[label]) for row, label in labels.items()}
+    mask = np.array([row in labels for row in case.index], dtype=float)
+    each = [
+        weights[row] * ce(logits, labels[row]) if row in labels else 0.0
+        for row, logits in zip(case.index, case.strong, strict=True)
+    ]
+    return mean_ce(case.labeled_strong, case.y) + weight(case) * np.mean(each), mask
 
 
 def sequencematch(case):

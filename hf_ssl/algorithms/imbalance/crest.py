@@ -91,9 +91,13 @@ class CReST(InRounds, Correction):
         self.alpha, self.progressive_alignment = alpha, progressive_alignment
         self.alignment_temperature, self.momentum = alignment_temperature, momentum
         self.align = MovingAverageAlignment(self.problem.num_classes, self.labeled_counts, momentum)
-        self.begin_round(generation)
+        self._align_to(generation)
 
-    def begin_round(self, number: int) -> None:
+    def begin_round(self, number: int, picks: Picks) -> None:
+        """As in `InRounds`; it counts generations."""
+        self._align_to(number)
+
+    def _align_to(self, number: int) -> None:
         """Align to the frequencies of generation `number`."""
         self.generation = number
         counts = self.labeled_counts.double().clamp_min(1)

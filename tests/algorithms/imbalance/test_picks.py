@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 from hf_ssl import get_algorithm
 from hf_ssl.algorithms.imbalance.crest import crest_picks, generation_temperatures
 from hf_ssl.algorithms.imbalance.simis import simis_picks
-from hf_ssl.algorithms.rounds import confident_classes
+from hf_ssl.algorithms.rounds import Picks, confident_classes
 
 KNOWN = Path(__file__).resolve().parents[2] / "known_answers"
 COUNTS = np.array([8, 5, 2, 1])
+NOTHING = Picks(np.zeros(0, np.int64), np.zeros(0, np.int64))
 SIMIS_COUNTS = np.array([80, 50, 20, 10])
 SIZES = {"num_unlabeled": 40, "feature_size": 6, "labeled_batch_size": 4, "unlabeled_batch_size": 8}
 
@@ -99,7 +100,7 @@ def test_crest_aligns_less_to_the_labels_from_generation_to_generation():
     part = correction("crest_plus", COUNTS, generations=3, alignment_temperature=0.0)
     seen = []
     for number in range(3):
-        part.begin_round(number)
+        part.begin_round(number, NOTHING)
         seen.append(part.align.alignment_target)
     torch.testing.assert_close(seen[0], torch.tensor([0.5, 0.3125, 0.125, 0.0625]))
     torch.testing.assert_close(seen[2], torch.full((4,), 0.25))
