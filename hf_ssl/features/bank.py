@@ -116,7 +116,7 @@ class FeatureBank:
             pooling: what the features are: "head", "mean" or "auto"; see `hf_ssl.features.encoder.Encoder`.
             batch_size: examples per batch, at least 1.
             views: ("weak", n): encode n random weak views of every example as well, which takes n more passes.
-                "strong" as the modality has it.
+                "medium" and "strong" as the modality has them.
             with_head: also keep the input of the classification head, if the features are something else.
             on_broken_file: "error" stops at an example that cannot be read; "skip" leaves a row of NaN, and its
                 position in `broken`.
@@ -182,8 +182,8 @@ def _check_settings(batch_size: int, views: tuple[str, int], on_broken_file: str
         raise ValueError(f"batch_size must be at least 1, got {batch_size}; 64 is usual")
     if on_broken_file not in BROKEN_FILES:
         raise ValueError(f"on_broken_file must be one of {', '.join(BROKEN_FILES)}, got {on_broken_file!r}")
-    if len(views) != 2 or views[0] not in ("weak", "strong") or views[1] < 0:
-        raise ValueError(f"views must be 'weak' or 'strong' and a number, such as ('weak', 4), got {views!r}")
+    if len(views) != 2 or views[0] not in ("weak", "medium", "strong") or views[1] < 0:
+        raise ValueError(f"views must be 'weak', 'medium' or 'strong' and a number, such as ('weak', 4), got {views!r}")
 
 
 def _key(
