@@ -31,11 +31,13 @@ from ..metrics import RunningMetrics, class_recalls, classification_metrics
 from ..model.forward import learns_batch_norm
 from ..model.head import feature_size, find_head
 from ..model.loading import load_classifier
+from ..report.inspection.record import stage_predictions
 from ..report.results import result_of, size_facts
 from ..report.stages import verdict
 from ..trainer import SSLTrainer
 from ..training.budget import FEWEST_STEPS, TRIAL_STEPS, planned_steps, step_seconds
 from ..training.freezing import train_upper
+from ..training.pool_changes import CountChanges
 from ..training.recommended import LORA_RATE, recommended
 from .durations import duration, seconds_of
 from .train_imbalance import correctable
@@ -95,6 +97,7 @@ def train_in_stages(request: Request, output: Output, given: Collection[str], be
         kept = tuned if agreement.holds else start
     stages.keep(kept, start)
     stages.trainer.card.verdict = output.verdict = verdict(output.runs, found, agreement)
+    stages.note(probe, features, *([kept] if kept.head is None else []))
     return stages.trainer
 
 
@@ -209,6 +212,7 @@ class _Stages:
             return None
         began = time.perf_counter()
         self.tuning = self._tuner(model, start, max_steps=steps)
+        self.tuning.add_callback(CountChanges(self.tuning))
         if not self.tuning.args.disable_tqdm:
             self._say("")
         self.tuning.train(resume_from_checkpoint=checkpoint)
@@ -367,6 +371,12 @@ class _Stages:
             if measure.recalls is not None:
                 trainer.class_recalls[trainer.state.global_step] = measure.recalls.tolist()
             trainer.log({"eval_loss": float(loss)} | {f"eval_{key}": value for key, value in metrics.items()})
+
+    def note(self, *stages: Stage) -> None:
+        """Keep what the stages say of single examples, for `hf-ssl inspect`."""
+        heads = {stage.row["algorithm"]: stage.head for stage in stages if stage.head is not None}
+        logits = {stage.row["algorithm"]: stage.logits for stage in stages if stage.logits is not None and stage.head is None}
+        self.output.predictions = stage_predictions(self.reading, heads, logits)
 
     # ---- Common to all ----
 
