@@ -218,15 +218,8 @@ def compare(algorithm: str, labels_per_class: int, seeds: list[int], folder: Pat
             runs.append(row)
             histories[name].append(trainers[name, seed].state.log_history)
     # The first seed's model is kept, not the best one: choosing by the test set would flatter it.
-    _write(
-        folder,
-        trainers[algorithm, seeds[0]],
-        trainers["supervised", seeds[0]],
-        labels_per_class,
-        seeds,
-        runs,
-        histories,
-    )
+    kept, baseline = (trainers[name, seeds[0]] for name in (algorithm, "supervised"))
+    _write(folder, kept, baseline, labels_per_class, seeds, runs, histories)
     print("\n" + results_table(runs))
     print(
         f"\nWritten to {folder}: model/ ({algorithm}, seed {seeds[0]}, last weights) with its card, results.json, "

@@ -375,7 +375,8 @@ class _Stages:
     def note(self, *stages: Stage) -> None:
         """Keep what the stages say of single examples, for `hf-ssl inspect`."""
         heads = {stage.row["algorithm"]: stage.head for stage in stages if stage.head is not None}
-        logits = {stage.row["algorithm"]: stage.logits for stage in stages if stage.logits is not None and stage.head is None}
+        tuned = {stage.row["algorithm"]: stage.logits for stage in stages if stage.head is None}
+        logits = {name: found for name, found in tuned.items() if found is not None}
         self.output.predictions = stage_predictions(self.reading, heads, logits)
 
     # ---- Common to all ----

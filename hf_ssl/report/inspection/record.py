@@ -6,7 +6,6 @@
 Both name local files or speak of single examples, so neither is published (`hf_ssl.hub.upload.PUBLISHED`).
 """
 
-import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -17,9 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from transformers import TrainingArguments
 
-from ...config import SSLConfig
 from ...documents import read_json
 from ...features.reading import LinearHead, Reading
 from ...files import atomic_write
@@ -31,9 +28,11 @@ PARTS = ("labeled", "pool", "test")
 MOST = 10_000
 # Arguments that may name files and folders.
 _PLACES = ("model", "labeled", "unlabeled", "test", "source")
-# Settings of TrainingArguments that say how examples are read.
-_OF_READING = ("seed", "use_cpu", "dataloader_num_workers", "per_device_eval_batch_size")
-_NOT_OF_READING = ("algorithm", "algorithm_kwargs", "imbalance", "imbalance_kwargs", "start", "global_batch_size")
+# Settings that decide how examples are read.
+_OF_READING = (
+    *("input_column", "text_pair_column", "label_column", "on_broken_file", "image_size", "max_length"),
+    *("max_length_seconds", "seed", "use_cpu", "dataloader_num_workers", "per_device_eval_batch_size"),
+)
 
 
 @dataclass
@@ -198,7 +197,5 @@ def reading_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         >>> reading_settings({"max_length": 64, "learning_rate": 0.1, "algorithm": "uda", "seed": 3})
         {'max_length': 64, 'seed': 3}
     """
-    inherited = {item.name for item in dataclasses.fields(TrainingArguments)}
-    ours = {item.name for item in dataclasses.fields(SSLConfig)} - inherited - set(_NOT_OF_READING)
-    kept = ours | set(_OF_READING)
-    return json.loads(json.dumps({name: value for name, value in settings.items() if name in kept}, default=str))
+    kept = {name: value for name, value in settings.items() if name in _OF_READING}
+    return json.loads(json.dumps(kept, default=str))
