@@ -22,8 +22,9 @@ def near_duplicates(
         (row in `features`, row in `other`, cosine) per pair; without `other` each pair once, the smaller row first.
 
     Example:
-        >>> near_duplicates(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.01]]))
-        [(0, 2, 0.9999499917030334)]
+        >>> pairs = near_duplicates(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.01]]))
+        >>> [(row, same, round(cosine, 4)) for row, same, cosine in pairs]
+        [(0, 2, 0.9999)]
     """
     first = unit_rows(features)
     second = first if other is None else unit_rows(other)
