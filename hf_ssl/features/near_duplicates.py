@@ -22,9 +22,9 @@ def near_duplicates(
         (row in `features`, row in `other`, cosine) per pair; without `other` each pair once, the smaller row first.
 
     Example:
-        >>> pairs = near_duplicates(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.01]]))
-        >>> [(row, same, round(cosine, 4)) for row, same, cosine in pairs]
-        [(0, 2, 0.9999)]
+        >>> pairs = near_duplicates(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]]))
+        >>> [(row, same, round(cosine, 3)) for row, same, cosine in pairs]
+        [(0, 2, 0.995)]
     """
     first = unit_rows(features)
     second = first if other is None else unit_rows(other)
