@@ -36,7 +36,7 @@ class Bin(NamedTuple):
 
     low: float
     high: float
-    count: int
+    count: int  # type: ignore[assignment]  # tuples have a method of this name
     confidence: float | None
     accuracy: float | None
 
@@ -236,14 +236,13 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         runner_up = np.partition(scores, -2, axis=1)[:, -2]
         wanted = wanted + (runner_up - wanted) / (len(scores) + 2)
 
-    def loss(log_temperature: float) -> float:
-        scale = np.exp(-log_temperature)
-        return float((logsumexp(scale * scores, axis=1) - scale * wanted).mean())
+    def loss(temperature: float) -> float:
+        return float((logsumexp(scores / temperature, axis=1) - wanted / temperature).mean())
 
     # Over the logarithm, in which the loss has one valley, too: temperatures differ by factors.
-    low, high = np.log(LOWEST), np.log(HIGHEST)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(min((float(found.x), low, high), key=loss)))
+    bounds = np.log(LOWEST), np.log(HIGHEST)
+    found = minimize_scalar(lambda x: loss(np.exp(x)), bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return min((float(np.exp(found.x)), LOWEST, HIGHEST), key=loss)
 
 
 def _checked(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
