@@ -22,7 +22,7 @@ _CURVES = {
     "pseudo_label_accuracy": "pseudo_label_accuracy",
     "eval_accuracy": "accuracy",
     "eval_balanced_accuracy": "balanced_accuracy",
-    "accuracy": "accuracy",
+    "test_accuracy": "accuracy",
 }
 
 

@@ -8,6 +8,7 @@ Features are those of the pretrained model if the run has one, because a trained
 an example with a wrong label where the label says. Without one they are those of the trained model.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from ...config import SSLConfig
+from ...data.columns import DataSummary
 from ...data.prepare import prepare
 from ...errors import BrokenExampleError
 from ...features.bank import FeatureBank
@@ -143,26 +145,35 @@ def recorded_parts(found: Predictions, sizes: dict[str, int]) -> dict[str, Part]
     }
 
 
-def sampled_parts(data: Data, most: int = MOST) -> dict[str, Part]:
-    """The parts that there are data of, each with at most `most` examples, their labels, and no predictions."""
+def sampled_parts(given: Mapping[str, datasets.Dataset], summary: DataSummary, most: int = MOST) -> dict[str, Part]:
+    """Each dataset, or at most `most` of its examples, with labels and without predictions.
+
+    Args:
+        given: "labeled", "pool", "test" -> the dataset as it was found.
+        summary: what the labeled one contains.
+        most: examples of each.
+
+    Example:
+        >>> from hf_ssl.data.columns import inspect_data
+        >>> rows = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": ["cat", "dog", "cat"]})
+        >>> sampled_parts({"labeled": rows}, inspect_data(rows))["labeled"].labels.tolist()
+        [0, 1, 0]
+    """
     found = {}
-    for part in PARTS:
-        if part in data.given:
-            positions = sample(len(data.given[part]), most)
-            found[part] = Part(len(data.given[part]), positions, labels_of(data, part)[positions], data.rows(part))
+    for part in (part for part in PARTS if part in given):
+        rows = prepare(given[part], summary, part, label=False, files=False)
+        positions = sample(len(rows), most)
+        found[part] = Part(len(rows), positions, labels_of(rows, summary)[positions], rows)
     return found
 
 
-def labels_of(data: Data, part: str) -> np.ndarray:
-    """Classes int64 [N] of a part, -1 if unknown; the hidden ones of a pool that has them."""
-    if part == "labeled":
-        return np.asarray(data.prepared.summary.labels)
-    rows, column = data.rows(part), data.prepared.summary.label_column
+def labels_of(rows: Any, summary: DataSummary) -> np.ndarray:
+    """Classes int64 [N] of prepared rows, -1 if unknown; the hidden ones of a pool that has them."""
     raw = getattr(rows, "raw", rows)
-    if column not in raw.column_names:
+    if summary.label_column not in raw.column_names:
         return np.full(len(raw), -1)
     index = getattr(rows, "label_index", None) or (lambda cell: cell)
-    cells = [index(cell) for cell in raw.with_format(None)[column][:]]
+    cells = [index(cell) for cell in raw.with_format(None)[summary.label_column][:]]
     return np.asarray([-1 if cell is None or cell < 0 else cell for cell in cells], dtype=np.int64)
 
 

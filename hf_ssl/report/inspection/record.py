@@ -92,7 +92,9 @@ class Predictions:
             if kind in ("rows", "labels"):
                 getattr(found, kind)[rest[0]] = value
             elif kind == "probabilities":
-                found.probabilities.setdefault(rest[0], {})[rest[1]] = value.astype(np.float32)
+                # In 16 bits they no longer sum to 1.
+                whole = value.astype(np.float32)
+                found.probabilities.setdefault(rest[0], {})[rest[1]] = whole / whole.sum(axis=1, keepdims=True)
         return found
 
 
