@@ -31,14 +31,14 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the file of --output if it exists")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
-    for name, what in (("labeled", "labeled examples"), ("unlabeled", "pool"), ("test", "test set")):
+    for name, what in (("labeled", "labeled examples"), ("unlabeled", "pool"), ("test", "test examples")):
         parser.add_argument(
-            f"--{name}", metavar="DATA", help=f"where the {what} is now, if RUN does not know; as for `hf-ssl train`"
+            f"--{name}", metavar="DATA", help=f"the {what}, if RUN does not know where; given as for `hf-ssl train`"
         )
     parser.add_argument(
         "--source",
         metavar="PLACE",
-        help="where the task is, of a grid's cell or a run with --task; the Hub if not given",
+        help="where the task of a grid's cell or of a run with --task is, if not on the Hub",
     )
     parser.add_argument(
         "--map",

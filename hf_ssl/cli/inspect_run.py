@@ -98,7 +98,7 @@ class _Folder:
     def _settle_methods(self, subject: Subject) -> None:
         """Those that answered every part that is known, the kept one last."""
         answered = [set(part.probabilities) for part in subject.parts.values()]
-        methods = list(self.predictions.probabilities) + [self.method]
+        methods = [*self.predictions.probabilities, self.method]
         known = [name for name in dict.fromkeys(methods) if answered and all(name in each for each in answered)]
         subject.methods = [name for name in known if name != self.method] + [
             name for name in known if name == self.method

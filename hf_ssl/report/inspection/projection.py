@@ -36,9 +36,12 @@ def project(features: np.ndarray, method: str = "pca") -> np.ndarray:
     """
     if method not in MAPS:
         raise ValueError(f"--map must be one of {', '.join(MAPS)}, got {method!r}; choose one of them")
+    nowhere = np.full((len(features), 2), 0.5, dtype=np.float32)
     if len(features) < 3 or features.shape[1] < 2:
-        return np.full((len(features), 2), 0.5, dtype=np.float32)
+        return nowhere
     normalized = normalize(features, pool_mean(features))
+    if not np.ptp(normalized, axis=0).any():
+        return nowhere
     if method == "umap" and len(features) > 15:
         return _unit(_umap(normalized))
     return _unit(PCA(2, random_state=0).fit_transform(normalized))
