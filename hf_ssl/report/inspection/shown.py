@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.sources import count
 from ...errors import BrokenExampleError
 from ...features.label_errors import find_label_errors
 from ...features.near_duplicates import near_duplicates
@@ -53,7 +54,7 @@ class Shown:
         for name, found in readable.items():
             broken = len(subject.parts[name].positions) - len(found)
             if broken:
-                subject.notes.append(f"{broken:,} examples of {name} could not be read and are left out")
+                subject.notes.append(f"{name}: {count(broken, 'example')} could not be read and left out")
         sizes = places_of({part: len(readable[part]) for part in PARTS if part in readable}, most)
         rng = np.random.default_rng(0)
         places = {
@@ -78,7 +79,7 @@ class Shown:
         return sum(len(part.positions) for part in self.parts.values())
 
     def _joined(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.concatenate([values[part] for part in self.parts])
+        return np.concatenate([values[part] for part in self.parts]) if self.parts else np.zeros(0)
 
     @cached_property
     def part(self) -> np.ndarray:
@@ -174,7 +175,7 @@ class Shown:
             used += sum(len(each.encode()) for each in self.media[-1].values() if isinstance(each, str))
             self.medium_of[place] = len(self.media) - 1
         if broken:
-            self.subject.notes.append(f"{broken:,} examples cannot be shown: their files cannot be read")
+            self.subject.notes.append(f"{count(broken, 'file')} could not be read to be shown")
 
     def _orders(self, kind: str) -> list[np.ndarray]:
         """Positions of examples, the most interesting first, by everything that they can be sorted by."""
