@@ -55,7 +55,7 @@ class _Folder:
 
     def __init__(self, place: Path, args: argparse.Namespace):
         self.place, self.args = place, args
-        self.model = find_model(place)
+        self.model = _model_of(place)
         self.sources = read_sources(self.model) or {}
         self.predictions = Predictions.load(self.model)
         self.results = self._results()
@@ -96,15 +96,15 @@ class _Folder:
         return Path(str(self.results.get("settings", {}).get("base_model", ""))).name
 
     def _settle_methods(self, subject: Subject) -> None:
-        """Those that answered every part that is known, the kept one last."""
+        """Those that have answered every part that is known, in the order they ran, the kept one last."""
+        order = [row.get("algorithm") for row in self.results.get("runs", [])]
         answered = [set(part.probabilities) for part in subject.parts.values()]
-        methods = [*self.predictions.probabilities, self.method]
-        known = [name for name in dict.fromkeys(methods) if answered and all(name in each for each in answered)]
-        subject.methods = [name for name in known if name != self.method] + [
-            name for name in known if name == self.method
-        ]
-        if subject.methods and subject.methods[-1] != self.method:
-            subject.methods, subject.notes = [], [*subject.notes, "the kept model could not be asked"]
+        known = set.intersection(*answered) if answered else set()
+        if known and self.method not in known:
+            subject.notes.append("the kept model could not be asked, so no predictions are shown")
+            known = set()
+        others = sorted(known - {self.method}, key=lambda name: order.index(name) if name in order else len(order))
+        subject.methods = [*others, *(known & {self.method})]
 
     # ---- Data ----
 
@@ -202,6 +202,21 @@ class _Folder:
             add_answers(parts, data, model, self.method)
         else:
             add_features(parts, data, model)
+
+
+def _model_of(place: Path) -> Path:
+    """The folder of a run's model.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    try:
+        return find_model(place)
+    except ValueError:
+        raise ValueError(
+            f"RUN must be a folder with a trained model, or the JSON file of a grid's cell, but {place} has no "
+            "config.json; give the output folder of a finished training"
+        ) from None
 
 
 def _digits(labels_per_class: int, seed: int) -> dict[str, datasets.Dataset]:
