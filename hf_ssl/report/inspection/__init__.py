@@ -9,5 +9,5 @@ examples.py      the numbers of single examples
 shown.py         which examples are shown, with all that is known of them
 gather.py        all of it as one JSON document
 page.py          the document as one HTML page (page.html, page.css; tables: page_tables.py, page_pictures.py)
-page_data.py     what its scripts know (examples.js, map.js, cards.js, matrix.js, page.js)
+page_data.py     what its scripts know (examples.js, colors.js, map.js, cards.js, matrix.js, page.js)
 """

@@ -34,8 +34,7 @@ function medium(i) {
   if (found.kind === "text") {
     return found.text.trim() ? make("blockquote", found.text, { dir: "auto" }) : make("p", "(an empty text)", { class: "hint" });
   }
-  const player = make("audio", null, { src: found.src, controls: "", preload: "metadata", "aria-label": `Recording: ${exampleName(i)}` });
-  return player;
+  return make("audio", null, { src: found.src, controls: "", preload: "metadata", "aria-label": `Recording: ${exampleName(i)}` });
 }
 
 function term(list, name, ...values) {
@@ -54,8 +53,9 @@ function facts(i) {
   }
   methods.forEach((method, k) => {
     if (predicted(i, k) < 0) return;
-    const sure = k === kept && isNumber(examples.confidence[i]) ? `, ${percent(examples.confidence[i])}` : "";
-    term(list, method, make(k === kept ? "b" : "bdi", className(predicted(i, k))), sure);
+    const sure = k === kept && isNumber(examples.confidence[i]) ? ` ${percent(examples.confidence[i])}` : "";
+    const name = make("bdi", className(predicted(i, k)), k === kept ? { class: "kept-class" } : {});
+    term(list, method, name, sure && make("span", sure));
   });
   for (const name of numbersKnown) {
     if (name !== "confidence" && isNumber(examples[name][i])) term(list, NUMBERS[name], percent(examples[name][i]));

@@ -12,8 +12,9 @@ function startMatrix() {
     const width = matrix.getBoundingClientRect().width, ratio = window.devicePixelRatio || 1;
     const color = (name) => { const probe = make("i"); probe.style.color = `var(--${name})`; document.body.append(probe); const found = getComputedStyle(probe).color; probe.remove(); return found; };
     const ink = matrix.getContext("2d"), [fore, good, bad, line] = ["fore", "good", "bad", "line"].map(color);
-    const longest = Math.min(width * 0.28, 150);
-    left = longest + 6; side = (width - left - 2) / number;
+    ink.font = "12px system-ui, sans-serif";
+    const longest = Math.min(width * 0.28, 150, Math.max(...classes.map((k) => ink.measureText(className(k)).width)));
+    left = longest + 8; side = (width - left - 2) / number;
     // As high as wide: the names of the columns stand upright.
     matrix.style.height = `${width}px`;
     matrix.width = matrix.height = Math.round(width * ratio);
@@ -34,7 +35,7 @@ function startMatrix() {
     ink.strokeStyle = line;
     ink.strokeRect(left, left, number * side, number * side);
     for (const [row, column, count] of pairs) {
-      ink.globalAlpha = 0.12 + 0.88 * Math.min(count / Math.max(sizes[row], 1), 1);
+      ink.globalAlpha = 0.3 + 0.7 * Math.min(count / Math.max(sizes[row], 1), 1);
       ink.fillStyle = row === column ? good : bad;
       ink.fillRect(left + column * side, left + row * side, Math.max(side - 0.4, 0.6), Math.max(side - 0.4, 0.6));
     }

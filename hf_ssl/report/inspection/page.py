@@ -23,7 +23,7 @@ from .page_tables import (
     setting_rows,
 )
 
-SCRIPTS = ("examples.js", "map.js", "cards.js", "matrix.js", "page.js")
+SCRIPTS = ("examples.js", "colors.js", "map.js", "cards.js", "matrix.js", "page.js")
 
 
 def write_page(path: str | Path, data: Mapping[str, Any]) -> None:
