@@ -13,6 +13,7 @@ from transformers import TrainerState, TrainingArguments
 from ..features.encoding import from_first_process
 from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS, choose_checkpoint
 from ..training.checkpoint_folders import checkpoints, clean_up, leftovers
+from .train_doubts import LABEL_ERRORS, NEAR_DUPLICATES
 from .train_options import STAGED
 from .train_stages import BASELINES, Request, earlier_baseline
 
@@ -53,7 +54,8 @@ def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         raise ValueError(f"--output-dir must be new or empty, but {folder} is not empty; {choice}")
     if overwrite:
         # The results first: with them a run that is killed from here on would seem to be finished.
-        for name in ("results.json", STATE, "README.md", "curves.png", "class_recalls.png", *WEIGHTS):
+        local = LABEL_ERRORS, NEAR_DUPLICATES
+        for name in ("results.json", STATE, "README.md", "curves.png", "class_recalls.png", *WEIGHTS, *local):
             (folder / name).unlink(missing_ok=True)
         for entry in (*checkpoints(folder), *leftovers(folder), folder / "baseline"):
             shutil.rmtree(entry, ignore_errors=True)
