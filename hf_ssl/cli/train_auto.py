@@ -40,6 +40,7 @@ from ..training.freezing import train_upper
 from ..training.pool_changes import CountChanges
 from ..training.recommended import LORA_RATE, recommended
 from .durations import duration, seconds_of
+from .train_doubts import report_doubts
 from .train_imbalance import correctable
 from .train_output import Output
 from .train_pace import steps_asked_for
@@ -137,6 +138,8 @@ class _Stages:
         start = time.perf_counter()
         self.reading: Reading = read(*given, trainer.processing_class, trainer.args, evaluation=tests)
         self.per_example = (time.perf_counter() - start) / total
+        if self.request.is_main:
+            report_doubts(trainer, self.reading, self.output.folder)
 
     def fit(self) -> tuple[Stage, Stage]:
         """The probe of labels alone, and the classifier of labels and pool."""

@@ -14,11 +14,12 @@ from ..features.encoding import from_first_process
 from ..report.inspection.record import PREDICTIONS, SOURCES
 from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS, choose_checkpoint
 from ..training.checkpoint_folders import checkpoints, clean_up, leftovers
+from .train_doubts import LABEL_ERRORS, NEAR_DUPLICATES
 from .train_options import STAGED
 from .train_stages import BASELINES, Request, earlier_baseline
 
-# What is for `hf-ssl inspect`, and its page.
-_LOCAL = (SOURCES, PREDICTIONS, "inspect.html")
+# What speaks of single examples: doubtful ones, the record for `hf-ssl inspect`, and its page.
+_LOCAL = (LABEL_ERRORS, NEAR_DUPLICATES, SOURCES, PREDICTIONS, "inspect.html")
 # What a run leaves in its folder beside checkpoints, even if it was interrupted before the first of them.
 _LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "runs"}
 
