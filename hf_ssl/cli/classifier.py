@@ -29,6 +29,15 @@ class Answer:
     error: str = ""
     logits: np.ndarray | None = None
 
+    def is_below(self, threshold: float) -> bool:
+        """Whether even the most probable class is less probable than `threshold`; an error is not.
+
+        Example:
+            >>> Answer({"cat": 0.6, "dog": 0.4}).is_below(0.8), Answer({}, "no image").is_below(0.8)
+            (True, False)
+        """
+        return max(self.probabilities.values(), default=threshold) < threshold
+
 
 class Classifier:
     """A pipeline that answers every input, broken ones with an error.
@@ -63,7 +72,8 @@ class Classifier:
             raise loading_error(model, error, f"cannot be used on {device or 'this device'}") from None
         config = self.pipeline.model.config
         self.names: list[str] = [config.id2label.get(index) for index in range(config.num_labels)]
-        # Else each class has a probability of its own, or is a number.
+        # Numbers of a regression are no probabilities; with several labels each class has one of its own.
+        self.has_probabilities = config.problem_type != "regression"
         self.is_exclusive = config.num_labels > 1 and config.problem_type in (None, "single_label_classification")
         if len(set(self.names) - {None}) < config.num_labels:
             raise ValueError(
@@ -255,10 +265,17 @@ def header(contents: int, top: int) -> list[str]:
     return ["input", "row", *_numbered(["content"], contents), *_numbered(["label", "probability"], top), "error"]
 
 
-def cells_of(item: Item, answer: Answer, contents: int, top: int) -> list[str]:
-    """The row of one input, with the columns of `header`; what it does not have is empty."""
+def cells_of(item: Item, answer: Answer, contents: int, top: int, threshold: float | None = None) -> list[str]:
+    """The row of one input, with the columns of `header`; what it does not have is empty.
+
+    Args:
+        threshold: the probability below which the most probable class is no answer: then no class is named, and the
+            probabilities alone are told; None names classes always.
+    """
     shown = item.contents()
-    best = [cell for label, p in list(answer.probabilities.items())[:top] for cell in (label, f"{p:.4f}")]
+    abstains = threshold is not None and answer.is_below(threshold)
+    pairs = list(answer.probabilities.items())[:top]
+    best = [cell for label, p in pairs for cell in ("" if abstains else label, f"{p:.4f}")]
     row = "" if item.row is None else str(item.row)
     return [
         item.name,
