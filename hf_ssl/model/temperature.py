@@ -9,7 +9,7 @@ from .head import TwoHeads, find_head
 
 
 @contextmanager
-def divided_logits(model: nn.Module, temperature: float) -> Iterator[None]:
+def divided_logits(model: nn.Module, temperature: float | None) -> Iterator[None]:
     """Let a model give its logits divided by one number inside the `with` block: weights and bias of its head are.
 
     Every class keeps its rank, but for logits that are nearer to each other than the rounding of the head's weights.
@@ -17,7 +17,7 @@ def divided_logits(model: nn.Module, temperature: float) -> Iterator[None]:
 
     Args:
         model: a classifier, inside any wrapper; of a PEFT model the head must be in `modules_to_save`.
-        temperature: above 0; see `hf_ssl.calibration.fit_temperature`.
+        temperature: above 0; see `hf_ssl.calibration.fit_temperature`. None leaves the logits as they are.
 
     Raises:
         ValueError: if the temperature is not a number above 0, or the head has no weights that can be divided.
@@ -30,6 +30,9 @@ def divided_logits(model: nn.Module, temperature: float) -> Iterator[None]:
         ...     torch.equal(model(inputs), before / 2)
         True
     """
+    if temperature is None:
+        yield
+        return
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature must be a number above 0, got {temperature}; 1 changes nothing")
     head = find_head(model)

@@ -224,7 +224,8 @@ def draw_reliability(path: Path, bins: Sequence[Bin], title: str | None = None) 
     total = sum(part.count for part in seen)
     places = [100 * (part.low + part.high) / 2 for part in seen]
     widths = [96 * (part.high - part.low) for part in seen]
-    right, sure = (np.array([100 * part[place] for part in seen], dtype=float) for place in (4, 3))
+    right = np.array([100 * (part.accuracy or 0.0) for part in seen])
+    sure = np.array([100 * (part.confidence or 0.0) for part in seen])
     counts = np.array([part.count for part in seen])
     error = float((counts * abs(right - sure)).sum() / max(total, 1))
     figure = Figure(figsize=(11, 4.8), layout="constrained")
