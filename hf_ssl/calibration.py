@@ -4,6 +4,7 @@
                             ├── reliability           accuracy beside confidence, bin by bin
                             └── selective             accuracy of the most confident answers
     logits, labels ──────────── fit_temperature       logits / temperature give the most likely probabilities
+    logits, probabilities ───── carry_temperature     the same for a model without labels to spare
 
 `RunningCalibration` computes the first three from batches, without keeping all probabilities.
 """
@@ -228,13 +229,55 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         raise ValueError("logits must be of at least one example, got none; hold out some labels")
     if scores.shape[1] < 2:
         raise ValueError(f"logits must be [N, C] with at least 2 classes, got {scores.shape}; one class needs none")
-    # Differences to the highest logit say the same, and one that is ruled out stays finite.
-    scores = np.maximum(scores - scores.max(axis=1, keepdims=True), -1e6)
+    scores = _relative(scores)
     rows = np.arange(len(scores))
     wanted = scores[rows, classes]
     if not wanted.any():
         runner_up = np.partition(scores, -2, axis=1)[:, -2]
         wanted = wanted + (runner_up - wanted) / (len(scores) + 2)
+    return _most_likely(scores, wanted)
+
+
+def carry_temperature(logits: ArrayLike, probabilities: ArrayLike) -> float:
+    """The temperature by which a model is as sure as another one, whose probabilities can be trusted.
+
+    For a model that was trained on all labels there are: none of them can say how sure it may be, but a calibrated
+    model of the same task can, on unlabeled examples. Where the first is the better one, it is less sure than it could
+    be.
+
+    Args:
+        logits: [N, C] of the model.
+        probabilities: [N, C] of the calibrated one for the same examples; their cross-entropy with softmax(logits / T)
+            is minimal.
+
+    Returns:
+        T as `fit_temperature` answers it.
+
+    Raises:
+        ValueError: if shapes or values do not fit, or there is no example.
+
+    Example:
+        >>> round(carry_temperature([[2.0, 0.0], [0.0, 6.0]], [[0.8, 0.2], [0.1, 0.9]]), 2)
+        2.3
+    """
+    wanted = np.asarray(probabilities, dtype=np.float64)
+    scores, _ = _checked(logits, wanted.argmax(axis=-1), "logits")
+    if wanted.shape != scores.shape or not len(scores):
+        raise ValueError(
+            f"logits and probabilities must be of the same examples [N, C], got {scores.shape} and {wanted.shape}; "
+            "give those of the same rows"
+        )
+    scores = _relative(scores)
+    return _most_likely(scores, (wanted * scores).sum(axis=1))
+
+
+def _relative(scores: np.ndarray) -> np.ndarray:
+    """Differences to the highest logit, which say the same; that of a class that is ruled out is finite."""
+    return np.maximum(scores - scores.max(axis=1, keepdims=True), -1e6)
+
+
+def _most_likely(scores: np.ndarray, wanted: np.ndarray) -> float:
+    """The temperature with the least mean cross-entropy, if `wanted` [N] are the targets' expected logits."""
 
     def loss(temperature: float) -> float:
         return float((logsumexp(scores / temperature, axis=1) - wanted / temperature).mean())
