@@ -18,7 +18,7 @@ from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data
 from ..documents import read_json
 from ..model.loading import load_classifier, load_processor
-from ..report.inspection.parts import Data, add_answers, add_features, recorded_parts, sampled_parts
+from ..report.inspection.parts import Data, add_answers, add_features, held_out_part, recorded_parts, sampled_parts
 from ..report.inspection.record import Predictions, read_sources
 from ..report.inspection.subject import Subject
 from .inspect_facts import histories_of, kept_method, summary_facts
@@ -88,6 +88,7 @@ class _Folder:
             subject.parts = recorded_parts(self.predictions, self.sources.get("sizes", {}))
             subject.names = self.sources.get("classes", [])
         self._settle_methods(subject)
+        subject.held_out = held_out_part(self.predictions)
         summary_facts(subject, self.method, self.settings_of_model())
         return subject
 

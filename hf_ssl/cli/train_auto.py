@@ -31,7 +31,7 @@ from ..metrics import RunningMetrics, class_recalls, classification_metrics
 from ..model.forward import learns_batch_norm
 from ..model.head import feature_size, find_head
 from ..model.loading import load_classifier
-from ..report.inspection.record import stage_predictions
+from ..report.inspection.record import Answers, stage_predictions
 from ..report.results import result_of, size_facts
 from ..report.stages import verdict
 from ..trainer import SSLTrainer
@@ -99,7 +99,7 @@ def train_in_stages(request: Request, output: Output, given: Collection[str], be
         kept = tuned if agreement.holds else start
     stages.keep(kept, start)
     stages.trainer.card.verdict = output.verdict = verdict(output.runs, found, agreement)
-    stages.note(probe, features, *([kept] if kept.head is None else []))
+    stages.note(found, probe, features, *([kept] if kept.head is None else []))
     return stages.trainer
 
 
@@ -385,12 +385,16 @@ class _Stages:
                 trainer.class_recalls[trainer.state.global_step] = measure.recalls.tolist()
             trainer.log({"eval_loss": float(loss)} | {f"eval_{key}": value for key, value in metrics.items()})
 
-    def note(self, *stages: Stage) -> None:
-        """Keep what the stages say of single examples, for `hf-ssl inspect`."""
-        heads = {stage.row["algorithm"]: stage.head for stage in stages if stage.head is not None}
-        tuned = {stage.row["algorithm"]: stage.logits for stage in stages if stage.head is None}
-        logits = {name: found for name, found in tuned.items() if found is not None}
-        self.output.predictions = stage_predictions(self.reading, heads, logits)
+    def note(self, found: Comparison, *stages: Stage) -> None:
+        """Keep what the stages, of which the first two were compared, say of single examples: `hf-ssl inspect`."""
+        answers: dict[str, Answers] = {}
+        held_out = [] if found.held_out is None else list(found.held_out.logits)
+        for place, stage in enumerate(stages):
+            divisor = (self.trainer.temperature or 1.0) if stage.row["kept"] else 1.0
+            held = held_out[place] if place < len(held_out) else None
+            answers[stage.row["algorithm"]] = Answers(stage.head, stage.logits, held, divisor)
+        labels = None if found.held_out is None else found.held_out.labels
+        self.output.predictions = stage_predictions(self.reading, answers, labels)
 
     # ---- Common to all ----
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...calibration import calibration_metrics, reliability
 from ...confusion import Confusion
+from .parts import Part
 from .shown import Shown
 from .subject import Subject
 
@@ -35,7 +36,6 @@ def gather(subject: Subject, map_method: str = "pca", most: int = 10_000) -> dic
         most: examples on the map.
 
     Example:
-        >>> from hf_ssl.report.inspection.parts import Part
         >>> part = Part(2, np.array([0, 1]), np.array([0, 1]), probabilities={"probe": np.eye(2)})
         >>> found = gather(Subject("run", names=["cat", "dog"], methods=["probe"], parts={"test": part}))
         >>> found["confusion"]
@@ -132,20 +132,29 @@ def _sure_classes(probabilities: np.ndarray) -> np.ndarray:
     return np.where(finite, np.where(finite[:, None], probabilities, 0.0).argmax(axis=1), -1)
 
 
+def _judge(subject: Subject) -> Part | None:
+    """Examples of known class that the kept model has not learned from, with its answers; None if there are none."""
+    for part in (subject.parts.get("test"), subject.held_out):
+        if part is not None and subject.kept in part.probabilities:
+            finite = np.isfinite(part.probabilities[str(subject.kept)]).all(axis=1)
+            known = np.flatnonzero((part.labels >= 0) & finite)
+            if len(known):
+                return part.take(known)
+    return None
+
+
 def _judged(subject: Subject) -> tuple[np.ndarray, np.ndarray] | None:
-    """Probabilities [N, C] and classes [N] of the test examples that the kept model has answered; None without any."""
-    test = subject.parts.get("test")
-    if test is None or subject.kept not in test.probabilities:
-        return None
-    probabilities = test.probabilities[str(subject.kept)]
-    known = (test.labels >= 0) & np.isfinite(probabilities).all(axis=1)
-    return (probabilities[known], test.labels[known]) if known.any() else None
+    """Probabilities [N, C] and classes [N] of these examples."""
+    part = _judge(subject)
+    return None if part is None else (part.probabilities[str(subject.kept)], part.labels)
 
 
 def _of_test(subject: Subject) -> str:
-    test, found = subject.parts["test"], _judged(subject)
-    judged = 0 if found is None else len(found[1])
-    return "test" if judged == test.size else f"test, {judged:,} of {test.size:,} examples"
+    """Which examples these are."""
+    test, part = subject.parts.get("test"), _judge(subject)
+    if test is None or part is None or subject.kept not in test.probabilities:
+        return "labeled, held out"
+    return "test" if len(part.labels) == test.size else f"test, {len(part.labels):,} of {test.size:,} examples"
 
 
 def _confusion_of(subject: Subject) -> Confusion | None:

@@ -59,7 +59,9 @@ def render_page(data: Mapping[str, Any]) -> str:
         verdict=one_line(data["verdict"]) if data["verdict"] else "",
         facts=[(one_line(name), one_line(value)) for name, value in data["facts"]],
         stage_header=header,
-        stages=[{"cells": row, "is_kept": bool(run.get("kept"))} for row, run in zip(stages, data["stages"], strict=True)],
+        stages=[
+            {"cells": row, "is_kept": bool(run.get("kept"))} for row, run in zip(stages, data["stages"], strict=True)
+        ],
         curve_methods=curve_methods(data["curves"]),
         curves=curve_figures(data["curves"]),
         classes=class_rows(data["classes"]),

@@ -25,7 +25,7 @@ from ...features.bank import FeatureBank
 from ...model.head import find_head
 from ...model.loading import class_names
 from ...training.start import TrainingData, prepare_datasets
-from .record import MOST, PARTS, Predictions, sample, softmax
+from .record import HELD_OUT, MOST, PARTS, Predictions, sample, softmax
 
 
 @dataclass
@@ -143,6 +143,15 @@ def recorded_parts(found: Predictions, sizes: dict[str, int]) -> dict[str, Part]
         )
         for part, rows in found.rows.items()
     }
+
+
+def held_out_part(found: Predictions) -> Part | None:
+    """Labels that were held out in turn, and what methods said of them; None if none was."""
+    labels = found.labels.get(HELD_OUT)
+    if labels is None:
+        return None
+    answers = {method: given[HELD_OUT] for method, given in found.probabilities.items() if HELD_OUT in given}
+    return Part(len(labels), np.arange(len(labels)), labels, probabilities=answers)
 
 
 def sampled_parts(given: Mapping[str, datasets.Dataset], summary: DataSummary, most: int = MOST) -> dict[str, Part]:

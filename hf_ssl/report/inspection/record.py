@@ -24,6 +24,8 @@ from ...files import atomic_write
 SOURCES, PREDICTIONS = "sources.json", "predictions.safetensors"
 # Labels, pool and test set, by the names that files and pages give them.
 PARTS = ("labeled", "pool", "test")
+# Labeled examples that were held out in turn, of which only labels and probabilities are known.
+HELD_OUT = "held_out"
 # Examples of each part whose predictions are kept; of more, a sample.
 MOST = 10_000
 # Arguments that may name files and folders.
@@ -41,7 +43,8 @@ class Predictions:
 
     Args:
         rows: part -> positions int64 [n] in its dataset, ascending.
-        labels: part -> classes int64 [n], -1 if unknown; of the pool the hidden ones.
+        labels: part -> classes int64 [n], -1 if unknown; of the pool the hidden ones. The part "held_out", labeled
+            examples that were held out in turn, has labels and probabilities alone.
         probabilities: method -> part -> float32 [n, C]; a method may lack parts.
         changes: how often the class changed in training, float32 [N] of the whole pool, NaN if unknown; None if it
             was not counted.
@@ -121,18 +124,34 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a stage of a run says.
+
+    Args:
+        head: on frozen features; None if the whole model was trained.
+        test: logits [N, C] of the test set, if there is no head to make them; None without one.
+        held_out: logits [M, C] of labeled examples that it had not seen; None if none was held out.
+        temperature: that the saved model's logits are divided by.
+    """
+
+    head: LinearHead | None = None
+    test: np.ndarray | None = None
+    held_out: np.ndarray | None = None
+    temperature: float = 1.0
+
+
 def stage_predictions(
-    reading: Reading, heads: Mapping[str, LinearHead], test_logits: Mapping[str, np.ndarray]
+    reading: Reading, stages: Mapping[str, Answers], held_out: np.ndarray | None = None
 ) -> Predictions:
-    """What the stages of a run say.
+    """What the stages of a run say of single examples.
 
     Args:
         reading: what the frozen encoder makes of the datasets.
-        heads: of stages that were fitted to frozen features, by name.
-        test_logits: [N, C] of the test set, of stages without a head on frozen features.
+        stages: by name, in the order they ran.
+        held_out: classes [M] of the labeled examples that were held out in turn; None if none was.
     """
-    known = np.flatnonzero(reading.labels >= 0)
-    in_pool = np.flatnonzero(reading.labels < 0)
+    known, in_pool = np.flatnonzero(reading.labels >= 0), np.flatnonzero(reading.labels < 0)
     pool, labeled = sample(len(in_pool)), sample(len(known))
     hidden = np.full(len(in_pool), -1) if reading.hidden_labels is None else reading.hidden_labels
     found = Predictions()
@@ -143,9 +162,15 @@ def stage_predictions(
         _, features, labels = reading.tests[""]
         test = sample(len(labels))
         found.rows["test"], found.labels["test"], read["test"] = test, labels[test].astype(np.int64), features[test]
-        found.probabilities = {name: {"test": softmax(logits[test])} for name, logits in test_logits.items()}
-    fitted = {name: {part: softmax(head.logits(rows)) for part, rows in read.items()} for name, head in heads.items()}
-    found.probabilities = {**fitted, **found.probabilities}
+    if held_out is not None:
+        found.labels[HELD_OUT] = held_out.astype(np.int64)
+    for name, stage in stages.items():
+        logits = {} if stage.head is None else {part: stage.head.logits(rows) for part, rows in read.items()}
+        if stage.test is not None and "test" in read:
+            logits["test"] = stage.test[found.rows["test"]]
+        if stage.held_out is not None:
+            logits[HELD_OUT] = stage.held_out
+        found.probabilities[name] = {part: softmax(values / stage.temperature) for part, values in logits.items()}
     return found
 
 

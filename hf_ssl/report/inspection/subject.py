@@ -23,6 +23,7 @@ class Subject:
         names: of the classes.
         modality, columns: of the inputs.
         parts: "labeled", "pool", "test" -> what is known of their examples.
+        held_out: the answers of the kept method to labels that it had not seen; None without.
         methods: whose predictions are known, the kept one last.
         changes: share of the looks at an example of the pool that found another class, [N]; None if not counted.
         of_pretrained: whether features are those of a model that has not seen the labels.
@@ -40,6 +41,7 @@ class Subject:
     modality: str = ""
     columns: tuple[str, ...] = ()
     parts: dict[str, Part] = field(default_factory=dict)
+    held_out: Part | None = None
     methods: list[str] = field(default_factory=list)
     changes: np.ndarray | None = None
     of_pretrained: bool = False

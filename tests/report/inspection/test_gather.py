@@ -94,6 +94,16 @@ def test_the_classes_the_confusion_and_the_calibration_are_those_of_the_kept_met
     assert gather(subject)["confusion"]["counts"] == [[8, 2, 0], [0, 8, 2], [2, 0, 8]]
 
 
+def test_without_a_test_set_labels_that_were_held_out_tell(subject):
+    del subject.parts["test"]
+    classes = np.array([0, 1, 2, 2])
+    subject.held_out = Part(4, np.arange(4), classes, probabilities={"features": answers([0, 1, 2, 0], 0.8)})
+    found = gather(subject)
+    assert found["confusion"] == {"of": "labeled, held out", "counts": [[1, 0, 0], [0, 1, 0], [1, 0, 1]]}
+    assert found["calibration"]["of"] == "labeled, held out"
+    assert [row["recall"] for row in found["classes"]] == [1.0, 1.0, 0.5]
+
+
 def test_a_part_of_the_test_set_is_called_one(subject):
     subject.parts["test"].size = 500
     assert gather(subject)["confusion"]["of"] == "test, 30 of 500 examples"

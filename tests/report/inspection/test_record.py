@@ -11,6 +11,7 @@ from hf_ssl.report.inspection.record import (
     MOST,
     PREDICTIONS,
     SOURCES,
+    Answers,
     Predictions,
     read_sources,
     sample,
@@ -64,7 +65,9 @@ def test_stages_answer_all_parts_and_a_trained_one_the_test_set():
     )
     head = LinearHead(rng.normal(size=(2, 4)).astype(np.float32), np.zeros(2, dtype=np.float32))
     logits = rng.normal(size=(3, 2))
-    found = stage_predictions(reading, {"probe": head}, {"uda": logits})
+    held_out = rng.normal(size=(2, 2))
+    stages = {"probe": Answers(head, held_out=held_out), "uda": Answers(test=logits, temperature=2.0)}
+    found = stage_predictions(reading, stages, np.array([0, 1]))
     assert {part: rows.tolist() for part, rows in found.rows.items()} == {
         "labeled": [0, 1],
         "pool": [0, 1, 3, 4, 5],
@@ -74,7 +77,9 @@ def test_stages_answer_all_parts_and_a_trained_one_the_test_set():
     np.testing.assert_allclose(found.probabilities["probe"]["pool"], softmax(head.logits(features[2:])))
     np.testing.assert_allclose(found.probabilities["probe"]["test"], softmax(head.logits(test)))
     assert list(found.probabilities["uda"]) == ["test"]
-    np.testing.assert_allclose(found.probabilities["uda"]["test"], softmax(logits))
+    np.testing.assert_allclose(found.probabilities["uda"]["test"], softmax(logits / 2))
+    assert found.labels["held_out"].tolist() == [0, 1] and "held_out" not in found.rows
+    np.testing.assert_allclose(found.probabilities["probe"]["held_out"], softmax(held_out))
 
 
 def test_a_sample_is_ascending_without_repetition_and_always_the_same():
