@@ -18,7 +18,15 @@ from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data
 from ..documents import read_json
 from ..model.loading import load_classifier, load_processor
-from ..report.inspection.parts import Data, add_answers, add_features, held_out_part, recorded_parts, sampled_parts
+from ..report.inspection.parts import (
+    Data,
+    Part,
+    add_answers,
+    add_features,
+    held_out_part,
+    recorded_parts,
+    sampled_parts,
+)
 from ..report.inspection.record import Predictions, read_sources
 from ..report.inspection.subject import Subject
 from .inspect_facts import histories_of, kept_method, summary_facts
@@ -85,14 +93,17 @@ class _Folder:
         if given:
             self._look(subject, *given)
         elif self.predictions.rows:
-            subject.parts = recorded_parts(self.predictions, self.sources.get("sizes", {}))
+            subject.parts = self._recorded()
             subject.names = self.sources.get("classes", [])
         self._settle_methods(subject)
         subject.held_out = held_out_part(self.predictions)
-        summary_facts(subject, self.method, self.settings_of_model())
+        summary_facts(subject, self.method, self._base_model())
         return subject
 
-    def settings_of_model(self) -> str:
+    def _recorded(self) -> dict[str, Part]:
+        return recorded_parts(self.predictions, self.sources.get("sizes", {}), self.args.examples)
+
+    def _base_model(self) -> str:
         """The model that training began with, without its folders."""
         return Path(str(self.results.get("settings", {}).get("base_model", ""))).name
 
@@ -167,7 +178,7 @@ class _Folder:
         subject.names, subject.modality = summary.label_names, summary.modality
         subject.columns = summary.input_columns
         if self.predictions.rows:
-            subject.parts = recorded_parts(self.predictions, self.sources.get("sizes", {}))
+            subject.parts = self._recorded()
         else:
             subject.parts = sampled_parts(given, summary, self.args.examples)
         base = self.sources.get("arguments", {}).get("model")

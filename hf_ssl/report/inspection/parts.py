@@ -25,6 +25,7 @@ from ...features.bank import FeatureBank
 from ...model.head import find_head
 from ...model.loading import class_names
 from ...training.start import TrainingData, prepare_datasets
+from .examples import places_of
 from .record import HELD_OUT, MOST, PARTS, Predictions, sample, softmax
 
 
@@ -124,25 +125,27 @@ class Data:
         )
 
 
-def recorded_parts(found: Predictions, sizes: dict[str, int]) -> dict[str, Part]:
+def recorded_parts(found: Predictions, sizes: Mapping[str, int], most: int = MOST) -> dict[str, Part]:
     """The parts of which predictions were kept, without their data.
+
+    Args:
+        found: the predictions.
+        sizes: examples of the datasets.
+        most: examples of labels and pool, which a model may have to look at; of the test set all are kept.
 
     Example:
         >>> found = Predictions(rows={"test": np.array([0, 2])}, labels={"test": np.array([1, 1])})
         >>> recorded_parts(found, {"test": 3})["test"].positions
         array([0, 2])
     """
-    return {
-        part: Part(
-            sizes.get(part, len(rows)),
-            rows,
-            found.labels[part],
-            probabilities={
-                method: given[part] for method, given in found.probabilities.items() if len(given.get(part, ())) > 0
-            },
-        )
-        for part, rows in found.rows.items()
-    }
+    parts = {}
+    for part, rows in found.rows.items():
+        answers = {method: given[part] for method, given in found.probabilities.items() if part in given}
+        parts[part] = Part(sizes.get(part, len(rows)), rows, found.labels[part], probabilities=answers)
+    for part, size in places_of({part: len(rows) for part, rows in found.rows.items()}, most).items():
+        if part != "test":
+            parts[part] = parts[part].take(sample(len(parts[part].positions), size))
+    return parts
 
 
 def held_out_part(found: Predictions) -> Part | None:
@@ -155,12 +158,12 @@ def held_out_part(found: Predictions) -> Part | None:
 
 
 def sampled_parts(given: Mapping[str, datasets.Dataset], summary: DataSummary, most: int = MOST) -> dict[str, Part]:
-    """Each dataset, or at most `most` of its examples, with labels and without predictions.
+    """The datasets, or a sample of each, with labels and without predictions.
 
     Args:
         given: "labeled", "pool", "test" -> the dataset as it was found.
         summary: what the labeled one contains.
-        most: examples of each.
+        most: examples of all together, see `places_of`.
 
     Example:
         >>> from hf_ssl.data.columns import inspect_data
@@ -169,9 +172,9 @@ def sampled_parts(given: Mapping[str, datasets.Dataset], summary: DataSummary, m
         [0, 1, 0]
     """
     found = {}
-    for part in (part for part in PARTS if part in given):
+    for part, size in places_of({part: len(given[part]) for part in PARTS if part in given}, most).items():
         rows = prepare(given[part], summary, part, label=False, files=False)
-        positions = sample(len(rows), most)
+        positions = sample(len(rows), size)
         found[part] = Part(len(rows), positions, labels_of(rows, summary)[positions], rows)
     return found
 
