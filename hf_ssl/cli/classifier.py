@@ -20,10 +20,23 @@ _MOST_WAITING = 1024
 
 @dataclass
 class Answer:
-    """Probabilities in [0, 1] by class, the most probable first; or, if the input could not be read, the error."""
+    """Probabilities in [0, 1] by class, the most probable first; or, if the input could not be read, the error.
+
+    `logits` are those of all classes [C] in the model's order, if they were asked for.
+    """
 
     probabilities: dict[str, float]
     error: str = ""
+    logits: np.ndarray | None = None
+
+    def is_below(self, threshold: float) -> bool:
+        """Whether even the most probable class is less probable than `threshold`; an error is not.
+
+        Example:
+            >>> Answer({"cat": 0.6, "dog": 0.4}).is_below(0.8), Answer({}, "no image").is_below(0.8)
+            (True, False)
+        """
+        return max(self.probabilities.values(), default=threshold) < threshold
 
 
 class Classifier:
@@ -59,6 +72,9 @@ class Classifier:
             raise loading_error(model, error, f"cannot be used on {device or 'this device'}") from None
         config = self.pipeline.model.config
         self.names: list[str] = [config.id2label.get(index) for index in range(config.num_labels)]
+        # Numbers of a regression are no probabilities; with several labels each class has one of its own.
+        self.has_probabilities = config.problem_type != "regression"
+        self.is_exclusive = config.num_labels > 1 and config.problem_type in (None, "single_label_classification")
         if len(set(self.names) - {None}) < config.num_labels:
             raise ValueError(
                 f"{model} must name each of its {config.num_labels} classes, and each differently, got id2label "
@@ -67,15 +83,17 @@ class Classifier:
         self.clips = _clips(self.pipeline.feature_extractor) if self.modality == "audio" else None
         self.batch_size = 1 if self._one_by_one() else batch_size
 
-    def __call__(self, values: Iterable[Any], top_k: int | None = None) -> Iterator[Answer]:
+    def __call__(self, values: Iterable[Any], top_k: int | None = None, with_logits: bool = False) -> Iterator[Answer]:
         """The answer to each value, in order; values are read a batch ahead.
 
         Args:
             values: inputs, as `hf_ssl.cli.inputs` yields them.
             top_k: how many classes an answer holds, the most probable ones; None holds all.
+            with_logits: whether an answer holds the logits of all classes, too.
         """
         for batch in self._batches(self._read(values)):
-            answers = iter(self._classified([inputs for inputs, _ in batch if inputs is not None], top_k))
+            readable = [inputs for inputs, _ in batch if inputs is not None]
+            answers = iter(self._classified(readable, top_k, with_logits))
             for inputs, error in batch:
                 yield Answer({}, error) if inputs is None else next(answers)
 
@@ -112,18 +130,21 @@ class Classifier:
         if batch:
             yield batch
 
-    def _classified(self, inputs: list[Any], top_k: int | None) -> list[Answer]:
+    def _classified(self, inputs: list[Any], top_k: int | None, with_logits: bool) -> list[Answer]:
         """The answers to one batch. If the model cannot take it, its inputs one by one, to find out which it is."""
         if not inputs:
             return []
         try:
-            logits = self.pipeline.forward(self._collated(inputs))["logits"]
+            logits = self.pipeline.forward(self._collated(inputs))["logits"].float().numpy()
         except Exception as error:  # as in `_read`
             if len(inputs) == 1:
                 return [Answer({}, f"the model cannot take it: {_one_line(error)}")]
-            return [answer for single in inputs for answer in self._classified([single], top_k)]
-        probabilities = probabilities_of(logits.float().numpy(), self.pipeline.model.config)
-        return [self._answer(row, top_k) for row in probabilities]
+            return [answer for single in inputs for answer in self._classified([single], top_k, with_logits)]
+        answers = [self._answer(row, top_k) for row in probabilities_of(logits, self.pipeline.model.config)]
+        if with_logits:
+            for answer, row in zip(answers, logits, strict=True):
+                answer.logits = None if answer.error else row
+        return answers
 
     def _collated(self, inputs: list[Any]) -> Any:
         if self.batch_size == 1:
@@ -244,10 +265,17 @@ def header(contents: int, top: int) -> list[str]:
     return ["input", "row", *_numbered(["content"], contents), *_numbered(["label", "probability"], top), "error"]
 
 
-def cells_of(item: Item, answer: Answer, contents: int, top: int) -> list[str]:
-    """The row of one input, with the columns of `header`; what it does not have is empty."""
+def cells_of(item: Item, answer: Answer, contents: int, top: int, threshold: float | None = None) -> list[str]:
+    """The row of one input, with the columns of `header`; what it does not have is empty.
+
+    Args:
+        threshold: the probability below which the most probable class is no answer: then no class is named, and the
+            probabilities alone are told; None names classes always.
+    """
     shown = item.contents()
-    best = [cell for label, p in list(answer.probabilities.items())[:top] for cell in (label, f"{p:.4f}")]
+    abstains = threshold is not None and answer.is_below(threshold)
+    pairs = list(answer.probabilities.items())[:top]
+    best = [cell for label, p in pairs for cell in ("" if abstains else label, f"{p:.4f}")]
     row = "" if item.row is None else str(item.row)
     return [
         item.name,

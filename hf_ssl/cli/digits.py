@@ -42,10 +42,12 @@ from ..algorithms import resolve_algorithm
 from ..benchmark.grid.small.digits import load_digits
 from ..config import SSLConfig
 from ..data.sources import count
+from ..report.inspection.record import Predictions, reading_settings, write_sources
 from ..report.plots import draw_curves
 from ..report.results import result_of, write_results
 from ..report.tables import results_table
 from ..trainer import SSLTrainer
+from ..training.pool_changes import CountChanges, changes_of
 
 IMAGE_SIZE = 32
 CLASSES = 10
@@ -173,6 +175,7 @@ def train_once(
         ),
         callbacks=[_OneLine(f"{algorithm}, seed {seed}")],
     )
+    trainer.add_callback(CountChanges(trainer))
     trainer.remove_callback(ProgressCallback)
     for callback in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]:
         trainer.remove_callback(callback)
@@ -215,7 +218,8 @@ def compare(algorithm: str, labels_per_class: int, seeds: list[int], folder: Pat
             runs.append(row)
             histories[name].append(trainers[name, seed].state.log_history)
     # The first seed's model is kept, not the best one: choosing by the test set would flatter it.
-    _write(folder, trainers[algorithm, seeds[0]], labels_per_class, seeds, runs, histories)
+    kept, baseline = (trainers[name, seeds[0]] for name in (algorithm, "supervised"))
+    _write(folder, kept, baseline, labels_per_class, seeds, runs, histories)
     print("\n" + results_table(runs))
     print(
         f"\nWritten to {folder}: model/ ({algorithm}, seed {seeds[0]}, last weights) with its card, results.json, "
@@ -234,6 +238,7 @@ def _prepare_process() -> None:
 def _write(
     folder: Path,
     kept: SSLTrainer,
+    baseline: SSLTrainer,
     labels_per_class: int,
     seeds: list[int],
     runs: list[dict[str, Any]],
@@ -250,6 +255,8 @@ def _write(
         f"--seeds {' '.join(map(str, seeds))}"
     )
     kept.save_model(str(model_folder))
+    kept.save_state()
+    _write_record(model_folder, kept, baseline, labels_per_class)
     kept.create_model_card(
         model_name=f"digits-{algorithm}", dataset="Optical Recognition of Handwritten Digits (scikit-learn)"
     )
@@ -257,3 +264,13 @@ def _write(
     settings["algorithm_kwargs"] = {name: ALGORITHM_SETTINGS[name] for name in histories if name in ALGORITHM_SETTINGS}
     settings |= {"model": "model", "model_seed": seeds[0], "model_algorithm": algorithm}
     write_results(folder, runs, settings)
+
+
+def _write_record(folder: Path, kept: SSLTrainer, baseline: SSLTrainer, labels_per_class: int) -> None:
+    """What `hf-ssl inspect` needs to know of the kept model."""
+    (folder / "baseline").mkdir(exist_ok=True)
+    baseline.state.save_to_json(str(folder / "baseline" / "trainer_state.json"))
+    Predictions(changes=changes_of(kept)).save(folder)
+    arguments = {"labels_per_class": labels_per_class, "seed": kept.args.seed}
+    settings = reading_settings(SETTINGS | {"seed": kept.args.seed})
+    write_sources(folder, "quickstart", arguments, settings=settings, repeat=kept.card.command)

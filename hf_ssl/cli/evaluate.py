@@ -8,7 +8,7 @@ from .parser import Subparsers, add_classifier_options
 from .screen import one_line, quiet_datasets, with_progress
 
 # What an evaluation writes.
-_FILES = ("evaluation.json", "predictions.csv", "confusion_matrix.png", "class_recalls.png")
+_FILES = ("evaluation.json", "predictions.csv", "confusion_matrix.png", "class_recalls.png", "reliability.png")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -17,8 +17,11 @@ def register(subparsers: Subparsers) -> None:
         "evaluate",
         help="measure a trained model on labeled data",
         description="Accuracy, balanced accuracy, precision, recall, F1 and the confusion matrix of a model on "
-        "labeled data; of a model that was trained on imbalanced labels also the recall by class size. The classes of "
-        "the data and of the model are matched by name.",
+        "labeled data; of a model that was trained on imbalanced labels also the recall by class size. Then whether "
+        "its probabilities can be trusted: expected calibration error (ECE), Brier score, negative log-likelihood "
+        "(NLL), each best at 0, and how often its most confident answers are right, with the probability from which "
+        "on they are so: a value for `hf-ssl predict --threshold`. The classes of the data and of the model are "
+        "matched by name.",
     )
     parser.add_argument(
         "model", metavar="MODEL", help="folder or Hub id of a classifier, such as the output of `hf-ssl train`"
@@ -34,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--output-dir",
         metavar="DIR",
-        help="also write evaluation.json, predictions.csv and confusion_matrix.png to this folder",
+        help="also write evaluation.json, predictions.csv, confusion_matrix.png and reliability.png to this folder",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the files of an earlier evaluation in --output-dir"
@@ -54,13 +57,16 @@ def run(args: argparse.Namespace) -> None:
         check_folder(folder)
         check_outside(folder, [args.data])
         _check_new(folder, args.overwrite)
+    from ..calibration import RunningCalibration
     from .classifier import Classifier
-    from .evaluation import RANKS, compare, labeled_counts, load_examples, shown, write_evaluation
+    from .evaluation import RANKS, calibrated, compare, labeled_counts, load_examples, shown, write_evaluation
 
     quiet_datasets()
     classifier = Classifier(args.model, args.batch_size, args.device)
     examples = load_examples(args.data, args.label_column, args.column, classifier)
-    answers = with_progress(classifier(examples.values, RANKS), len(examples.values), "example")
+    calibration = RunningCalibration()
+    found = classifier(examples.values, RANKS, with_logits=classifier.is_exclusive)
+    answers = with_progress(calibrated(found, examples.labels, calibration), len(examples.values), "example")
     print("".join(f"{one_line(note)}\n" for note in examples.notes), end="")
     errors = [answer.error for answer in answers if answer.error]
     if errors:
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
             f"{len(errors):,} of {len(answers):,} examples could not be read and do not count; the first: {errors[0]}"
         )
     counts = labeled_counts(args.model, classifier.names)
-    evaluation = compare(examples, answers, classifier.names, counts)
+    evaluation = compare(examples, answers, classifier.names, counts, calibration if calibration.count else None)
     print(shown(evaluation))
     if folder is not None:
         written = write_evaluation(folder, evaluation)

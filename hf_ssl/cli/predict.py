@@ -56,6 +56,13 @@ def register(subparsers: Subparsers) -> None:
         metavar="K",
         help="tell the K most probable classes of each input, or `all` (default: 5 in a file, 1 on the screen)",
     )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="name no class for an input whose highest probability is below P, from 0 to 1: its label stays empty, "
+        "its probability is told. `hf-ssl evaluate` shows how often answers above which P are right",
+    )
     add_classifier_options(parser)
     parser.set_defaults(run=run)
 
@@ -78,6 +85,8 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.top_k is not None and args.top_k < 1:
         raise ValueError(f"--top-k must be at least 1, or all, got {args.top_k}")
+    if args.threshold is not None and not 0 <= args.threshold <= 1:
+        raise ValueError(f"--threshold must be a probability from 0 to 1, got {args.threshold:g}; 0.8 is usual")
     target = None if args.output is None else Path(args.output)
     if target is not None:
         check_file("--output", target, ".csv", args.inputs, args.overwrite)
@@ -87,34 +96,45 @@ def run(args: argparse.Namespace) -> None:
 
     quiet_datasets()
     classifier = Classifier(args.model, args.batch_size, args.device)
+    if args.threshold is not None and not classifier.has_probabilities:
+        raise ValueError(
+            f"--threshold must be given for a model of classes, got {args.model}, which predicts numbers; leave it out"
+        )
     items, notes = collect(args.inputs, classifier.modality, args.column)
     if not len(items):
         raise ValueError("INPUT must hold something to classify, got only empty files; give others")
     print("".join(f"{note}\n" for note in notes), end="")
     usual = _ON_SCREEN if target is None else _IN_FILE
     top = int(min(args.top_k or usual, len(classifier.names)))
-    tally = _Tally()
+    tally = _Tally(args.threshold)
     answers = classifier((item.value for item in items), top)
     if target is not None or len(items) < _ALIGNED:
         # A bar would stand between the tables of more rows.
         answers = progress(answers, len(items), "input")
     pairs = zip(items, map(tally.seen, answers), strict=True)
     head = header(items.contents, top)
-    rows = (cells_of(item, answer, items.contents, top) for item, answer in pairs)
+    rows = (cells_of(item, answer, items.contents, top, args.threshold) for item, answer in pairs)
     if target is None:
         _show(head, rows)
     else:
         written = write_csv(target, head, rows)
         print(tally.table())
         print(f"\nWritten to {target}: {count(written, 'row')}")
+    tally.say_abstentions(len(items))
     tally.say_errors(len(items))
 
 
 class _Tally:
-    """What is remembered of answers that went by: how many inputs have which class, and how many have an error."""
+    """What is remembered of answers that went by: how many inputs have which class, none, and an error.
 
-    def __init__(self) -> None:
+    Args:
+        threshold: the probability below which an answer names no class; None if there is none.
+    """
+
+    def __init__(self, threshold: float | None) -> None:
         self.labels: Counter[str] = Counter()
+        self.threshold = threshold
+        self.abstentions = 0
         self.errors = 0
         self.first_error = ""
 
@@ -123,6 +143,8 @@ class _Tally:
         if answer.error:
             self.errors += 1
             self.first_error = self.first_error or answer.error
+        elif self.threshold is not None and answer.is_below(self.threshold):
+            self.abstentions += 1
         else:
             self.labels[next(iter(answer.probabilities))] += 1
         return answer
@@ -134,6 +156,12 @@ class _Tally:
         rows = [[printable(label), f"{number:,}"] for label, number in self.labels.most_common(_LISTED)]
         more = len(self.labels) - len(rows)
         return table(["label", "inputs"], rows) + (f"\nand {more:,} more classes" if more else "")
+
+    def say_abstentions(self, total: int) -> None:
+        """Print how many inputs got no label, if a threshold was given."""
+        if self.threshold is not None:
+            inputs = f"{self.abstentions:,} of {total:,} inputs"
+            print(f"{inputs} got no label: none of their classes reaches --threshold {self.threshold:g}")
 
     def say_errors(self, total: int) -> None:
         """Print how many inputs have an error.

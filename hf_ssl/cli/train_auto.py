@@ -31,13 +31,17 @@ from ..metrics import RunningMetrics, class_recalls, classification_metrics
 from ..model.forward import learns_batch_norm
 from ..model.head import feature_size, find_head
 from ..model.loading import load_classifier
+from ..report.inspection.record import Answers, stage_predictions
 from ..report.results import result_of, size_facts
 from ..report.stages import verdict
 from ..trainer import SSLTrainer
 from ..training.budget import FEWEST_STEPS, TRIAL_STEPS, planned_steps, step_seconds
 from ..training.freezing import train_upper
+from ..training.pool_changes import CountChanges
 from ..training.recommended import LORA_RATE, recommended
 from .durations import duration, seconds_of
+from .train_calibration import add_carried_temperature, add_temperatures, calibration_text, divide_logits, scores_of
+from .train_doubts import report_doubts
 from .train_imbalance import correctable
 from .train_output import Output
 from .train_pace import steps_asked_for
@@ -91,10 +95,11 @@ def train_in_stages(request: Request, output: Output, given: Collection[str], be
         stages.baselines()
     kept, agreement = start, None
     if request.settings["algorithm"] == "auto" and (tuned := stages.fine_tune(start)) is not None:
-        agreement = stages.agreement(start, found)
+        agreement = stages.agreement(start, tuned, found)
         kept = tuned if agreement.holds else start
     stages.keep(kept, start)
     stages.trainer.card.verdict = output.verdict = verdict(output.runs, found, agreement)
+    stages.note(found, probe, features, *([kept] if kept.head is None else []))
     return stages.trainer
 
 
@@ -134,6 +139,8 @@ class _Stages:
         start = time.perf_counter()
         self.reading: Reading = read(*given, trainer.processing_class, trainer.args, evaluation=tests)
         self.per_example = (time.perf_counter() - start) / total
+        if self.request.is_main:
+            report_doubts(trainer, self.reading, self.output.folder)
 
     def fit(self) -> tuple[Stage, Stage]:
         """The probe of labels alone, and the classifier of labels and pool."""
@@ -192,9 +199,11 @@ class _Stages:
             reading.num_classes,
             labels_alone,
             labels_and_pool,
+            reading.head_features,
         )
         for stage, estimate in ((probe, found.first), (features, found.second)):
             _estimated(stage.row, estimate)
+        add_temperatures(found, (probe.row, features.row), (probe.logits, features.logits), reading.test_labels)
         return found
 
     # ---- Fine-tuning ----
@@ -209,6 +218,7 @@ class _Stages:
             return None
         began = time.perf_counter()
         self.tuning = self._tuner(model, start, max_steps=steps)
+        self.tuning.add_callback(CountChanges(self.tuning))
         if not self.tuning.args.disable_tqdm:
             self._say("")
         self.tuning.train(resume_from_checkpoint=checkpoint)
@@ -320,23 +330,25 @@ class _Stages:
             return None
         found = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
         trainer.log(dict(found.metrics or {}))
-        logits = found.predictions
-        return np.asarray(logits[0] if isinstance(logits, tuple) else logits)
+        return scores_of(found)
 
-    def agreement(self, start: Stage, found: Comparison) -> Agreement:
-        """How far the fine-tuned model agrees with its start on a part of the pool."""
-        assert start.probabilities is not None, "a stage of features has probabilities"
-        pool = self.trainer.unlabeled_dataset
-        classes = start.probabilities[self.reading.labels < 0].argmax(axis=1)
-        readable = self.reading.pool_rows
-        chosen = np.random.default_rng(0).permutation(len(readable))[:_COMPARED]
-        rows = [int(index) for index in np.sort(readable[chosen])]
-        predictions = self.tuning.predict(
-            _without_labels(pool, self.request.data.summary.label_column, rows)
-        ).predictions
-        logits = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+    def agreement(self, start: Stage, tuned: Stage, found: Comparison) -> Agreement:
+        """How far the fine-tuned model agrees with its start on a part of the pool; its temperature is from there."""
+        assert start.probabilities is not None and start.head is not None, "a stage of features has both"
+        in_pool = np.flatnonzero(self.reading.labels < 0)
+        chosen = np.sort(np.random.default_rng(0).permutation(len(in_pool))[:_COMPARED])
+        logits = scores_of(self.tuning.predict(self._pool(chosen)))
+        before = start.head.logits(self.reading.head_features[in_pool[chosen]])
+        add_carried_temperature(tuned.row, logits, start.row, before, tuned.logits, self.reading.test_labels)
         estimate = found.second if found.second_is_better else found.first
-        return Agreement.of(classes[np.sort(chosen)], logits.argmax(axis=1), estimate.value)
+        classes = start.probabilities[in_pool[chosen]].argmax(axis=1)
+        return Agreement.of(classes, logits.argmax(axis=1), estimate.value)
+
+    def _pool(self, chosen: np.ndarray) -> list[dict[str, Any]]:
+        """Some of the pool's readable rows, prepared, without labels."""
+        pool, column = self.trainer.unlabeled_dataset, self.request.data.summary.label_column
+        rows = (pool[int(row)] for row in self.reading.pool_rows[chosen])
+        return [{key: value for key, value in row.items() if key != column} for row in rows]
 
     # ---- The model that is kept ----
 
@@ -349,6 +361,11 @@ class _Stages:
             self._hold_fitted(kept)
         self.trainer.card = card_facts(self.request)
         self.trainer.card.stages = self.output.runs
+        if self.request.arguments.calibrate:
+            divide_logits(
+                self.trainer, kept.row["temperature"], self._pool(np.arange(min(8, len(self.reading.pool_rows))))
+            )
+        self.trainer.card.calibration = calibration_text(kept.row, self.trainer.temperature is not None)
 
     def _hold_fitted(self, kept: Stage) -> None:
         """Put the fitted head into the pretrained model, and describe it instead of a training."""
@@ -367,6 +384,17 @@ class _Stages:
             if measure.recalls is not None:
                 trainer.class_recalls[trainer.state.global_step] = measure.recalls.tolist()
             trainer.log({"eval_loss": float(loss)} | {f"eval_{key}": value for key, value in metrics.items()})
+
+    def note(self, found: Comparison, *stages: Stage) -> None:
+        """Keep what the stages, of which the first two were compared, say of single examples: `hf-ssl inspect`."""
+        answers: dict[str, Answers] = {}
+        held_out = [] if found.held_out is None else list(found.held_out.logits)
+        for place, stage in enumerate(stages):
+            divisor = (self.trainer.temperature or 1.0) if stage.row["kept"] else 1.0
+            held = held_out[place] if place < len(held_out) else None
+            answers[stage.row["algorithm"]] = Answers(stage.head, stage.logits, held, divisor)
+        labels = None if found.held_out is None else found.held_out.labels
+        self.output.predictions = stage_predictions(self.reading, answers, labels)
 
     # ---- Common to all ----
 
@@ -391,11 +419,6 @@ class _Stages:
 
 def _estimated(row: dict[str, Any], estimate: Estimate) -> None:
     row |= {"estimate": estimate.value, "estimate_error": estimate.error if estimate.value is not None else None}
-
-
-def _without_labels(pool: Any, column: str, rows: list[int]) -> Any:
-    """Some rows of a prepared pool."""
-    return [{key: value for key, value in pool[index].items() if key != column} for index in rows]
 
 
 def usual_tokens(trainer: SSLTrainer) -> int:

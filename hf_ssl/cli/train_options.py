@@ -124,6 +124,13 @@ class TrainArguments:
         "With --algorithm auto: how long the whole command may take, such as 90s, 3m or 1h. Fine-tuning gets what the "
         "stages before it leave. By default it takes as long as they did.",
     )
+    calibrate: bool = _option(
+        False,
+        "",
+        "With --algorithm auto and features: divide the head of the saved model by the temperature that is fitted to "
+        "labels held out in turn, so that its probabilities say how often it is right; its answers stay the same. "
+        "Without this option the temperature is only told, by the card and results.json.",
+    )
     resume: bool = _option(
         False,
         "",
@@ -139,8 +146,8 @@ class TrainArguments:
 # What `--help` lists; `--help-all` lists every option.
 _FIRST = set(
     """
-    help model labeled unlabeled test test_fraction output_dir algorithm time_budget baseline resume overwrite config
-    max_steps learning_rate per_device_train_batch_size input_column label_column seed use_cpu
+    help model labeled unlabeled test test_fraction output_dir algorithm time_budget baseline calibrate resume
+    overwrite config max_steps learning_rate per_device_train_batch_size input_column label_column seed use_cpu
     """.split()  # noqa: SIM905 - one word per line would be long
 )
 
@@ -352,6 +359,11 @@ def parse(words: Sequence[str]) -> tuple[TrainArguments, dict[str, Any]]:
     options["algorithm"] = known_name(options["algorithm"], STAGED)
     if arguments.time_budget is not None:
         seconds_of(arguments.time_budget)
+    if arguments.calibrate and options["algorithm"] not in STAGED:
+        raise ValueError(
+            f"--calibrate must be given with --algorithm auto or features, which hold labels out, got "
+            f"{options['algorithm']}; leave it out, or let one of them train"
+        )
     if arguments.resume and arguments.overwrite:
         raise ValueError("--resume continues a run and --overwrite starts from scratch; give only one of them")
     return arguments, options

@@ -11,12 +11,14 @@ from transformers import TrainingArguments
 from ..config import SSLConfig
 from ..modality import MODALITIES
 from ..published_settings import is_published_setting
+from ..report.inspection.record import Predictions, reading_settings, write_sources
 from ..report.plots import draw_curves
 from ..report.results import write_results
 from ..report.run import draw_run_recalls
 from ..report.stages import stages_table
 from ..report.tables import results_table
 from ..trainer import SSLTrainer
+from ..training.pool_changes import changes_of
 from .output import drawn
 from .places import public_place
 from .train_resume import earlier_baselines
@@ -44,6 +46,7 @@ class Output:
         runs: a row of `results.json` for each finished training.
         settings: keywords of SSLConfig that were used, for `results.json`.
         verdict: which of several stages was kept, and why; None without stages.
+        predictions: what stages say of single examples, for `hf-ssl inspect`.
     """
 
     def __init__(self, request: Request):
@@ -54,6 +57,7 @@ class Output:
         self._has_curves = False
         self.settings = dict(request.settings)
         self.verdict: str | None = None
+        self.predictions = Predictions()
         arguments = request.arguments
         kept = arguments.baseline and arguments.resume
         self._baselines = earlier_baselines(self.folder, request.settings["seed"]) if kept else []
@@ -89,9 +93,27 @@ class Output:
         recalls = self.folder / "class_recalls.png"
         drawn(recalls, lambda path: draw_run_recalls(path.parent, trainer.run_facts()))
         trainer.create_model_card()
+        self._write_record(trainer)
         self.write_results()
         if self.request.config.push_to_hub:
             trainer.push_to_hub()
+
+    def _write_record(self, trainer: SSLTrainer) -> None:
+        """What `hf-ssl inspect` needs to know; it stays on this machine."""
+        data, request = self.request.data, self.request
+        self.predictions.changes = changes_of(trainer)
+        self.predictions.save(self.folder)
+        sizes = {"labeled": data.labeled, "pool": data.unlabeled, "test": data.test}
+        write_sources(
+            self.folder,
+            "train",
+            dataclasses.asdict(request.arguments),
+            settings=reading_settings(self.settings),
+            sizes={name: len(rows) for name, rows in sizes.items() if rows is not None},
+            classes=list(data.summary.label_names),
+            repeat=request.command,
+            verdict=self.verdict,
+        )
 
     def closing(self) -> str:
         """The table of results, where they are, and how to use the model."""
@@ -110,6 +132,7 @@ class Output:
             [
                 *lines,
                 f"Written to {self.folder}: the model with its card (README.md), results.json{curves}.",
+                f"See it:  hf-ssl inspect {self.folder}",
                 f"Use it:  hf-ssl predict {self.folder} INPUT ...",
                 "or:      from transformers import pipeline",
                 f'         pipeline("{kind.pipeline}", "{self.folder}")("{kind.example}")',

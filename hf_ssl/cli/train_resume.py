@@ -11,11 +11,15 @@ from typing import Any
 from transformers import TrainerState, TrainingArguments
 
 from ..features.encoding import from_first_process
+from ..report.inspection.record import PREDICTIONS, SOURCES
 from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS, choose_checkpoint
 from ..training.checkpoint_folders import checkpoints, clean_up, leftovers
+from .train_doubts import LABEL_ERRORS, NEAR_DUPLICATES
 from .train_options import STAGED
 from .train_stages import BASELINES, Request, earlier_baseline
 
+# What speaks of single examples: doubtful ones, the record for `hf-ssl inspect`, and its page.
+_LOCAL = (LABEL_ERRORS, NEAR_DUPLICATES, SOURCES, PREDICTIONS, "inspect.html")
 # What a run leaves in its folder beside checkpoints, even if it was interrupted before the first of them.
 _LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "runs"}
 
@@ -53,7 +57,7 @@ def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         raise ValueError(f"--output-dir must be new or empty, but {folder} is not empty; {choice}")
     if overwrite:
         # The results first: with them a run that is killed from here on would seem to be finished.
-        for name in ("results.json", STATE, "README.md", "curves.png", "class_recalls.png", *WEIGHTS):
+        for name in ("results.json", STATE, "README.md", "curves.png", "class_recalls.png", *WEIGHTS, *_LOCAL):
             (folder / name).unlink(missing_ok=True)
         for entry in (*checkpoints(folder), *leftovers(folder), folder / "baseline"):
             shutil.rmtree(entry, ignore_errors=True)

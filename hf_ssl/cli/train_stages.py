@@ -17,6 +17,7 @@ from ..model.loading import load_classifier, load_processor
 from ..model.lora import with_lora
 from ..report.results import result_of
 from ..trainer import SSLTrainer
+from ..training.pool_changes import CountChanges
 from .pretrained import check_modality, classified_by
 from .repeat import repeat_command
 from .train_data import TrainData, load_train_data
@@ -167,6 +168,7 @@ def _train(
         processing_class=request.processor,
     )
     trainer.card, trainer.baseline = facts or trainer.card, baseline
+    trainer.add_callback(CountChanges(trainer))
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     last = next((row["step"] for row in reversed(trainer.state.log_history) if "eval_accuracy" in row), None)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .reading import head_for
+
 # Mean and standard deviation, in 0..1, of what the pool brings to a classifier of frozen features.
 PRIOR = (0.05, 0.05)
 # Parts that are held out in turn, and rows of the pool that take part: more change no estimate.
@@ -46,6 +48,19 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What models said of labeled examples that they were not fitted to.
+
+    Args:
+        labels: true classes, int64 [M].
+        logits: float64 [2, M, C], of the heads that the first and the second way become.
+    """
+
+    labels: np.ndarray
+    logits: np.ndarray
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two ways to learn, compared on the same labeled examples.
 
@@ -55,6 +70,7 @@ class Comparison:
         error: standard error of the difference.
         expected: the difference after the prior was taken in.
         expected_error: its standard deviation.
+        held_out: what they were measured on; None if nothing could be held out, or no heads were asked for.
     """
 
     first: Estimate
@@ -63,6 +79,7 @@ class Comparison:
     error: float
     expected: float
     expected_error: float
+    held_out: HeldOut | None = None
 
     @property
     def second_is_better(self) -> bool:
@@ -70,7 +87,14 @@ class Comparison:
         return self.expected > 0
 
 
-def compare(features: np.ndarray, labels: np.ndarray, num_classes: int, first: Fit, second: Fit) -> Comparison:
+def compare(
+    features: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    first: Fit,
+    second: Fit,
+    head_features: np.ndarray | None = None,
+) -> Comparison:
     """Hold labeled examples out in turn, and compare two ways to predict them.
 
     Args:
@@ -78,6 +102,8 @@ def compare(features: np.ndarray, labels: np.ndarray, num_classes: int, first: F
         labels: classes [N], -1 for unlabeled.
         num_classes: C.
         first, second: from features, labels with further -1, and C to probabilities [N, C].
+        head_features: what the model's head reads, [N, H]; with them the answer holds the logits of the heads that the
+            two ways become, which are what a calibration needs.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -94,16 +120,20 @@ def compare(features: np.ndarray, labels: np.ndarray, num_classes: int, first: F
     pool = np.flatnonzero(labels < 0)
     if len(pool) > _POOL:
         pool = np.sort(rng.choice(pool, _POOL, replace=False))
-    features = np.concatenate([features[known], features[pool]])
-    labels = np.concatenate([labels[known], labels[pool]])
+    rows = np.concatenate([known, pool])
+    features, labels = features[rows], labels[rows]
+    inputs = None if head_features is None else head_features[rows]
     part = _parts(labels[: len(known)], rng)
-    hits = np.zeros((2, len(known)))
+    hits, logits = np.zeros((2, len(known))), np.zeros((2, len(known), num_classes))
     for number in range(part.max() + 1):
         out = np.flatnonzero(part == number)
         fewer = labels.copy()
         fewer[out] = -1
         for way, fit in enumerate((first, second)):
-            hits[way, out] = fit(features, fewer, num_classes)[out].argmax(axis=1) == labels[out]
+            probabilities = fit(features, fewer, num_classes)
+            hits[way, out] = probabilities[out].argmax(axis=1) == labels[out]
+            if inputs is not None:
+                logits[way, out] = head_for(inputs, probabilities).logits(inputs[out])
     tried = part >= 0
     if not tried.any():
         mean, deviation = PRIOR
@@ -113,7 +143,9 @@ def compare(features: np.ndarray, labels: np.ndarray, num_classes: int, first: F
     # One success and one failure are added, so that a few examples that all agree do not look certain.
     error = float(np.sqrt((np.square(gain - gain.mean()).sum() + 2 * (1 - abs(gain.mean())) ** 2) / len(gain) ** 2))
     expected, expected_error = _with_prior(float(gain.mean()), max(error, 1e-6))
-    return Comparison(_estimate(hits[0]), _estimate(hits[1]), float(gain.mean()), error, expected, expected_error)
+    held_out = None if inputs is None else HeldOut(labels[: len(known)][tried], logits[:, tried])
+    estimates = _estimate(hits[0]), _estimate(hits[1])
+    return Comparison(*estimates, float(gain.mean()), error, expected, expected_error, held_out)
 
 
 def _parts(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -204,13 +204,14 @@ class Graph:
         result = np.empty((len(labels), num_classes), dtype=np.float32)
         for start in range(0, num_classes, _CLASSES):
             classes = np.arange(start, min(start + _CLASSES, num_classes))
-            result[:, classes] = self._spread((labels[:, None] == classes).astype(np.float32), alpha, steps)
+            result[:, classes] = self.spread((labels[:, None] == classes).astype(np.float32), alpha, steps)
         if class_balance is not None:
             _scale_columns(result, shares)
         _scale_rows(result, shares)
         return result
 
-    def _spread(self, targets: np.ndarray, alpha: float, steps: int) -> np.ndarray:
+    def spread(self, targets: np.ndarray, alpha: float = 0.95, steps: int = 40) -> np.ndarray:
+        """What reaches all rows from targets, float32 [N, K], each column by itself; settings as of `propagate`."""
         current = targets
         for _ in range(steps):
             current = self.weights @ current

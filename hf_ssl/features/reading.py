@@ -45,6 +45,11 @@ class Reading:
     hidden_labels: np.ndarray | None = None
     tests: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
 
+    @property
+    def test_labels(self) -> np.ndarray | None:
+        """Classes of the test set, which has the name ""; None without one."""
+        return self.tests[""][2] if "" in self.tests else None
+
 
 @dataclass(frozen=True)
 class LinearHead:

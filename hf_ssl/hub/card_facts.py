@@ -21,6 +21,7 @@ class CardFacts:
         command: the command line that repeats the run.
         stages: rows of `results.json`, if the model is the best of several stages.
         verdict: why it is the one that was kept.
+        calibration: whether its probabilities can be trusted, in sentences.
     """
 
     name: str | None = None
@@ -32,6 +33,7 @@ class CardFacts:
     command: str | None = None
     stages: list[dict[str, Any]] = field(default_factory=list)
     verdict: str | None = None
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)

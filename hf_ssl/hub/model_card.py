@@ -97,6 +97,7 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         class_recalls=model.class_recalls,
         stages=stages_table(card.stages, markdown=True) if card.stages else None,
         verdict=card.verdict,
+        calibration=card.calibration,
         training=markdown_table(["", ""], _training(run, model, base)),
         command=card.command,
         command_fence=fence(card.command or ""),

@@ -1,4 +1,4 @@
-"""Pictures: curves over training, confusion matrices, and recall by class size."""
+"""Pictures: curves over training, confusion matrices, recall by class size, and calibration."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..calibration import Bin
 from ..class_sizes import size_groups
 from ..files import atomic_write
 
@@ -200,6 +201,68 @@ def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str], title: 
             text = f"{count:,}{share}" if count else ""
             axis.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     figure.colorbar(picture, label="share of the true class", shrink=0.8)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def draw_reliability(path: Path, bins: Sequence[Bin], title: str | None = None) -> None:
+    """Draw accuracy against confidence, and how many answers are how confident.
+
+    Bars that end below the diagonal are answers that are right less often than their probabilities say.
+
+    Args:
+        path: the picture's file; its suffix is the format.
+        bins: as `hf_ssl.calibration.reliability` returns them.
+        title: above the picture; the number of answers and the calibration error if None.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure
+
+    seen = [part for part in bins if part.count]
+    total = sum(part.count for part in seen)
+    places = [100 * (part.low + part.high) / 2 for part in seen]
+    widths = [96 * (part.high - part.low) for part in seen]
+    right = np.array([100 * (part.accuracy or 0.0) for part in seen])
+    sure = np.array([100 * (part.confidence or 0.0) for part in seen])
+    counts = np.array([part.count for part in seen])
+    error = float((counts * abs(right - sure)).sum() / max(total, 1))
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    left, beside = figure.subplots(1, 2)
+    left.bar(places, right, widths, color=_COLORS[0], alpha=0.8, label="accuracy")
+    left.bar(
+        places,
+        sure - right,
+        widths,
+        bottom=right,
+        color="none",
+        edgecolor=_COLORS[1],
+        hatch="///",
+        label="gap to confidence",
+    )
+    left.plot([0, 100], [0, 100], color="black", linewidth=1, linestyle="--", label="accuracy = confidence")
+    left.set_ylabel("answers that are right")
+    left.set_ylim(0, 102)
+    left.set_title("Accuracy against confidence", fontsize=11)
+    beside.bar(places, 100 * counts / max(total, 1), widths, color=_BASELINE_COLOR, alpha=0.8)
+    if total:
+        for value, name, color in (
+            (float((counts * sure).sum() / total), "mean confidence", _COLORS[1]),
+            (float((counts * right).sum() / total), "accuracy", _COLORS[0]),
+        ):
+            beside.axvline(value, color=color, linewidth=2, linestyle="--", label=f"{name}: {value:.1f} %")
+    beside.set_ylabel("share of the answers")
+    beside.set_title("How confident the answers are", fontsize=11)
+    for axis in (left, beside):
+        axis.set_xlabel("confidence (highest probability)")
+        axis.set_xlim(0, 100)
+        axis.grid(alpha=0.25)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+        # Below the panel, where no bar is.
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False, ncols=3, fontsize=9)
+    figure.suptitle(title or f"{total:,} answer{'s' * (total != 1)}, expected calibration error {error:.1f} %")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

@@ -28,14 +28,20 @@ def stages_table(runs: Sequence[Mapping[str, Any]], markdown: bool = False) -> s
         -------------------------------------------  -------------  --------------------  -------  ----
         features (labels and pool, frozen features)         85.2 %              80 ± 6 %       31   yes
     """
-    rows = []
+    header, rows = stage_rows(runs)
+    return (markdown_table if markdown else table)(header, rows)
+
+
+def stage_rows(runs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of that table; arguments as in `stages_table`."""
+    rows, is_staged = [], any(run["algorithm"] in ("probe", "features") for run in runs)
     for run in runs:
         name = run["algorithm"]
-        accuracy = "-" if run["test_accuracy"] is None else f"{100 * run['test_accuracy']:.1f} %"
-        seconds = f"{run['seconds']:.0f}"
-        title = TITLES.get(name, f"{name} (fine-tuned from there)")
+        accuracy = "-" if run.get("test_accuracy") is None else f"{100 * run['test_accuracy']:.1f} %"
+        seconds = "-" if run.get("seconds") is None else f"{run['seconds']:.0f}"
+        title = TITLES.get(name, f"{name} (fine-tuned from there)" if is_staged else name)
         rows.append([title, accuracy, _estimate(run), seconds, "yes" if run.get("kept") else ""])
-    return (markdown_table if markdown else table)(_HEADER, rows)
+    return _HEADER, rows
 
 
 def _estimate(run: Mapping[str, Any]) -> str:

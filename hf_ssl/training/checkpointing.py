@@ -20,6 +20,7 @@ from ..model.classes import check_same_classes
 from ..model.layerdrop import LayerDrop
 from ..model.padding import View
 from ..model.sharding import is_sharded, load_whole
+from ..model.temperature import divided_logits
 from ..model.wrapping import without_ddp
 from . import checkpoint_files, checkpoint_folders
 from .checksums import find_change
@@ -42,11 +43,13 @@ class CheckpointMixin(ShardingMixin):
         watch: looks at what is about to be evaluated or saved.
         class_recalls: as in `EvaluationMixin`; a resumed run has those that it tells of.
         earlier_seconds: how long the run had taken up to the checkpoint that it was resumed from.
+        temperature: what the logits of the model that is evaluated and saved are divided by; None leaves them.
     """
 
     algorithm_name: str
     watch: Watch
     earlier_seconds: float = 0.0
+    temperature: float | None = None
     # An input that says nothing, for corrections that read it, and, while the model is in training, what puts the
     # classifier that a correction answers with in place of its own.
     _content_free: View | None = None
@@ -144,7 +147,7 @@ class CheckpointMixin(ShardingMixin):
                 # Running statistics are those of each process until its next step; the first one's are saved.
                 copy_from_first(self.accelerator.unwrap_model(self.model).buffers(), self.args.device)
             answer = self._answer and self._answer.swapped_in(averaged is not None)
-            with answer or contextlib.nullcontext():
+            with answer or contextlib.nullcontext(), divided_logits(self.model, self.temperature):
                 yield
 
     # ---- Saving ----
@@ -224,7 +227,7 @@ class CheckpointMixin(ShardingMixin):
         folder = Path(output_dir or self.args.output_dir)
         with atomic_files(folder) as new:
             # Of a sharded model those to save are given, from all processes.
-            given = is_sharded(self.model) or not (self.args.ema_evaluates or self._answer)
+            given = is_sharded(self.model) or not (self.args.ema_evaluates or self._answer or self.temperature)
             weights = contextlib.nullcontext() if given else self._evaluated_weights()
             with weights, self._layerdrop.switched(on=True):
                 self._save_model(new, state_dict if given else None)

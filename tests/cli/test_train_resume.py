@@ -108,7 +108,9 @@ def test_a_run_that_was_killed_after_its_last_step_writes_what_is_missing(finish
     interrupt(run, (2, 4, 6))
     assert train("--resume") == 0
     assert_same_run(finished, run)
-    assert sorted(path.name for path in run.iterdir()) == sorted(path.name for path in finished.iterdir())
+    # How often predicted classes change is counted in steps, of which none was left.
+    there = {path.name for path in finished.iterdir()} - {"predictions.safetensors"}
+    assert {path.name for path in run.iterdir()} == there
 
 
 def test_times_cover_the_whole_run(run, train, monkeypatch):

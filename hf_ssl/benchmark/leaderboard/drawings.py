@@ -1,8 +1,8 @@
 """The pictures of the page as inline SVG, in the colors of its theme: no more than text, and every name escaped."""
 
 from collections.abc import Sequence
-from html import escape
 
+from ...report.pages.svg import Scale, line, svg, text
 from .costs import Cost
 from .ranking import Ranking
 
@@ -30,9 +30,9 @@ def ranks_svg(ranking: Ranking, name: str) -> str:
     def x(rank: float) -> float:
         return first + (rank - 1) * scale
 
-    parts = [_line(first, axis, last, axis, "axis")]
+    parts = [line(first, axis, last, axis, "axis")]
     for tick in shown.ticks:
-        parts += [_line(x(tick), axis, x(tick), axis - 5, "axis"), _text(x(tick), axis - 9, str(tick), "middle")]
+        parts += [line(x(tick), axis, x(tick), axis - 5, "axis"), text(x(tick), axis - 9, str(tick), "middle")]
     for place, (algorithm, rank) in enumerate(zip(shown.algorithms, ranks, strict=True)):
         is_left = place < left
         y = below + _LINE * (place if is_left else number - 1 - place)
@@ -40,17 +40,17 @@ def ranks_svg(ranking: Ranking, name: str) -> str:
         parts.append(f'<path class="leader" d="M{x(rank):.1f} {axis}V{y:.1f}H{edge}"/>')
         words = [_short(algorithm), f"{rank:.2f}"]
         label = "  ".join(words if is_left else words[::-1])
-        parts.append(_text(edge - 5 if is_left else edge + 5, y + 4, label, "end" if is_left else "start"))
+        parts.append(text(edge - 5 if is_left else edge + 5, y + 4, label, "end" if is_left else "start"))
     for row, (start, end) in enumerate(bars):
         y = axis + 10 + 8 * row
-        parts.append(_line(x(ranks[start]) - 3, y, x(ranks[end]) + 3, y, "bar"))
+        parts.append(line(x(ranks[start]) - 3, y, x(ranks[end]) + 3, y, "bar"))
     if ranking.difference is not None:
         wide = min(ranking.difference, shown.end - 1.0)
-        parts.append(_line(first, 30, x(1 + wide), 30, "bar thin"))
-        parts.append(_text(first, 22, f"critical difference {ranking.difference:.2f}", "start"))
+        parts.append(line(first, 30, x(1 + wide), 30, "bar thin"))
+        parts.append(text(first, 22, f"critical difference {ranking.difference:.2f}", "start"))
     height = below + _LINE * left
     listed = ", ".join(f"{algorithm} {rank:.2f}" for algorithm, rank in zip(shown.algorithms, ranks, strict=True))
-    return _svg(name, "Mean ranks", f"Mean ranks, best first: {listed}.", height, parts)
+    return svg(name, "Mean ranks", f"Mean ranks, best first: {listed}.", _WIDTH, height, parts)
 
 
 def costs_svg(found: Sequence[Cost], name: str) -> str:
@@ -61,17 +61,17 @@ def costs_svg(found: Sequence[Cost], name: str) -> str:
         name: of the picture in the page, for its title.
     """
     height, left, right, top, bottom = 380, 56, _WIDTH - 190, 16, 330
-    horizontal = _Scale([cost.seconds for cost in found], left + 16, right)
-    vertical = _Scale([cost.error for cost in found], bottom - 16, top + 12)
-    parts = [_line(left, bottom, right + 12, bottom, "axis"), _line(left, top, left, bottom, "axis")]
+    horizontal = Scale([cost.seconds for cost in found], left + 16, right)
+    vertical = Scale([cost.error for cost in found], bottom - 16, top + 12)
+    parts = [line(left, bottom, right + 12, bottom, "axis"), line(left, top, left, bottom, "axis")]
     for value in horizontal.ticks():
         at = horizontal(value)
-        parts += [_line(at, bottom, at, bottom + 5, "axis"), _text(at, bottom + 19, f"{value:g}", "middle")]
+        parts += [line(at, bottom, at, bottom + 5, "axis"), text(at, bottom + 19, f"{value:g}", "middle")]
     for value in vertical.ticks():
         at = vertical(value)
-        parts += [_line(left, at, right + 12, at, "grid"), _text(left - 7, at + 4, f"{value:g}", "end")]
-    parts.append(_text((left + right) / 2, bottom + 40, "seconds per run", "middle"))
-    parts.append(_text(left, top - 4, "mean error (%)", "start"))
+        parts += [line(left, at, right + 12, at, "grid"), text(left - 7, at + 4, f"{value:g}", "end")]
+    parts.append(text((left + right) / 2, bottom + 40, "seconds per run", "middle"))
+    parts.append(text(left, top - 4, "mean error (%)", "start"))
     best = [cost for cost in found if cost.is_best_value]
     steps = f"M{horizontal(best[0].seconds):.1f} {vertical(best[0].error):.1f}"
     steps += "".join(f"H{horizontal(c.seconds):.1f}V{vertical(c.error):.1f}" for c in best[1:])
@@ -82,10 +82,10 @@ def costs_svg(found: Sequence[Cost], name: str) -> str:
         kind = "point best" if cost.is_best_value else "point"
         parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>')
         if beside < y - 14:
-            parts.append(_line(x, y - 5, x + 4, beside, "leader"))
-        parts.append(_text(x + 5, beside - 3, _short(cost.algorithm), "start"))
+            parts.append(line(x, y - 5, x + 4, beside, "leader"))
+        parts.append(text(x + 5, beside - 3, _short(cost.algorithm), "start"))
     listed = "; ".join(f"{c.algorithm}: {c.error:.2f} % in {c.seconds:.1f} s" for c in found)
-    return _svg(name, "Error against time", f"{listed}.", height, parts)
+    return svg(name, "Error against time", f"{listed}.", _WIDTH, height, parts)
 
 
 def apart(points: Sequence[tuple[float, float]], widths: Sequence[float], height: float) -> list[float]:
@@ -126,47 +126,6 @@ def apart(points: Sequence[tuple[float, float]], widths: Sequence[float], height
         taken.append((x, x + widths[i], bottom - height, bottom))
         found[i] = bottom
     return found
-
-
-class _Scale:
-    """From values to places in the picture, with round numbers as ticks."""
-
-    def __init__(self, values: Sequence[float], start: float, end: float):
-        low, high = min(values), max(values)
-        pad = (high - low) * 0.05 or max(abs(high) * 0.1, 0.5)
-        self.low, self.high, self.start, self.end = max(low - pad, 0.0), high + pad, start, end
-
-    def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-
-    def ticks(self) -> list[float]:
-        rough = (self.high - self.low) / 6
-        power = 10.0 ** _floor_log10(rough)
-        step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
-        first = int(self.low / step) + (self.low % step > 0)
-        return [round(k * step, 9) for k in range(first, int(self.high / step + 1e-9) + 1)]
-
-
-def _floor_log10(value: float) -> int:
-    return int(f"{value:e}".partition("e")[2])
-
-
-def _svg(name: str, title: str, description: str, height: float, parts: Sequence[str]) -> str:
-    name = escape(name, quote=True)
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-labelledby="{name}-title {name}-about">'
-        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-about">{escape(description)}</desc>'
-        + "".join(parts)
-        + "</svg>"
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _short(name: str) -> str:

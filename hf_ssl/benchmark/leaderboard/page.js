@@ -1,46 +1,4 @@
-"use strict";
-// The tables are complete without this script; it sorts and filters them, and shows the runs behind a number.
-// Texts are only ever put in as text (textContent), never as markup.
-const data = JSON.parse(document.getElementById("data").textContent);
-const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-const make = (name, text, attributes = {}) => {
-  const element = document.createElement(name);
-  if (text !== undefined && text !== null) element.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
-};
-
-// ---- Sorting ----
-
-function sortBy(table, column) {
-  const heads = all("thead th", table), head = heads[column], body = table.tBodies[0];
-  const down = head.getAttribute("aria-sort") === "ascending";
-  const rows = [...body.rows];
-  const key = (row) => {
-    const text = row.cells[column].textContent.trim(), number = parseFloat(text.replace("< ", ""));
-    return row.cells[column].tagName === "TH" || /^rep(roduc|ort)ed$/.test(text) ? text : Number.isNaN(number) ? null : number;
-  };
-  const found = new Map(rows.map((row) => [row, key(row)]));
-  rows.sort((a, b) => {
-    const one = found.get(a), other = found.get(b);
-    if (one === null || other === null) return (one === null) - (other === null);
-    const order = typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(other, "en");
-    return down ? -order : order;
-  });
-  body.append(...rows);
-  heads.forEach((other) => other.setAttribute("aria-sort", "none"));
-  head.setAttribute("aria-sort", down ? "descending" : "ascending");
-}
-
-all("table.sortable").forEach((table) => all("thead th", table).forEach((head, column) => {
-  const button = make("button", null, { type: "button" });
-  // The mark of the order follows the first line of the name.
-  button.append(...head.childNodes);
-  button.insertBefore(make("i", null, { "aria-hidden": "true" }), button.querySelector("span"));
-  head.append(button);
-  head.setAttribute("aria-sort", "none");
-  button.addEventListener("click", () => sortBy(table, column));
-}));
+// The tables are complete without this script; it filters them, and shows the runs behind a number.
 
 // ---- Filters ----
 

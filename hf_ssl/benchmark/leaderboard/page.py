@@ -1,22 +1,16 @@
 """One HTML page of all results: it needs no network and no other file, and its tables are there without its script.
 
-Names and errors come from files of other people. They are escaped where the template puts them (jinja2), they cannot
-end the element of the data (`page_data.embedded`), and the script puts them in as text. The page's policy lets no
-other script run and nothing be loaded.
+How names of other people stay names: `hf_ssl.report.pages.assemble`.
 """
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from ..._version import __version__
 from ...modality import MODALITIES
 from ...report.markdown import one_line
+from ...report.pages.assemble import assemble
 from .drawings import costs_svg, ranks_svg
 from .notes import cost_notes, gap_notes, table_notes
 from .page_data import page_data
@@ -49,16 +43,13 @@ def render_page(results: Results, scopes: Sequence[Scope], title: str = TITLE, r
     if runs_at is not None and not runs_at.startswith(("../", "./", "https://")):
         raise ValueError(f"runs_at must begin with ../, ./ or https://, got {runs_at!r}; give such an address")
     data, numbers = page_data(results)
-    style, script = _beside("page.css"), _beside("page.js")
     tables = {modality: error_table(results.of(modality)) for modality in results.modalities}
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(_beside("page.html")).render(
+    return assemble(
+        __package__,
+        ["page.js"],
+        data,
         title=one_line(title),
         summary=_summary(results),
-        policy=_policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
-        data=Markup(data),
         runs_at=runs_at or "",
         sections=[_section(modality, errors, results, numbers) for modality, errors in tables.items()],
         modalities=results.modalities,
@@ -68,22 +59,7 @@ def render_page(results: Results, scopes: Sequence[Scope], title: str = TITLE, r
         failures=[_failure(failure, results) for failure in results.failures[:_MOST_FAILURES]],
         more_failures=max(len(results.failures) - _MOST_FAILURES, 0),
         notes=[*table_notes(results), *gap_notes(results)],
-        version=__version__,
     )
-
-
-def _beside(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """The content security policy: this style and this script by their hashes, and nothing else."""
-
-    def source(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-    allowed = f"style-src {source(style)}; script-src {source(script)}"
-    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
 def _summary(results: Results) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from ...report.pages.assemble import embedded
 from .runs import Results, Run
 
 # Characters of the data, if curves can be thinned that far; the tables take up to a million more.
@@ -47,17 +48,6 @@ def page_data(results: Results) -> tuple[str, dict[tuple[Any, str], int]]:
             return text, numbers
         points //= 2
     return without, numbers
-
-
-def embedded(value: Any) -> str:
-    """JSON for `<script type="application/json">`: no text in it can end the element or begin a comment.
-
-    Example:
-        >>> embedded({"name": "</script><!--"})
-        '{"name":"\\\\u003c/script\\\\u003e\\\\u003c!--"}'
-    """
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
 def _content(results: Results, points: int) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 
 from hf_ssl.benchmark.leaderboard.page import render_page
-from hf_ssl.benchmark.leaderboard.page_data import embedded
 from hf_ssl.benchmark.leaderboard.runs import Results, Run, Setting, load_results
 from hf_ssl.benchmark.leaderboard.scopes import scopes
 from hf_ssl.report.markdown import one_line
+from hf_ssl.report.pages.assemble import embedded
 
 from tests.helpers.cell_files import make_cell, write_cell, write_cells, write_failure
+from tests.helpers.html_page import Page, data_of
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -25,45 +25,11 @@ HOSTILE = [
     "' onmouseover='alert(1)",
     "=HYPERLINK(A1)",
 ]
-VOID = {"meta", "input", "br", "img", "link", "hr"}
-
-
-class Page(HTMLParser):
-    """Elements with their attributes; the text of each; whether every element is closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.open, self.text, self.wrong = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append((tag, self.getpos()))
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.text.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def render(folder, **options):
     results = load_results(folder)
     return render_page(results, scopes(results), **options)
-
-
-def data_of(text):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
 
 
 @pytest.fixture(scope="module")
@@ -179,12 +145,6 @@ def test_files_are_only_linked_at_safe_addresses(tmp_path, address):
     write_cell(tmp_path, make_cell(), 10.0)
     with pytest.raises(ValueError, match=r"runs_at must begin with \.\./, \./ or https://, got"):
         render(tmp_path, runs_at=address)
-
-
-def test_json_cannot_end_its_element():
-    value = {"</script>": "<!--<script>&amp;\u2028"}
-    text = embedded(value)
-    assert not re.search("[<>&\u2028]", text) and json.loads(text) == value
 
 
 def test_a_page_of_a_thousand_runs_has_thinner_curves(tmp_path, monkeypatch):

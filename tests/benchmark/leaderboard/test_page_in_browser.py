@@ -3,20 +3,14 @@
 Needs `pip install playwright` and a Chromium on this machine; skipped without.
 """
 
-import shutil
-
 import pytest
 
 from hf_ssl.benchmark.leaderboard.report import write_report
 
+from tests.helpers.browser import chromium, needs_chromium, opened
 from tests.helpers.cell_files import make_cell, write_cells, write_failure
 
-api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 HOSTILE = '<img src=x onerror="document.title=1">'
 
 
@@ -39,24 +33,15 @@ def address(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
 def page(browser, address):
-    said = []
-    page = browser.new_page()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: None if request.url.startswith("file:") else said.append(request.url))
-    page.goto(address)
-    yield page
-    assert said == [], "the page has errors, or asked for something"
-    assert page.title() == "Semi-supervised learning: results of the benchmark"
-    page.close()
+    with opened(browser, address) as page:
+        yield page
+        assert page.title() == "Semi-supervised learning: results of the benchmark"
 
 
 def column(page, number, section="#errors-2"):

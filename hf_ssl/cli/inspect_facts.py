@@ -1,0 +1,78 @@
+"""What a run says of itself in its files: which method was kept, how training went, and the lines of a summary."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data.sources import count
+from ..documents import read_json
+from ..report.inspection.subject import Subject
+from .durations import duration
+from .train_stages import BASELINES
+
+
+def kept_method(results: Mapping[str, Any], model: Path) -> str:
+    """The method of the model that a run kept: as its results say, or its settings.
+
+    Example:
+        >>> rows = [{"algorithm": "probe"}, {"algorithm": "features", "kept": True}, {"algorithm": "softmatch"}]
+        >>> kept_method({"runs": rows}, Path("run"))
+        'features'
+    """
+    runs = results.get("runs") or []
+    settings = results.get("settings") or {}
+    kept = next((row.get("algorithm") for row in runs if row.get("kept")), None)
+    kept = kept or settings.get("model_algorithm") or (runs[-1].get("algorithm") if runs else None)
+    return str(kept or _read(model / "ssl_config.json").get("algorithm") or "model")
+
+
+def histories_of(model: Path, method: str) -> dict[str, list[dict[str, Any]]]:
+    """The logs of a run's trainings, by method; those that are damaged or missing are left out."""
+    places = {**{name: model / folder for name, folder in BASELINES.items()}, method: model}
+    found = {name: _read(folder / "trainer_state.json").get("log_history") for name, folder in places.items()}
+    return {name: history for name, history in found.items() if isinstance(history, list) and history}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def summary_facts(subject: Subject, method: str, base: str) -> None:
+    """Add the lines of the summary that every run has."""
+    runs = [row for row in subject.results.get("runs", []) if isinstance(row, dict)]
+    kept = next((row for row in runs if row.get("kept")), None)
+    kept = kept or next((row for row in runs if row.get("algorithm") == method), {})
+    facts: list[tuple[str, str | None]] = [
+        ("Model", f"{method}, from {base}" if base else method),
+        ("Accuracy on the test set", _percent(kept.get("test_accuracy"))),
+        ("Labels alone", _percent(_alone(runs, method))),
+        ("Labeled", _size(subject, "labeled", kept.get("num_labeled"))),
+        ("Pool", _size(subject, "pool", kept.get("num_unlabeled"))),
+        ("Test set", _size(subject, "test", None)),
+        ("Time of all stages", duration(sum(row.get("seconds") or 0 for row in runs)) if runs else None),
+    ]
+    subject.facts += [[name, value] for name, value in facts if value is not None]
+    classes = f", {count(len(subject.names), 'class', 'classes')}" if len(subject.names) else ""
+    labeled, pool = (dict(facts)[name] for name in ("Labeled", "Pool"))
+    if labeled is not None:
+        subject.subtitle = f"{labeled} labeled{classes}" + (f", a pool of {pool}" if pool else "")
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.1f} %"
+
+
+def _alone(runs: list[dict[str, Any]], method: str) -> float | None:
+    """The accuracy of labels without the pool, by the best of the baselines."""
+    names = {"probe", *BASELINES} - {method}
+    found = [row["test_accuracy"] for row in runs if row.get("algorithm") in names and row.get("test_accuracy")]
+    return max(found, default=None)
+
+
+def _size(subject: Subject, part: str, noted: int | None) -> str | None:
+    size = subject.parts[part].size if part in subject.parts else noted
+    return None if size is None else f"{size:,}"
