@@ -16,7 +16,7 @@ from hf_ssl.calibration import (
 
 # Worked out by hand: ten answers in two bins of fifths, 0.6..0.8 (confidence 0.7, right 3 of 5) and 0.8..1.
 HALVES = np.array([[0.7, 0.3]] * 5 + [[0.1, 0.9]] * 5)
-LABELS = np.array([0, 0, 0, 1, 1] + [1, 1, 1, 1, 0])
+LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 0])
 
 
 def drawn(size, classes, scale, seed=0):
