@@ -13,40 +13,47 @@ Return skips it, u takes the last answer back, q ends."""
 
 def label_in_terminal(labeling: Labeling) -> None:
     """Ask for the label of each row that has none, until all are labeled, or q, or the end of the input."""
-    file = labeling.file
     if not labeling.classes:
         labeling.classes += _ask_for_classes()
     print(_HELP)
     row, shown = labeling.next_open(), -1
-    while row is not None:
-        if row != shown:
+    while True:
+        if row is None:
+            print("\nAll are labeled. Return ends, u takes the last answer back.")
+        elif row != shown:
             _show(labeling, row)
-            shown = row
+        shown = -1 if row is None else row
         try:
             said = input("> ").strip()
         except EOFError:
             print()
             return
-        if said in ("q", "Q"):
+        if said in ("q", "Q") or (row is None and not said):
             return
         if said in ("u", "U"):
             undone = labeling.undo()
             print("nothing to take back" if undone is None else "taken back")
             row = row if undone is None else undone
-            continue
-        if not said:
-            row = labeling.next_open(row)
-            if row == shown:
-                print("this is the only one left; q ends")
-            continue
-        try:
-            name = _meant(said, labeling.classes)
-            labeling.answer(row, name)
-        except ValueError as error:
-            print(error)
-            continue
-        print(f"{name} ({len(file) - len(file.open_rows()):,} of {len(file):,})", flush=True)
-        row = labeling.next_open(row)
+        elif row is not None:
+            row = _answered(labeling, row, said)
+
+
+def _answered(labeling: Labeling, row: int, said: str) -> int | None:
+    """Label a row, or skip it; the row that is asked for next, None if all are labeled."""
+    file = labeling.file
+    if not said:
+        following = labeling.next_open(row)
+        if following == row:
+            print("this is the only one left; q ends")
+        return following
+    try:
+        name = _meant(said, labeling.classes)
+        labeling.answer(row, name)
+    except ValueError as error:
+        print(error)
+        return row
+    print(f"{name} ({len(file) - len(file.open_rows()):,} of {len(file):,})", flush=True)
+    return labeling.next_open(row)
 
 
 def _ask_for_classes() -> list[str]:
