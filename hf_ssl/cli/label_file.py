@@ -66,7 +66,8 @@ class LabelFile:
         except Timeout:
             raise ValueError(f"{path} is being labeled by another `hf-ssl label`; end that one first") from None
         try:
-            self._read(columns, label_column)
+            self._known = _state(self.path)
+            self.modality, self._inputs, self._rows, self.labels = self._read(columns, label_column)
         except BaseException:
             self.close()
             raise
@@ -126,9 +127,11 @@ class LabelFile:
         self.labels[row] = label
         self._known = _state(self.path)
 
-    def _read(self, columns: list[str] | None, label_column: str | None) -> None:
+    def _read(
+        self, columns: list[str] | None, label_column: str | None
+    ) -> tuple[str, tuple[str, ...], TableRows | JsonRows, list[str]]:
+        """Modality, columns of the inputs, rows as they are written, and labels."""
         check_file(self.path, _LARGEST)
-        self._known = _state(self.path)
         dataset = read_table(self.path, label_column)
         names = dataset.column_names
         label = label_column or usual_name(names, LABEL_COLUMNS) or "label"
@@ -139,14 +142,13 @@ class LabelFile:
                 f"{self.path} must have a column to be labeled, got the columns {', '.join(names)}; name it with "
                 "--column"
             )
-        self.modality, self._inputs = found
-        self._rows = _ROWS[self.path.suffix.lower()](self.path, label)
-        if len(self._rows.rows) != len(dataset):
+        rows = _ROWS[self.path.suffix.lower()](self.path, label)
+        if len(rows.rows) != len(dataset):
             raise ValueError(
-                f"{self.path} is read with {len(dataset):,} rows and written with {len(self._rows.rows):,}, so that "
-                "labels could get into wrong rows; save it with a spreadsheet program first"
+                f"{self.path} is read with {len(dataset):,} rows and written with {len(rows.rows):,}, so that labels "
+                "could get into wrong rows; save it with a spreadsheet program first"
             )
-        self.labels = [self._rows.cell(row, label).strip() for row in range(len(self._rows.rows))]
+        return (*found, rows, [rows.cell(row, label).strip() for row in range(len(rows.rows))])
 
 
 def _state(path: Path) -> tuple[Any, ...]:

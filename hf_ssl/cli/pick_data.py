@@ -172,7 +172,7 @@ def encode(given: Given) -> Encoded:
         f"Encoding {count(total, 'example')} with the frozen model, once; what was encoded before is kept.",
         flush=True,
     )
-    options = {"with_head": True, "on_broken_file": "skip"}
+    options: dict[str, Any] = {"with_head": True, "on_broken_file": "skip"}
     pool = FeatureBank.encode(model, given.pool, given.processor, args=given.config, **options)
     features, labels = np.array(pool.features), np.full(len(pool), -1)
     read = [pool.head_features]

@@ -41,10 +41,13 @@ def expected_shares(
     Raises:
         ValueError: for an unknown name or an array of another size.
     """
-    if not (isinstance(class_balance, str) and class_balance in ("auto", "pool")):
-        return class_shares(class_balance, labels, num_classes), 0.0 if class_balance is None else 1.0
     counts = np.bincount(labels[labels >= 0], minlength=num_classes)
-    shares = shrunken_shares(counts) if class_balance == "auto" else np.full(num_classes, 1 / num_classes)
+    if isinstance(class_balance, str) and class_balance == "auto":
+        shares = shrunken_shares(counts)
+    elif isinstance(class_balance, str) and class_balance == "pool":
+        shares = np.full(num_classes, 1 / num_classes)
+    else:
+        return class_shares(class_balance, labels, num_classes), 0.0 if class_balance is None else 1.0
     if np.ptp(shares) == 0 and counts.min() >= 2:
         shares = shares_in_pool(features, labels, num_classes)
     return shares, 1.0
