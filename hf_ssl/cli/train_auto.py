@@ -12,6 +12,7 @@ import copy
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from ..features.choose import Agreement, Comparison, Estimate, compare
 from ..features.distillation import FeatureDistillation
 from ..features.encoding import from_first_process
 from ..features.fitted import FITTED
+from ..features.inputs import usual_tokens
+from ..features.picking import PICK_ORDER
 from ..features.reading import LinearHead, Reading, head_for, read
 from ..features.start import labels_alone, labels_and_pool
 from ..metrics import RunningMetrics, class_recalls, classification_metrics
@@ -53,8 +56,6 @@ _LEAST_SECONDS = 30.0
 _SURE = 0.85
 # Examples of the pool on which two models are compared.
 _COMPARED = 2_000
-# Texts whose lengths are looked at, and the most tokens of one by default: a pass takes time in proportion.
-_TEXTS, _MOST_TOKENS = 500, 128
 
 
 @dataclass
@@ -118,12 +119,16 @@ class _Stages:
         self.correction = {name: settings[name] for name in ("imbalance", "imbalance_kwargs")}
         self.settings = {**settings, **advised, "algorithm": "supervised", **dict.fromkeys(self.correction)}
         self.budget = None if request.arguments.time_budget is None else seconds_of(request.arguments.time_budget)
+        # Labels that were picked do not tell how frequent classes are.
+        picked = PICK_ORDER in data.labeled.column_names
+        self.fit_both = partial(labels_and_pool, class_balance="pool" if picked else "auto")
         self.plans_steps = not {"max_steps", "num_train_epochs"} & set(given)
         # Not to be trained: it prepares datasets, and evaluates and saves the model.
         self.trainer = self._trainer(model)
         self.output.settings = self.settings | {"algorithm": settings["algorithm"], **self.correction}
         if data.summary.modality == "text" and "max_length" not in given:
-            self.settings["max_length"] = self.output.settings["max_length"] = usual_tokens(self.trainer)
+            tokens = usual_tokens(self.trainer.unlabeled_dataset, self.trainer.views)
+            self.settings["max_length"] = self.output.settings["max_length"] = tokens
             self.trainer = self._trainer(model)
 
     # ---- On frozen features ----
@@ -148,7 +153,7 @@ class _Stages:
         start = time.perf_counter()
         probe = self._fitted("probe", labels_alone(*given), start)
         start = time.perf_counter()
-        return probe, self._fitted("features", labels_and_pool(*given), start)
+        return probe, self._fitted("features", self.fit_both(*given), start)
 
     def _fitted(self, name: str, probabilities: np.ndarray, start: float) -> Stage:
         reading, trainer = self.reading, self.trainer
@@ -198,7 +203,7 @@ class _Stages:
             reading.labels,
             reading.num_classes,
             labels_alone,
-            labels_and_pool,
+            self.fit_both,
             reading.head_features,
         )
         for stage, estimate in ((probe, found.first), (features, found.second)):
@@ -419,11 +424,3 @@ class _Stages:
 
 def _estimated(row: dict[str, Any], estimate: Estimate) -> None:
     row |= {"estimate": estimate.value, "estimate_error": estimate.error if estimate.value is not None else None}
-
-
-def usual_tokens(trainer: SSLTrainer) -> int:
-    """Tokens within which nine of ten texts of the pool end, in steps of 16, and at most `_MOST_TOKENS`."""
-    pool = trainer.unlabeled_dataset
-    rows = np.random.default_rng(0).permutation(len(pool))[:_TEXTS]
-    lengths = [len(trainer.views.evaluation(pool[int(row)])["input_ids"]) for row in rows]
-    return int(min(-(-np.quantile(lengths, 0.9) // 16) * 16, _MOST_TOKENS))

@@ -9,6 +9,7 @@
     normalization.py, neighbors.py, graph.py          labels spread over the graph of nearest neighbors
     probe.py, balance.py, self_training.py            linear models, and how often each class is expected
     classifier.py                                     graph and linear models together
+    picking.py                                        which examples to label next
     start.py                                          the head of a training that begins so
 
 The public names are imported on first use.
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .graph import Graph, affinity, propagate
     from .neighbors import nearest_neighbors
     from .normalization import normalize, pool_mean
+    from .picking import pick
 
 __all__ = [
     "FeatureBank",
@@ -32,6 +34,7 @@ __all__ = [
     "affinity",
     "nearest_neighbors",
     "normalize",
+    "pick",
     "pool_mean",
     "propagate",
 ]
@@ -45,6 +48,7 @@ __getattr__, __dir__ = lazy_exports(
         "affinity": "graph",
         "nearest_neighbors": "neighbors",
         "normalize": "normalization",
+        "pick": "picking",
         "pool_mean": "normalization",
         "propagate": "graph",
     },

@@ -6,6 +6,8 @@ labels or the pool say clearly:
 
     counts of the labels, unequal beyond chance  -> the labels' shares          (people who labeled what came)
     equal counts, but halves of the labels agree that the pool is unequal -> the pool's shares, as far as they agree
+
+Labels of examples that were picked (`hf_ssl.features.picking`) are no sample of the pool: "pool" leaves the first out.
 """
 
 from typing import Literal
@@ -15,7 +17,7 @@ import numpy as np
 from .graph import class_shares
 from .probe import FREE, fit_probe, one_hot
 
-ClassBalance = Literal["auto", "uniform", "labels"] | np.ndarray | None
+ClassBalance = Literal["auto", "pool", "uniform", "labels"] | np.ndarray | None
 
 # Halvings of the labels, and what of the agreement of two halves is not taken for a sign: on balanced pools of images,
 # recordings and digits it was 0.00 to 0.04 with 4 and 10 labels per class, on pools with a ratio of 20 (images) and 10
@@ -39,10 +41,13 @@ def expected_shares(
     Raises:
         ValueError: for an unknown name or an array of another size.
     """
-    if not (isinstance(class_balance, str) and class_balance == "auto"):
-        return class_shares(class_balance, labels, num_classes), 0.0 if class_balance is None else 1.0
     counts = np.bincount(labels[labels >= 0], minlength=num_classes)
-    shares = shrunken_shares(counts)
+    if isinstance(class_balance, str) and class_balance == "auto":
+        shares = shrunken_shares(counts)
+    elif isinstance(class_balance, str) and class_balance == "pool":
+        shares = np.full(num_classes, 1 / num_classes)
+    else:
+        return class_shares(class_balance, labels, num_classes), 0.0 if class_balance is None else 1.0
     if np.ptp(shares) == 0 and counts.min() >= 2:
         shares = shares_in_pool(features, labels, num_classes)
     return shares, 1.0
@@ -87,23 +92,24 @@ def shares_in_pool(features: np.ndarray, labels: np.ndarray, num_classes: int) -
         of a probe that was fitted with equal weight per class: Saerens, Latinne and Decaestecker 2002.
     """
     known = np.flatnonzero(labels >= 0)
+    # As many of each class: one with more labels is predicted more often, and by both halves alike.
+    fewest = int(np.bincount(labels[known], minlength=num_classes).min())
     signal = noise = 0.0
     random = np.random.default_rng(0)
+    draws = []
     for _ in range(_HALVINGS):
-        halves: list[list[np.ndarray]] = [[], []]
-        for number in range(num_classes):
-            members = random.permutation(known[labels[known] == number])
-            halves[0].append(members[: len(members) // 2])
-            halves[1].append(members[len(members) // 2 :])
+        drawn = [random.permutation(known[labels[known] == number])[:fewest] for number in range(num_classes)]
+        halves = [[members[: fewest // 2] for members in drawn], [members[fewest // 2 :] for members in drawn]]
         predicted = (_predict(features, labels, np.concatenate(half), num_classes).argmax(axis=1) for half in halves)
         first, second = (np.bincount(classes, minlength=num_classes) / len(features) for classes in predicted)
         signal += num_classes * ((first - 1 / num_classes) * (second - 1 / num_classes)).sum() / _HALVINGS
         noise += num_classes * np.square(first - second).sum() / 2 / _HALVINGS
+        draws.append(np.concatenate(drawn))
     weight = max(signal - _NO_SIGN, 0.0) / (signal + noise) if signal > 0 else 0.0
     if weight == 0:
         return np.full(num_classes, 1 / num_classes)
-    estimate = likely_shares(_predict(features, labels, known, num_classes))
-    return (1 - weight) / num_classes + weight * estimate
+    estimates = [likely_shares(_predict(features, labels, rows, num_classes)) for rows in draws]
+    return (1 - weight) / num_classes + weight * np.mean(estimates, axis=0)
 
 
 def _predict(features: np.ndarray, labels: np.ndarray, rows: np.ndarray, num_classes: int) -> np.ndarray:

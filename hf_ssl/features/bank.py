@@ -183,7 +183,8 @@ def _check_settings(batch_size: int, views: tuple[str, int], on_broken_file: str
     if on_broken_file not in BROKEN_FILES:
         raise ValueError(f"on_broken_file must be one of {', '.join(BROKEN_FILES)}, got {on_broken_file!r}")
     if len(views) != 2 or views[0] not in ("weak", "medium", "strong") or views[1] < 0:
-        raise ValueError(f"views must be 'weak', 'medium' or 'strong' and a number, such as ('weak', 4), got {views!r}")
+        kinds = "'weak', 'medium' or 'strong'"
+        raise ValueError(f"views must be {kinds} and a number, such as ('weak', 4), got {views!r}")
 
 
 def _key(

@@ -46,8 +46,8 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
         rounds: of self-training; each trusts more of the pool, at least 1.
         share: part of each class in the pool that the last round of self-training trusts, in (0, 1].
         class_balance: how often each class is expected in the pool: "uniform"; "labels", as among the labels; an array
-            [C]; None, no expectation; or "auto": uniform, unless the labels or the pool clearly say otherwise (see
-            `hf_ssl.features.balance`).
+            [C]; None, no expectation; "auto": uniform, unless the labels or the pool clearly say otherwise (see
+            `hf_ssl.features.balance`); or "pool", the same for labels that were picked, whose counts say nothing.
         regularization: of the linear models of self-training, scikit-learn's `C`, above 0.
 
     Attributes:

@@ -19,6 +19,8 @@ from ..views.make import make_views
 
 # The first rows, from which columns and the usual length of recordings are found.
 _SAMPLE = 100
+# Texts whose lengths are looked at, and the most tokens of one by default: a pass takes time in proportion.
+_TEXTS, _MOST_TOKENS = 500, 128
 # A name that no column has.
 _NO_LABEL = ""
 
@@ -176,3 +178,15 @@ def _readable(rows: Any, data: DataSummary) -> list[Any]:
             usual_seconds([row], str(data.input_column))
             found.append(row)
     return found or [rows[0]]
+
+
+def usual_tokens(rows: Any, views: Any) -> int:
+    """Tokens within which nine of ten texts of the pool end, in steps of 16, and at most 128.
+
+    Args:
+        rows: the prepared pool.
+        views: what makes model inputs of its texts.
+    """
+    looked_at = np.random.default_rng(0).permutation(len(rows))[:_TEXTS]
+    lengths = [len(views.evaluation(rows[int(row)])["input_ids"]) for row in looked_at]
+    return int(min(-(-np.quantile(lengths, 0.9) // 16) * 16, _MOST_TOKENS))

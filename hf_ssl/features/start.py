@@ -19,6 +19,7 @@ from transformers.utils import logging
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..model.head import check_writable, find_head
+from .balance import ClassBalance
 from .classifier import FeatureClassifier
 from .normalization import normalize, pool_mean
 from .probe import FREE, fit_probe, one_hot
@@ -77,9 +78,12 @@ def labels_alone(features: np.ndarray, labels: np.ndarray, num_classes: int) -> 
     return probe.probabilities(normalized)
 
 
-def labels_and_pool(features: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+def labels_and_pool(
+    features: np.ndarray, labels: np.ndarray, num_classes: int, class_balance: ClassBalance = "auto"
+) -> np.ndarray:
     """The probabilities [N, C] of a `FeatureClassifier`; classes without a label have 0."""
-    return _probabilities(FeatureClassifier().fit(features, labels), features, num_classes)
+    classifier = FeatureClassifier(class_balance=class_balance).fit(features, labels)
+    return _probabilities(classifier, features, num_classes)
 
 
 def _probabilities(classifier: FeatureClassifier, features: np.ndarray, num_classes: int) -> np.ndarray:

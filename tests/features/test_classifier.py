@@ -270,3 +270,22 @@ def test_a_head_that_does_not_fit_is_refused(head, message):
     features, truth = clusters([20, 20, 20], width=6)
     with pytest.raises(ValueError, match=message):
         FeatureClassifier().fit(features, labels_of(truth, 2)).to_head(head)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unequal_numbers_of_labels_do_not_make_an_equal_pool_look_unequal(seed):
+    """With 3, 4, 3 and 10 labels, halves of them agree that the last class is frequent, unless they are cut alike."""
+    rng = np.random.default_rng(seed)
+    truth = np.repeat(np.arange(4), 300)
+    features = normalize(rng.normal(size=(4, 64))[truth] + 2 * rng.normal(size=(1200, 64)))
+    labels = np.full(1200, -1)
+    for number, count in enumerate([3, 4, 3, 10]):
+        labels[rng.permutation(np.flatnonzero(truth == number))[:count]] = number
+    assert np.ptp(shares_in_pool(features, labels, 4)) < 0.05
+
+
+def test_labels_of_picked_examples_say_nothing_about_the_pool():
+    features, labels = np.random.default_rng(0).normal(size=(60, 5)), np.full(60, -1)
+    labels[:31] = [0] * 30 + [1]
+    assert expected_shares("auto", features, labels, 2)[0][0] > 0.9
+    assert expected_shares("pool", features, labels, 2)[0].tolist() == [0.5, 0.5]
