@@ -69,6 +69,8 @@ def push_space(
             _check_ours(api, repo_id, mark, what)
 
         def is_old(name: str) -> bool:
+            if name == CARD:
+                return False
             return (made.is_new and name in _OF_A_NEW_SPACE) or (is_stale is not None and is_stale(name))
 
         after = commit_files(repo_id, "space", files, message, is_stale=is_old)

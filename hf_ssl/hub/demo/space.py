@@ -25,7 +25,7 @@ TEMPLATE = Path(__file__).with_name("app.py.jinja")
 _MARK = "This Space was written by `hf-ssl demo`"
 # What the Hub's Python image lacks, by what the app does.
 _PACKAGES = ("torch>=2.11", "transformers>=5.17,<6", "safetensors>=0.5", "numpy>=1.26")
-_WIDTHS = {"image": "140px", "text": "260px", "audio": "260px"}
+_WIDTHS = {"image": "140px", "text": "200px", "audio": "200px"}
 _SUFFIXES = {"image": ".jpg", "text": ".txt", "audio": ".mp3"}
 _MOST_CLASSES = 12
 
