@@ -32,23 +32,26 @@ class Repository(NamedTuple):
     is_new: bool
 
 
-def create_repository(api: HfApi, repo_id: str, repo_type: str = "model", private: bool | None = None) -> Repository:
+def create_repository(
+    api: HfApi, repo_id: str, repo_type: str = "model", private: bool | None = None, sdk: str = "static"
+) -> Repository:
     """Create a repository unless it exists.
 
     Args:
         api: with the access token.
         repo_id: ACCOUNT/NAME.
-        repo_type: "model", "dataset", or "space" for a static one.
+        repo_type: "model", "dataset" or "space".
         private: None for the account's default.
+        sdk: of a Space: "static" or "gradio".
 
     Raises:
         OSError: in one line, if the Hub refuses or cannot be reached.
     """
 
     def create(exist_ok: bool) -> RepoUrl:
-        sdk = "static" if repo_type == "space" else None
+        of_space = {"space_sdk": sdk} if repo_type == "space" else {}
         return patiently(
-            lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=exist_ok, space_sdk=sdk)
+            lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=exist_ok, **of_space)
         )
 
     with clear_errors(repo_id, api.token if isinstance(api.token, str) else None):

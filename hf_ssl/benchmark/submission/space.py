@@ -8,10 +8,8 @@ from typing import NamedTuple
 from huggingface_hub import HfApi, SpaceCardData, constants, get_token
 
 from ...files import is_local
-from ...hub.errors import clear_errors
-from ...hub.repositories import create_repository, filled_or_gone
-from ...hub.requests import patiently
-from ...hub.upload import CARD, check_secrets, commit_files
+from ...hub.spaces import push_space
+from ...hub.upload import check_secrets
 from ..grid.remote_results import fetch, remote_cells
 from ..leaderboard.page import render_page
 from ..leaderboard.runs import load_results
@@ -74,8 +72,17 @@ def push_leaderboard(results: str | Path, space: str, *, private: bool = False) 
         page = folder / PAGE
         page.write_text(render_page(found, scopes(found), runs_at=_files_at(repo_id)), encoding="utf-8")
         check_secrets(page, get_token())
-        url, changed = _push(api, space, page.read_bytes(), repo_id, private)
-    return Leaderboard(url, len(cells), changed)
+        pushed = push_space(
+            space,
+            {PAGE: page.read_bytes()},
+            _card(repo_id),
+            sdk="static",
+            mark=_MARK,
+            what="a leaderboard",
+            message="Results",
+            private=private,
+        )
+    return Leaderboard(pushed.url, len(cells), pushed.changed)
 
 
 def _repository(name: str) -> str:
@@ -92,40 +99,6 @@ def _files_at(repo_id: str | None) -> str | None:
     if repo_id is None or not constants.ENDPOINT.startswith("https://"):
         return None
     return f"{constants.ENDPOINT}/datasets/{repo_id}/blob/main/"
-
-
-def _push(api: HfApi, space: str, page: bytes, repo_id: str | None, private: bool) -> tuple[str, bool]:
-    """The address of the Space, and whether anything has changed there."""
-    made = create_repository(api, space, "space", private or None)
-    with filled_or_gone(api, made, "space"):
-        with clear_errors(space):
-            before = patiently(lambda: api.space_info(made.url.repo_id))
-        if private and not before.private:
-            raise ValueError(f"{made.url} exists and is public; make it private first")
-        files: dict[str, Path | bytes] = {PAGE: page}
-        if made.is_new:
-            files[CARD] = _card(repo_id)
-        else:
-            _check_ours(api, space)
-        # The page that the Hub puts into a new Space has a style sheet.
-        after = commit_files(
-            space, "space", files, "Results", is_stale=lambda name: made.is_new and name == "style.css"
-        )
-    return str(made.url), after.oid != before.sha
-
-
-def _check_ours(api: HfApi, space: str) -> None:
-    with clear_errors(space):
-        files = patiently(lambda: api.list_repo_files(space, repo_type="space"))
-        card = ""
-        if CARD in files:
-            path = patiently(lambda: api.hf_hub_download(space, CARD, repo_type="space"))
-            card = Path(path).read_text(encoding="utf-8", errors="replace")
-    if _MARK not in card:
-        raise ValueError(
-            f"{space} must be a leaderboard of hf-ssl, got a Space with another page, which would be lost; give "
-            "another name"
-        )
 
 
 def _card(repo_id: str | None) -> bytes:
