@@ -36,7 +36,7 @@ from ..report.stages import verdict
 from ..trainer import SSLTrainer
 from ..training.budget import FEWEST_STEPS, TRIAL_STEPS, planned_steps, step_seconds
 from ..training.freezing import train_upper
-from ..training.recommended import LORA_RATE, recommended
+from ..training.recommended import LORA_RATE, recommended, usual_tokens
 from .durations import duration, seconds_of
 from .train_imbalance import correctable
 from .train_output import Output
@@ -49,8 +49,6 @@ _LEAST_SECONDS = 30.0
 _SURE = 0.85
 # Examples of the pool on which two models are compared.
 _COMPARED = 2_000
-# Texts whose lengths are looked at, and the most tokens of one by default: a pass takes time in proportion.
-_TEXTS, _MOST_TOKENS = 500, 128
 
 
 @dataclass
@@ -396,11 +394,3 @@ def _estimated(row: dict[str, Any], estimate: Estimate) -> None:
 def _without_labels(pool: Any, column: str, rows: list[int]) -> Any:
     """Some rows of a prepared pool."""
     return [{key: value for key, value in pool[index].items() if key != column} for index in rows]
-
-
-def usual_tokens(trainer: SSLTrainer) -> int:
-    """Tokens within which nine of ten texts of the pool end, in steps of 16, and at most `_MOST_TOKENS`."""
-    pool = trainer.unlabeled_dataset
-    rows = np.random.default_rng(0).permutation(len(pool))[:_TEXTS]
-    lengths = [len(trainer.views.evaluation(pool[int(row)])["input_ids"]) for row in rows]
-    return int(min(-(-np.quantile(lengths, 0.9) // 16) * 16, _MOST_TOKENS))

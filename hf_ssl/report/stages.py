@@ -11,14 +11,13 @@ TITLES = {
     "supervised_lora": "supervised_lora (labels alone, adapters)",
     "features": "features (labels and pool, frozen features)",
 }
-_HEADER = ["stage", "test accuracy", "estimate from labels", "seconds", "kept"]
 
 
 def stages_table(runs: Sequence[Mapping[str, Any]], markdown: bool = False) -> str:
     """One row per stage: how right it is, on the test set and as far as the labels tell, and which one is the model.
 
     Args:
-        runs: rows of `results.json`, with "kept" in one of them.
+        runs: rows of `results.json`, with "kept" in one of them. A "title" is shown instead of the algorithm.
         markdown: as a table of Markdown instead of one for the screen.
 
     Example:
@@ -28,14 +27,17 @@ def stages_table(runs: Sequence[Mapping[str, Any]], markdown: bool = False) -> s
         -------------------------------------------  -------------  --------------------  -------  ----
         features (labels and pool, frozen features)         85.2 %              80 ± 6 %       31   yes
     """
+    estimated = any("estimate" in run for run in runs)
+    header = ["stage", "test accuracy", *(["estimate from labels"] if estimated else []), "seconds", "kept"]
     rows = []
     for run in runs:
         name = run["algorithm"]
         accuracy = "-" if run["test_accuracy"] is None else f"{100 * run['test_accuracy']:.1f} %"
         seconds = f"{run['seconds']:.0f}"
-        title = TITLES.get(name, f"{name} (fine-tuned from there)")
-        rows.append([title, accuracy, _estimate(run), seconds, "yes" if run.get("kept") else ""])
-    return (markdown_table if markdown else table)(_HEADER, rows)
+        title = run.get("title") or TITLES.get(name, f"{name} (fine-tuned from there)")
+        estimate = [_estimate(run)] if estimated else []
+        rows.append([title, accuracy, *estimate, seconds, "yes" if run.get("kept") else ""])
+    return (markdown_table if markdown else table)(header, rows)
 
 
 def _estimate(run: Mapping[str, Any]) -> str:
