@@ -10,12 +10,12 @@ import argparse
 import os
 import sys
 
-from . import algorithms, benchmark, evaluate, predict, push, quickstart, train
+from . import algorithms, benchmark, ensemble, evaluate, predict, push, quickstart, select, train
 from .parser import CommandParser, with_hyphens
 from .screen import end_bars, one_line, warnings_shown
 
 # In the order in which people meet them.
-COMMANDS = (quickstart, train, predict, evaluate, algorithms, push, benchmark)
+COMMANDS = (quickstart, train, predict, evaluate, ensemble, select, algorithms, push, benchmark)
 
 
 def build_parser() -> argparse.ArgumentParser:

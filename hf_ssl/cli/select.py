@@ -24,9 +24,10 @@ def register(subparsers: Subparsers) -> None:
         "select",
         help="choose the best of several trained models without labels",
         description="Rank trained models by seven numbers that need no labels: how many directions their features use "
-        "(rankme), whether clusters of the features are the predicted classes (ami, ari, v_measure, fmi), how far apart "
-        "the clusters are (chi), and whether predictions are sure and of all classes (bnm). The model with the least "
-        "mean of squared ranks is chosen. Where results.json has a test accuracy, it is said how well that went.",
+        "(rankme), whether clusters of the features are the predicted classes (ami, ari, v_measure, fmi), how far "
+        "apart the clusters are (chi), and whether predictions are sure and of all classes (bnm). The model with the "
+        "least mean of squared ranks is chosen. If results.json has a test accuracy of every model, you are also told "
+        "how good the choice was.",
     )
     parser.add_argument(
         "runs",
@@ -153,11 +154,13 @@ def _table(
 
 def _said(found: "Agreement") -> str:
     """How well the choice agrees with the test accuracies, in one sentence."""
-    order = "" if found.spearman is None else f" Spearman's rank correlation with the accuracies is {found.spearman:.2f}."
+    order = (
+        "" if found.spearman is None else f" Spearman's rank correlation with the accuracies is {found.spearman:.2f}."
+    )
     gap = "it is the best one" if found.regret == 0 else f"the best one has {100 * found.best:.1f} %"
     return (
-        f"By the test sets it is right for {100 * found.chosen:.1f} %; {gap}, and all have {100 * found.mean:.1f} % on "
-        f"average.{order}"
+        f"By the test sets it is right for {100 * found.chosen:.1f} %; {gap}, and all have {100 * found.mean:.1f} % "
+        f"on average.{order}"
     )
 
 

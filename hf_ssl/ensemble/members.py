@@ -1,8 +1,8 @@
 """The members of an ensemble: each is fitted once, and its folder keeps the model and what it says of the pool.
 
-    members/NAME-METHOD/    the model, as `from_pretrained` and `hf-ssl select` read it
-        logits.safetensors  its logits of the pool's examples that are voted on, and of the test set
-        results.json        written last: without it the member is fitted again
+members/NAME-METHOD/    the model, as `from_pretrained` and `hf-ssl select` read it
+    logits.safetensors  its logits of the pool's examples that are voted on, and of the test set
+    results.json        written last: without it the member is fitted again
 """
 
 import json
@@ -21,6 +21,7 @@ from ..features.keys import digest_of, rows_key
 from ..features.start import classifier_head, probe_head
 from ..files import atomic_write
 from ..metrics import class_recalls, classification_metrics
+from ..published_settings import PRIVATE_SETTINGS
 from ..report.results import result_of, size_facts, write_results
 from ..trainer import SSLTrainer
 from .base import Base, Task, merge_adapters
@@ -124,14 +125,13 @@ def fingerprint(task: Task, rows: np.ndarray) -> str:
     settings = {name: value for name, value in task.settings.items() if name not in _WITHOUT_INFLUENCE}
     labels = np.asarray(task.summary.labels).tolist()
     said = [settings, task.summary.label_names, labels, rows.tolist(), __version__]
-    return digest_of([*(rows_key(part, task.summary) for part in parts), json.dumps(said, sort_keys=True, default=str)])
+    return digest_of(
+        [*(rows_key(part, task.summary) for part in parts), json.dumps(said, sort_keys=True, default=str)]
+    )
 
 
 # Settings that a resumed run may change.
-_WITHOUT_INFLUENCE = frozenset(
-    "output_dir disable_tqdm report_to run_name push_to_hub hub_model_id hub_private_repo hub_strategy save_steps "
-    "save_total_limit dataloader_num_workers per_device_eval_batch_size logging_steps resume_from_checkpoint".split()
-)
+_WITHOUT_INFLUENCE = PRIVATE_SETTINGS | {"save_steps", "save_total_limit", "logging_steps"}
 
 
 def member_key(common: str, model: str, method: str) -> str:
@@ -179,9 +179,7 @@ def _fitted(base: Base, method: str, rows: np.ndarray) -> tuple[SSLTrainer, np.n
     return trainer, pool, test, row_of(method, base.task, trainer.args.seed, test, right)
 
 
-def row_of(
-    name: str, task: Task, seed: int, logits: np.ndarray | None, labels: np.ndarray | None
-) -> dict[str, Any]:
+def row_of(name: str, task: Task, seed: int, logits: np.ndarray | None, labels: np.ndarray | None) -> dict[str, Any]:
     """The row of `results.json` of what was not trained.
 
     Args:

@@ -1,7 +1,7 @@
 """How a member of an ensemble is fitted to the labels: which weights learn, or none of them.
 
-Members are wrong about different examples if different weights have learned (V-PET, arXiv 2503.09707, section 4.2): that
-is what their vote lives on. Adapters are merged into the model once it is trained, so that every member is saved as an
+Members are wrong about different examples if different weights have learned (V-PET, arXiv 2503.09707), and that is
+what a vote can correct. Adapters are merged into the model once it is trained, so that every member is saved as an
 ordinary classifier.
 """
 
@@ -27,8 +27,8 @@ def _all(model: nn.Module) -> nn.Module:
 def _upper(model: nn.Module) -> nn.Module:
     if train_upper(model, _UPPER) == 0:
         raise ValueError(
-            f"'upper' must know the order of the layers, got {type(model).__name__}, whose it does not; choose another "
-            "method, such as none"
+            f"'upper' must know the order of the layers, got {type(model).__name__}, of which it is not known; choose "
+            "another method, such as none"
         )
     return model
 

@@ -1,5 +1,6 @@
 """The whole way: members, vote, student."""
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,10 +13,13 @@ import torch
 from ..algorithms import get_algorithm
 from ..config import SSLConfig
 from ..data.columns import inspect_data
+from ..documents import read_json
 from ..features.inputs import Inputs
+from ..features.keys import digest_of
 from ..hub.card_facts import CardFacts
 from ..model.head import feature_size, find_head
 from ..model.loading import load_processor
+from ..published_settings import is_published_setting
 from ..report.results import result_of, write_results
 from ..trainer import SSLTrainer
 from ..training.checkpoint_files import choose_checkpoint
@@ -28,6 +32,8 @@ from .student import EnsembleDistillation
 from .votes import VOTES, agreement, soft_labels
 
 MEMBERS, STUDENT = "members", "ensemble_distillation"
+# In results.json, the digest of the soft labels.
+_VOTES = "votes"
 # Of the student, which keeps checkpoints.
 _SAVED = {"save_strategy": "steps", "save_steps": 0.1, "save_total_limit": 1, "eval_strategy": "no"}
 
@@ -123,11 +129,18 @@ class _Run:
     """One run; bases are loaded when they are needed, so that finished members cost nothing."""
 
     def __init__(
-        self, task: Task, vote: str, student: tuple[str, str], resume: bool, card: CardFacts, say: Callable[[str], None]
+        self,
+        task: Task,
+        vote: str,
+        student: tuple[str, str],
+        resume: bool,
+        card: CardFacts,
+        say: Callable[[str], None],
     ):
         self.task, self.vote, self.student, self.resume, self.card, self.say = task, vote, student, resume, card, say
         self._base: Base | None = None
         self.rows: list[dict[str, Any]] = []
+        self.votes_of_student = _earlier_votes(task.folder) if resume else None
         self.first = self.base(student[0])
         self.voted_on = self._voted_on()
         self.common = fingerprint(task, self.voted_on)
@@ -146,7 +159,7 @@ class _Run:
         return self._base
 
     def _voted_on(self) -> np.ndarray:
-        """Positions of the examples that the student can meet: those that can be read, and as many as its steps read."""
+        """Positions of the examples that the student can meet: readable ones, and as many as its steps read."""
         trainer, args = self.first.trainer, self.first.trainer.args
         pool = trainer.unlabeled_dataset
         rows = np.arange(len(pool))
@@ -154,7 +167,9 @@ class _Run:
             inputs = PoolInputs(pool, rows, trainer.views, args.seed, skip_broken=True)
             rows = np.array([index for index in range(len(pool)) if inputs[index] is not None], dtype=np.int64)
         if len(rows) == 0:
-            raise ValueError(f"the pool must hold examples that can be read, got none of {len(pool):,}; check the files")
+            raise ValueError(
+                f"the pool must hold examples that can be read, got none of {len(pool):,}; check the files"
+            )
         batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.unlabeled_batch_ratio
         most = args.max_steps * batch if args.max_steps > 0 else len(rows)
         if most < len(rows):
@@ -189,7 +204,13 @@ class _Run:
         if hidden is not None and (known := hidden[self.voted_on] >= 0).any():
             row["pseudo_label_accuracy"] = float((soft.argmax(axis=1) == hidden[self.voted_on])[known].mean())
         title = f"vote of {len(members)} ({self.vote})"
-        row |= {"title": title, "vote": self.vote, "members_agree": agreement(logits), "mask_ratio": 1.0, "kept": False}
+        row |= {
+            "title": title,
+            "vote": self.vote,
+            "members_agree": agreement(logits),
+            "mask_ratio": 1.0,
+            "kept": False,
+        }
         self._add(row)
         return soft
 
@@ -201,8 +222,9 @@ class _Run:
         began = time.perf_counter()
         base = self.first if self._base is None or self._base.name != model else self._base
         base.settings = {**base.settings, **{k: v for k, v in _SAVED.items() if k not in self.task.settings}}
+        checkpoint = self._checkpoint(digest_of([soft.astype(np.float32).tobytes()]))
         trainer = base.student(method, self._algorithm(base, soft), STUDENT, self.voted_on)
-        trainer.train(resume_from_checkpoint=self._checkpoint())
+        trainer.train(resume_from_checkpoint=checkpoint)
         merge_adapters(trainer)
         test_logits(trainer)
         row = result_of(trainer.run_facts(), time.perf_counter() - began)
@@ -236,10 +258,20 @@ class _Run:
                 modality=task.summary.modality,
             )
 
-    def _checkpoint(self) -> str | None:
-        """The student's newest complete checkpoint, if the run is resumed and there is one."""
-        folder = self.task.folder
-        return choose_checkpoint(True, folder) if self.resume and checkpoints(folder) else None
+    def _checkpoint(self, votes: str) -> str | None:
+        """The student's newest complete checkpoint, if the run is resumed and there is one that learned these votes.
+
+        Args:
+            votes: their digest. Checkpoints of other votes, or of a run that is started again, are deleted.
+        """
+        folder, same = self.task.folder, self.votes_of_student == votes
+        self.votes_of_student = votes
+        self._write()
+        if same and checkpoints(folder):
+            return choose_checkpoint(True, folder)
+        for old in checkpoints(folder):
+            shutil.rmtree(old)
+        return None
 
     # ---- What people read ----
 
@@ -250,10 +282,23 @@ class _Run:
         self.say(f"{row['title']}: {row['seconds']:.0f} s{accuracy}{note}")
 
     def _write(self) -> None:
-        settings = {name: value for name, value in self.first.settings.items() if name != "output_dir"}
-        settings |= {"vote": self.vote, "base_model": names_of(*self.student)["model"], "model": "."}
+        settings = {name: value for name, value in self.first.settings.items() if is_published_setting(name)}
+        settings |= {
+            _VOTES: self.votes_of_student,
+            "vote": self.vote,
+            "base_model": names_of(*self.student)["model"],
+            "model": ".",
+        }
         self.task.folder.mkdir(parents=True, exist_ok=True)
         write_results(self.task.folder, self.rows, settings)
+
+
+def _earlier_votes(folder: Path) -> str | None:
+    """The digest of the votes that the student in a folder has learned; None without one."""
+    try:
+        return read_json(folder / "results.json")["settings"][_VOTES]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -264,8 +309,8 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
 
     Example:
         >>> members = [{"title": name, "votes": True, "test_accuracy": x} for name, x in (("A", 0.8), ("B", 0.7))]
-        >>> vote, student = ({"algorithm": name, "test_accuracy": x} for name, x in (("ensemble", 0.82), (STUDENT, 0.85)))
-        >>> print(verdict([*members, vote, student]))
+        >>> more = [{"algorithm": name, "test_accuracy": x} for name, x in (("ensemble", 0.82), (STUDENT, 0.85))]
+        >>> print(verdict([*members, *more]))
         The student has learned the votes of 2 members. On the test set it is right for 85.0 %, their vote for 82.0 %,
         the best of them (A) for 80.0 %, and all of them for 75.0 % on average.
     """

@@ -16,8 +16,8 @@ class EnsembleDistillation(SSLAlgorithm):
 
         loss = unsupervised_weight * ( KL(q_u || f(weak(u))) + KL(q_u || f(strong(u))) )
 
-    with the fixed soft labels q_u of the members. There is no loss of labeled examples and no threshold: what the labels
-    say is in the votes, and a vote that is not sure asks the student not to be sure.
+    with the fixed soft labels q_u of the members. There is no loss of labeled examples and no threshold: what the
+    labels say is in the votes, and a vote that is not sure asks the student not to be sure.
 
     Shapes: unlabeled `weak` and `strong` `[mu*B]`, both with gradient; labeled examples are not looked at.
 

@@ -57,7 +57,9 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def agreement(logits: Any) -> float:
-    """The mean share [0, 1] of examples for which two members choose the same class: the lower, the more a vote can do.
+    """The mean share of examples, in [0, 1], for which two members choose the same class.
+
+    The lower it is, the more a vote can correct.
 
     Args:
         logits: [M, N, C].

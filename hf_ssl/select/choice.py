@@ -67,9 +67,7 @@ class Choice:
         return Agreement(spearman, max(known) - chosen, chosen, max(known), float(np.mean(known)))
 
 
-def choose(
-    scores: Sequence[Mapping[str, float]], metrics: Sequence[str] = METRICS, *, squared: bool = True
-) -> Choice:
+def choose(scores: Sequence[Mapping[str, float]], metrics: Sequence[str] = METRICS, *, squared: bool = True) -> Choice:
     """Rank models by each number, and choose the one with the least mean of squared ranks (arXiv 2503.09707).
 
     Squares make a last place by one number cost more than middle places by all: the choice is of a model that is bad

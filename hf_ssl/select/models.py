@@ -36,7 +36,9 @@ class Answers:
         return np.isfinite(self.features).all(axis=1) & np.isfinite(self.logits).all(axis=1)
 
 
-def answers(model: str, dataset: Any, modality: str, *, args: SSLConfig | None = None, batch_size: int = 64) -> Answers:
+def answers(
+    model: str, dataset: Any, modality: str, *, args: SSLConfig | None = None, batch_size: int = 64
+) -> Answers:
     """Features and logits of a classifier, in one pass over a dataset; the features are cached (see `FeatureBank`).
 
     Args:
@@ -87,7 +89,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def known_accuracy(folder: str) -> float | None:
-    """The test accuracy, in [0, 1], of the model in a run's folder, as its `results.json` says; None if it is not known.
+    """The test accuracy, in [0, 1], of the model in a run's folder by its `results.json`; None if it is not known.
 
     Example:
         >>> import tempfile

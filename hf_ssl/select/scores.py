@@ -1,4 +1,4 @@
-"""Seven numbers that say how good a classifier is without a label (V-PET, arXiv 2503.09707, section on tuning).
+"""Seven numbers that say how good a classifier is without a label (V-PET, arXiv 2503.09707).
 
     features ── scaled to length 1 ──┬── singular values ───────────────────────────── rankme
                                      └── k-means with C clusters ──┬── how apart ───── chi
