@@ -15,6 +15,7 @@ The packages follow an example from dataset to loss, and each imports only from 
 - `hf_ssl.training`: the parts of the trainer: checkpoints, optimization, checks.
 - `hf_ssl.report` and `hf_ssl.hub`: what is printed, drawn and pushed.
 - `hf_ssl.trainer`: the training step that puts them together.
+- `hf_ssl.ensemble` and `hf_ssl.select`: several models that vote on pseudo-labels; the choice between trained ones.
 - `hf_ssl.cli`: the commands of `hf-ssl`.
 
 Beside this path are `hf_ssl.benchmark`, which makes USB's datasets, and `hf_ssl.features`, which learns from the

@@ -162,7 +162,7 @@ class StoredViews(Views):
         self.modality, self.features, self.empty, self.column = modality, features, empty, column
 
     def __call__(self, kind: str, row: Any, rng: np.random.Generator) -> Any:
-        """One of the stored views, at random. In place of a rotated one, which nothing learns from here, a strong one."""
+        """One of the stored views, at random; a strong one for a rotated one, from which nothing is learned here."""
         if kind == "rotated":
             return self("strong", row, rng), 0
         stored = self.features[kind]

@@ -10,12 +10,42 @@ import argparse
 import os
 import sys
 
-from . import algorithms, benchmark, demo, evaluate, inspect, label, pick, predict, push, quickstart, skill, train
+from . import (
+    algorithms,
+    benchmark,
+    demo,
+    ensemble,
+    evaluate,
+    inspect,
+    label,
+    pick,
+    predict,
+    push,
+    quickstart,
+    select,
+    skill,
+    train,
+)
 from .parser import CommandParser, with_hyphens
 from .screen import end_bars, one_line, warnings_shown
 
 # In the order in which people meet them.
-COMMANDS = (quickstart, pick, label, train, inspect, predict, evaluate, algorithms, push, demo, benchmark, skill)
+COMMANDS = (
+    quickstart,
+    pick,
+    label,
+    train,
+    inspect,
+    predict,
+    evaluate,
+    ensemble,
+    select,
+    algorithms,
+    push,
+    demo,
+    benchmark,
+    skill,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from .train_stages import BASELINES, Request, earlier_baseline
 # What speaks of single examples: doubtful ones, the record for `hf-ssl inspect`, and its page.
 _LOCAL = (LABEL_ERRORS, NEAR_DUPLICATES, SOURCES, PREDICTIONS, "inspect.html")
 # What a run leaves in its folder beside checkpoints, even if it was interrupted before the first of them.
-_LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "runs"}
+_LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "members", "runs"}
 
 
 def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
@@ -59,7 +59,7 @@ def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         # The results first: with them a run that is killed from here on would seem to be finished.
         for name in ("results.json", STATE, "README.md", "curves.png", "class_recalls.png", *WEIGHTS, *_LOCAL):
             (folder / name).unlink(missing_ok=True)
-        for entry in (*checkpoints(folder), *leftovers(folder), folder / "baseline"):
+        for entry in (*checkpoints(folder), *leftovers(folder), folder / "baseline", folder / "members"):
             shutil.rmtree(entry, ignore_errors=True)
 
 

@@ -96,6 +96,7 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         curves=model.curves,
         class_recalls=model.class_recalls,
         stages=stages_table(card.stages, markdown=True) if card.stages else None,
+        estimated=any("estimate" in row for row in card.stages),
         verdict=card.verdict,
         calibration=card.calibration,
         training=markdown_table(["", ""], _training(run, model, base)),

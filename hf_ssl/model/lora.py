@@ -34,6 +34,20 @@ def with_lora(model: nn.Module) -> Any:
     # Heavy, and only this needs it.
     from peft import LoraConfig, get_peft_model
 
+    layers, top = layers_to_adapt(model, "LoRA")
+    return get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=layers, modules_to_save=[top]))
+
+
+def layers_to_adapt(model: nn.Module, method: str) -> tuple[list[str], str]:
+    """Names of the linear layers below the head, and the name of the head as a whole, which is to be trained in full.
+
+    Args:
+        model: a classifier without adapters.
+        method: what the error calls it.
+
+    Raises:
+        ValueError: if there are no such layers.
+    """
     head = next(name for name, module in model.named_modules() if module is find_head(model))
     # A head of several layers is trained whole.
     top = head.split(".")[0]
@@ -44,6 +58,6 @@ def with_lora(model: nn.Module) -> Any:
     ]
     if not layers:
         raise ValueError(
-            f"LoRA must have linear layers beside the head, got {type(model).__name__}; train all weights"
+            f"{method} must have linear layers beside the head, got {type(model).__name__}; train all weights"
         )
-    return get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=layers, modules_to_save=[top]))
+    return layers, top

@@ -11,14 +11,15 @@ TITLES = {
     "supervised_lora": "supervised_lora (labels alone, adapters)",
     "features": "features (labels and pool, frozen features)",
 }
-_HEADER = ["stage", "test accuracy", "estimate from labels", "seconds", "kept"]
+_ESTIMATE = "estimate from labels"
+_HEADER = ["stage", "test accuracy", _ESTIMATE, "seconds", "kept"]
 
 
 def stages_table(runs: Sequence[Mapping[str, Any]], markdown: bool = False) -> str:
     """One row per stage: how right it is, on the test set and as far as the labels tell, and which one is the model.
 
     Args:
-        runs: rows of `results.json`, with "kept" in one of them.
+        runs: rows of `results.json`, with "kept" in one of them. A "title" is shown instead of the algorithm.
         markdown: as a table of Markdown instead of one for the screen.
 
     Example:
@@ -34,14 +35,18 @@ def stages_table(runs: Sequence[Mapping[str, Any]], markdown: bool = False) -> s
 
 def stage_rows(runs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Header and cells of that table; arguments as in `stages_table`."""
+    # Members of an ensemble have titles, and no labels are held out for them.
+    estimated = not any("title" in run for run in runs)
+    header = [name for name in _HEADER if estimated or name != _ESTIMATE]
     rows, is_staged = [], any(run["algorithm"] in ("probe", "features") for run in runs)
     for run in runs:
         name = run["algorithm"]
         accuracy = "-" if run.get("test_accuracy") is None else f"{100 * run['test_accuracy']:.1f} %"
         seconds = "-" if run.get("seconds") is None else f"{run['seconds']:.0f}"
-        title = TITLES.get(name, f"{name} (fine-tuned from there)" if is_staged else name)
-        rows.append([title, accuracy, _estimate(run), seconds, "yes" if run.get("kept") else ""])
-    return _HEADER, rows
+        title = run.get("title") or TITLES.get(name, f"{name} (fine-tuned from there)" if is_staged else name)
+        estimate = [_estimate(run)] if estimated else []
+        rows.append([title, accuracy, *estimate, seconds, "yes" if run.get("kept") else ""])
+    return header, rows
 
 
 def _estimate(run: Mapping[str, Any]) -> str:

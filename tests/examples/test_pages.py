@@ -124,6 +124,9 @@ def check_hf_ssl(words: list[str]) -> None:
     cli = importlib.import_module("hf_ssl.cli")
     if words[1] == "train":
         importlib.import_module("hf_ssl.cli.train_options").parse(words[2:])
+    elif words[1] == "ensemble":
+        own, rest = importlib.import_module("hf_ssl.cli.ensemble").make_parser().parse_known_args(words[2:])
+        importlib.import_module("hf_ssl.cli.train_options").parse(["--model", *own.model[:1], *rest])
     else:
         cli.build_parser().parse_args(words[1:])
 
