@@ -2,8 +2,9 @@
 
 A few examples have labels and many do not. `SSLTrainer`, which is a `transformers.Trainer`, takes both: in each step
 it draws B labeled and `mu*B` unlabeled examples, makes the views of them that an algorithm asks for, and minimizes the
-loss that the algorithm computes from the model's answers. `SSLConfig` holds the settings, and `get_algorithm` makes an
-`SSLAlgorithm` without a trainer, for a training loop of your own with `SSLBatch`, `ModelForward` and `ModelEma`.
+loss that the algorithm computes from the model's answers. `SSLConfig` holds the settings, `SSLProgressCallback` shows
+a training in one line, and `get_algorithm` makes an `SSLAlgorithm` without a trainer, for a training loop of your own
+with `SSLBatch`, `ModelForward` and `ModelEma`.
 
 The packages follow an example from dataset to loss, and each imports only from those before it:
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .model.ema import ModelEma
     from .model.forward import ModelForward
     from .trainer import SSLTrainer
+    from .training.progress_callback import SSLProgressCallback
 
 __all__ = [
     "AlgorithmOutput",
@@ -48,6 +50,7 @@ __all__ = [
     "SSLAlgorithm",
     "SSLBatch",
     "SSLConfig",
+    "SSLProgressCallback",
     "SSLTrainer",
     "__version__",
     "get_algorithm",
@@ -63,6 +66,7 @@ __getattr__, __dir__ = lazy_exports(
         "AlgorithmOutput": "algorithms",
         "Progress": "algorithms",
         "get_algorithm": "algorithms",
+        "SSLProgressCallback": "training.progress_callback",
         "ModelForward": "model.forward",
         "ModelEma": "model.ema",
     },

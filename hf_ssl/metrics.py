@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from transformers import EvalPrediction
 
 from .class_sizes import Imbalance, size_groups
+from .confusion import Confusion
 
 METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top5_accuracy")
 _CITATION = """@inproceedings{usb2022,
@@ -116,6 +117,7 @@ class RunningMetrics:
 
     Attributes:
         recalls: recall [C] of each class in the last result, NaN for classes that did not occur; None before one.
+        confusion: which classes were taken for which in the last result; None before one.
 
     Example:
         >>> metrics = RunningMetrics()
@@ -128,6 +130,7 @@ class RunningMetrics:
     def __init__(self, class_counts: ArrayLike | None = None) -> None:
         self.class_counts = class_counts
         self.recalls: np.ndarray | None = None
+        self.confusion: Confusion | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -149,6 +152,7 @@ class RunningMetrics:
         metrics = metric.compute(predictions=predicted, references=labels) or {}
         classes = max(self._num_classes, int(max(predicted.max(), labels.max())) + 1)
         self.recalls = class_recalls(predicted, labels, classes)
+        self.confusion = Confusion.of(predicted, labels, classes)
         metrics |= _top5(np.concatenate(self._in_top5 or [np.empty(0)]))
         metrics |= size_metrics(self.recalls, self.class_counts)
         result = metrics if self._finite else dict.fromkeys(metrics, float("nan"))

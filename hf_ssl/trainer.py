@@ -31,6 +31,7 @@ from .model.head import find_head
 from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
 from .report.run import RunFacts, describe_run, sizes_of
 from .training.algorithm import Choice, choose_algorithm, make_algorithm
+from .training.callbacks import CallbacksMixin
 from .training.checkpointing import CheckpointMixin
 from .training.corrected import content_free_of, fit_to_head
 from .training.counting import CountingMixin
@@ -38,7 +39,7 @@ from .training.evaluation import EvaluationMixin
 from .training.evaluation_only import load_for_evaluation
 from .training.log_sums import LogSums
 from .training.optimization import OptimizationMixin
-from .training.progress import say, show_plain_lines
+from .training.progress import say
 from .training.rounds import RoundsMixin
 from .training.search import SearchMixin
 from .training.start import check_arguments, check_trainable, prepare_datasets, search_duplicates
@@ -59,6 +60,7 @@ class SSLTrainer(
     OptimizationMixin,
     EvaluationMixin,
     CountingMixin,
+    CallbacksMixin,
     Trainer,
 ):
     """Trains a classifier on few labeled and many unlabeled examples.
@@ -69,10 +71,10 @@ class SSLTrainer(
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Eight parts can be read by themselves: `CountingMixin` counts inputs, `EvaluationMixin` reads the model's answers,
-    `OptimizationMixin` makes the optimizer, `CheckpointMixin` saves and resumes, `StreamMixin` reads streams,
-    `SearchMixin` starts from new models, `RoundsMixin` picks examples between rounds, and `HubMixin` writes model
-    cards and pushes.
+    Nine parts can be read by themselves: `CallbacksMixin` has the callbacks, `CountingMixin` counts inputs,
+    `EvaluationMixin` reads the model's answers, `OptimizationMixin` makes the optimizer, `CheckpointMixin` saves and
+    resumes, `StreamMixin` reads streams, `SearchMixin` starts from new models, `RoundsMixin` picks examples between
+    rounds, and `HubMixin` writes model cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -186,7 +188,6 @@ class SSLTrainer(
         self._has_pool, self.card = unlabeled_dataset is not None, CardFacts()
         self._custom_views = self.views if views is not None or weak_view is not None else None
         self.add_callback(_StepCallback(self))
-        show_plain_lines(self)
         if train_dataset is not None:
             self._prepare_training()
 
@@ -212,7 +213,7 @@ class SSLTrainer(
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self.duplicates: Duplicates | None = None
         self.watch = Watch(self.args, self.algorithm, self.algorithm_name)
-        self._sums, self.ema = LogSums(), None
+        self._sums, self.ema = LogSums(len(self.data.label_names)), None
         self._forward: ModelForward | None = None
         pool = beginning(self.unlabeled_dataset)
         rows = self.train_dataset, pool, self.views, self.algorithm.views, self.data.label_column
@@ -370,6 +371,8 @@ class SSLTrainer(
             self.watch.check(self.state.global_step)
         if "loss" in logs:
             logs.update(self._sums.means(self.accelerator))
+            classes = self._sums.class_counts(self.accelerator)
+            self.watch.see_classes(classes, self.data.label_names, self.progress)
             self._sums.clear()
             self.watch.warn_if_nothing_takes_part(logs.get("mask_ratio"), self.state.global_step)
             self.watch.warn_if_guesses_teach(logs, self.progress)

@@ -68,6 +68,9 @@ def add(actions: Subparsers) -> None:
     parser.add_argument(
         "--replace", action="store_true", help="replace results of other settings or of another version of hf-ssl"
     )
+    parser.add_argument(
+        "--quiet", action="store_true", help="show nothing but errors; the results are written all the same"
+    )
     parser.set_defaults(run=run)
 
 
@@ -77,6 +80,13 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: in one line, for a wrong grid or option, or if cells failed.
     """
+    from .screen import silent
+
+    with silent(args.quiet):
+        _run_grid(args)
+
+
+def _run_grid(args: argparse.Namespace) -> None:
     from ..benchmark.grid import load_grid, make_engine, plan, select
     from .output import check_folder
     from .screen import quiet_datasets
@@ -214,10 +224,17 @@ def _show_cells(cells: Sequence["Cell"], found: "Plan") -> None:
 
 def _run(engine: object, missing: Sequence["Cell"], work: "Work") -> list["Outcome"]:
     """Run the cells, with a line for each as it ends; the outcomes of those that failed."""
+    from tqdm import tqdm
+
+    from ..training.progress import say
+    from ..training.progress_callback import on_terminal
+
     failures, width = [], len(f"{len(missing)}")
-    with closing(engine.run(missing, work)) as outcomes:  # type: ignore[attr-defined]
+    look = {"unit": "cell", "leave": False, "dynamic_ncols": True, "disable": not on_terminal()}
+    with closing(engine.run(missing, work)) as outcomes, tqdm(total=len(missing), **look) as bar:  # type: ignore[attr-defined]
         for number, outcome in enumerate(outcomes, 1):
-            print(f"[{number:>{width}}/{len(missing)}] {outcome.cell.title}: {_told(outcome)}", flush=True)
+            say(f"[{number:>{width}}/{len(missing)}] {outcome.cell.title}: {_told(outcome)}")
+            bar.update()
             if outcome.error is not None:
                 failures.append(outcome)
     return failures

@@ -25,17 +25,7 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from tqdm.auto import tqdm
-from transformers import (
-    ProgressCallback,
-    ResNetConfig,
-    ResNetForImageClassification,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-    ViTImageProcessor,
-)
+from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 from transformers.utils import logging
 
 from ..algorithms import resolve_algorithm
@@ -48,6 +38,7 @@ from ..report.results import result_of, write_results
 from ..report.tables import results_table
 from ..trainer import SSLTrainer
 from ..training.pool_changes import CountChanges, changes_of
+from ..training.progress_callback import SSLProgressCallback
 
 IMAGE_SIZE = 32
 CLASSES = 10
@@ -102,36 +93,14 @@ def new_model(seed: int) -> ResNetForImageClassification:
     """A small residual network (about 80,000 parameters) with random weights."""
     torch.manual_seed(seed)
     config = ResNetConfig(embedding_size=16, hidden_sizes=[16, 32, 64], depths=[1, 1, 1], layer_type="basic")
-    config.num_labels = CLASSES
+    config.id2label = {digit: str(digit) for digit in range(CLASSES)}
+    config.label2id = {name: digit for digit, name in config.id2label.items()}
     model: Any = ResNetForImageClassification(config)
     # On a CPU, convolutions of so few channels take a third less time if the channels are side by side in memory.
     return model.to(memory_format=torch.channels_last)
 
 
 # ---- One training ----
-
-
-class _OneLine(TrainerCallback):
-    """A progress bar in one line, instead of a printed dict at each log."""
-
-    def __init__(self, title: str):
-        self.title = title
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.bar = tqdm(total=state.max_steps, desc=self.title, unit="step", dynamic_ncols=True)
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        self.bar.update()
-
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.bar.set_postfix_str(f"test accuracy {100 * kwargs['metrics']['eval_accuracy']:.1f} %")
-
-    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        self.bar.close()
 
 
 def train_once(
@@ -173,12 +142,9 @@ def train_once(
         processing_class=ViTImageProcessor(
             size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
         ),
-        callbacks=[_OneLine(f"{algorithm}, seed {seed}")],
+        callbacks=[SSLProgressCallback(f"{algorithm}, seed {seed}", live=True)],
     )
     trainer.add_callback(CountChanges(trainer))
-    trainer.remove_callback(ProgressCallback)
-    for callback in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]:
-        trainer.remove_callback(callback)
     start = time.perf_counter()
     trainer.train()
     return trainer, result_of(trainer.run_facts(), time.perf_counter() - start)

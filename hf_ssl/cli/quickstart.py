@@ -5,6 +5,7 @@ from pathlib import Path
 
 from .output import check_folder
 from .parser import Subparsers
+from .screen import silent
 
 
 def register(subparsers: Subparsers) -> None:
@@ -32,6 +33,9 @@ def register(subparsers: Subparsers) -> None:
         help="repeat the comparison with each of these seeds (default: 0 1 2)",
     )
     parser.add_argument("--output-dir", default="ssl-quickstart", metavar="DIR", help="folder to write to")
+    parser.add_argument(
+        "--quiet", action="store_true", help="show nothing but errors; the files are written all the same"
+    )
     parser.set_defaults(run=run)
 
 
@@ -51,4 +55,5 @@ def run(args: argparse.Namespace) -> None:
         from .digits import compare
     except ImportError as error:
         raise ImportError(f'{error}; quickstart needs more packages: pip install "hf-ssl[quickstart]"') from error
-    compare(args.algorithm, args.labels_per_class, list(dict.fromkeys(args.seeds)), folder)
+    with silent(args.quiet):
+        compare(args.algorithm, args.labels_per_class, list(dict.fromkeys(args.seeds)), folder)

@@ -12,7 +12,7 @@ from .places import public_place
 from .train_options import TrainArguments, default_seed, make_parser
 
 # Of the command's own options: where they stood, and how the run was interrupted.
-_LEFT_OUT = ("config", "resume", "overwrite")
+_LEFT_OUT = ("config", "resume", "overwrite", "quiet")
 _PLACES = ("model", "labeled", "unlabeled", "test", "source")
 
 

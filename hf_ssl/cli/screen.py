@@ -1,9 +1,11 @@
 """What commands show while they work, and what they keep off the screen."""
 
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,6 +31,32 @@ def progress(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
     from tqdm.auto import tqdm
 
     yield from tqdm(items, total=total, unit=unit, disable=None, leave=False)
+
+
+@contextmanager
+def silent(wanted: bool = True) -> Iterator[None]:
+    """For `--quiet`: nothing on the screen, not even warnings, but the line of an error."""
+    if not wanted:
+        yield
+        return
+    import datasets
+    import huggingface_hub
+    from transformers.utils import logging as transformers_logging
+
+    datasets.disable_progress_bars()
+    huggingface_hub.utils.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    logger, shown = logging.getLogger("hf_ssl"), transformers_logging.get_verbosity()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    transformers_logging.set_verbosity_error()
+    try:
+        with open(os.devnull, "w") as nothing, redirect_stdout(nothing), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        transformers_logging.set_verbosity(shown)
 
 
 def one_line(text: str) -> str:

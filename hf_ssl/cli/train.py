@@ -14,10 +14,14 @@ repeat.py           the command line that repeats the run, for the card
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .output import check_folder, check_outside
 from .parser import Subparsers
-from .screen import one_line, quiet_datasets, transformers_above_bars
+from .screen import one_line, quiet_datasets, silent, transformers_above_bars
+
+if TYPE_CHECKING:
+    from .train_options import TrainArguments
 
 
 def register(subparsers: Subparsers) -> None:
@@ -45,18 +49,28 @@ def run(args: argparse.Namespace) -> None:
         ValueError, TypeError, OSError: in one line, if the request is wrong; nothing is written then.
     """
     began = time.perf_counter()
+    from .train_options import given_options, parse
+
+    transformers_above_bars()
+    arguments, settings = parse(args.words)
+    if arguments.quiet:
+        settings["disable_tqdm"] = True
+    with silent(arguments.quiet):
+        _train(arguments, settings, given_options(args.words), began)
+
+
+def _train(arguments: "TrainArguments", settings: dict[str, Any], given: set[str], began: float) -> None:
+    """Train with these settings, of which the user chose those that are `given`."""
     from ..algorithms import resolve_algorithm
     from ..training.evaluation import balance_decides
     from .places import is_hub_id
     from .train_imbalance import check_correction, imbalance_note
-    from .train_options import STAGED, given_options, parse
+    from .train_options import STAGED
     from .train_output import Output
     from .train_pace import with_evaluation_steps
     from .train_resume import start
     from .train_stages import prepare, train_algorithm, train_baseline
 
-    transformers_above_bars()
-    arguments, settings = parse(args.words)
     staged = settings["algorithm"] in STAGED
     if not staged:
         resolve_algorithm(settings["algorithm"])
@@ -66,7 +80,6 @@ def run(args: argparse.Namespace) -> None:
     if not any(is_hub_id(source) for source in (arguments.labeled, arguments.unlabeled, arguments.test) if source):
         # Reading files takes a moment; downloads take long and keep their bars.
         quiet_datasets()
-    given = given_options(args.words)
     request = start(with_evaluation_steps(prepare(arguments, settings), given), given)
     if request is None:
         return

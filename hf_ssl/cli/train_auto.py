@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import EvalPrediction, PrinterCallback, TrainerState, set_seed
+from transformers import EvalPrediction, TrainerState, set_seed
 
 from ..algorithms import SSLAlgorithm, get_algorithm
 from ..config import SSLConfig
@@ -41,6 +41,7 @@ from ..trainer import SSLTrainer
 from ..training.budget import FEWEST_STEPS, TRIAL_STEPS, planned_steps, step_seconds
 from ..training.freezing import train_upper
 from ..training.pool_changes import CountChanges
+from ..training.progress_callback import SSLProgressCallback
 from ..training.recommended import LORA_RATE, recommended
 from .durations import duration, seconds_of
 from .train_calibration import add_carried_temperature, add_temperatures, calibration_text, divide_logits, scores_of
@@ -312,7 +313,7 @@ class _Stages:
         quiet = {"save_strategy": "no", "disable_tqdm": True, "duplicate_check_seconds": 0, "report_to": "none"}
         quiet |= {"eval_strategy": "no", "logging_strategy": "no", "zero_mask_warning_steps": 0, "push_to_hub": False}
         trial = self._tuner(copy.deepcopy(model), start, max_steps=TRIAL_STEPS, **quiet)
-        trial.remove_callback(PrinterCallback)
+        trial.remove_callback(SSLProgressCallback)
         per_step = step_seconds(trial)
         del trial
         # The trial took of it, and the test set and a part of the pool are classified at the end.
@@ -407,8 +408,13 @@ class _Stages:
         """A trainer of the request's data; `custom` is an algorithm that is not known by name."""
         data = self.request.data
         config = SSLConfig(**copy.deepcopy({**self.settings, **changes}))
-        given = {"train_dataset": data.labeled, "unlabeled_dataset": data.unlabeled, "eval_dataset": data.test}
-        return SSLTrainer(model, config, **given, processing_class=self.request.processor, algorithm=custom)
+        given: dict[str, Any] = {
+            "train_dataset": data.labeled,
+            "unlabeled_dataset": data.unlabeled,
+            "eval_dataset": data.test,
+        }
+        given |= {"processing_class": self.request.processor, "callbacks": [SSLProgressCallback("fine-tuning")]}
+        return SSLTrainer(model, config, **given, algorithm=custom)
 
     def _add(self, row: dict[str, Any], history: list[dict[str, Any]] | None = None) -> None:
         self.output.add(row, history or [])

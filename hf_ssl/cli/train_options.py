@@ -141,13 +141,14 @@ class TrainArguments:
         "",
         "Start from scratch in an --output-dir that holds an earlier run; the files of that run are deleted.",
     )
+    quiet: bool = _option(False, "", "Show nothing but errors; the files are written all the same.")
 
 
 # What `--help` lists; `--help-all` lists every option.
 _FIRST = set(
     """
     help model labeled unlabeled test test_fraction output_dir algorithm time_budget baseline calibrate resume
-    overwrite config max_steps learning_rate per_device_train_batch_size input_column label_column seed use_cpu
+    overwrite config quiet max_steps learning_rate per_device_train_batch_size input_column label_column seed use_cpu
     """.split()  # noqa: SIM905 - one word per line would be long
 )
 

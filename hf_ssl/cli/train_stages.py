@@ -18,6 +18,7 @@ from ..model.lora import with_lora
 from ..report.results import result_of
 from ..trainer import SSLTrainer
 from ..training.pool_changes import CountChanges
+from ..training.progress_callback import SSLProgressCallback
 from .pretrained import check_modality, classified_by
 from .repeat import repeat_command
 from .train_data import TrainData, load_train_data
@@ -106,9 +107,10 @@ def train_baseline(
     changed |= {"output_dir": str(own), "save_strategy": "no"}
     changed |= {"load_best_model_at_end": False, "push_to_hub": False}
     config = SSLConfig(**copy.deepcopy({**settings, **changed}))
+    stage = f"baseline{' with LoRA' if lora else ''}"
     if request.is_main:
-        print(f"\nLabeled-only baseline{' with LoRA' if lora else ''}:", flush=True)
-    trainer, row = _train(request, config, change_model=with_lora if lora else None)
+        print(f"\nLabeled-only {stage}:", flush=True)
+    trainer, row = _train(request, config, change_model=with_lora if lora else None, stage=stage)
     trainer.save_state()
     return {**row, "algorithm": name}, trainer.state.log_history
 
@@ -153,6 +155,7 @@ def _train(
     facts: CardFacts | None = None,
     baseline: dict[str, Any] | None = None,
     change_model: Callable[[Any], Any] | None = None,
+    stage: str | None = None,
 ) -> tuple[SSLTrainer, dict[str, Any]]:
     data = request.data
     # The head starts from the same random weights in the baseline and in the run it is compared with.
@@ -166,6 +169,7 @@ def _train(
         unlabeled_dataset=data.unlabeled,
         eval_dataset=data.test,
         processing_class=request.processor,
+        callbacks=[SSLProgressCallback(stage)],
     )
     trainer.card, trainer.baseline = facts or trainer.card, baseline
     trainer.add_callback(CountChanges(trainer))

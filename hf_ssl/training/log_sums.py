@@ -11,10 +11,15 @@ from ..distributed import names_of_all
 class LogSums:
     """Sums and counts since the last log line, kept on the device: no step waits to read a number.
 
+    Args:
+        num_classes: C, of the pseudo-labels that are counted by class; 0 counts none.
+
     Attributes:
         values: name -> [2], the sum of a term or metric over the batches, and the number of batches. For
             `pseudo_label_accuracy` the weight of the right pseudo-labels, and that of all; for what is only counted,
             the number and 0.
+        classes: weight [C] of the pseudo-labels of each class since the last log line. Of a resumed training those
+            before the checkpoint are not counted: they are a picture of what goes on, and no result.
 
     Example:
         >>> sums = LogSums()
@@ -24,8 +29,10 @@ class LogSums:
         tensor([3., 2.])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, num_classes: int = 0) -> None:
         self.values: dict[str, torch.Tensor] = {}
+        self.num_classes = num_classes
+        self.classes: torch.Tensor | None = None
 
     @torch.no_grad()
     def add(self, output: AlgorithmOutput, hidden_labels: torch.Tensor | None = None) -> None:
@@ -39,12 +46,18 @@ class LogSums:
         for name, value in {**output.terms, **output.metrics}.items():
             value = value.detach().float()
             self._add(name, torch.stack([value, torch.ones_like(value)]))
-        if hidden_labels is None or output.pseudo_labels is None:
+        if output.pseudo_labels is None:
             return
         labels = output.pseudo_labels
         labels = labels.argmax(dim=-1) if labels.ndim == 2 else labels
         weight = torch.ones_like(labels, dtype=torch.float32) if output.mask is None else output.mask.float()
-        if weight.shape == labels.shape:
+        if weight.shape != labels.shape:
+            return
+        if self.num_classes:
+            if self.classes is None:
+                self.classes = weight.new_zeros(self.num_classes)
+            self.classes.index_add_(0, labels, weight)
+        if hidden_labels is not None:
             weight = weight * (hidden_labels != MISSING_LABEL)
             self._add("pseudo_label_accuracy", torch.stack([(weight * (labels == hidden_labels)).sum(), weight.sum()]))
 
@@ -69,6 +82,11 @@ class LogSums:
         means = {name: total / count for name, (total, count) in named.items() if count > 0}
         return means | {name: int(total) for name, (total, count) in named.items() if total > 0 == count}
 
+    def class_counts(self, accelerator: Accelerator) -> list[float]:
+        """`classes` of all processes together, C numbers. Every process must call it."""
+        mine = torch.zeros(self.num_classes, device=accelerator.device) if self.classes is None else self.classes
+        return accelerator.reduce(mine, reduction="sum").tolist()
+
     def gathered(self, accelerator: Accelerator) -> dict[str, torch.Tensor]:
         """`values` of all P processes: name -> [P, 2]. Every process must call it."""
         return {name: accelerator.gather(value[None]) for name, value in self._of_all(accelerator).items()}
@@ -80,4 +98,4 @@ class LogSums:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.values = {}
+        self.values, self.classes = {}, None

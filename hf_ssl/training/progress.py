@@ -1,24 +1,18 @@
-"""What a person sees of a training that runs: a bar, and above it one plain line for each log line of Trainer."""
+"""What a person sees of a training of their own: a bar, and above it one plain line for each log line of Trainer.
+
+The commands of `hf-ssl` show less of it, with `SSLProgressCallback`.
+"""
 
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from tqdm.auto import tqdm
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerState
+from transformers import PrinterCallback, ProgressCallback, TrainerState
 
 # What is in every line of a training, or is told in another way.
 _LEFT_OUT = {"epoch", "total_flos", "grad_norm", "step"}
 _RATES = ("_runtime", "_samples_per_second", "_steps_per_second")
-
-
-def show_plain_lines(trainer: Trainer) -> None:
-    """Write the log of a trainer as sentences where Trainer's own callbacks would write dictionaries."""
-    callbacks = trainer.callback_handler.callbacks
-    for place, callback in enumerate(callbacks):
-        ours = {ProgressCallback: _BarAndLines, PrinterCallback: _Lines}.get(type(callback))
-        if ours is not None:
-            callbacks[place] = ours()
 
 
 def say(text: str) -> None:
@@ -63,13 +57,17 @@ def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-class _BarAndLines(ProgressCallback):
+class BarAndLines(ProgressCallback):
+    """Trainer's progress bar, with sentences above it instead of dictionaries."""
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and self.training_bar is not None and logs:
             say(log_line(logs, state))
 
 
-class _Lines(PrinterCallback):
+class LogLines(PrinterCallback):
+    """Sentences where Trainer prints dictionaries, if there is no bar."""
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if state.is_local_process_zero and logs:
             print(log_line(logs, state), flush=True)

@@ -1,10 +1,11 @@
 """Checks during training.
 
-They stop on losses or weights that are not finite, and warn if the pool contributes nothing or misleads the model.
+They stop on losses or weights that are not finite, and warn if the pool contributes nothing or misleads the model
+(`class_watch` looks at the classes of its pseudo-labels).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from ..distributed import gather, gather_objects, local_part
 from ..errors import NotFiniteError
 from ..features.distillation import FeatureDistillation
 from ..model.precision import trained_in_half_precision
+from .class_watch import ClassWatch
 
 logger = logging.get_logger(__name__)
 
@@ -52,6 +54,10 @@ class Watch:
         algorithm: what is trained with; its settings decide which warnings make sense.
         name: what to call it.
 
+    Attributes:
+        alert: is called with title and text of what goes wrong while training, if it is set; trackers set it.
+        classes: of the pseudo-labels; None before the first log line.
+
     Example:
         >>> from types import SimpleNamespace
         >>> watch = Watch(SimpleNamespace(stop_on_nan=True), algorithm=None, name="fixmatch")
@@ -65,6 +71,7 @@ class Watch:
         self.args, self.algorithm, self.name = args, algorithm, name
         # From the step that was tried when the trainer was made; None if that says nothing.
         self.seconds_per_example: float | None = None
+        self.alert: Callable[[str, str], None] | None = None
         self.start(0)
 
     def start(self, step: int) -> None:
@@ -74,6 +81,7 @@ class Watch:
         self._first_step = self._last_nonzero_step = step
         self._last_mask_ratio: float | None = None
         self._warned = False
+        self.classes: ClassWatch | None = None
         # Until the first steps were looked at: how many of them were logged, and the sums of what they had.
         self._early: dict[str, float] | None = {"steps": 0.0} if step == 0 else None
 
@@ -126,9 +134,10 @@ class Watch:
         found, values = min((each for each in gather_objects(mine) if each[0] > 0), key=lambda each: each[0])
         value, *terms = (f"{name} {value:.4g}" for name, value in values.items())
         self.start(step)
-        raise NotFiniteError(
-            f"{value} at step {found:,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
-        )
+        told = f"{value} at step {found:,} ({', '.join(terms)}): training stopped, nothing of it was saved; {ADVICE}"
+        if self.alert is not None:
+            self.alert("the loss is not finite", told)
+        raise NotFiniteError(told)
 
     # ---- At the start ----
 
@@ -253,12 +262,13 @@ class Watch:
         supervised, mask_ratio = early["supervised"] / progress.step, early["mask_ratio"] / progress.step
         chance = math.log(self.algorithm.num_classes)
         if mask_ratio > 0.5 and supervised > _HARDLY_LEARNED * chance:
-            logger.warning(
+            self._warn(
+                "the model learns its own guesses",
                 f"{mask_ratio:.0%} of the pseudo-labels of the first {progress.step:,} steps counted, while the model "
                 f"had hardly learned the labels (supervised {supervised:.2f}, chance {chance:.2f}): {self.name} "
                 "teaches it its own first guesses; set "
                 f"unsupervised_warmup_steps={max(progress.max_steps // 5, 1)} or so, and compare with "
-                "algorithm='supervised'"
+                "algorithm='supervised'",
             )
 
     def warn_if_nothing_takes_part(self, mask_ratio: float | None, step: int) -> None:
@@ -291,12 +301,36 @@ class Watch:
         self._warned = True
         settings = self.algorithm.current_settings()
         lower = f"lower its threshold ({settings['threshold']} now), " if "threshold" in settings else ""
-        logger.warning(
+        self._warn(
+            "no unlabeled example takes part",
             f"no unlabeled example took part in the last {step - self._last_nonzero_step:,} steps (mask_ratio 0): "
             f"no prediction is confident enough for {self.name}; {lower}raise learning_rate or max_steps, start "
             "from a pretrained model, label more examples, or use an algorithm without a fixed threshold "
-            "(freematch, softmatch)"
+            "(freematch, softmatch)",
         )
+
+    def see_classes(self, counts: Sequence[float], names: Sequence[str], progress: Progress) -> None:
+        """Warn once if the pseudo-labels collapse into one class, or drift away from the classes of the labels.
+
+        Args:
+            counts: weights [C] of the pseudo-labels of each class since the last log line.
+            names: of the classes, [C].
+            progress: where training is.
+        """
+        if self.classes is None:
+            shares = self.algorithm.class_distribution.tolist()
+            # Whoever corrects for classes of different sizes does not expect the labels' sizes of the pool.
+            expects_shares = self.args.imbalance is None
+            self.classes = ClassWatch(shares, self.algorithm.num_labeled, names, expects_shares)
+            self.classes.start(self._first_step)
+        for found in self.classes.see(counts, progress):
+            self._warn(found.title, found.text)
+
+    def _warn(self, title: str, text: str) -> None:
+        """Warn of something that goes wrong while training; every process does, and all see the same."""
+        logger.warning(text)
+        if self.alert is not None:
+            self.alert(title, text)
 
     def warn_without_pool(self) -> None:
         """Warn that the labeled examples serve as the pool, if the algorithm reads one."""

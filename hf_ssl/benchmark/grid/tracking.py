@@ -9,11 +9,11 @@ Trackio continues a run that has the same name, so that names there end in the a
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from transformers import Trainer
 from transformers.integrations import TrackioCallback
 
+from ...training.trackio_callback import Grouped
 from .cells import Cell, safe_name
 from .engines.base import Work
 from .environment import changed
@@ -49,21 +49,7 @@ def tracked(cell: Cell, work: Work) -> Iterator[None]:
 
 
 def group_runs(trainer: Trainer, cell: Cell) -> None:
-    """Let Trackio know the group, for which the trainer's callback has no setting."""
+    """Let Trackio know the group, which is the cell's: it names the correction for long tails, too."""
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TrackioCallback):
-            callback._trackio = _Grouped(callback._trackio, cell.label)
-
-
-class _Grouped:
-    """The module trackio, whose runs begin in a group."""
-
-    def __init__(self, trackio: Any, group: str):
-        self._trackio, self._group = trackio, group
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._trackio, name)
-
-    def init(self, **settings: Any) -> Any:
-        """As trackio's."""
-        return self._trackio.init(group=self._group, **settings)
+            callback._trackio = Grouped(callback._trackio, group=cell.label)
