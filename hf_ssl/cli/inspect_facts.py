@@ -26,6 +26,23 @@ def kept_method(results: Mapping[str, Any], model: Path) -> str:
     return str(kept or _read(model / "ssl_config.json").get("algorithm") or "model")
 
 
+def with_kept(results: Mapping[str, Any], method: str) -> list[dict[str, Any]]:
+    """The rows of results, of which one is marked as the model that was kept.
+
+    Example:
+        >>> rows = [{"algorithm": "uda", "seed": seed} for seed in (0, 1)]
+        >>> with_kept({"runs": rows, "settings": {"model_seed": 1}}, "uda")[1]["kept"]
+        True
+    """
+    runs = [dict(row) for row in results.get("runs") or [] if isinstance(row, dict)]
+    seed = (results.get("settings") or {}).get("model_seed")
+    if not any(row.get("kept") for row in runs):
+        mine = [row for row in runs if row.get("algorithm") == method and seed in (None, row.get("seed"))]
+        for row in mine[:1]:
+            row["kept"] = True
+    return runs
+
+
 def histories_of(model: Path, method: str) -> dict[str, list[dict[str, Any]]]:
     """The logs of a run's trainings, by method; those that are damaged or missing are left out."""
     places = {**{name: model / folder for name, folder in BASELINES.items()}, method: model}

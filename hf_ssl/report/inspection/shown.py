@@ -18,10 +18,8 @@ from .projection import project
 from .record import PARTS
 from .subject import Subject
 
-# Bytes of all media together, how many of a kind there are at most, and examples at the top of each sorting that get
-# one before others do.
+# Bytes of all media together, and examples at the top of each sorting that get one before others do.
 _MEDIA_BYTES = 2_800_000
-_MOST_MEDIA = {"image": 1_500, "text": 10_000, "audio": 120}
 _TOP = {"image": 100, "text": 500, "audio": 12}
 # Pairs of near duplicates that are listed.
 _MOST_PAIRS = 200
@@ -68,7 +66,7 @@ class Shown:
         if arrays and all(array is not None for array in arrays):
             features = np.concatenate([array for array in arrays if array is not None])
         xy = project(features, map_method) if features is not None and len(features) else None
-        means = {"pca": "principal components", "umap": "UMAP"}[map_method]
+        means = {"pca": "PCA", "umap": "UMAP"}[map_method]
         shown = cls(subject, places, parts, features, xy, means)
         shown._choose_media()
         return shown
@@ -138,7 +136,7 @@ class Shown:
     def change_means(self) -> str | None:
         """What `change` is, in words."""
         if self.is_counted:
-            return "how often the class given to an example of the pool differed from the last one, in training"
+            return "of the class given to an example, counted in training"
         methods = list(self.answers)
         return f"from {methods[0]} to {methods[-1]}" if len(methods) > 1 else None
 
@@ -166,7 +164,7 @@ class Shown:
             try:
                 value = value_of(self.parts[name].rows, position, columns)
                 self.names[place] = file_name(value)
-                if used > _MEDIA_BYTES or len(self.media) >= _MOST_MEDIA[kind]:
+                if used > _MEDIA_BYTES:
                     continue
                 self.media.append(medium(value, kind))
             except (BrokenExampleError, OSError):
