@@ -9,7 +9,6 @@ import numpy as np
 
 from ...data.sources import count
 from ...errors import BrokenExampleError
-from ...features.label_errors import find_label_errors
 from ...features.near_duplicates import near_duplicates
 from .examples import disagreement, distance, first_shown, foreignness, places_of
 from .media import file_name, medium
@@ -191,20 +190,20 @@ class Shown:
 
     @cached_property
     def label_errors(self) -> list[dict[str, Any]]:
-        """Labels that look wrong, by features that have not seen them."""
-        if self.features is None or not self.subject.of_pretrained or "labeled" not in self.parts:
+        """Labels that looked wrong in training, as far as they are shown."""
+        if "labeled" not in self.parts:
             return []
-        given = np.where(self.part == PARTS.index("labeled"), self.labels, -1)
-        # Test examples are left out: they are neither labeled nor of the pool.
-        used = np.flatnonzero(self.part != PARTS.index("test"))
+        # They come first.
+        place = {int(row): index for index, row in enumerate(self.parts["labeled"].positions)}
         return [
             {
-                "example": int(used[error.row]),
+                "example": place[error.row],
                 "given": error.given,
                 "suggested": error.suggested,
                 "probability": round(error.probability, 3),
             }
-            for error in find_label_errors(self.features[used], given[used], len(self.subject.names))
+            for error in self.subject.label_errors
+            if error.row in place
         ]
 
     @cached_property
