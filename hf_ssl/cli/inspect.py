@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .output import check_file
 from .parser import Subparsers
-from .screen import one_line, quiet_datasets
+from .screen import one_line, quiet_datasets, transformers_above_bars
 
 _PAGE = "inspect.html"
 
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     from .inspect_run import find_subject
 
     quiet_datasets()
+    transformers_above_bars()
     subject = find_subject(place, args)
     document = gather(subject, args.map or usual_map(), args.examples)
     write_page(target, document)

@@ -1,13 +1,16 @@
 """What a run says of itself in its files: which method was kept, how training went, and the lines of a summary."""
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..data.sources import count
 from ..documents import read_json
+from ..features.label_errors import LabelError
 from ..report.inspection.subject import Subject
 from .durations import duration
+from .train_doubts import LABEL_ERRORS
 from .train_stages import BASELINES
 
 
@@ -26,11 +29,49 @@ def kept_method(results: Mapping[str, Any], model: Path) -> str:
     return str(kept or _read(model / "ssl_config.json").get("algorithm") or "model")
 
 
+def with_kept(results: Mapping[str, Any], method: str) -> list[dict[str, Any]]:
+    """The rows of results, of which one is marked as the model that was kept.
+
+    Example:
+        >>> rows = [{"algorithm": "uda", "seed": seed} for seed in (0, 1)]
+        >>> with_kept({"runs": rows, "settings": {"model_seed": 1}}, "uda")[1]["kept"]
+        True
+    """
+    runs = [dict(row) for row in results.get("runs") or [] if isinstance(row, dict)]
+    seed = (results.get("settings") or {}).get("model_seed")
+    if not any(row.get("kept") for row in runs):
+        mine = [row for row in runs if row.get("algorithm") == method and seed in (None, row.get("seed"))]
+        for row in mine[:1]:
+            row["kept"] = True
+    return runs
+
+
 def histories_of(model: Path, method: str) -> dict[str, list[dict[str, Any]]]:
     """The logs of a run's trainings, by method; those that are damaged or missing are left out."""
     places = {**{name: model / folder for name, folder in BASELINES.items()}, method: model}
     found = {name: _read(folder / "trainer_state.json").get("log_history") for name, folder in places.items()}
     return {name: history for name, history in found.items() if isinstance(history, list) and history}
+
+
+def doubtful_labels(model: Path, names: Sequence[str]) -> list[LabelError]:
+    """The labels that `hf-ssl train` found to look wrong, as its file says; a line that does not fit is left out.
+
+    Args:
+        model: folder of the run's model.
+        names: of the classes.
+    """
+    path, place = model / LABEL_ERRORS, {name: index for index, name in enumerate(names)}
+    if not path.is_file():
+        return []
+    found = []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for row in csv.DictReader(file):
+            try:
+                classes = place[row["label"]], place[row["suggested"]]
+                found.append(LabelError(int(row["row"]), *classes, float(row["probability"])))
+            except (KeyError, ValueError, TypeError):
+                continue
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from ..report.inspection.parts import (
 )
 from ..report.inspection.record import Predictions, read_sources
 from ..report.inspection.subject import Subject
-from .inspect_facts import histories_of, kept_method, summary_facts
+from .inspect_facts import doubtful_labels, histories_of, kept_method, summary_facts, with_kept
 from .pretrained import trained_modality
 from .push import find_model
 from .train_data import load_train_data
@@ -83,7 +83,7 @@ class _Folder:
         """All that is known."""
         subject = Subject(
             title=self.place.resolve().name,
-            results=self.results,
+            results=self.results | {"runs": with_kept(self.results, self.method)},
             verdict=self.sources.get("verdict"),
             command=self.sources.get("repeat", ""),
             histories=histories_of(self.model, self.method),
@@ -97,6 +97,7 @@ class _Folder:
             subject.names = self.sources.get("classes", [])
         self._settle_methods(subject)
         subject.held_out = held_out_part(self.predictions)
+        subject.label_errors = doubtful_labels(self.model, list(subject.names))
         summary_facts(subject, self.method, self._base_model())
         return subject
 

@@ -88,15 +88,16 @@ def _facts_of(subject: Subject, shown: "Shown") -> list[list[str]]:
     """What a reader must know of the numbers of single examples."""
     facts = []
     if shown.size:
-        counts = [f"{len(places):,} of {subject.parts[part].size:,} {part}" for part, places in shown.places.items()]
+        sizes = {part: (len(places), subject.parts[part].size) for part, places in shown.places.items()}
+        counts = [f"{n:,}{f' of {all_:,}' if n < all_ else ''} {part}" for part, (n, all_) in sizes.items()]
         facts.append(["Examples shown", ", ".join(counts)])
     if shown.change_means:
         facts.append(["Change", shown.change_means])
     if shown.features is not None:
-        whose = "the pretrained model" if subject.of_pretrained else "the trained model"
-        facts.append(["Map and distances", f"features of {whose}, {shown.map_means}"])
+        whose = "pretrained" if subject.of_pretrained else "trained"
+        facts.append(["Map", f"{shown.map_means} of the {whose} model's features"])
         if not subject.of_pretrained:
-            facts.append(["Wrong labels, duplicates", "not looked for: these features have seen the labels"])
+            facts.append(["Wrong labels, duplicates", "not looked for: this model has seen the labels"])
     return facts
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from ...data.sources import count
 from ...errors import BrokenExampleError
-from ...features.label_errors import find_label_errors
 from ...features.near_duplicates import near_duplicates
 from .examples import disagreement, distance, first_shown, foreignness, places_of
 from .media import file_name, medium
@@ -18,10 +17,8 @@ from .projection import project
 from .record import PARTS
 from .subject import Subject
 
-# Bytes of all media together, how many of a kind there are at most, and examples at the top of each sorting that get
-# one before others do.
+# Bytes of all media together, and examples at the top of each sorting that get one before others do.
 _MEDIA_BYTES = 2_800_000
-_MOST_MEDIA = {"image": 1_500, "text": 10_000, "audio": 120}
 _TOP = {"image": 100, "text": 500, "audio": 12}
 # Pairs of near duplicates that are listed.
 _MOST_PAIRS = 200
@@ -68,7 +65,7 @@ class Shown:
         if arrays and all(array is not None for array in arrays):
             features = np.concatenate([array for array in arrays if array is not None])
         xy = project(features, map_method) if features is not None and len(features) else None
-        means = {"pca": "principal components", "umap": "UMAP"}[map_method]
+        means = {"pca": "PCA", "umap": "UMAP"}[map_method]
         shown = cls(subject, places, parts, features, xy, means)
         shown._choose_media()
         return shown
@@ -138,7 +135,7 @@ class Shown:
     def change_means(self) -> str | None:
         """What `change` is, in words."""
         if self.is_counted:
-            return "how often the class given to an example of the pool differed from the last one, in training"
+            return "of the class given to an example, counted in training"
         methods = list(self.answers)
         return f"from {methods[0]} to {methods[-1]}" if len(methods) > 1 else None
 
@@ -166,7 +163,7 @@ class Shown:
             try:
                 value = value_of(self.parts[name].rows, position, columns)
                 self.names[place] = file_name(value)
-                if used > _MEDIA_BYTES or len(self.media) >= _MOST_MEDIA[kind]:
+                if used > _MEDIA_BYTES:
                     continue
                 self.media.append(medium(value, kind))
             except (BrokenExampleError, OSError):
@@ -193,20 +190,20 @@ class Shown:
 
     @cached_property
     def label_errors(self) -> list[dict[str, Any]]:
-        """Labels that look wrong, by features that have not seen them."""
-        if self.features is None or not self.subject.of_pretrained or "labeled" not in self.parts:
+        """Labels that looked wrong in training, as far as they are shown."""
+        if "labeled" not in self.parts:
             return []
-        given = np.where(self.part == PARTS.index("labeled"), self.labels, -1)
-        # Test examples are left out: they are neither labeled nor of the pool.
-        used = np.flatnonzero(self.part != PARTS.index("test"))
+        # They come first.
+        place = {int(row): index for index, row in enumerate(self.parts["labeled"].positions)}
         return [
             {
-                "example": int(used[error.row]),
+                "example": place[error.row],
                 "given": error.given,
                 "suggested": error.suggested,
                 "probability": round(error.probability, 3),
             }
-            for error in find_label_errors(self.features[used], given[used], len(self.subject.names))
+            for error in self.subject.label_errors
+            if error.row in place
         ]
 
     @cached_property

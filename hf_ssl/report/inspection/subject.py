@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...features.label_errors import LabelError
 from .parts import Part
 
 
@@ -23,6 +24,7 @@ class Subject:
         names: of the classes.
         modality, columns: of the inputs.
         parts: "labeled", "pool", "test" -> what is known of their examples.
+        label_errors: labels that look wrong, by position in the labeled dataset, the most suspicious first.
         held_out: the answers of the kept method to labels that it had not seen; None without.
         methods: whose predictions are known, the kept one last.
         changes: share of the looks at an example of the pool that found another class, [N]; None if not counted.
@@ -41,6 +43,7 @@ class Subject:
     modality: str = ""
     columns: tuple[str, ...] = ()
     parts: dict[str, Part] = field(default_factory=dict)
+    label_errors: Sequence[LabelError] = ()
     held_out: Part | None = None
     methods: list[str] = field(default_factory=list)
     changes: np.ndarray | None = None
