@@ -91,11 +91,6 @@ class Encoded:
     unreadable: int
     probabilities: np.ndarray | None
 
-    @property
-    def labels_per_class(self) -> float:
-        """On average; 0 with fewer than two classes."""
-        return float((self.labels >= 0).sum() / self.num_classes) if self.num_classes > 1 else 0.0
-
     def in_pool(self, rows: np.ndarray) -> np.ndarray:
         """The positions of picked rows in the pool."""
         return rows - int((self.labels >= 0).sum())
