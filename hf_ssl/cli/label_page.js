@@ -135,8 +135,8 @@ function undo() {
   return once(async () => {
     state = await ask("undo", {});
     if (state.row === null) return say("There is nothing to take back.");
-    say("Taken back.");
     await show(state.row);
+    say("Taken back.");
   });
 }
 

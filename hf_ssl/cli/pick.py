@@ -10,8 +10,6 @@ from .output import printable
 from .parser import Subparsers
 from .screen import one_line, quiet_datasets, transformers_above_bars
 
-# Labels per class from which on margin picks better, see examples/benchmarks/README.md.
-_SURE = 2
 _WAYS = ("typical", "cover", "margin")
 
 
@@ -43,10 +41,11 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--by",
         choices=_WAYS,
-        help="typical: the densest example of each large part of the pool (TypiClust); cover: neighborhoods that "
-        "hold as much of the pool as can be (ProbCover); margin: those between two classes, by the model if it was "
-        f"trained on these classes, else by a classifier of its features (default: typical, and margin from {_SURE} "
-        "labels per class on)",
+        default="typical",
+        help="typical: the densest example of each large part of the pool (TypiClust), best for the first 40 labels; "
+        "cover: neighborhoods that hold as much of the pool as can be (ProbCover); margin: those between two "
+        "classes, by the model if it was trained on these classes, else by a classifier of its features, for later "
+        "rounds",
     )
     parser.add_argument(
         "--num-classes", type=int, metavar="C", help="how many classes there will be, if no label says so; for cover"
@@ -75,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, OSError: in one line, for an option, model or dataset that cannot be used.
     """
-    from .pick_output import check_output
+    from .pick_output import check_fits, check_output
 
     output = Path(args.output)
     write = check_output(output, args.format)
@@ -92,28 +91,26 @@ def run(args: argparse.Namespace) -> None:
     given = load(args.pool, args.labeled, args.model, args.column, args.label_column)
     for note in given.notes:
         print(one_line(note))
+    check_fits(given.modality, output, args.format)
     encoded = encode(given)
-    by = args.by or ("margin" if encoded.labels_per_class >= _SURE else "typical")
-    if by == "margin" and encoded.labels_per_class == 0:
+    if args.by == "margin" and encoded.num_classes < 2:
         raise ValueError("--by margin needs --labeled with at least two classes; start with --by typical")
     rows = pick(
         encoded.features,
         args.number,
         encoded.labels,
-        by,
+        args.by,
         num_classes=args.num_classes,
-        probabilities=encoded.probabilities if by == "margin" else None,
+        probabilities=encoded.probabilities if args.by == "margin" else None,
         seed=args.seed,
     )
     places = encoded.in_pool(rows)
     if not len(places):
         raise ValueError(f"{args.pool} holds no example that is not in {args.labeled}; give another pool")
     if encoded.unreadable:
-        print(f"{count(encoded.unreadable, 'example')} of the pool cannot be read and were left out")
+        print(f"{printable(args.pool, end=True)}: {count(encoded.unreadable, 'example')} left out that cannot be read")
     if len(places) < args.number:
         print(f"Fewer than {args.number:,}: {args.pool} holds no more that are different from each other")
     said = write(given, places, output)
     of = f"of {len(given.pool):,} examples of {printable(args.pool, end=True)}"
-    print(f"\nPicked by {by}: {len(places):,} {of}.\n{said}")
-    if args.by is None and args.labeled and by == "typical":
-        print(f"(With {_SURE} or more labels of each class, margin picks better and becomes the default.)")
+    print(f"\nPicked by {args.by}: {len(places):,} {of}.\n{said}")

@@ -3,8 +3,10 @@
 With the same settings the features have the same key, so that the training after it finds them in the cache.
 """
 
+import contextlib
 import copy
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,11 +91,6 @@ class Encoded:
     unreadable: int
     probabilities: np.ndarray | None
 
-    @property
-    def labels_per_class(self) -> float:
-        """On average; 0 with fewer than two classes."""
-        return float((self.labels >= 0).sum() / self.num_classes) if self.num_classes > 1 else 0.0
-
     def in_pool(self, rows: np.ndarray) -> np.ndarray:
         """The positions of picked rows in the pool."""
         return rows - int((self.labels >= 0).sum())
@@ -128,6 +125,11 @@ def load(pool: str, labeled: str | None, model: str, columns: Sequence[str] | No
         raise ValueError(f"{pool} must hold its examples as they are, got tensors for a model; give the raw data")
     if inputs.data.modality == "text":
         config.max_length = usual_tokens(inputs.rows, inputs.views)
+    if inputs.data.modality == "audio":
+        # Not at the top: recordings need packages that images and texts must not ask for.
+        from ..views.audio import LENGTH_SETTING
+
+        setattr(processor, LENGTH_SETTING, inputs.views.max_length / processor.sampling_rate)
     given = Given(model, found.dataset, inputs, None, None, processor, config, found.notes)
     return given if labeled is None else _with_labeled(given, labeled, label_column)
 
@@ -204,9 +206,26 @@ def _load_model(given: Given) -> tuple[nn.Module, bool]:
         Classes(list(names), {name: index for index, name in enumerate(names)}, True),
         np.zeros(0, dtype=np.int64),
     )
-    # As `hf-ssl train` does: layers that are new are the same then, and so are the features.
+    # As `hf-ssl train` does: layers that are new are the same then, and so are the features and their key.
     set_seed(given.config.seed)
-    return load_classifier(given.model, summary, given.processor), trained
+    with _heads_left_alone():
+        model = load_classifier(given.model, summary, given.processor)
+    model_config: Any = getattr(model, "config", None)
+    if model_config is not None:
+        model_config.use_cache = given.config.use_cache
+    return model, trained
+
+
+@contextlib.contextmanager
+def _heads_left_alone() -> Iterator[None]:
+    """Without the warnings of what becomes of the head, which nothing is trained or saved with."""
+    spoken = logging.getLogger("hf_ssl.model.classes")
+    before = spoken.level
+    spoken.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        spoken.setLevel(before)
 
 
 def _probabilities(model: nn.Module, head_features: np.ndarray) -> np.ndarray:

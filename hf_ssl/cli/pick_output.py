@@ -60,6 +60,16 @@ def check_output(output: Path, tool: str | None) -> Writer:
     return _write_folder
 
 
+def check_fits(modality: str, output: Path, tool: str | None) -> None:
+    """Raise a ValueError, before anything is encoded, if this kind of output cannot hold this kind of example."""
+    if tool == "argilla" and modality == "audio":
+        raise ValueError("--format argilla must be of texts or images, got recordings; leave it out")
+    if not output.suffix and not MODALITIES[modality].needs_files:
+        raise ValueError(
+            f"--output must end in .csv or .jsonl for texts, got the folder {output}; give the name of a table"
+        )
+
+
 def _check_new(output: Path) -> None:
     if output.exists():
         # Labels of an earlier round would be lost, so that no option replaces it.
@@ -97,10 +107,6 @@ def _train(given: "Given", output: Path) -> str:
 
 
 def _write_folder(given: "Given", places: np.ndarray, output: Path) -> str:
-    if not MODALITIES[given.modality].needs_files:
-        raise ValueError(
-            f"--output must end in .csv or .jsonl for texts, got the folder {output}; give the name of a table"
-        )
     digits = len(str(len(places)))
     output.mkdir(exist_ok=True)
     for number, cell in enumerate(_values(given, places), start=1):
@@ -155,8 +161,6 @@ def _written(output: Path, content: Any, how: str) -> str:
 
 def _write_argilla(given: "Given", places: np.ndarray, output: Path) -> str:
     """Records as `argilla.Dataset.records.from_json` reads them: a list of {"id", "fields"}."""
-    if given.modality == "audio":
-        raise ValueError("--format argilla must be of texts or images, got recordings; leave it out")
     columns = given.inputs.data.input_columns
     rows: list[list[str]] = _cells(given, places, output)
     if given.modality == "image":

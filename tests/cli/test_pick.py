@@ -62,7 +62,7 @@ def test_picked_labeled_and_trained_as_it_is(modality, suffix, tmp_path, lines, 
     assert main(["pick", pool, "--model", model, "-n", "6", "--output", str(picks)]) == 0
     said = capsys.readouterr().out
     assert "Picked by typical: 6 of" in said and f"hf-ssl label {picks}" in said
-    assert ("1 example of the pool cannot be read" in said) == (modality == "image")
+    assert ("1 example left out that cannot be read" in said) == (modality == "image")
     rows = rows_of(picks)
     assert [int(row[PICK_ORDER]) for row in rows] == list(range(1, 7))
     assert len({row[modality] for row in rows}) == 6
@@ -121,7 +121,7 @@ def test_margin_asks_the_trained_model_itself(tmp_path, lines, monkeypatch, caps
     monkeypatch.setattr(
         picked, "pick", lambda *a, real=picked.pick, **k: seen.append(k["probabilities"]) or real(*a, **k)
     )
-    round_two = ["pick", str(lines), "--labeled", str(labeled), "-n", "3"]
+    round_two = ["pick", str(lines), "--labeled", str(labeled), "-n", "3", "--by", "margin"]
     assert main([*round_two, "--model", str(run), "--output", str(tmp_path / "a.csv")]) == 0
     assert main([*round_two, "--model", model, "--output", str(tmp_path / "b.csv")]) == 0
     assert seen[0].shape == (69, 3) and seen[1] is None
