@@ -10,6 +10,7 @@ from hf_ssl.calibration import (
     RunningCalibration,
     Selected,
     calibration_metrics,
+    carry_temperature,
     fit_temperature,
     reliability,
 )
@@ -92,6 +93,17 @@ def test_labels_that_are_all_right_make_a_model_as_sure_as_laplace_would(count):
     assert confidence == pytest.approx((count + 1) / (count + 2), abs=1e-4)
 
 
+@pytest.mark.parametrize("scale", [0.4, 1.0, 5.0])
+def test_a_model_is_made_as_sure_as_one_that_differs_by_a_factor(scale):
+    logits, _ = drawn(300, 4, 2.0)
+    assert carry_temperature(scale * logits, softmax(logits, axis=1)) == pytest.approx(scale, rel=1e-3)
+
+
+def test_a_model_that_contradicts_the_other_one_is_made_unsure():
+    logits, _ = drawn(300, 4, 2.0)
+    assert carry_temperature(logits, softmax(-logits, axis=1)) == HIGHEST
+
+
 EDGES = {
     "labels that speak against the logits": ([[1.0, 0.0]] * 3, [1, 1, 1], HIGHEST),
     "no differences": ([[1.0, 1.0]] * 3, [0, 1, 1], None),
@@ -116,6 +128,7 @@ WRONG = {
     "none": (calibration_metrics, (np.empty((0, 2)), np.empty(0, int)), "at least one answer"),
     "no logits": (fit_temperature, (np.empty((0, 2)), np.empty(0, int)), "at least one example"),
     "one class": (fit_temperature, ([[1.0]], [0]), "at least 2 classes"),
+    "other examples": (carry_temperature, ([[1.0, 0.0]], [[0.5, 0.5, 0.0]]), "of the same rows"),
     "infinite": (fit_temperature, ([[np.inf, 0.0]], [0]), "NaN or infinity in 1 of 1 rows"),
 }
 

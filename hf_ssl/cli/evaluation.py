@@ -242,7 +242,7 @@ def _selective_table(found: Sequence[Selected]) -> str:
         # Equally confident answers can make two shares one.
         for part in dict.fromkeys(found)
     ]
-    title = "Accuracy of the most confident answers (the others get no label from `hf-ssl predict --threshold`)"
+    title = "Accuracy of the most confident answers; `hf-ssl predict --threshold` leaves the others without a label"
     return f"{title}\n{table(['answers', 'accuracy', 'threshold'], rows)}"
 
 

@@ -159,9 +159,11 @@ class _Tally:
 
     def say_abstentions(self, total: int) -> None:
         """Print how many inputs got no label, if a threshold was given."""
-        if self.threshold is not None:
+        if self.threshold is not None and self.abstentions:
             inputs = f"{self.abstentions:,} of {total:,} inputs"
             print(f"{inputs} got no label: none of their classes reaches --threshold {self.threshold:g}")
+        elif self.threshold is not None:
+            print(f"All inputs that could be read reach --threshold {self.threshold:g}")
 
     def say_errors(self, total: int) -> None:
         """Print how many inputs have an error.

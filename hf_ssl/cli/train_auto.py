@@ -9,6 +9,7 @@ and by the pool (`hf_ssl.features.choose`), never by the test set, which is only
 """
 
 import copy
+import textwrap
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -372,6 +373,7 @@ class _Stages:
                 self.trainer, kept.row["temperature"], self._pool(np.arange(min(8, len(self.reading.pool_rows))))
             )
         self.trainer.card.calibration = calibration_text(kept.row, self.trainer.temperature is not None)
+        self._say(f"\n{textwrap.fill(self.trainer.card.calibration, 100)}")
 
     def _hold_fitted(self, kept: Stage) -> None:
         """Put the fitted head into the pretrained model, and describe it instead of a training."""

@@ -88,3 +88,24 @@ def test_a_model_that_ran_away_from_its_start_is_given_up(changed, accuracy, hol
     tuned = np.where(np.arange(100) < changed, (start + 1) % CLASSES, start)
     found = Agreement.of(start, tuned, accuracy)
     assert found.share == pytest.approx(1 - changed / 100) and found.holds is holds
+
+
+def test_held_out_logits_are_of_heads_that_did_not_see_the_label():
+    features, labels, _ = labeled(3, pool=2)
+    inputs = np.eye(len(labels))  # a head can give every example a class of its own
+
+    def by_label(features, fewer, count):
+        return np.where(fewer[:, None] >= 0, np.eye(count)[np.maximum(fewer, 0)], 1 / count)
+
+    assert compare(features, labels, CLASSES, by_label, by_label).held_out is None
+    found = compare(features, labels, CLASSES, by_label, by_label, inputs).held_out
+    assert found.labels.tolist() == labels[labels >= 0].tolist() and found.logits.shape == (2, 3 * CLASSES, CLASSES)
+    # The class of a hidden label is unknown to its head.
+    gaps = np.ptp(found.logits, axis=2)
+    assert gaps.max() < 0.5
+
+
+def test_one_label_per_class_says_nothing_of_probabilities():
+    features, labels, truth = labeled(1, pool=2)
+    found = compare(features, labels, CLASSES, *ways(truth, (0.5, 0.5)), np.eye(len(labels)))
+    assert found.held_out is None

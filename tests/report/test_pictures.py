@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from hf_ssl.report.plots import draw_confusion, draw_curves
+from hf_ssl.calibration import Bin
+from hf_ssl.report.plots import draw_confusion, draw_curves, draw_reliability
 
 
 @pytest.fixture
@@ -92,3 +93,18 @@ def test_many_classes_stay_legible(figure, tmp_path, classes, named, numbers):
     assert axis.get_title() == "the hardest"
     assert [text.get_text() for text in axis.texts][:1] == (["1"] if numbers else [])
     assert max(figure[0].get_size_inches()) <= 17
+
+
+@pytest.mark.parametrize("bins", [2, 15])
+def test_a_reliability_picture_shows_accuracies_gaps_and_counts(figure, tmp_path, bins):
+    empty = [Bin(i / bins, (i + 1) / bins, 0, None, None) for i in range(bins - 1)]
+    draw_reliability(tmp_path / "r.png", [*empty, Bin(1 - 1 / bins, 1.0, 40, 0.9, 0.6)])
+    left, right = figure[0].axes
+    accuracy, gap = left.patches
+    assert accuracy.get_height() == pytest.approx(60) and gap.get_height() == pytest.approx(30)
+    assert [patch.get_height() for patch in right.patches] == [100]
+    assert legend(right) == ["mean confidence: 90.0 %", "accuracy: 60.0 %"]
+    assert figure[0]._suptitle.get_text() == "40 answers, expected calibration error 30.0 %"
+    for axis in (left, right):
+        panel, box = axis.get_window_extent(), axis.get_legend().get_window_extent()
+        assert 0 <= box.y0 < box.y1 < panel.y0
