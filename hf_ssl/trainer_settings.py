@@ -73,9 +73,14 @@ TRAINER_SETTINGS: dict[str, Setting] = {
         logging_steps="50 by default",
         logging_nan_inf_filter="off by default: a loss that is not a number is shown",
         include_num_input_tokens_seen="tokens of all views, labeled and unlabeled",
-        disable_tqdm="log lines are sentences instead of dictionaries",
+        disable_tqdm="log lines are sentences instead of dictionaries; `SSLProgressCallback` shows fewer of them",
     ),
-    **_same("logging_strategy logging_first_step log_on_each_node log_level log_level_replica report_to run_name"),
+    **_same("logging_strategy logging_first_step log_on_each_node log_level log_level_replica"),
+    **_differs(
+        report_to="Trackio also gets the classes of the pseudo-labels, alerts, a confusion matrix and a report, "
+        "and ends no training",
+        run_name="in Trackio data-labels-seed and the algorithm by default; the group is the algorithm",
+    ),
     **_same("project trackio_space_id trackio_bucket_id trackio_static_space_id skip_memory_metrics"),
     **_not_tried("debug"),
     # Evaluation.

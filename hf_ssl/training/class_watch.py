@@ -2,8 +2,8 @@
 
 A model that teaches itself can come to say one class of everything: each wrong pseudo-label makes the next one more
 likely, and the loss falls all the while. The mask ratio does not show it; the shares of the classes do. They are
-compared with those of the labels in each tenth of the run but the first: the first pseudo-labels that pass a threshold
-are those of easy classes.
+compared with those of the labels in each tenth of the run (20 steps at least) but the first, in which the first
+pseudo-labels that pass a threshold are those of easy classes.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ import numpy as np
 
 from ..algorithms import Progress
 
-# Part of a run that is looked at together, with at least this many pseudo-labels for each class.
-_WINDOW, _PER_CLASS = 0.1, 10
+# Part of a run that is looked at together, of at least so many steps and so many pseudo-labels per class.
+_WINDOW, _STEPS, _PER_CLASS = 0.1, 20, 10
 # A class collapses the others if it leaves them less than this part of their share of the labels.
 _LEFT_TO_OTHERS = 0.2
 # Part of the pseudo-labels that are of other classes than the labels let expect, beyond what the draw of few labels
@@ -60,10 +60,10 @@ class ClassWatch:
 
     Example:
         >>> watch = ClassWatch([0.5, 0.5], 20, ["cat", "dog"])
-        >>> for step in range(10, 60, 10):
-        ...     for alert in watch.see([97.0, 3.0], Progress(step, max_steps=100, steps_per_epoch=10)):
+        >>> for step in range(50, 500, 50):
+        ...     for alert in watch.see([97.0, 3.0], Progress(step, max_steps=500, steps_per_epoch=10)):
         ...         print(step, alert.title)
-        20 one class takes all
+        100 one class takes all
     """
 
     def __init__(self, shares: Sequence[float], num_labeled: int, names: Sequence[str], expects_shares: bool = True):
@@ -85,7 +85,7 @@ class ClassWatch:
             progress: where training is.
         """
         self.counts = np.asarray(counts, dtype=float)
-        window = max(round(_WINDOW * progress.max_steps), 1)
+        window = max(round(_WINDOW * progress.max_steps), _STEPS)
         self._sums = self._sums + self.counts
         if self._told or len(self.shares) < 2 or progress.step - self._since < window:
             return []

@@ -11,7 +11,9 @@ Nothing of this needs a network: Trackio keeps a database on this machine, and `
 `trackio_space_id` it goes to a Space, as with plain Trainer.
 """
 
+import io
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +97,9 @@ class SSLTrackioCallback(TrackioCallback):
 
     def _alert(self, title: str, text: str) -> None:
         self._alerts.append((self._trainer.state.global_step, title, text))
-        self._harmless(lambda: self._trackio.alert(title, text, level=self._trackio.AlertLevel.WARN))
+        # It is on the screen as a warning; Trackio would print it again, in color also into files.
+        with redirect_stdout(io.StringIO()):
+            self._harmless(lambda: self._trackio.alert(title, text, level=self._trackio.AlertLevel.WARN))
 
     # ---- At the end ----
 

@@ -35,6 +35,21 @@ def test_pseudo_labels_are_compared_with_the_hidden_labels_that_are_known(case):
     assert sums.means(Accelerator(cpu=True)) == expected
 
 
+COUNTED = [(PSEUDO_LABELS, None), (torch.eye(3)[PSEUDO_LABELS] * 0.6, [1, 0, 0.5, 1])]
+
+
+@pytest.mark.parametrize(("labels", "weights"), COUNTED, ids=["classes", "weighted distributions"])
+def test_pseudo_labels_are_counted_by_class(labels, weights):
+    mask = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+    sums = LogSums(num_classes=3)
+    for _ in range(2):
+        sums.add(AlgorithmOutput(torch.tensor(1.0), {}, mask=mask, pseudo_labels=labels))
+    expected = torch.bincount(PSEUDO_LABELS, weights=mask, minlength=3)
+    assert sums.class_counts(Accelerator(cpu=True)) == (2 * expected).tolist()
+    sums.clear()
+    assert sums.class_counts(Accelerator(cpu=True)) == [0.0, 0.0, 0.0]
+
+
 @pytest.mark.parametrize("missing", [-1, None])
 def test_examples_of_the_pool_without_a_label_say_nothing_of_its_pseudo_labels(make_trainer, images, missing):
     """As if only every second example were in the pool: its classes' shares among the pseudo-labels add up to 1."""
