@@ -83,7 +83,9 @@ def _curve(
     parts.append(text((left + right) / 2, bottom + 32, "training step", "middle"))
     told = []
     for method, points in lines.items():
-        parts.append(_path([(x(at), None if value is None else vertical(value)) for at, value in points], styles[method]))
+        parts.append(
+            _path([(x(at), None if value is None else vertical(value)) for at, value in points], styles[method])
+        )
         known = [(at, value) for at, value in points if value is not None]
         ends = [f"{value:.3g}{unit} at step {at:,.0f}" for at, value in (known[0], known[-1])]
         told.append(f"{method}: {' to '.join(dict.fromkeys(ends))}")
@@ -122,7 +124,10 @@ def reliability_svg(bins: Sequence[Sequence[Any]]) -> Markup:
         if count and (share := finite(accuracy)) is not None:
             parts.append(rectangle(start, bottom - side * share, wide, side * share, "hit"))
         parts.append(rectangle(start, bottom + 64 - 52 * count / most, wide, 52 * count / most, "amount"))
-    parts += [line(left, bottom, left + side, bottom, "axis"), line(left, bottom + 64, left + side, bottom + 64, "axis")]
+    parts += [
+        line(left, bottom, left + side, bottom, "axis"),
+        line(left, bottom + 64, left + side, bottom + 64, "axis"),
+    ]
     parts.append(line(left, bottom, left + side, top, "ideal"))
     parts.append(text(left + side / 2, bottom + 98, "confidence (%)", "middle"))
     parts.append(text(left + 6, top + 14, "share that is right", "start"))

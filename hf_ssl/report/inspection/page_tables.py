@@ -67,7 +67,9 @@ def _matrix_row(true: int, counts: np.ndarray, shares: np.ndarray, names: Sequen
     cells = [
         {
             "count": int(counts[true, k]),
-            "shade": f"{'right' if k == true else 'wrong'}{round(10 * shares[true, k])}" if counts[true, k] else "none",
+            "shade": f"{'right' if k == true else 'wrong'}{round(10 * shares[true, k])}"
+            if counts[true, k]
+            else "none",
         }
         for k in range(len(names))
     ]
@@ -113,9 +115,14 @@ def duplicate_rows(data: Mapping[str, Any], names: Sequence[str]) -> list[dict[s
             remarks.append("the test set contains an example of the training data")
         if min(labels) >= 0 and labels[0] != labels[1]:
             remarks.append(f"labels differ: {names[labels[0]]} and {names[labels[1]]}")
-        shown = [{"example": i, "name": _example_name(examples, i), "part": part} for i, part in zip(two, parts, strict=True)]
+        shown = [
+            {"example": i, "name": _example_name(examples, i), "part": part}
+            for i, part in zip(two, parts, strict=True)
+        ]
         similarity = finite(pair["similarity"])
-        rows.append({"two": shown, "similarity": "-" if similarity is None else f"{similarity:.3f}", "remarks": remarks})
+        rows.append(
+            {"two": shown, "similarity": "-" if similarity is None else f"{similarity:.3f}", "remarks": remarks}
+        )
     return rows
 
 
