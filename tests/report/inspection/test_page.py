@@ -32,6 +32,7 @@ SHAPES = {
         ["nothing can be compared", "Whether the probabilities can be trusted is not known"],
     ),
     "no curves": (make_document(curves={}), ["There are no curves"]),
+    "an evaluation at the end": (make_document(curves={"accuracy": {"a": [[9, 0.5]]}}), ["There are no curves"]),
     "curves without a number": (make_document(curves={"loss": {"a": [[1, NAN]], "b": []}}), ["There are no curves"]),
     "no previews": (make_document(previews=0), ["The examples themselves cannot be shown"]),
     "a class without predictions": (
@@ -125,7 +126,7 @@ def test_errors_and_duplicates_say_what_is_wrong():
     ]
     assert [" ".join(found.split()) for found in words] == [
         "3.png given class 0, looks like class 1 (97 %)",
-        "1.png (labeled) 59.png (test) similarity 0.998 the test set contains an example of the training data "
+        "1.png (labeled) 59.png (test) similarity 0.998 one is in the test set, the other is trained on "
         "labels differ: class 1 and class 2",
     ]
 
