@@ -9,7 +9,7 @@ import pytest
 
 from hf_ssl.report.inspection.page import write_page
 
-from tests.helpers.browser import chromium, needs_chromium, opened
+from tests.helpers.browser import chromium, expect, needs_chromium, opened
 from tests.helpers.inspected_run import large_document, make_document
 
 pytestmark = [pytest.mark.slow, needs_chromium]
@@ -37,7 +37,7 @@ def address(tmp_path_factory):
 @pytest.fixture
 def page(browser, address):
     with opened(browser, address) as page:
-        page.wait_for_function("document.getElementById('map-count').textContent")
+        expect(page.locator("#map-count")).to_have_text("Shown: 120 of 120 examples.")
         yield page
         assert page.title() == "photos"
 
@@ -61,9 +61,7 @@ def test_the_pointer_shows_an_example_and_a_click_keeps_it(page):
     assert panel.get_by_role("heading").inner_text() == "60.png"
     assert panel.locator("img").get_attribute("alt") == "Picture: 60.png"
     assert panel.locator("dl div").nth(0).inner_text().split("\n")[0] == "hidden label"
-    page.wait_for_function(
-        "document.getElementById('map-live').textContent.startsWith('60.png; fixmatch says class 0')"
-    )
+    expect(page.locator("#map-live")).to_contain_text("60.png; fixmatch says class 0")
     page.mouse.click(*place_of(page, 59))
     page.mouse.move(*place_of(page, 60))
     page.mouse.move(5, 5)
@@ -98,21 +96,21 @@ def test_colors_classes_and_parts_are_chosen(page):
     choices = page.locator("#map-color option").all_inner_texts()
     assert choices[:5] == ["class by fixmatch", "class by features", "class by probe", "label", "right or wrong"]
     page.locator("#map-legend label", has_text="class 0").locator("input").uncheck()
-    page.wait_for_function("document.getElementById('map-count').textContent === 'Shown: 80 of 120 examples.'")
+    expect(page.locator("#map-count")).to_have_text("Shown: 80 of 120 examples.")
     page.select_option("#map-color", label="right or wrong")
-    page.wait_for_function("document.getElementById('map-count').textContent === 'Shown: 120 of 120 examples.'")
+    expect(page.locator("#map-count")).to_have_text("Shown: 120 of 120 examples.")
     assert page.locator("#map-legend label").all_inner_texts() == ["right\n108", "wrong\n12"]
     page.locator("#map-legend label", has_text="right").locator("input").uncheck()
     page.get_by_label("test (12)").uncheck()
     # Two of the twelve wrong ones are in the test set.
-    page.wait_for_function("document.getElementById('map-count').textContent === 'Shown: 10 of 120 examples.'")
+    expect(page.locator("#map-count")).to_have_text("Shown: 10 of 120 examples.")
     page.select_option("#map-color", label="class by probe")
     page.locator("#map-legend").get_by_role("button", name="Hide all").click()
-    page.wait_for_function("document.getElementById('map-count').textContent.startsWith('Shown: 0 ')")
+    expect(page.locator("#map-count")).to_contain_text("Shown: 0 ")
     page.select_option("#map-color", label="confidence")
     page.select_option("#map-class", label="class 2")
-    page.wait_for_function("!document.getElementById('map-count').textContent.startsWith('Shown: 0 ')")
-    assert page.locator("#map-legend label").first.inner_text() == "0 to 10 %\n12"
+    expect(page.locator("#map-count")).not_to_contain_text("Shown: 0 ")
+    assert page.locator("#map-legend label").first.inner_text() == "0\u201310\u00a0%\n12"
     assert shown.inner_text().endswith("of 120 examples.")
 
 
@@ -143,7 +141,7 @@ def test_examples_are_sorted_filtered_and_found_on_the_map(page):
     page.get_by_label("Only wrong ones").check()
     assert page.locator("#cards .warning").count() == len(names(page)) == 2
     page.locator("#cards-form").get_by_role("button", name="Reset").click()
-    page.wait_for_function("document.getElementById('cards-count').textContent === '120 examples.'")
+    expect(page.locator("#cards-count")).to_have_text("120 examples.")
     page.get_by_role("button", name="On the map: 3.png").click()
     assert page.locator("#map-panel").get_by_role("heading").inner_text() == "3.png"
     assert page.evaluate("document.activeElement.id") == "map-canvas"
@@ -152,7 +150,9 @@ def test_examples_are_sorted_filtered_and_found_on_the_map(page):
 def test_texts_and_recordings_are_shown_as_they_are(page):
     cards = page.locator("#cards > li")
     assert cards.nth(8).locator("audio").get_attribute("aria-label") == "Recording: 8.png"
-    page.wait_for_function("document.querySelector('#cards audio').duration > 0")
+    found = "document.querySelector('#cards audio')"
+    page.evaluate(f"{found}.duration || new Promise((known) => {{ {found}.onloadedmetadata = known; }})")
+    assert page.evaluate(f"{found}.duration") == pytest.approx(0.01)
     assert cards.nth(9).locator("blockquote").inner_text() == HOSTILE and names(page)[9] == HOSTILE
     assert page.evaluate("document.querySelector('#cards img').naturalWidth") == 1
 
@@ -195,7 +195,7 @@ def test_the_command_is_copied(browser, address):
     page = context.new_page()
     page.goto(address)
     page.get_by_role("button", name="Copy").click()
-    page.wait_for_function("document.getElementById('copied').textContent")
+    expect(page.locator("#copied")).not_to_be_empty()
     assert page.inner_text("#copied") in ("Copied.", "Selected: copy it with Ctrl+C.")
     if page.inner_text("#copied") == "Copied.":
         assert page.evaluate("navigator.clipboard.readText()") == "hf-ssl train --labeled L \\\n  --unlabeled U"
@@ -238,9 +238,7 @@ def test_10_000_examples_open_in_three_seconds_and_take_less_than_5_mb(browser, 
     seconds = []
     for _ in range(3):
         with opened(browser, path.as_uri()) as page:
-            page.wait_for_function(
-                "document.getElementById('map-count').textContent.startsWith('Shown: 10,000 of 10,000')"
-            )
+            expect(page.locator("#map-count")).to_contain_text("Shown: 10,000 of 10,000")
             seconds.append(page.evaluate("performance.now()") / 1000)
     if os.getloadavg()[0] <= 2 * (os.cpu_count() or 1):  # Else it is the other processes that are measured.
         assert min(seconds) < 3
