@@ -112,9 +112,7 @@ def changed_features(task: str, places: Places) -> tuple[FeatureBank, dict[str, 
     copies = {}
     for name, change in changes.items():
         cells = [change(cell) for cell in first[column]]
-        rows = datasets.Dataset.from_dict(
-            {column: cells}, features=datasets.Features({column: first.features[column]})
-        )
+        rows = datasets.Dataset.from_dict({column: cells}).cast_column(column, first.features[column])
         copies[name] = FeatureBank.encode(model, rows, processor, args=args, disable_tqdm=True).features
     return encode(task, places), copies
 
@@ -132,8 +130,9 @@ def measure(task: str, places: Places) -> dict[str, Any]:
     return {
         name: {
             "quantiles_5_50_95": [round(float(value), 3) for value in np.quantile(values, [0.05, 0.5, 0.95])],
+            "reach": {str(each): round(float((values >= each).mean()), 4) for each in THRESHOLDS},
             "threshold": round(least, 3),
-            "reach": {str(each): round(float((values >= each).mean()), 4) for each in (*THRESHOLDS, least)},
+            "found": round(float((values >= least).mean()), 4),
         }
         for name, values in cosines.items()
     }
@@ -145,10 +144,10 @@ def show(found: dict[str, dict[str, Any]]) -> str:
     for task, kinds in found.items():
         for name, row in kinds.items():
             low, middle, high = row["quantiles_5_50_95"]
-            *shares, own = [f"{100 * share:.1f}" for share in row["reach"].values()]
-            lines.append([task, name, f"{middle:.2f} ({low:.2f} to {high:.2f})", *shares, str(row["threshold"]), own])
+            shares = [f"{100 * share:.1f}" for share in (*row["reach"].values(), row["found"])]
+            lines.append([task, name, f"{middle:.2f} ({low:.2f} to {high:.2f})", *shares, str(row["threshold"])])
     heads = [f"% at {threshold}" for threshold in THRESHOLDS]
-    return table(["task", "pair", "median cosine (5 % to 95 %)", *heads, "threshold", "% there"], lines)
+    return table(["task", "pair", "median cosine (5 % to 95 %)", *heads, "% found", "threshold"], lines)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ train_options.py    what was asked for: options, recipe, defaults
 train_data.py       the datasets, loaded and put together
 train_imbalance.py  --imbalance, and what is said of unequal classes
 train_auto.py       --algorithm auto and features: probe, features, fine-tuning, and which of them is kept
+train_doubts.py     labels that look wrong, and test examples that are labeled ones: what --algorithm auto says of them
 train_stages.py     the trainings of a named algorithm: labels alone (--baseline), then the algorithm
 train_pace.py       how often a test set is evaluated
 train_resume.py     the output folder and an earlier run in it: what may be replaced, where it goes on

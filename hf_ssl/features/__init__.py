@@ -10,6 +10,7 @@
     probe.py, balance.py, self_training.py            linear models, and how often each class is expected
     classifier.py                                     graph and linear models together
     picking.py                                        which examples to label next
+    label_errors.py, near_duplicates.py               labels that look wrong, examples that are nearly the same
     start.py                                          the head of a training that begins so
 
 The public names are imported on first use.

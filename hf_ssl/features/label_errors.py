@@ -62,7 +62,8 @@ def find_label_errors(features: np.ndarray, labels: np.ndarray, num_classes: int
     """The labels that look wrong, the most suspicious first.
 
     The only label of a class cannot be judged, since nothing else says what the class looks like; with one label per
-    class nothing is found. Nor is anything found if all labels of two classes are exchanged: they agree.
+    class nothing is found. Nor are mistakes that agree with each other: if two of twenty dogs are labeled "wolf", the
+    two classes seem to overlap.
 
     Args:
         features: [N, D], real numbers, of labeled examples and pool together, as `FeatureBank.encode` makes them. Of
