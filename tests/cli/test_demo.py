@@ -7,6 +7,7 @@ import re
 import runpy
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -182,6 +183,8 @@ def test_what_cannot_be_is_told_in_one_line(tmp_path, capsys):
         "violet": [model, *new, "--labeled", str(other)],
         "--labeled must have a column of labels": [model, *new, "--labeled", str(make_unlabeled(tmp_path))],
     }
+    if find_spec("gradio") is None:
+        cases["--launch needs gradio, which is missing; pip install"] = [model, *new, "--launch"]
     for said, words in cases.items():
         assert main(["demo", *words]) == 2
         error = capsys.readouterr().err
