@@ -171,7 +171,7 @@ def _literal(value: object) -> str:
 def _requirements(demo: Demo) -> list[str]:
     packages = [*_PACKAGES, *demo.packages]
     if demo.modality == "audio":
-        packages.append("torchaudio>=2.11")
+        packages += ["torchaudio>=2.11", "soundfile>=0.13"]
     if demo.with_examples:
         packages.append("pyarrow>=21.0")
     return packages
