@@ -22,13 +22,15 @@ def register(subparsers: Subparsers) -> None:
         "model", metavar="MODEL", help="folder or Hub id of a classifier, such as the output of `hf-ssl train`"
     )
     parser.add_argument("--labeled", metavar="L", help="the labeled data of the training, as for `hf-ssl train`")
-    parser.add_argument("--pool", metavar="U", help="its unlabeled data; 1,000 of them are drawn")
+    parser.add_argument(
+        "--pool", metavar="U", help="its unlabeled data; the Space gets a random sample of 1,000, or all if fewer"
+    )
     parser.add_argument(
         "--with-examples",
         action="store_true",
-        help="show the examples on the page, and some to try the model with: small pictures without metadata, the "
-        "first 300 letters of texts, the first 3 seconds of recordings. Pushing publishes them: do so only if the "
-        "people they are of or from agree",
+        help="show the examples on the page: pictures of 128 pixels without metadata, the first 300 letters of "
+        "texts, the first 3 seconds of recordings; and six to try the model on, of up to 512 pixels, 1,000 letters or "
+        "10 seconds. --push publishes them: only with the consent of everyone concerned",
     )
     parser.add_argument("--column", metavar="NAME", help="column of the inputs; found by its usual names if not given")
     parser.add_argument(

@@ -49,9 +49,9 @@ def create_repository(
     """
 
     def create(exist_ok: bool) -> RepoUrl:
-        of_space = {"space_sdk": sdk} if repo_type == "space" else {}
+        asked = sdk if repo_type == "space" else None
         return patiently(
-            lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=exist_ok, **of_space)
+            lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=exist_ok, space_sdk=asked)
         )
 
     with clear_errors(repo_id, api.token if isinstance(api.token, str) else None):

@@ -68,6 +68,8 @@ class Demo:
 def write_demo(folder: Path, demo: Demo) -> None:
     """Write app.py, requirements.txt, README.md and what the app reads; all of them or none.
 
+    What an earlier Space in this folder showed and this one does not is deleted: it would be pushed, too.
+
     Raises:
         OSError: in one line, if the disk is full or cannot be written to.
     """
@@ -81,6 +83,11 @@ def write_demo(folder: Path, demo: Demo) -> None:
             path = new / "examples" / f"{number}{_SUFFIXES[demo.modality]}"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(example.encode() if isinstance(example, str) else example)
+        written = {path.relative_to(new) for path in files_below(new)}
+    for path in files_below(folder):
+        name = path.relative_to(folder)
+        if name not in written and _is_ours(name.as_posix()):
+            path.unlink()
 
 
 def render_app(demo: Demo) -> str:
@@ -164,7 +171,7 @@ def _literal(value: object) -> str:
 def _requirements(demo: Demo) -> list[str]:
     packages = [*_PACKAGES, *demo.packages]
     if demo.modality == "audio":
-        packages.append("torchaudio>=2.11")
+        packages += ["torchaudio>=2.11", "soundfile>=0.13"]
     if demo.with_examples:
         packages.append("pyarrow>=21.0")
     return packages
