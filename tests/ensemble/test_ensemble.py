@@ -1,6 +1,7 @@
 """Members, vote and student together: what is trained, what is kept, and what a resumed run does not train again."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ class Runs:
 
         monkeypatch.setattr(ensemble_run, "fit", counted)
 
-    def __call__(self, methods=METHODS, *, resume=False, vote="mean_probabilities", student=None, test=True, **changes):
+    def __call__(self, methods=METHODS, *, resume=False, vote="mean_probabilities", test=True, **changes):
         self.fitted.clear(), self.said.clear()
         quiet = {"use_cpu": True, "disable_tqdm": True, "report_to": "none", "dataloader_num_workers": 0}
         sizes = {"max_steps": 3, "per_device_train_batch_size": 4, "unlabeled_batch_ratio": 1, "seed": 0}
@@ -48,7 +49,6 @@ class Runs:
             eval_dataset=self.make(12, 2) if test else None,
             methods=methods,
             vote=vote,
-            student=student,
             settings={"output_dir": str(self.folder), **quiet, **sizes, **changes},
             resume=resume,
             say=self.said.append,
@@ -86,7 +86,9 @@ def test_members_vote_and_student_have_their_rows_and_folders(modality, tmp_path
     assert all(each["pool"].shape == (12, 3) and each["test"].shape == (12, 3) for each in logits)
     soft = soft_labels(np.stack([each["test"] for each in logits]))
     assert rows[3]["test_accuracy"] == (soft.argmax(axis=1) == np.array(runs.make(12, 2)["label"])).mean()
-    np.testing.assert_allclose(trainer.algorithm.targets, soft_labels(np.stack([e["pool"] for e in logits])), rtol=1e-5)
+    np.testing.assert_allclose(
+        trainer.algorithm.targets, soft_labels(np.stack([e["pool"] for e in logits])), rtol=1e-5
+    )
     card = (runs.folder / "README.md").read_text()
     assert "tiny: LoRA" in card and "vote of 3 (mean_probabilities)" in card and "student: tiny: all weights" in card
     assert "self-training on the votes of an ensemble" in card and "held out" not in card
@@ -98,16 +100,19 @@ def test_members_and_student_are_ordinary_classifiers(texts):
     rows = texts.make(12, 2)
     for place in ("members/tiny-lora", "members/tiny-none", ""):
         classify = pipeline("text-classification", str(texts.folder / place))
-        right = np.mean([row["label"] == name for row, name in zip(classify(rows["text"][:]), names(rows), strict=True)])
+        right = np.mean(
+            [row["label"] == name for row, name in zip(classify(rows["text"][:]), names(rows), strict=True)]
+        )
         known = json.loads((texts.folder / place / "results.json").read_text())["runs"][-1]["test_accuracy"]
         assert right == pytest.approx(known)
     # The student is LoRA's, too, and its adapters are in the weights.
     before = AutoModelForSequenceClassification.from_pretrained(texts.model).state_dict()
     after = texts.weights()
     assert before.keys() == after.keys()
-    assert not np.array_equal(before["bert.encoder.layer.0.attention.self.query.weight"], after[
-        "bert.encoder.layer.0.attention.self.query.weight"
-    ])
+    assert not np.array_equal(
+        before["bert.encoder.layer.0.attention.self.query.weight"],
+        after["bert.encoder.layer.0.attention.self.query.weight"],
+    )
 
 
 def names(rows):
@@ -141,8 +146,6 @@ def test_a_student_that_was_killed_goes_on_from_its_checkpoint(texts, monkeypatc
         patch.setattr(ensemble_run, "merge_adapters", fails)
         with pytest.raises(KeyboardInterrupt):
             texts(save_steps=1, save_total_limit=3)
-    import shutil
-
     shutil.rmtree(texts.folder / "checkpoint-3")
     trainer = texts(resume=True, save_steps=1, save_total_limit=3)
     assert texts.fitted == [] and trainer.state.global_step == 3

@@ -54,7 +54,9 @@ def test_the_loss_is_the_divergence_of_both_views_from_the_votes():
     assert output.terms["supervised"] == 0 and output.mask.tolist() == [1, 1, 1, 1]
     torch.testing.assert_close(output.pseudo_labels, votes)
     # The gradient of a divergence is the difference of the distributions, from both views.
-    both = [(log.exp() - votes).T @ given.unlabeled[v]["inputs"] for log, v in zip(logs, ("weak", "strong"), strict=True)]
+    both = [
+        (log.exp() - votes).T @ given.unlabeled[v]["inputs"] for log, v in zip(logs, ("weak", "strong"), strict=True)
+    ]
     torch.testing.assert_close(gradient, 2.0 * sum(both) / 4)
 
 
