@@ -106,13 +106,14 @@ def run(task: str, seed: int, places: Places, validation: bool, changes: dict[st
             for rule in VOTES
         }
         selection = _select(members, drawn.pool, task, trainer.args)
+        accuracies = {member.name: known_accuracy(str(member)) for member in members}
     rows = trainer.card.stages
     return {
         "task": task,
         "seed": seed,
         "draw": drawn.hash[:16],
         "test_examples": len(drawn.test),
-        "members": {member.name: known_accuracy(str(member)) for member in members},
+        "members": accuracies,
         "votes": votes,
         "pseudo_label_accuracy": next(row["pseudo_label_accuracy"] for row in rows if row["algorithm"] == "ensemble"),
         "members_agree": next(row["members_agree"] for row in rows if row["algorithm"] == "ensemble"),

@@ -80,11 +80,10 @@ def run(args: argparse.Namespace) -> None:
         print(_said(agreement))
     if target is not None:
         rows = [
-            {"run": Path(name).name, **row, "ranks": dict(zip(METRICS, ranks, strict=True)), "mean_squared_rank": mean}
-            | {"test_accuracy": accuracy, "chosen": place == choice.chosen}
-            for place, (name, row, ranks, mean, accuracy) in enumerate(
-                zip(args.runs, scores, choice.ranks.tolist(), choice.penalties.tolist(), accuracies, strict=True)
-            )
+            {"run": Path(name).name, **scores[place], "ranks": dict(zip(METRICS, choice.ranks[place], strict=True))}
+            | {"mean_squared_rank": choice.penalties[place], "test_accuracy": accuracies[place]}
+            | {"chosen": place == choice.chosen}
+            for place, name in enumerate(args.runs)
         ]
         _write(target, rows, agreement, len(found[0].features), args.seed)
         print(f"Written to {target}")

@@ -222,6 +222,14 @@ def test_what_cannot_be_is_refused_before_anything_is_written(texts, change, sai
     assert not texts.folder.exists()
 
 
+def test_a_run_is_never_overwritten(texts):
+    texts(("probe", "none"))
+    before = texts.weights()
+    with pytest.raises(ValueError, match="output_dir must hold no run yet"):
+        texts(("probe", "none"))
+    assert same(before, texts.weights())
+
+
 def test_models_of_one_name_are_refused(texts, tmp_path):
     other = save_model("text", tmp_path / "elsewhere" / "tiny")
     with pytest.raises(ValueError, match="models must have different names"):
