@@ -94,6 +94,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--examples must be at least 1, got {args.examples}; {_EXAMPLES} is usual")
     if args.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
+    if args.device not in (None, "cpu"):
+        raise ValueError(f"--device must be cpu, got {args.device}; leave it out for the fastest one")
     if len(args.runs) < 2:
         raise ValueError("RUN must be given at least twice, got one; name the folders to choose among")
     twice = next((name for name in args.runs if args.runs.count(name) > 1), None)

@@ -326,7 +326,8 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
         rows: of `results.json`.
 
     Example:
-        >>> members = [{"title": name, "votes": True, "test_accuracy": x} for name, x in (("A", 0.8), ("B", 0.7))]
+        >>> row = {"algorithm": "probe", "votes": True}
+        >>> members = [{**row, "title": "A", "test_accuracy": 0.8}, {**row, "title": "B", "test_accuracy": 0.7}]
         >>> more = [{"algorithm": name, "test_accuracy": x} for name, x in (("ensemble", 0.82), (STUDENT, 0.85))]
         >>> print(verdict([*members, *more]))
         The student has learned the votes of 2 members. On the test set it is right for 85.0 %, their vote for 82.0 %,
