@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import torch
 
-from ..algorithms import get_algorithm
+from ..algorithms import SSLAlgorithm, get_algorithm
 from ..config import SSLConfig
 from ..data.columns import inspect_data
 from ..documents import read_json
@@ -256,7 +256,7 @@ class _Run:
             trainer.push_to_hub()
         return trainer
 
-    def _algorithm(self, base: Base, soft: np.ndarray) -> EnsembleDistillation:
+    def _algorithm(self, base: Base, soft: np.ndarray) -> SSLAlgorithm:
         args, task = base.trainer.args, self.task
         size = args.per_device_train_batch_size * args.gradient_accumulation_steps
         with torch.random.fork_rng(devices=[]):
