@@ -8,9 +8,9 @@ Data, encoders and draws of labels are those of `evidence.py` (texts of 32 token
 examples of the test set, as many of each class, are predicted. Members of texts are a probe and a `FeatureClassifier`
 of frozen features, the upper third of the layers and LoRA; of photographs the first two and all weights, each of two
 copies of the network that see 128 and 160 pixels. The student is the first model with the first method. Every rule
-votes, the student learns from `mean_probabilities`, and `hf_ssl.select` ranks the members by 500 examples of the pool. Steps and the share of unlabeled examples are those in `TASKS`, as few as a shared CPU
-affords; all other settings are the package's defaults, and nothing was chosen by these runs. Seconds are those of the
-CPU, with one thread.
+votes, the student learns from `mean_probabilities`, and `hf_ssl.select` ranks the members by 500 examples of the pool.
+Steps and the share of unlabeled examples are those in `TASKS`, as few as a shared CPU affords; all other settings are
+the package's defaults, and nothing was chosen by these runs. Seconds are those of the CPU, with one thread.
 """
 
 import argparse
@@ -106,13 +106,14 @@ def run(task: str, seed: int, places: Places, validation: bool, changes: dict[st
             for rule in VOTES
         }
         selection = _select(members, drawn.pool, task, trainer.args)
+        accuracies = {member.name: known_accuracy(str(member)) for member in members}
     rows = trainer.card.stages
     return {
         "task": task,
         "seed": seed,
         "draw": drawn.hash[:16],
         "test_examples": len(drawn.test),
-        "members": {member.name: known_accuracy(str(member)) for member in members},
+        "members": accuracies,
         "votes": votes,
         "pseudo_label_accuracy": next(row["pseudo_label_accuracy"] for row in rows if row["algorithm"] == "ensemble"),
         "members_agree": next(row["members_agree"] for row in rows if row["algorithm"] == "ensemble"),

@@ -80,11 +80,10 @@ def run(args: argparse.Namespace) -> None:
         print(_said(agreement))
     if target is not None:
         rows = [
-            {"run": Path(name).name, **row, "ranks": dict(zip(METRICS, ranks, strict=True)), "mean_squared_rank": mean}
-            | {"test_accuracy": accuracy, "chosen": place == choice.chosen}
-            for place, (name, row, ranks, mean, accuracy) in enumerate(
-                zip(args.runs, scores, choice.ranks.tolist(), choice.penalties.tolist(), accuracies, strict=True)
-            )
+            {"run": Path(name).name, **scores[place], "ranks": dict(zip(METRICS, choice.ranks[place], strict=True))}
+            | {"mean_squared_rank": choice.penalties[place], "test_accuracy": accuracies[place]}
+            | {"chosen": place == choice.chosen}
+            for place, name in enumerate(args.runs)
         ]
         _write(target, rows, agreement, len(found[0].features), args.seed)
         print(f"Written to {target}")
@@ -95,6 +94,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--examples must be at least 1, got {args.examples}; {_EXAMPLES} is usual")
     if args.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
+    if args.device not in (None, "cpu"):
+        raise ValueError(f"--device must be cpu, got {args.device}; leave it out for the fastest one")
     if len(args.runs) < 2:
         raise ValueError("RUN must be given at least twice, got one; name the folders to choose among")
     twice = next((name for name in args.runs if args.runs.count(name) > 1), None)

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from .._version import __version__
 from ..documents import read_json
+from ..features.inputs import Inputs
 from ..features.keys import digest_of, rows_key
 from ..features.start import classifier_head, probe_head
 from ..files import atomic_write
@@ -119,15 +120,26 @@ def earlier(folder: Path, key: str) -> Member | None:
         return None
 
 
-def fingerprint(task: Task, rows: np.ndarray) -> str:
-    """The digest of what all members depend on: data, labels, settings and the version of this package."""
-    parts = [task.labeled, task.unlabeled, *([] if task.test is None else [task.test])]
+def fingerprint(task: Task, trainer: SSLTrainer, rows: np.ndarray) -> str:
+    """The digest of what all members depend on: data, labels, settings and the version of this package.
+
+    Args:
+        task: the settings.
+        trainer: of any base, which has prepared the datasets.
+        rows: positions of the examples that are voted on.
+    """
+    data = trainer.data
+    parts = [trainer.train_dataset, trainer.unlabeled_dataset]
+    parts += [] if trainer.eval_dataset is None else [trainer.eval_dataset]
     settings = {name: value for name, value in task.settings.items() if name not in _WITHOUT_INFLUENCE}
-    labels = np.asarray(task.summary.labels).tolist()
-    said = [settings, task.summary.label_names, labels, rows.tolist(), __version__]
-    return digest_of(
-        [*(rows_key(part, task.summary) for part in parts), json.dumps(said, sort_keys=True, default=str)]
-    )
+    labels = [None if found is None else found.tolist() for found in (labels_of(trainer, part) for part in parts)]
+    said = [settings, data.label_names, labels[0], labels[2:], rows.tolist(), __version__]
+    return digest_of([*(rows_key(part, data) for part in parts), json.dumps(said, sort_keys=True, default=str)])
+
+
+def labels_of(trainer: SSLTrainer, rows: Any) -> np.ndarray | None:
+    """Classes int64 [N] of one of the trainer's datasets, -1 for examples without one; None if none has one."""
+    return Inputs(trainer.data, rows, None).labels()
 
 
 # Settings that a resumed run may change.

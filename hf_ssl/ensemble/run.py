@@ -1,5 +1,6 @@
 """The whole way: members, vote, student."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +11,10 @@ import datasets
 import numpy as np
 import torch
 
-from ..algorithms import get_algorithm
+from ..algorithms import SSLAlgorithm, get_algorithm
 from ..config import SSLConfig
 from ..data.columns import inspect_data
 from ..documents import read_json
-from ..features.inputs import Inputs
 from ..features.keys import digest_of
 from ..hub.card_facts import CardFacts
 from ..model.head import feature_size, find_head
@@ -26,7 +26,18 @@ from ..training.checkpoint_files import choose_checkpoint
 from ..training.checkpoint_folders import checkpoints
 from ..training.pool_predictions import PoolInputs
 from .base import Base, Task, merge_adapters
-from .members import Member, earlier, fingerprint, fit, folder_name, member_key, names_of, row_of, test_logits
+from .members import (
+    Member,
+    earlier,
+    fingerprint,
+    fit,
+    folder_name,
+    labels_of,
+    member_key,
+    names_of,
+    row_of,
+    test_logits,
+)
 from .methods import TRAINED, check_methods
 from .student import EnsembleDistillation
 from .votes import VOTES, agreement, soft_labels
@@ -93,11 +104,13 @@ def train_ensemble(
     """
     chosen = check_methods(methods)
     _check(models, vote, unlabeled_dataset, settings)
+    folder = Path(settings["output_dir"])
+    if not resume and ((folder / "results.json").exists() or (folder / MEMBERS).exists() or checkpoints(folder)):
+        raise ValueError(f"output_dir must hold no run yet, got {folder}; set resume=True, or choose another folder")
     processor = load_processor(models[0])
     names = (settings.get(name) for name in ("input_column", "label_column"))
     pair = settings.get("text_pair_column")
     summary = inspect_data(train_dataset, *names, text_pair_column=pair, processor=processor)
-    folder = Path(settings["output_dir"])
     task = Task(train_dataset, unlabeled_dataset, eval_dataset, summary, dict(settings), folder)
     if student is None:
         student = models[0], next((method for method in chosen if method in TRAINED), "none")
@@ -143,7 +156,7 @@ class _Run:
         self.votes_of_student = _earlier_votes(task.folder) if resume else None
         self.first = self.base(student[0])
         self.voted_on = self._voted_on()
-        self.common = fingerprint(task, self.voted_on)
+        self.common = fingerprint(task, self.first.trainer, self.voted_on)
 
     def __call__(self, members: Sequence[tuple[str, str]]) -> SSLTrainer:
         found = [self.member(*each) for each in members]
@@ -198,9 +211,9 @@ class _Run:
         tests = [member.test for member in members if member.test is not None]
         test = np.log(np.maximum(soft_labels(np.stack(tests), self.vote), 1e-12)) if tests else None
         trainer = self.first.trainer
-        labels = Inputs(trainer.data, trainer.eval_dataset, None).labels() if tests else None
+        labels = labels_of(trainer, trainer.eval_dataset) if tests else None
         row = row_of("ensemble", self.task, trainer.args.seed, test, labels)
-        hidden = Inputs(trainer.data, trainer.unlabeled_dataset, None).labels()
+        hidden = labels_of(trainer, trainer.unlabeled_dataset)
         if hidden is not None and (known := hidden[self.voted_on] >= 0).any():
             row["pseudo_label_accuracy"] = float((soft.argmax(axis=1) == hidden[self.voted_on])[known].mean())
         title = f"vote of {len(members)} ({self.vote})"
@@ -229,19 +242,21 @@ class _Run:
         test_logits(trainer)
         row = result_of(trainer.run_facts(), time.perf_counter() - began)
         names = names_of(model, method)
-        self._add(row | names | {"title": f"student: {names['title']}", "kept": True})
+        self.rows.append(row | names | {"title": f"student: {names['title']}", "kept": True})
         trainer.card = self.card
         trainer.card.stages, trainer.card.verdict = self.rows, verdict(self.rows)
         trainer.curves_drawn = True
         trainer.save_model(_internal_call=True)
         trainer.save_state()
         trainer.create_model_card()
+        # Last: a run that is killed before this has no student yet.
         self._write()
+        self._tell(self.rows[-1])
         if trainer.args.push_to_hub:
             trainer.push_to_hub()
         return trainer
 
-    def _algorithm(self, base: Base, soft: np.ndarray) -> EnsembleDistillation:
+    def _algorithm(self, base: Base, soft: np.ndarray) -> SSLAlgorithm:
         args, task = base.trainer.args, self.task
         size = args.per_device_train_batch_size * args.gradient_accumulation_steps
         with torch.random.fork_rng(devices=[]):
@@ -262,7 +277,7 @@ class _Run:
         """The student's newest complete checkpoint, if the run is resumed and there is one that learned these votes.
 
         Args:
-            votes: their digest. Checkpoints of other votes, or of a run that is started again, are deleted.
+            votes: their digest. Checkpoints of a student that learned other votes are deleted.
         """
         folder, same = self.task.folder, self.votes_of_student == votes
         self.votes_of_student = votes
@@ -278,6 +293,9 @@ class _Run:
     def _add(self, row: dict[str, Any], note: str = "") -> None:
         self.rows.append(row)
         self._write()
+        self._tell(row, note)
+
+    def _tell(self, row: Mapping[str, Any], note: str = "") -> None:
         accuracy = "" if row["test_accuracy"] is None else f", test accuracy {100 * row['test_accuracy']:.1f} %"
         self.say(f"{row['title']}: {row['seconds']:.0f} s{accuracy}{note}")
 
@@ -290,7 +308,7 @@ class _Run:
             "model": ".",
         }
         self.task.folder.mkdir(parents=True, exist_ok=True)
-        write_results(self.task.folder, self.rows, settings)
+        write_results(self.task.folder, self.rows, json.loads(json.dumps(settings, default=str)))
 
 
 def _earlier_votes(folder: Path) -> str | None:
@@ -308,7 +326,8 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
         rows: of `results.json`.
 
     Example:
-        >>> members = [{"title": name, "votes": True, "test_accuracy": x} for name, x in (("A", 0.8), ("B", 0.7))]
+        >>> row = {"algorithm": "probe", "votes": True}
+        >>> members = [{**row, "title": "A", "test_accuracy": 0.8}, {**row, "title": "B", "test_accuracy": 0.7}]
         >>> more = [{"algorithm": name, "test_accuracy": x} for name, x in (("ensemble", 0.82), (STUDENT, 0.85))]
         >>> print(verdict([*members, *more]))
         The student has learned the votes of 2 members. On the test set it is right for 85.0 %, their vote for 82.0 %,

@@ -53,7 +53,7 @@ def answers(
     """
     processor = load_processor(model, modality)
     loaded = load_encoder(model, modality, "head")
-    given = {"args": args, "pooling": "head", "batch_size": batch_size, "on_broken_file": "skip"}
+    given: dict[str, Any] = {"args": args, "pooling": "head", "batch_size": batch_size, "on_broken_file": "skip"}
     bank = FeatureBank.encode(loaded, dataset, processor, **given)
     head = find_head(loaded)
     device = next(head.parameters()).device

@@ -90,7 +90,7 @@ def test_pictures_that_cannot_be_read_have_no_vote(tmp_path, capsys):
         (["--algorithm", "fixmatch"], "--algorithm is of `hf-ssl train`"),
         (["--baseline"], "--baseline is of `hf-ssl train`"),
         (["--vote", "majority"], "invalid choice: 'majority'"),
-        (["--max-stps", "3"], "did you mean --max-steps?"),
+        (["--max-stps", "3"], "did you mean --max-steps"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(words, tmp_path, capsys, more, said):

@@ -1,6 +1,7 @@
 """Members, vote and student together: what is trained, what is kept, and what a resumed run does not train again."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -37,9 +38,7 @@ class Runs:
 
         monkeypatch.setattr(ensemble_run, "fit", counted)
 
-    def __call__(
-        self, methods=METHODS, *, resume=False, vote="mean_probabilities", student=None, test=True, **changes
-    ):
+    def __call__(self, methods=METHODS, *, resume=False, vote="mean_probabilities", test=True, **changes):
         self.fitted.clear(), self.said.clear()
         quiet = {"use_cpu": True, "disable_tqdm": True, "report_to": "none", "dataloader_num_workers": 0}
         sizes = {"max_steps": 3, "per_device_train_batch_size": 4, "unlabeled_batch_ratio": 1, "seed": 0}
@@ -50,7 +49,6 @@ class Runs:
             eval_dataset=self.make(12, 2) if test else None,
             methods=methods,
             vote=vote,
-            student=student,
             settings={"output_dir": str(self.folder), **quiet, **sizes, **changes},
             resume=resume,
             say=self.said.append,
@@ -148,8 +146,6 @@ def test_a_student_that_was_killed_goes_on_from_its_checkpoint(texts, monkeypatc
         patch.setattr(ensemble_run, "merge_adapters", fails)
         with pytest.raises(KeyboardInterrupt):
             texts(save_steps=1, save_total_limit=3)
-    import shutil
-
     shutil.rmtree(texts.folder / "checkpoint-3")
     trainer = texts(resume=True, save_steps=1, save_total_limit=3)
     assert texts.fitted == [] and trainer.state.global_step == 3
@@ -224,6 +220,14 @@ def test_what_cannot_be_is_refused_before_anything_is_written(texts, change, sai
     with pytest.raises(ValueError, match=said):
         texts(**change)
     assert not texts.folder.exists()
+
+
+def test_a_run_is_never_overwritten(texts):
+    texts(("probe", "none"))
+    before = texts.weights()
+    with pytest.raises(ValueError, match="output_dir must hold no run yet"):
+        texts(("probe", "none"))
+    assert same(before, texts.weights())
 
 
 def test_models_of_one_name_are_refused(texts, tmp_path):

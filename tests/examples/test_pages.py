@@ -18,7 +18,9 @@ from tests.helpers.pages import EXAMPLES, PAGES, ROOT
 every_page = pytest.mark.parametrize("page", PAGES)
 README = PAGES["README.md"].read_text(encoding="utf-8")
 # Blocks that are marked `python no-run` in their page, and why they cannot run in a test.
-NOT_RUN: dict[str, str] = {}
+NOT_RUN: dict[str, str] = {
+    "examples/guides/ensembles.md": "an ensemble takes minutes by default; tests/ensemble trains small ones",
+}
 
 
 @pytest.fixture(scope="module")

@@ -105,11 +105,12 @@ def test_examples_that_cannot_be_read_are_left_out(tmp_path, capsys):
             "must have the same classes, got a, b, c in",
         ),
         (lambda runs, tmp: [*runs, "--examples", "3"], "more examples than the 3 classes, got 3"),
+        (lambda runs, tmp: [*runs, "--device", "cuda:1"], "--device must be cpu, got cuda:1"),
         (lambda runs, tmp: [*runs, "--examples", "0"], "--examples must be at least 1, got 0"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused_in_one_line(runs, pool, tmp_path, capsys, change, said):
-    words = ["select", *change(runs, tmp_path), "--unlabeled", pool, "--device", "cpu"]
+    words = ["select", "--unlabeled", pool, "--device", "cpu", *change(runs, tmp_path)]
     assert main(words) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert said in error
