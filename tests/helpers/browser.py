@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import pytest
 
 api = pytest.importorskip("playwright.sync_api")
+# Waits, as page.wait_for_function does, but without what the policy of our pages forbids.
+expect = api.expect
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

@@ -50,7 +50,7 @@ function namedCategories(rows, keyOf) {
 function numberCategories(name) {
   const values = examples[name];
   const keyOf = (i) => (isNumber(values[i]) ? Math.min(Math.max(Math.floor(10 * values[i]), 0), 9) : -1);
-  const rows = Array.from({ length: 10 }, (_, step) => [step, `${10 * step} to ${10 * step + 10} %`, step / 9, 0]);
+  const rows = Array.from({ length: 10 }, (_, step) => [step, `${10 * step}–${10 * step + 10}\u00a0%`, step / 9, 0]);
   const [found] = namedCategories([...rows, [-1, "unknown", -1, 0]], keyOf);
   return [found.map((category) => ({ ...category, isShade: category.key >= 0 })), keyOf];
 }

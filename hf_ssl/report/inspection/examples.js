@@ -18,7 +18,7 @@ const isNumber = (value) => value !== null && value !== undefined;
 const percent = (value) => (isNumber(value) ? `${Math.round(100 * value)}\u00a0%` : "-");
 const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 const NUMBERS = {
-  confidence: "confidence", disagreement: "disagreement", change: "change in training", foreign: "foreignness",
+  confidence: "confidence", disagreement: "disagreement", change: "change", foreign: "foreignness",
 };
 const numbersKnown = Object.keys(NUMBERS).filter((name) => examples[name].some(isNumber));
 

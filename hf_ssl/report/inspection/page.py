@@ -60,7 +60,8 @@ def render_page(data: Mapping[str, Any]) -> str:
         facts=[(one_line(name), one_line(value)) for name, value in data["facts"]],
         stage_header=header,
         stages=[
-            {"cells": row, "is_kept": bool(run.get("kept"))} for row, run in zip(stages, data["stages"], strict=True)
+            {"cells": [one_line(cell) for cell in row], "is_kept": bool(run.get("kept"))}
+            for row, run in zip(stages, data["stages"], strict=True)
         ],
         curve_methods=curve_methods(data["curves"]),
         curves=curve_figures(data["curves"]),
@@ -80,5 +81,10 @@ def render_page(data: Mapping[str, Any]) -> str:
         more_duplicates=len(data["duplicates"]),
         settings=setting_rows(data["settings"]),
         versions=setting_rows(data["versions"]),
-        command="\n".join(map(one_line, (data["command"] or "").splitlines())),
+        command="\n".join(map(_indented, (data["command"] or "").splitlines())),
     )
+
+
+def _indented(line: str) -> str:
+    words = line.lstrip(" ")
+    return line[: len(line) - len(words)] + one_line(words)

@@ -32,14 +32,15 @@ def curve_methods(curves: Mapping[str, Mapping[str, Curve]]) -> list[dict[str, A
 
 
 def curve_figures(curves: Mapping[str, Mapping[str, Curve]]) -> list[dict[str, Any]]:
-    """Title and picture of each curve that has a point, one line per method, in the colors of `curve_methods`."""
+    """Title and picture of each curve with two points or more: a line per method, in the colors of `curve_methods`."""
     styles = {method["name"]: method["style"] for method in curve_methods(curves)}
     figures = []
     for place, (key, found) in enumerate(curves.items()):
         is_share = key.endswith(_SHARES)
         lines = {one_line(name): _points(curve, is_share) for name, curve in found.items()}
         lines = {name: points for name, points in lines.items() if any(value is not None for _, value in points)}
-        if lines:
+        # A single evaluation is in the table of stages, and no curve.
+        if any(sum(value is not None for _, value in points) > 1 for points in lines.values()):
             words = one_line(key).replace("_", " ")
             title = _TITLES.get(key.removeprefix("eval_"), words[:1].upper() + words[1:])
             figures.append({"title": title, "svg": _curve(f"curve-{place}", title, lines, styles, is_share)})

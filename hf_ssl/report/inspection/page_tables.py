@@ -112,7 +112,7 @@ def duplicate_rows(data: Mapping[str, Any], names: Sequence[str]) -> list[dict[s
         labels = [examples["label"][i] for i in two]
         remarks = []
         if "test" in parts and set(parts) != {"test"}:
-            remarks.append("the test set contains an example of the training data")
+            remarks.append("one is in the test set, the other is trained on")
         if min(labels) >= 0 and labels[0] != labels[1]:
             remarks.append(f"labels differ: {names[labels[0]]} and {names[labels[1]]}")
         shown = [

@@ -7,7 +7,7 @@ import pytest
 
 from hf_ssl.benchmark.leaderboard.report import write_report
 
-from tests.helpers.browser import chromium, needs_chromium, opened
+from tests.helpers.browser import chromium, expect, needs_chromium, opened
 from tests.helpers.cell_files import make_cell, write_cells, write_failure
 
 pytestmark = [pytest.mark.slow, needs_chromium]
@@ -73,7 +73,7 @@ def test_filters_hide_columns_rows_and_tables(page):
     assert page.inner_text("#shown") == "Nothing fits these filters."
     assert page.locator(".scope:visible h3").all_inner_texts() == ["All settings", "Images"]
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_function("document.getElementById('shown').textContent.includes('3 settings')")
+    expect(page.locator("#shown")).to_contain_text("3 settings")
 
 
 def test_the_keyboard_opens_a_number_and_comes_back(page):
