@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from transformers import set_seed
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data
@@ -205,6 +206,8 @@ class _Folder:
             return
         place = str(self.model) if base is None else base
         processor = load_processor(place, summary.modality)
+        # Weights that the pretrained model lacks are drawn as in training, so that its features are in the cache.
+        set_seed(self.settings["seed"])
         model = load_classifier(place, summary, processor)
         data = Data.of(given, processor, model, self.config)
         if base is None:
