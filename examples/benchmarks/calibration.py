@@ -91,8 +91,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
         def cell(name: str, factor: float, digits: int, mine: list[dict[str, Any]] = mine) -> str:
             values = [factor * row[name] for row in mine]
-            error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-            return f"{mean(values):.{digits}f} ± {error:.{digits}f}"
+            error = f" ± {stdev(values) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
+            return f"{mean(values):.{digits}f}{error}"
 
         cells = [cell("test_accuracy", 100, 1), cell("ece", 100, 1), cell("calibrated_ece", 100, 1)]
         cells += [cell("nll", 1, 3), cell("calibrated_nll", 1, 3), cell("temperature", 1, 2)]

@@ -23,6 +23,7 @@ def divided_logits(model: nn.Module, temperature: float | None) -> Iterator[None
         ValueError: if the temperature is not a number above 0, or the head has no weights that can be divided.
 
     Example:
+        >>> import torch
         >>> model = nn.Linear(2, 3)
         >>> inputs = torch.randn(4, 2)
         >>> before = model(inputs)
