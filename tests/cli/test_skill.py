@@ -30,8 +30,6 @@ def parsers(parser=None, words=()):
 
 
 PARSERS = parsers()
-# Commands of which the text speaks, and which may be missing in an older checkout.
-RECENT = {"pick", "label", "inspect"}
 
 
 def options_of(parser):
@@ -49,8 +47,6 @@ def test_the_front_matter_is_that_of_a_skill():
 @pytest.mark.parametrize("line", LINES)
 def test_every_line_is_a_command_with_options_that_it_has(line):
     _, *words = shlex.split(line)
-    if words[0] in RECENT and (words[0],) not in PARSERS:
-        pytest.skip(f"hf-ssl {words[0]} is not here yet")
     name = tuple(words[:2]) if tuple(words[:2]) in PARSERS else tuple(words[:1])
     assert name in PARSERS, f"hf-ssl {words[0]} does not exist"
     named = {word for word in words if re.match(r"--?[a-z]", word)}
@@ -60,7 +56,6 @@ def test_every_line_is_a_command_with_options_that_it_has(line):
         build_parser().parse_args(words)
 
 
-@pytest.mark.skipif(any((name,) not in PARSERS for name in RECENT), reason="some commands are not here yet")
 def test_every_option_is_one_of_a_command():
     known = set().union(*map(options_of, PARSERS.values()))
     assert [option for option in OPTIONS if option not in known] == []
