@@ -28,7 +28,7 @@ STATISTICS |= {"margin_thresholds_after": "margin_thresholds"}
 # Settings beside those of a file.
 VARIANTS = {"multimatch-published": {"published": True}}
 # Those of which there is no published code to compare with; their formulas are in the helpers.
-WITHOUT = {"entropy_minimization"}
+WITHOUT = {"entropy_minimization", "noisy_student"}
 
 
 class Linear(nn.Module):

@@ -286,6 +286,7 @@ BAD = {
     "ambiguous_weight": NON_NEGATIVE,
     "gce_q": ABOVE_0,
     "num_heads": (2, 4),
+    "rounds": (0,),
     "disagreement_weight": NON_NEGATIVE,
     "percentile": SHARE,
     "threshold_high": SHARE,

@@ -171,7 +171,7 @@ def test_warnings_have_lines_of_their_own_and_labels_alone_have_no_pool(shelf, t
     assert [line for line in lines if "took part in the last 2 steps" in line and line.startswith("hf-ssl: warning: ")]
     assert all(line.startswith("hf-ssl: warning: ") or "it/s" in line for line in lines)
     assert "pin_memory" not in err and "LOAD REPORT" not in err and "{'" not in out
-    assert [line for line in out.splitlines() if line.startswith("step 2 of 2: evaluation in ")]
+    assert [line for line in out.splitlines() if line.startswith("fixmatch: step 2 of 2, evaluated: accuracy ")]
     assert f"  classes         {', '.join(f'{name} 3' for name in sorted(NAMES))}" in out
 
 

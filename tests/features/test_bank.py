@@ -402,7 +402,7 @@ WRONG = {
     "views without a number": (
         {"views": ("weak",)},
         ValueError,
-        r"views must be .weak. or .strong. and a number.*got \('weak',\)",
+        r"views must be .weak., .medium. or .strong. and a number.*got \('weak',\)",
     ),
     "another policy": ({"on_broken_file": "stop"}, ValueError, "must be one of skip, error, got 'stop'"),
     "views of another kind": ({"views": ("rotated", 1)}, ValueError, r"got \('rotated', 1\)"),

@@ -10,6 +10,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch._dynamo.utils import counters
@@ -19,6 +20,7 @@ from transformers import TrainerCallback
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.algorithms import ALGORITHMS
+from hf_ssl.algorithms.rounds import InRounds, Picks
 
 from tests.helpers.tiny_tasks import EAGER, new_model, task
 
@@ -151,7 +153,11 @@ CASES += [
     ("algorithm", "modality"), CASES, ids=[f"{modality}-{algorithm}" for algorithm, modality in CASES]
 )
 def test_no_step_reads_a_value_back(monkeypatch, tmp_path, algorithm, modality):
-    trainer = make(tmp_path, algorithm, modality)
+    in_rounds = issubclass(ALGORITHMS[algorithm], InRounds)
+    # Between rounds the pool is predicted, and checkpoints are read: here is one round, and the pool has labels.
+    trainer = make(tmp_path, algorithm, modality, **({"algorithm_kwargs": {"rounds": 1}} if in_rounds else {}))
+    if in_rounds:
+        trainer.algorithm.begin_round(1, Picks(np.arange(4), np.array([0, 1, 2, 0])))
     trainer.begin_counting()
     for method in METHODS:
         real = getattr(torch.Tensor, method)
