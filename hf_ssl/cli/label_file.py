@@ -54,6 +54,8 @@ class LabelFile:
     """
 
     def __init__(self, path: Path, columns: list[str] | None = None, label_column: str | None = None):
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file {path}; `hf-ssl pick` writes one")
         if path.suffix.lower() not in _ROWS or not path.is_file():
             raise ValueError(f"FILE must be a .csv, .tsv or .jsonl file, got {path}; `hf-ssl pick` writes one")
         # A link stays a link.
