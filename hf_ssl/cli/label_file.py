@@ -102,8 +102,10 @@ class LabelFile:
         return [self._rows.cell(row, name) for name in self._inputs]
 
     def file_of(self, row: int) -> Path:
-        """The picture or recording of a row."""
-        return self.path.parent / self.shown(row)[0]
+        """The picture or recording of a row, as `hf-ssl train` finds it: beside the table, else from where we are."""
+        name = self.shown(row)[0]
+        beside = self.path.parent / name
+        return beside if beside.is_file() or not Path(name).is_file() else Path(name)
 
     def write(self, row: int, label: str) -> None:
         """Put a label into a row, or take it away (""); it is on the disk when this returns.
