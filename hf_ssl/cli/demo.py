@@ -1,6 +1,7 @@
 """`hf-ssl demo`: a Gradio Space to try a model in, with the examples that it finds similar to an input."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def _check(args: argparse.Namespace, folder: Path) -> None:
     if args.push and is_local(args.model):
         raise ValueError(
             f"MODEL must be on the Hub for --push, since the Space loads it from there, got the folder {args.model}; "
-            f"push it first (hf-ssl push {args.model} NS/MODEL) and give its id"
+            f"push it first (hf-ssl push {shlex.quote(args.model)} NS/MODEL) and give its id"
         )
     if args.launch and find_spec("gradio") is None:
         from ..hub.demo.space import GRADIO

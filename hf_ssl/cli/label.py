@@ -7,6 +7,8 @@ label_terminal.py               the terminal
 """
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from .parser import Subparsers
@@ -67,6 +69,17 @@ def run(args: argparse.Namespace) -> None:
         done = len(file) - len(file.open_rows())
         print(f"{done:,} of {len(file):,} labeled in {args.file}.")
         if done < len(file):
-            print(f"Go on any time:  hf-ssl label {args.file}")
+            print(f"Go on any time:  {_again(args, labeling.classes)}")
         if done:
-            print(f"Then:  hf-ssl train --model MODEL --labeled {args.file} --unlabeled POOL")
+            print(f"Then:  hf-ssl train --model MODEL --labeled {shlex.quote(args.file)} --unlabeled POOL")
+
+
+def _again(args: argparse.Namespace, classes: Sequence[str]) -> str:
+    """The command that goes on; with the classes, since some may have no example yet."""
+    from .labeling import label_command
+
+    options = [part for name in args.column or () for part in ("--column", name)]
+    options += ["--label-column", args.label_column] if args.label_column else []
+    options += ["--terminal"] if args.terminal else []
+    options += ["--no-browser"] if args.no_browser else []
+    return label_command(args.file, classes, options)

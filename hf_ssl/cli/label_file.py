@@ -54,6 +54,8 @@ class LabelFile:
     """
 
     def __init__(self, path: Path, columns: list[str] | None = None, label_column: str | None = None):
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file {path}; `hf-ssl pick` writes one")
         if path.suffix.lower() not in _ROWS or not path.is_file():
             raise ValueError(f"FILE must be a .csv, .tsv or .jsonl file, got {path}; `hf-ssl pick` writes one")
         # A link stays a link.
@@ -100,8 +102,10 @@ class LabelFile:
         return [self._rows.cell(row, name) for name in self._inputs]
 
     def file_of(self, row: int) -> Path:
-        """The picture or recording of a row."""
-        return self.path.parent / self.shown(row)[0]
+        """The picture or recording of a row, as `hf-ssl train` finds it: beside the table, else from where we are."""
+        name = self.shown(row)[0]
+        beside = self.path.parent / name
+        return beside if beside.is_file() or not Path(name).is_file() else Path(name)
 
     def write(self, row: int, label: str) -> None:
         """Put a label into a row, or take it away (""); it is on the disk when this returns.

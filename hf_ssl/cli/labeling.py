@@ -1,5 +1,6 @@
 """What a person does while labeling, the same in the browser and in the terminal: answer, undo, name new classes."""
 
+import shlex
 import threading
 from collections.abc import Sequence
 
@@ -17,6 +18,18 @@ def class_names(text: str) -> list[str]:
         ['cat', 'dog']
     """
     return list(dict.fromkeys(class_name(part) for part in text.split(",") if part.strip()))
+
+
+def label_command(file: str, classes: Sequence[str], options: Sequence[str] = ()) -> str:
+    """The command that labels a file, with the same keys for the same classes.
+
+    Example:
+        >>> label_command("my picks.csv", ["cat", "dog"], ["--terminal"])
+        "hf-ssl label 'my picks.csv' --classes cat,dog --terminal"
+    """
+    # In the list, a comma cannot be part of a name.
+    named = ",".join(name for name in classes if "," not in name)
+    return shlex.join(["hf-ssl", "label", file, *(["--classes", named] if named else []), *options])
 
 
 class Labeling:

@@ -44,9 +44,11 @@ class Given:
 
     Args:
         model: Hub id or folder.
+        source: the name of the pool.
         pool: all its rows, as they are.
         inputs: the same, prepared: modality, columns, files not decoded.
         labeled: the examples that are in a file of labels already, with or without one; None if none was given.
+        labeled_source: its name.
         labeled_inputs: the same, prepared; its column of inputs may have another name.
         processor: the model's.
         config: how the pool is read.
@@ -54,6 +56,7 @@ class Given:
     """
 
     model: str
+    source: str
     pool: datasets.Dataset
     inputs: Inputs
     labeled: datasets.Dataset | None
@@ -61,6 +64,7 @@ class Given:
     processor: Any
     config: SSLConfig
     notes: list[str] = field(default_factory=list)
+    labeled_source: str | None = None
 
     @property
     def modality(self) -> str:
@@ -130,7 +134,7 @@ def load(pool: str, labeled: str | None, model: str, columns: Sequence[str] | No
         from ..views.audio import LENGTH_SETTING
 
         setattr(processor, LENGTH_SETTING, inputs.views.max_length / processor.sampling_rate)
-    given = Given(model, found.dataset, inputs, None, None, processor, config, found.notes)
+    given = Given(model, pool, found.dataset, inputs, None, None, processor, config, found.notes)
     return given if labeled is None else _with_labeled(given, labeled, label_column)
 
 
@@ -148,7 +152,8 @@ def _with_labeled(given: Given, labeled: str, label_column: str | None) -> Given
             f"--labeled must hold {MODALITIES[given.modality].plural} as the pool does, got "
             f"{MODALITIES[inputs.data.modality].plural}; give other data"
         )
-    return replace(given, labeled=found.dataset, labeled_inputs=inputs, notes=given.notes + found.notes)
+    notes = given.notes + found.notes
+    return replace(given, labeled=found.dataset, labeled_inputs=inputs, labeled_source=labeled, notes=notes)
 
 
 def _for_labeled(config: SSLConfig, label_column: str) -> SSLConfig:
@@ -208,7 +213,7 @@ def _load_model(given: Given) -> tuple[nn.Module, bool]:
     )
     # As `hf-ssl train` does: layers that are new are the same then, and so are the features and their key.
     set_seed(given.config.seed)
-    with _heads_left_alone():
+    with _nothing_is_trained():
         model = load_classifier(given.model, summary, given.processor)
     model_config: Any = getattr(model, "config", None)
     if model_config is not None:
@@ -217,15 +222,17 @@ def _load_model(given: Given) -> tuple[nn.Module, bool]:
 
 
 @contextlib.contextmanager
-def _heads_left_alone() -> Iterator[None]:
-    """Without the warnings of what becomes of the head, which nothing is trained or saved with."""
-    spoken = logging.getLogger("hf_ssl.model.classes")
-    before = spoken.level
-    spoken.setLevel(logging.ERROR)
+def _nothing_is_trained() -> Iterator[None]:
+    """Without the warnings of what becomes of the head and of batch normalization, which only a training changes."""
+    spoken = [logging.getLogger(f"hf_ssl.model.{name}") for name in ("classes", "loading")]
+    before = [logger.level for logger in spoken]
+    for logger in spoken:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        spoken.setLevel(before)
+        for logger, level in zip(spoken, before, strict=True):
+            logger.setLevel(level)
 
 
 def _probabilities(model: nn.Module, head_features: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from ..features.picking import PICK_ORDER
 from ..files import atomic_write, sync
 from ..modality import MODALITIES
 from ..report.spreadsheets import harmless
+from .labeling import label_command
 from .output import check_file
 
 if TYPE_CHECKING:
@@ -91,8 +92,11 @@ def _write_table(given: "Given", places: np.ndarray, output: Path) -> str:
         else:
             records = (dict(zip(header, row, strict=True)) for row in table)
             file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    label = f"  hf-ssl label {shlex.quote(str(output))}"
-    said = [f"Written to {output}. Next:", label, "and then", _train(given, output)]
+    said = [
+        f"Written to {output}. Next:",
+        f"  {label_command(str(output), given.names)}",
+        *_then(given, output, header),
+    ]
     formulas = sum(harmless(cell) != cell for row in rows for cell in row)
     if formulas and output.suffix.lower() == ".csv":
         said.append(
@@ -102,8 +106,30 @@ def _write_table(given: "Given", places: np.ndarray, output: Path) -> str:
     return "\n".join(said)
 
 
+def _then(given: "Given", output: Path, header: list[str]) -> list[str]:
+    """What comes after labeling: training, in later rounds with all labels that there are."""
+    if given.labeled_source is None:
+        return ["and then", _train(given, output)]
+    earlier = Path(given.labeled_source)
+    if _fits_behind(earlier, header, output):
+        # The first line of a CSV file names its columns, which must not be added once more.
+        command = f"tail -n +2 {shlex.quote(str(output))} >> {shlex.quote(str(earlier))}"
+        return [f"and then add its rows to {earlier}, and train again:", f"  {command}"]
+    return [f"and then add its rows to {given.labeled_source}, and train again."]
+
+
+def _fits_behind(earlier: Path, header: list[str], output: Path) -> bool:
+    """Whether rows of `output` can be added to an earlier file as they are written."""
+    if output.suffix.lower() != ".csv" or earlier.suffix.lower() != ".csv" or not earlier.is_file():
+        return False
+    content = earlier.read_bytes()
+    line = (",".join(header) + "\n").encode()
+    return content.startswith(line) and content.endswith(b"\n") and earlier.resolve().parent == output.resolve().parent
+
+
 def _train(given: "Given", output: Path) -> str:
-    return f"  hf-ssl train --model {shlex.quote(given.model)} --labeled {shlex.quote(str(output))} --unlabeled POOL"
+    words = ["--model", given.model, "--labeled", str(output), "--unlabeled", given.source]
+    return f"  hf-ssl train {shlex.join(words)}"
 
 
 def _write_folder(given: "Given", places: np.ndarray, output: Path) -> str:
@@ -117,6 +143,9 @@ def _write_folder(given: "Given", places: np.ndarray, output: Path) -> str:
         else:
             shutil.copyfile(source, output / name)
     sync(output)
+    if given.labeled_source is not None and Path(given.labeled_source).is_dir():
+        way = f"Move the files to the folders of the classes in {given.labeled_source}, and train again."
+        return f"Copied to {output}. {way}"
     way = "Make a folder for each class in it, and move the files there; then"
     return f"Copied to {output}. {way}\n{_train(given, output)}"
 

@@ -1,6 +1,7 @@
 """`hf-ssl push`: a finished run, or any folder of a trained classifier, to the Hub."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def find_model(folder: Path) -> Path:
     if isinstance(inner, str) and (folder / inner / "config.json").is_file() and Path(inner).name == inner:
         return folder / inner
     offered = checkpoints(folder)
-    offer = f"; its newest checkpoint is one: hf-ssl push {offered[0]} REPO_ID" if offered else ""
+    offer = f"; its newest checkpoint is one: hf-ssl push {shlex.quote(str(offered[0]))} REPO_ID" if offered else ""
     raise ValueError(f"FOLDER must hold a model, but in {folder} config.json is missing{offer}")
 
 

@@ -124,7 +124,7 @@ def _inspect(
     if len(labeled) == 0:
         raise ValueError(
             f"--labeled must hold labels, but in {arguments.labeled} no row has a label in column {label_column!r}; "
-            "add some, or name another --label-column"
+            "add some with `hf-ssl label`, or name another --label-column"
         )
     pair = settings["text_pair_column"]
     found = inspect_data(labeled, settings["input_column"], label_column, text_pair_column=pair, processor=processor)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,8 @@ class Output:
             [
                 *lines,
                 f"Written to {self.folder}: the model with its card (README.md), results.json{curves}.",
-                f"See it:  hf-ssl inspect {self.folder}",
-                f"Use it:  hf-ssl predict {self.folder} INPUT ...",
+                f"See it:  hf-ssl inspect {shlex.quote(str(self.folder))}",
+                f"Use it:  hf-ssl predict {shlex.quote(str(self.folder))} INPUT ...",
                 "or:      from transformers import pipeline",
                 f'         pipeline("{kind.pipeline}", "{self.folder}")("{kind.example}")',
             ]

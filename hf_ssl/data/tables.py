@@ -103,6 +103,8 @@ class _Seen:
     first_short: int = 0
     # Fields of the widest row below the header.
     widest_row: int = 0
+    # Line of a row that is the header once more.
+    repeated: int | None = None
 
 
 def encoding_of(path: Path) -> str:
@@ -196,8 +198,8 @@ def find_form(path: Path) -> TableForm:
     """How a CSV or TSV file is written; its suffix and the header say which separator is tried first.
 
     Raises:
-        ValueError: for a line with more fields than the header, a quote that is never closed, a column that is named
-            twice, and text that cannot be decoded; the line is named.
+        ValueError: for a line with more fields than the header, a second header, a quote that is never closed, a
+            column that is named twice, and text that cannot be decoded; the line is named.
 
     Example:
         >>> import tempfile
@@ -283,6 +285,8 @@ def _look(path: Path, separator: str, skipped: int) -> _Seen:
             continue
         if seen.names:
             seen.widest_row = max(seen.widest_row, len(fields))
+            if fields == seen.names and len(fields) > 1:
+                seen.repeated = seen.repeated or line
         else:
             seen.names = fields
         width, header = len(fields), len(seen.names)
@@ -304,6 +308,11 @@ def _refuse_misfit(path: Path, seen: _Seen, separator: str) -> None:
         raise ValueError(
             f"line {seen.first_short:,} of {path} and all others have at most {seen.widest_row} fields, and the "
             f"header has {len(seen.names)} ({shortened(seen.names, 5)}); name the columns that there are"
+        )
+    if seen.repeated is not None:
+        raise ValueError(
+            f"line {seen.repeated:,} of {path} has the names of the columns once more ({shortened(seen.names, 5)}), "
+            "as when a file is put behind another one; delete that line"
         )
     if seen.misfit is None:
         return

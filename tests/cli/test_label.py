@@ -118,6 +118,23 @@ def test_what_cannot_be_labeled_is_an_error_of_one_line(write, content, name, me
     assert message in error and error.count("\n") == 1
 
 
+def test_files_are_found_where_training_finds_them(tmp_path, monkeypatch):
+    for name in ("here/one.png", "tables/two.png", "tables/rows.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    path = tmp_path / "tables" / "rows.csv"
+    path.write_text("image,label\none.png,\ntwo.png,\nthree.png,\n")
+    monkeypatch.chdir(tmp_path / "here")
+    with LabelFile(path) as file:
+        found = [file.file_of(row).resolve().relative_to(tmp_path.resolve()).as_posix() for row in range(3)]
+    assert found == ["here/one.png", "tables/two.png", "tables/three.png"]
+
+
+def test_a_file_that_is_not_there_is_called_that(tmp_path, capsys):
+    assert main(["label", str(tmp_path / "picks.csv")]) == 2
+    assert f"there is no file {tmp_path / 'picks.csv'}; `hf-ssl pick` writes one" in capsys.readouterr().err
+
+
 def test_names_of_classes():
     assert class_names(" cat , dog,,cat") == ["cat", "dog"]
     with pytest.raises(ValueError, match="1 to 200 printable letters"):
@@ -162,7 +179,9 @@ def test_it_goes_on_where_it_was_with_the_classes_that_it_knows(write, say, caps
     path = write("text,label\na,\nb,\nc,\n")
     say("x,y", "2", "q")
     main(["label", str(path), "--terminal"])
-    assert labels_of(path) == ["y", "", ""] and "Go on any time" in capsys.readouterr().out
+    # Its command names all classes: "x" has no example yet, and "y" would get its key.
+    assert labels_of(path) == ["y", "", ""]
+    assert f"Go on any time:  hf-ssl label {path} --classes x,y --terminal\n" in capsys.readouterr().out
     say("1", "", "+x")
     main(["label", str(path), "--terminal"])
     assert labels_of(path) == ["y", "y", "x"]

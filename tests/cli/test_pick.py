@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import subprocess
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -61,7 +62,8 @@ def test_picked_labeled_and_trained_as_it_is(modality, suffix, tmp_path, lines, 
     model, picks = save_model(modality, tmp_path / "model"), tmp_path / f"picks{suffix}"
     assert main(["pick", pool, "--model", model, "-n", "6", "--output", str(picks)]) == 0
     said = capsys.readouterr().out
-    assert "Picked by typical: 6 of" in said and f"hf-ssl label {picks}" in said
+    assert "Picked by typical: 6 of" in said and f"hf-ssl label {picks}\n" in said
+    assert f"hf-ssl train --model {model} --labeled {picks} --unlabeled {pool}" in said
     assert ("1 example left out that cannot be read" in said) == (modality == "image")
     rows = rows_of(picks)
     assert [int(row[PICK_ORDER]) for row in rows] == list(range(1, 7))
@@ -92,8 +94,16 @@ def test_a_second_round_leaves_out_what_is_in_the_file(tmp_path, lines, capsys):
         file.write(8, "")  # one is left for later, and not picked again
     again = ["pick", str(lines), "--model", model, "-n", "9", "--labeled", str(first), "--output", str(second)]
     assert main([*again, "--by", "margin"]) == 0
-    assert "Picked by margin: 9 of 60" in capsys.readouterr().out
-    assert not {row["text"] for row in read_csv(first)} & {row["text"] for row in read_csv(second)}
+    said = capsys.readouterr().out
+    assert "Picked by margin: 9 of 60" in said
+    picked = read_csv(first), read_csv(second)
+    assert not {row["text"] for row in picked[0]} & {row["text"] for row in picked[1]}
+    # What it says to do next is right as it is: the same classes, and all labels in one file.
+    names = sorted({row["label"] for row in picked[0]} - {""})
+    assert f"hf-ssl label {second} --classes {','.join(names)}\n" in said
+    (append,) = [line for line in said.splitlines() if "tail" in line]
+    subprocess.run(append, shell=True, check=True)
+    assert read_csv(first) == [*picked[0], *picked[1]]
 
 
 def test_margin_asks_the_trained_model_itself(tmp_path, lines, monkeypatch, capsys):

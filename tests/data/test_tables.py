@@ -104,6 +104,11 @@ REFUSED = {
     "utf-16 without a mark": ("a.csv", "text,label\nx,y\n".encode("utf-16-le"), "line 1 of {} has a NUL character"),
     "nul": ("a.csv", b"text,label\nx,pos\ny\0,neg\n", "line 3 of {} has a NUL character"),
     "an open quote": ("a.csv", 'text,label\nx,pos\n"y,neg\nz,pos\n', "opened in line 3 of {} is never closed"),
+    "a second header": (
+        "a.csv",
+        "text,label\nx,pos\ntext,label\ny,neg\n",
+        "line 3 of {} has the names of the columns once more (text, label)",
+    ),
     "an open quote at the end": ("a.csv", 'text,label\nx,pos\nz,"pos', "opened in line 3 of {} is never closed"),
     "two columns of one name": ("a.csv", "text,text,label\nx,y,pos\n", "has two columns with the name 'text'"),
     "two but for spaces": ("a.csv", "text, text,label\nx,y,pos\n", "has two columns with the name 'text'"),

@@ -22,6 +22,8 @@ _MEDIA_BYTES = 2_800_000
 _TOP = {"image": 100, "text": 500, "audio": 12}
 # Pairs of near duplicates that are listed.
 _MOST_PAIRS = 200
+# The cosine of an example with itself, encoded in another batch.
+_SAME = 0.99999
 
 
 @dataclass
@@ -211,13 +213,25 @@ class Shown:
         """Pairs that are nearly the same, by the same features."""
         if self.features is None or not self.subject.of_pretrained:
             return []
-        found = near_duplicates(self.features)
+        features, labeled = self.features.copy(), self.part == PARTS.index("labeled")
+        if copies := self._labeled_in_pool(features, labeled):
+            verb = "is" if len(copies) == 1 else "are"
+            self.subject.notes.append(f"{count(len(copies), 'labeled example')} {verb} in the pool, too")
+            # Rows that are not finite are in no pair.
+            features[copies] = np.nan
+        found = near_duplicates(features)
         if len(found) > _MOST_PAIRS:
             self.subject.notes.append(f"of {len(found):,} pairs of near duplicates {_MOST_PAIRS} are listed")
         return [
             {"first": first, "second": second, "similarity": round(similarity, 4)}
             for first, second, similarity in found[:_MOST_PAIRS]
         ]
+
+    def _labeled_in_pool(self, features: np.ndarray, labeled: np.ndarray) -> list[int]:
+        """Examples of the pool that are labeled ones, as all of `hf-ssl pick` are: one for each labeled example."""
+        pool = np.flatnonzero(self.part == PARTS.index("pool"))
+        pairs = near_duplicates(features[labeled], features[pool], _SAME)
+        return sorted({int(pool[place]) for _, place, _ in pairs})
 
     def columns(self) -> dict[str, Any]:
         """The columns of the document."""

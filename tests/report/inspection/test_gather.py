@@ -118,10 +118,18 @@ def test_labels_that_looked_wrong_in_training_are_shown_by_their_rows(subject):
 
 def test_duplicates_are_found_by_features_that_have_not_seen_labels(subject):
     labeled, pool = subject.parts["labeled"], subject.parts["pool"]
-    pool.features[5] = labeled.features[2]
-    assert {"first": 2, "second": 24 + 5, "similarity": 1.0} in gather(subject)["duplicates"]
+    pool.features[5] = pool.features[7] = labeled.features[2]
+    assert {"first": 2, "second": 24 + 7, "similarity": 1.0} in gather(subject)["duplicates"]
     subject.of_pretrained = False
     assert gather(subject)["duplicates"] == []
+
+
+def test_picked_examples_that_stayed_in_the_pool_are_not_listed_as_near_duplicates(subject):
+    labeled, pool = subject.parts["labeled"], subject.parts["pool"]
+    pool.features[:24] = labeled.features * (1 + 1e-6)
+    found = gather(subject)
+    assert ["Note", "24 labeled examples are in the pool, too"] in found["facts"]
+    assert [pair for pair in found["duplicates"] if pair["second"] in range(24, 48)] == []
 
 
 def test_every_text_is_shown_if_there_is_room(subject):
