@@ -215,9 +215,6 @@ def _load_model(given: Given) -> tuple[nn.Module, bool]:
     set_seed(given.config.seed)
     with _nothing_is_trained():
         model = load_classifier(given.model, summary, given.processor)
-    model_config: Any = getattr(model, "config", None)
-    if model_config is not None:
-        model_config.use_cache = given.config.use_cache
     return model, trained
 
 

@@ -24,7 +24,8 @@ from ..model.pooling import HeadReader
 from ..model.wrapping import unwrap, without_adapters
 
 POOLINGS = ("auto", "head", "mean")
-# Settings of a configuration that say where a model comes from and what its head is for.
+# Settings of a configuration that say where a model comes from, what its head is for, and whether it keeps keys and
+# values for the next token, which the Trainer changes and features do not depend on.
 _NOT_OF_THE_ENCODER = (
     "_name_or_path",
     "architectures",
@@ -35,6 +36,7 @@ _NOT_OF_THE_ENCODER = (
     "pad_token_id",
     "problem_type",
     "transformers_version",
+    "use_cache",
 )
 
 

@@ -318,6 +318,7 @@ SAME = {
     "a copy in chunks": {"dataset": lambda rows: datasets.concatenate_datasets([rows.select(range(7)), rows.skip(7)])},
     "the head": {"model": lambda model: torch.nn.init.normal_(model.classifier.weight)},
     "the pooler, which is not used": {"model": lambda model: torch.nn.init.normal_(model.bert.pooler.dense.weight)},
+    "keys and values that are kept": {"model": lambda model: setattr(model.config, "use_cache", False)},
     "the mode of the model": {"model": lambda model: model.train()},
     "settings of strong views": {"args": {"strong_operations": 2}},
     "workers": {"args": {"dataloader_num_workers": 1}},
