@@ -179,11 +179,11 @@ def test_a_training_with_evaluations_tells_its_steps(make_trainer, capsys):
     trainer.train()
     trainer.evaluate()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("round one: ")]
-    assert [re.sub(r"\d+\.\d+( %)?", "x", line) for line in lines] == [
-        "round one: step 1 of 2 (50 %), 00:00 left: mask ratio x, loss x",
-        "round one: step 2 of 2 (100 %), 00:00 left: mask ratio x, loss x",
+    assert [re.sub(r"\d+\.\d+( %)?|\d+:\d+", "x", line) for line in lines] == [
+        "round one: step 1 of 2 (50 %), x left: mask ratio x, loss x",
+        "round one: step 2 of 2 (100 %), x left: mask ratio x, loss x",
         "round one: step 2 of 2, evaluated: accuracy x",
-        "round one: 2 steps in 00:00: accuracy x, mask ratio x, loss x",
+        "round one: 2 steps in x: accuracy x, mask ratio x, loss x",
     ]
 
 
