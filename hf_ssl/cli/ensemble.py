@@ -5,11 +5,14 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .output import check_folder, check_outside
 from .parser import CommandParser, Subparsers
-from .screen import one_line, quiet_datasets, transformers_above_bars
+from .screen import one_line, quiet_datasets, silent, transformers_above_bars
+
+if TYPE_CHECKING:
+    from .train_options import TrainArguments
 
 # What `hf-ssl train` has and an ensemble has not.
 _NOT_HERE = ("algorithm", "algorithm_kwargs", "imbalance", "imbalance_kwargs", "start", "baseline", "time_budget")
@@ -79,13 +82,8 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, TypeError, OSError: in one line, if the request is wrong; nothing is written then.
     """
-    from ..ensemble import train_ensemble
     from ..ensemble.methods import TRAINED, check_methods
-    from .places import is_hub_id
     from .train_options import given_options, parse
-    from .train_output import Output
-    from .train_resume import prepare_folder
-    from .train_stages import card_facts, prepare
 
     transformers_above_bars()
     own, rest = make_parser().parse_known_args(args.words)
@@ -103,6 +101,28 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             f"--{wrong.replace('_', '-')} is of `hf-ssl train`, and members learn from labels; leave it out"
         )
+    if arguments.quiet:
+        settings["disable_tqdm"] = True
+        given = {*given, "disable_tqdm"}
+    with silent(arguments.quiet):
+        _train(own, methods, student, arguments, settings, given)
+
+
+def _train(
+    own: argparse.Namespace,
+    methods: Sequence[str],
+    student: tuple[str, str],
+    arguments: "TrainArguments",
+    settings: dict[str, Any],
+    given: set[str],
+) -> None:
+    """Train with these settings, of which the user chose those that are `given`."""
+    from ..ensemble import train_ensemble
+    from .places import is_hub_id
+    from .train_output import Output
+    from .train_resume import prepare_folder
+    from .train_stages import card_facts, prepare
+
     folder, sources = Path(settings["output_dir"]), (arguments.labeled, arguments.unlabeled, arguments.test)
     check_folder(folder)
     check_outside(folder, sources)
@@ -134,7 +154,9 @@ def run(args: argparse.Namespace) -> None:
     print(output.closing())
 
 
-def _command(own: argparse.Namespace, methods: Sequence[str], arguments: Any, settings: dict[str, Any]) -> str:
+def _command(
+    own: argparse.Namespace, methods: Sequence[str], arguments: "TrainArguments", settings: dict[str, Any]
+) -> str:
     """The command line that repeats the run, for the card."""
     from .places import public_place
     from .repeat import repeat_command

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -93,11 +94,20 @@ class _OneLine(logging.Formatter):
         return f"hf-ssl: warning: {one_line(record.getMessage())}"
 
 
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    # To transformers, an interval that is a share of the steps differs from itself in steps, as checkpoints have it.
+    message = record.getMessage()
+    compared = re.findall(r"\n\t\w+: (\S+) \(from args\)", message)
+    shares = [re.fullmatch(r"0\.\d+", given) for given in compared]
+    return not ("do not match the ones in the `trainer_state.json`" in message and shares and all(shares))
+
+
 def transformers_above_bars() -> None:
     """Write what transformers warns of above the progress bars, and show none while weights are read or written."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    logging.getLogger("transformers.trainer_utils").addFilter(_is_worth_saying)
     for handler in logging.getLogger("transformers").handlers:
         if type(handler) is logging.StreamHandler:  # that of transformers, and not one that collects what is logged
             handler.setStream(_AboveBars())

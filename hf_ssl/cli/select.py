@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .output import check_file, printable
 from .parser import Subparsers, add_classifier_options
-from .screen import one_line, quiet_datasets
+from .screen import one_line, quiet_datasets, transformers_above_bars
 
 if TYPE_CHECKING:
     from ..select import Agreement, Choice
@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> None:
     if target is not None:
         check_file("--output", target, ".json", [*args.runs, args.unlabeled], args.overwrite)
     _check(args)
+    transformers_above_bars()
     from ..select import METRICS, choose, known_accuracy, label_free_scores, read_runs
 
     pool, notes, modality = _load(args)

@@ -18,6 +18,7 @@ from ..features.inputs import usual_tokens
 from ..features.reading import Reading, read
 from ..model.loading import load_classifier, load_processor
 from ..trainer import SSLTrainer
+from ..training.progress_callback import SSLProgressCallback
 from ..training.recommended import recommended
 from .methods import TRAINED, rate_of
 
@@ -87,11 +88,11 @@ class Base:
         given = trainer.model, trainer.train_dataset, trainer.unlabeled_dataset, trainer.data
         return read(*given, trainer.processing_class, trainer.args, evaluation=tests)
 
-    def supervised(self, method: str, folder: Path) -> SSLTrainer:
-        """A trainer that fits a new copy of the model to the labels alone by one of `TRAINED`."""
+    def supervised(self, method: str, folder: Path, title: str) -> SSLTrainer:
+        """A trainer, shown as `title`, that fits a new copy of the model to the labels alone by one of `TRAINED`."""
         rate = rate_of(method, self.settings["learning_rate"])
         changes = {"algorithm": "supervised", "algorithm_kwargs": None, "learning_rate": rate, **_UNSAVED}
-        return self._trainer(self.new_model(method), self._config(folder, **changes))
+        return self._trainer(self.new_model(method), self._config(folder, **changes), stage=title)
 
     def student(self, method: str, algorithm: SSLAlgorithm, name: str, rows: np.ndarray) -> SSLTrainer:
         """A trainer that fits a new copy of the model with an algorithm to some rows of the pool.
@@ -104,7 +105,7 @@ class Base:
         """
         config = self._config(self.task.folder, learning_rate=rate_of(method, self.settings["learning_rate"]))
         pool = self.task.unlabeled.select(rows)
-        trainer = self._trainer(self.new_model(method), config, pool=pool, algorithm=algorithm)
+        trainer = self._trainer(self.new_model(method), config, pool=pool, algorithm=algorithm, stage="student")
         # No name may be given beside an object; the saved settings get it back.
         trainer.algorithm_name = trainer.args.algorithm = name
         return trainer
@@ -118,7 +119,9 @@ class Base:
     def _config(self, folder: Path, **changes: Any) -> SSLConfig:
         return SSLConfig(**copy.deepcopy({**self.settings, "output_dir": str(folder), **changes}))
 
-    def _trainer(self, model: Any, config: SSLConfig, pool: Any = None, algorithm: Any = None) -> SSLTrainer:
+    def _trainer(
+        self, model: Any, config: SSLConfig, pool: Any = None, algorithm: Any = None, stage: str | None = None
+    ) -> SSLTrainer:
         return SSLTrainer(
             model,
             config,
@@ -127,6 +130,7 @@ class Base:
             eval_dataset=self.task.test,
             processing_class=self.processor,
             algorithm=algorithm,
+            callbacks=[SSLProgressCallback(stage)],
         )
 
 

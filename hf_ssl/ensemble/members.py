@@ -28,7 +28,7 @@ from ..trainer import SSLTrainer
 from .base import Base, Task, merge_adapters
 from .methods import FITTED, TITLES
 
-_LOGITS, _FINGERPRINT = "logits.safetensors", "fingerprint"
+_LOGITS, _RESULTS, _FINGERPRINT = "logits.safetensors", "results.json", "fingerprint"
 _HEADS = {"probe": probe_head, "features": classifier_head}
 
 
@@ -78,17 +78,20 @@ def fit(base: Base, method: str, rows: np.ndarray, folder: Path, key: str) -> Me
         key: its fingerprint.
     """
     start = time.perf_counter()
+    names = names_of(base.name, method)
+    # Of a member with other settings, which would seem to be that of this one's files if this is interrupted.
+    (folder / _RESULTS).unlink(missing_ok=True)
     if method in FITTED:
         trainer, pool, test, row = _fitted(base, method, rows)
     else:
-        trainer = base.supervised(method, folder)
+        trainer = base.supervised(method, folder, names["title"])
         trainer.train()
         merge_adapters(trainer)
         pool, test = pool_logits(trainer, base.task, rows), test_logits(trainer)
         row = result_of(trainer.run_facts(), 0.0)
         if method != "none":
             row["algorithm"] = f"supervised_{method}"
-    row |= {"seconds": round(time.perf_counter() - start, 1), **names_of(base.name, method), "kept": False}
+    row |= {"seconds": round(time.perf_counter() - start, 1), **names, "kept": False}
     trainer.save_model(str(folder), _internal_call=True)
     found = Member(row, pool, test)
     arrays = {"pool": pool} | ({} if test is None else {"test": test})
@@ -111,7 +114,7 @@ def earlier(folder: Path, key: str) -> Member | None:
         key: its fingerprint: with the same one nothing that it depends on has changed.
     """
     try:
-        results = read_json(folder / "results.json")
+        results = read_json(folder / _RESULTS)
         if results["settings"][_FINGERPRINT] != key:
             return None
         arrays = load_file(folder / _LOGITS)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from ..model.lora import ALPHA, RANK, layers_to_adapt, with_lora
+from ..model.lora import ALPHA, RANK, layers_to_adapt, with_adapters, with_lora
 from ..training.freezing import train_upper
 from ..training.recommended import LORA_RATE
 
@@ -42,7 +42,7 @@ def _adapted(method: str, **settings: Any) -> Callable[[nn.Module], Any]:
 
         layers, top = layers_to_adapt(model, method)
         config = getattr(peft, f"{method}Config")(target_modules=layers, modules_to_save=[top], **settings)
-        return peft.get_peft_model(model, config)
+        return with_adapters(model, config)
 
     return adapt
 

@@ -43,7 +43,7 @@ from .student import EnsembleDistillation
 from .votes import VOTES, agreement, soft_labels
 
 MEMBERS, STUDENT = "members", "ensemble_distillation"
-# In results.json, the digest of the soft labels.
+# In results.json, the digest of the soft labels and of what else the student depends on.
 _VOTES = "votes"
 # Of the student, which keeps checkpoints.
 _SAVED = {"save_strategy": "steps", "save_steps": 0.1, "save_total_limit": 1, "eval_strategy": "no"}
@@ -235,7 +235,8 @@ class _Run:
         began = time.perf_counter()
         base = self.first if self._base is None or self._base.name != model else self._base
         base.settings = {**base.settings, **{k: v for k, v in _SAVED.items() if k not in self.task.settings}}
-        checkpoint = self._checkpoint(digest_of([soft.astype(np.float32).tobytes()]))
+        lesson = [soft.astype(np.float32).tobytes(), member_key(self.common, model, method)]
+        checkpoint = self._checkpoint(digest_of(lesson))
         trainer = base.student(method, self._algorithm(base, soft), STUDENT, self.voted_on)
         trainer.train(resume_from_checkpoint=checkpoint)
         merge_adapters(trainer)
@@ -277,7 +278,8 @@ class _Run:
         """The student's newest complete checkpoint, if the run is resumed and there is one that learned these votes.
 
         Args:
-            votes: their digest. Checkpoints of a student that learned other votes are deleted.
+            votes: digest of the votes, and of the student's model, method and settings. Checkpoints of a student with
+                another one are deleted.
         """
         folder, same = self.task.folder, self.votes_of_student == votes
         self.votes_of_student = votes
@@ -312,7 +314,7 @@ class _Run:
 
 
 def _earlier_votes(folder: Path) -> str | None:
-    """The digest of the votes that the student in a folder has learned; None without one."""
+    """What `_VOTES` says of the student in a folder; None without one."""
     try:
         return read_json(folder / "results.json")["settings"][_VOTES]
     except (OSError, ValueError, KeyError, TypeError):

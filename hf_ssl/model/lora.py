@@ -1,5 +1,6 @@
 """LoRA on all linear layers of a classifier, with its head trained in full: the usual cheap way to fine-tune."""
 
+import warnings
 from typing import Any
 
 from torch import nn
@@ -32,10 +33,24 @@ def with_lora(model: nn.Module) -> Any:
         []
     """
     # Heavy, and only this needs it.
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     layers, top = layers_to_adapt(model, "LoRA")
-    return get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=layers, modules_to_save=[top]))
+    return with_adapters(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=layers, modules_to_save=[top]))
+
+
+def with_adapters(model: nn.Module, config: Any) -> Any:
+    """`peft.get_peft_model`, without its warning of an attribute that only PEFT itself reads.
+
+    Args:
+        model: a classifier without adapters.
+        config: a `peft.PeftConfig`.
+    """
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        return get_peft_model(model, config)
 
 
 def layers_to_adapt(model: nn.Module, method: str) -> tuple[list[str], str]:

@@ -65,10 +65,17 @@ class SSLProgressCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Begin a display; a resumed training begins at its step, and its time left is that of what is left."""
+        """Begin a display; a resumed training begins at its step, and its time left is that of what is left.
+
+        The next round of a training in rounds goes on in the display of the one before it, whose end was not told.
+        """
         if not (self.shows and state.is_world_process_zero):
             return
         self._end_evaluation()
+        if self._display is not None and self._display.is_at(state.global_step, state.max_steps):
+            return
+        if isinstance(self._display, _LiveLine):
+            self._display.close()  # of a training that was interrupted
         stage = self.stage or getattr(args, "algorithm", None) or "training"
         display = _LiveLine if self._is_live(args) else _Lines
         self._display = display(stage, state.global_step, state.max_steps)
@@ -77,8 +84,11 @@ class SSLProgressCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Move on to this step."""
+        if self._display is None:
+            return
+        self._display.step = state.global_step
         # A log line of this step has newer values.
-        if self._display is not None and not (isinstance(self._display, _Lines) and control.should_log):
+        if not (isinstance(self._display, _Lines) and control.should_log):
             self._display.move(state.global_step)
 
     def on_log(
@@ -184,9 +194,13 @@ class _Display:
     """What is known of a training that runs."""
 
     def __init__(self, stage: str, step: int, steps: int):
-        self.stage, self.steps = stage, steps
+        self.stage, self.step, self.steps = stage, step, steps
         self.first, self.began = step, time.perf_counter()
         self.values: dict[str, str] = {}
+
+    def is_at(self, step: int, steps: int) -> bool:
+        """Whether it shows this step of so many."""
+        return (self.step, self.steps) == (step, steps)
 
     def take(self, values: Mapping[str, str]) -> None:
         """Remember values; each stays until there is a newer one."""
@@ -281,8 +295,12 @@ class _LiveLine(_Display):
         self._bar.refresh()
 
     def end(self, step: int) -> None:
-        self._bar.close()
+        self.close()
         self.say_end(step)
+
+    def close(self) -> None:
+        """Take it off the screen."""
+        self._bar.close()
 
     def parts(self, step: int) -> list[str]:
         """What the line says beside the stage, the most important first."""

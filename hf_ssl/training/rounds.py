@@ -26,6 +26,7 @@ import torch
 from torch import nn
 from transformers.integrations.neftune import deactivate_neftune
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from transformers.utils import logging
 
 from ..algorithms import Progress, SSLAlgorithm
 from ..algorithms.rounds import InRounds, Picks
@@ -40,6 +41,8 @@ from . import checkpoint_files
 from .algorithm import Choice
 from .evaluation import EvaluationMixin
 from .pool_predictions import UNREADABLE, predict_pool
+
+logger = logging.get_logger(__name__)
 
 FOLDER = "rounds"
 _NOTHING = Picks(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
@@ -271,6 +274,12 @@ class RoundsMixin(EvaluationMixin):
         if self.args.should_save:
             path = Path(self.args.output_dir, FOLDER, f"round-{following.number + 1}.json")
             write_picks(path, picks, confidence, self.data.label_names)
+            if not len(picks):
+                logger.warning(
+                    f"nothing of the pool is picked for round {following.number + 1} of {plan.rounds}, which has the "
+                    "labels alone: the model of the last round is not sure enough; train longer, or pick with a lower "
+                    "threshold"
+                )
         return following
 
     def _pick(self, checkpoint: str, plan: InRounds) -> tuple[Picks, np.ndarray]:

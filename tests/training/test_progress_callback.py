@@ -29,8 +29,14 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-def train(clock, steps, log_every, seconds, first=0, evaluate_at=(), disable_tqdm=False, end=True, **settings):
-    """The calls that Trainer makes in a training of so many steps, each of which takes so many seconds."""
+def train(
+    clock, steps, log_every, seconds, first=0, evaluate_at=(), disable_tqdm=False, end=True, round_at=None, **settings
+):
+    """The calls that Trainer makes in a training of so many steps, each of which takes so many seconds.
+
+    Args:
+        round_at: a step at which a round ends; for the next one Trainer begins again, with a state that it has read.
+    """
     args = SimpleNamespace(disable_tqdm=disable_tqdm, algorithm="fixmatch")
     state, callback = TrainerState(max_steps=steps, global_step=first), SSLProgressCallback(**settings)
     callback.on_train_begin(args, state, None)
@@ -45,6 +51,8 @@ def train(clock, steps, log_every, seconds, first=0, evaluate_at=(), disable_tqd
                 callback.on_prediction_step(args, state, None, eval_dataloader=[1, 2, 3])
             callback.on_log(args, state, None, logs={"eval_loss": 0.25, "eval_accuracy": 0.875})
             callback.on_evaluate(args, state, None)
+        if step == round_at:
+            callback.on_train_begin(args, TrainerState(max_steps=steps, global_step=step), None)
     if end:
         callback.on_train_end(args, state, None)
     return callback
@@ -94,6 +102,15 @@ def test_the_time_left_of_a_resumed_training_is_that_of_its_own_steps(clock, cap
     assert lines[-1] == "fixmatch: 100 steps from step 900 on in 03:20: mask ratio 50.0 %, loss 0.001"
 
 
+def test_rounds_are_one_training(clock, capsys):
+    train(clock, steps=10, log_every=5, seconds=6.0, round_at=5)
+    assert capsys.readouterr().out.splitlines() == [
+        "fixmatch: step 5 of 10 (50 %), 00:30 left: mask ratio 50.0 %, loss 0.2",
+        "fixmatch: step 10 of 10 (100 %), 00:00 left: mask ratio 50.0 %, loss 0.1",
+        "fixmatch: 10 steps in 01:00: mask ratio 50.0 %, loss 0.1",
+    ]
+
+
 # ---- On a terminal ----
 
 WIDTHS = {
@@ -124,6 +141,21 @@ def test_one_line_is_left_of_a_training_on_a_terminal(clock, encoding):
     assert screen(found.text) == ["fixmatch: 4 steps in 00:04: accuracy 87.5 %, mask ratio 50.0 %, loss 0.25"]
     # No colors, and nothing that moves the cursor to another line.
     assert "\x1b" not in found.text and "evaluating 1/3" in found.text
+
+
+def test_one_line_is_left_of_a_training_in_rounds_or_after_an_interruption(clock):
+    for first, end in ((0, "3 steps in 00:03"), (1, "2 steps from step 1 on in 00:02")):
+        with terminal(60) as found:
+            callback = train(clock, steps=3, log_every=3, seconds=1.0, round_at=2, end=False)
+            args, state = SimpleNamespace(disable_tqdm=False, algorithm="fixmatch"), TrainerState(max_steps=3)
+            if first:
+                state.global_step = first
+                callback.on_train_begin(args, state, None)
+                clock.now += 2.0
+            state.global_step = 3
+            callback.on_train_end(args, state, None)
+        values = "" if first else ": mask ratio 50.0 %, loss 0.3333"
+        assert screen(found.text) == [f"fixmatch: {end}{values}"]
 
 
 PLAIN = {
@@ -179,11 +211,11 @@ def test_a_training_with_evaluations_tells_its_steps(make_trainer, capsys):
     trainer.train()
     trainer.evaluate()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("round one: ")]
-    assert [re.sub(r"\d+\.\d+( %)?", "x", line) for line in lines] == [
-        "round one: step 1 of 2 (50 %), 00:00 left: mask ratio x, loss x",
-        "round one: step 2 of 2 (100 %), 00:00 left: mask ratio x, loss x",
+    assert [re.sub(r"\d+\.\d+( %)?|\d+:\d+", "x", line) for line in lines] == [
+        "round one: step 1 of 2 (50 %), x left: mask ratio x, loss x",
+        "round one: step 2 of 2 (100 %), x left: mask ratio x, loss x",
         "round one: step 2 of 2, evaluated: accuracy x",
-        "round one: 2 steps in 00:00: accuracy x, mask ratio x, loss x",
+        "round one: 2 steps in x: accuracy x, mask ratio x, loss x",
     ]
 
 
