@@ -6,11 +6,15 @@ from pathlib import Path
 
 # Keys of JSON files that depend on the clock.
 _TIMES = ("seconds", "runtime", "per_second", "_time")
+# What `hf-ssl inspect` shows of how often predictions changed: after resuming, counting starts again.
+_OF_THE_SITTING = {"predictions.safetensors"}
 
 
 def differences(expected: Path, found: Path) -> list[str]:
     """How the folder of a run differs from that of another one, apart from times; empty if they are the same."""
-    names = [{str(path.relative_to(folder)) for path in folder.rglob("*")} for folder in (expected, found)]
+    names = [
+        {str(path.relative_to(folder)) for path in folder.rglob("*")} - _OF_THE_SITTING for folder in (expected, found)
+    ]
     differing = [f"{name} is missing" for name in _topmost(names[0] - names[1])]
     differing += [f"{name} is left over" for name in _topmost(names[1] - names[0])]
     common = [name for name in sorted(names[0] & names[1]) if (expected / name).is_file()]

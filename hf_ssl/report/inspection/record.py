@@ -30,6 +30,8 @@ HELD_OUT = "held_out"
 MOST = 10_000
 # Arguments that may name files and folders.
 _PLACES = ("model", "labeled", "unlabeled", "test", "source")
+# Arguments that say how a command went on, and nothing about the run: a resumed one is the same run.
+_OF_THE_SITTING = ("resume", "overwrite", "quiet")
 # Settings that decide how examples are read.
 _OF_READING = (
     *("input_column", "text_pair_column", "label_column", "on_broken_file", "image_size", "max_length"),
@@ -183,10 +185,15 @@ def write_sources(folder: Path, command: str, arguments: Mapping[str, Any], **fa
     Args:
         folder: of the run.
         command: "train" or "quickstart".
-        arguments: of the command; names of files and folders become absolute.
+        arguments: of the command; names of files and folders become absolute. Those are left out that a run may be
+            continued with.
         facts: what else is noted, JSON values.
     """
-    here = {name: _absolute(value) if name in _PLACES else value for name, value in arguments.items()}
+    here = {
+        name: _absolute(value) if name in _PLACES else value
+        for name, value in arguments.items()
+        if name not in _OF_THE_SITTING
+    }
     with atomic_write(folder / SOURCES) as temporary:
         content = {"format": 1, "command": command, "arguments": here, **facts}
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
