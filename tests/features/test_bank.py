@@ -271,12 +271,13 @@ def test_weak_views_of_texts_are_the_texts(bank_of):
     assert bank_of().view_features is None
 
 
-def test_random_views_differ_and_come_again_with_the_seed(bank_of, tmp_path):
-    bank = bank_of("image", views=("strong", 2))
+@pytest.mark.parametrize("kind", ["medium", "strong"])
+def test_random_views_differ_and_come_again_with_the_seed(bank_of, tmp_path, kind):
+    bank = bank_of("image", views=(kind, 2))
     assert np.abs(bank.view_features[0] - bank.view_features[1]).max() > 1e-3
-    again = bank_of("image", views=("strong", 2), cache_dir=tmp_path / "again")
+    again = bank_of("image", views=(kind, 2), cache_dir=tmp_path / "again")
     assert again.key == bank.key and np.array_equal(again.view_features, bank.view_features)
-    assert bank_of("image", views=("strong", 2), args=config(seed=4)).key != bank.key
+    assert bank_of("image", views=(kind, 2), args=config(seed=4)).key != bank.key
     assert np.array_equal(bank_of("image").features, bank.features)
 
 
