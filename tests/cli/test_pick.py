@@ -102,7 +102,7 @@ def test_a_second_round_leaves_out_what_is_in_the_file(tmp_path, lines, capsys):
     names = sorted({row["label"] for row in picked[0]} - {""})
     assert f"hf-ssl label {second} --classes {','.join(names)}\n" in said
     (append,) = [line for line in said.splitlines() if "tail" in line]
-    subprocess.run(append, shell=True, check=True)
+    subprocess.run(append, shell=True, check=True, timeout=60)
     assert read_csv(first) == [*picked[0], *picked[1]]
 
 
