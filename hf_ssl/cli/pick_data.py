@@ -266,4 +266,5 @@ def _in_both(given: Given, pool: np.ndarray, labeled: np.ndarray) -> np.ndarray:
 def _contents(inputs: Inputs, places: np.ndarray) -> list[tuple[bytes | None, ...]]:
     """What tells the content of examples apart: a digest per column, None for what cannot be read."""
     rows = fetch_rows(inputs.rows, places.tolist())
-    return [tuple(digest(row[name]) for name in inputs.data.input_columns) for row in rows]
+    files = MODALITIES[inputs.data.modality].needs_files
+    return [tuple(digest(row[name], files) for name in inputs.data.input_columns) for row in rows]

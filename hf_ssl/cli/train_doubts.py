@@ -19,6 +19,7 @@ from ..data.rows import fetch_rows
 from ..features.label_errors import find_label_errors
 from ..features.near_duplicates import least_similarity, near_duplicates
 from ..features.reading import Reading
+from ..modality import MODALITIES
 from ..report.spreadsheets import write_csv
 from ..trainer import SSLTrainer
 
@@ -53,6 +54,7 @@ class _Doubts:
     def __init__(self, trainer: SSLTrainer, reading: Reading):
         self.trainer, self.reading = trainer, reading
         self.columns, self.names = trainer.data.input_columns, trainer.data.label_names
+        self.files = MODALITIES[trainer.data.modality].needs_files
         known = reading.labels >= 0
         self.labeled, self.given = reading.features[known], reading.labels[known]
 
@@ -100,16 +102,18 @@ class _Doubts:
         second = fetch_rows(self.trainer.train_dataset, [other for _, other, _ in pairs])
         table = []
         for (row, other, cosine), one, two in zip(pairs, first, second, strict=True):
-            identical = bool(self.columns) and all(_same(one[column], two[column]) for column in self.columns)
+            identical = bool(self.columns) and all(
+                _same(one[column], two[column], self.files) for column in self.columns
+            )
             own = [str(row), *shown(one, self.columns), self.names[labels[row]]]
             its = [str(other), *shown(two, self.columns), self.names[self.given[other]]]
             table.append([name, *own, *its, f"{cosine:.3f}", "yes" if identical else "no"])
         return table
 
 
-def _same(one: Any, two: Any) -> bool:
-    found = digest(one)
-    return found is not None and found == digest(two)
+def _same(one: Any, two: Any, files: bool) -> bool:
+    found = digest(one, files)
+    return found is not None and found == digest(two, files)
 
 
 def shown(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:

@@ -100,6 +100,7 @@ def find_duplicates(
     columns: Sequence[str],
     max_seconds: float,
     sample: int = SAMPLE,
+    files: bool = False,
 ) -> Duplicates:
     """Find the labeled examples that are in the pool, and the evaluation examples that are in either.
 
@@ -109,6 +110,7 @@ def find_duplicates(
         columns: the input columns; two for pairs of texts, which are the same if both are.
         max_seconds: when to end the search.
         sample: how many examples of the pool are read at most; the same ones each time.
+        files: whether texts in the columns are names of files, which are what is compared then.
 
     Example:
         >>> texts = [datasets.Dataset.from_dict({"text": list(letters)}) for letters in ("ab", "bcd", "xd")]
@@ -131,7 +133,7 @@ def find_duplicates(
     result = Duplicates(overlaps, streams=streams)
     compared = {name for overlap in overlaps for name in (overlap.name, overlap.other)}
     read = {name: places for name, places in read.items() if name in compared}
-    seen = _compare(result, sets, read, columns, start + max_seconds)
+    seen = _compare(result, sets, read, columns, start + max_seconds, files)
     total = sum(map(len, read.values()))
     result.share = seen / total if total else 1.0
     result.seconds = time.monotonic() - start
@@ -151,6 +153,7 @@ def _compare(
     read: Mapping[str, Sequence[int]],
     columns: Sequence[str],
     deadline: float,
+    files: bool,
 ) -> int:
     """Fill in the overlaps of `result`, until the deadline on the monotonic clock; the number of examples read.
 
@@ -159,7 +162,7 @@ def _compare(
     known: dict[str, dict[bytes, int]] = {"labeled": {}, "pool": {}}
     seen = 0
     for name, places in read.items():
-        for place, found in zip(places, _digests(sets[name], columns, places), strict=False):
+        for place, found in zip(places, _digests(sets[name], columns, places, files), strict=False):
             if time.monotonic() > deadline:
                 break
             seen += 1
@@ -213,7 +216,7 @@ def _stored(dataset: Any, columns: Sequence[str]) -> Any:
     return dataset
 
 
-def _digests(dataset: Any, columns: Sequence[str], places: Sequence[int]) -> Iterator[bytes | None]:
+def _digests(dataset: Any, columns: Sequence[str], places: Sequence[int], files: bool) -> Iterator[bytes | None]:
     """The digests of the examples at `places`, in order."""
     dataset = _stored(dataset, columns)
     arrow = isinstance(dataset, datasets.Dataset)
@@ -224,10 +227,11 @@ def _digests(dataset: Any, columns: Sequence[str], places: Sequence[int]) -> Ite
         part = places[start : start + BATCH]
         if arrow:
             table = dataset[part]
-            yield from map(_joint, zip(*(map(digest, table[name].to_pylist()) for name in columns), strict=True))
+            cells = ([digest(cell, files) for cell in table[name].to_pylist()] for name in columns)
+            yield from map(_joint, zip(*cells, strict=True))
         else:
             rows = fetch_rows(dataset, part)
-            yield from (_joint([digest(row[name]) for name in columns]) for row in rows)
+            yield from (_joint([digest(row[name], files) for name in columns]) for row in rows)
 
 
 def _joint(digests: Sequence[bytes | None]) -> bytes | None:
@@ -238,11 +242,12 @@ def _joint(digests: Sequence[bytes | None]) -> bytes | None:
     return parts[0] if len(parts) == 1 else hashlib.blake2b(b"".join(parts), digest_size=16).digest()
 
 
-def digest(value: Any) -> bytes | None:
+def digest(value: Any, files: bool = False) -> bytes | None:
     """16 bytes that tell an example's content from others; None if it cannot be read (its view will say why).
 
     Args:
         value: a text, an image, an array, or a file as {"bytes", "path"}.
+        files: whether a text is the name of a file, as in tables of pictures or recordings.
     """
     hashed = hashlib.blake2b(digest_size=16)
     try:
@@ -253,6 +258,8 @@ def digest(value: Any) -> bytes | None:
                 _read_into(hashed, value["path"])
             else:
                 _array_into(hashed, value["array"])
+        elif isinstance(value, str) and files:
+            _read_into(hashed, value)
         elif isinstance(value, str):
             hashed.update(value.encode("utf-8", "surrogatepass"))
         elif isinstance(value, bytes):

@@ -18,6 +18,7 @@ from transformers.utils.hub import PushInProgress
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..files import atomic_files, atomic_write
+from ..modality import MODALITIES
 from ..model.loading import count_trainable
 from ..report.plots import draw_curves
 from ..report.run import RunFacts, draw_run_recalls
@@ -83,7 +84,8 @@ class HubMixin(Trainer):
     def labeled_hash(self) -> str | None:
         """SHA-256 of the labeled set, regardless of the order of its examples; None for a large one."""
         names = [self.data.label_names[label] for label in self.data.labels]
-        return provenance.labeled_hash(self.train_dataset, self.data.input_columns or self.data.model_inputs, names)
+        columns, files = self.data.input_columns or self.data.model_inputs, MODALITIES[self.data.modality].needs_files
+        return provenance.labeled_hash(self.train_dataset, columns, names, files)
 
     def model_facts(self, curves: bool = False, class_recalls: bool = False) -> ModelFacts:
         """What is known of the model and where it and its data come from.

@@ -87,13 +87,14 @@ def is_dataset_id(name: str) -> bool:
     return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None
 
 
-def labeled_hash(dataset: Any, columns: Sequence[str], classes: Sequence[str]) -> str | None:
+def labeled_hash(dataset: Any, columns: Sequence[str], classes: Sequence[str], files: bool = False) -> str | None:
     """SHA-256 of a labeled set, regardless of the order of its examples; None above `LARGEST_HASHED` examples.
 
     Args:
         dataset: the labeled examples.
         columns: those of the input.
         classes: the class name of each example.
+        files: whether texts in the columns are names of files, whose content is hashed then.
     """
     if len(dataset) > LARGEST_HASHED:
         return None
@@ -104,7 +105,7 @@ def labeled_hash(dataset: Any, columns: Sequence[str], classes: Sequence[str]) -
         rows = fetch_rows(dataset, range(len(dataset)))
     marks = []
     for row, name in zip(rows, classes, strict=True):
-        content = b"".join(digest(row[column]) or b"" for column in columns)
+        content = b"".join(digest(row[column], files) or b"" for column in columns)
         marks.append(hashlib.sha256(content + name.encode("utf-8", "surrogatepass")).digest())
     return hashlib.sha256(b"".join(sorted(marks))).hexdigest()
 

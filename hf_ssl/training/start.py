@@ -225,6 +225,7 @@ def search_duplicates(
     else:
         named = {} if evaluation is None else {"evaluation": evaluation}
     reads_pool = any(name not in LABELED_VIEWS for name in view_names)
-    duplicates = find_duplicates(labeled, pool if reads_pool else None, named, columns, seconds)
+    files = MODALITIES[data.modality].needs_files
+    duplicates = find_duplicates(labeled, pool if reads_pool else None, named, columns, seconds, files=files)
     warn_of_duplicates(duplicates, seconds)
     return duplicates if duplicates.overlaps or duplicates.streams else None

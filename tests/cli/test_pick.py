@@ -102,8 +102,20 @@ def test_a_second_round_leaves_out_what_is_in_the_file(tmp_path, lines, capsys):
     names = sorted({row["label"] for row in picked[0]} - {""})
     assert f"hf-ssl label {second} --classes {','.join(names)}\n" in said
     (append,) = [line for line in said.splitlines() if "tail" in line]
-    subprocess.run(append, shell=True, check=True)
+    subprocess.run(append, shell=True, check=True, timeout=60)
     assert read_csv(first) == [*picked[0], *picked[1]]
+
+
+def test_a_second_round_leaves_out_pictures_that_a_table_names(tmp_path, capsys):
+    pool, model = image_folders(tmp_path / "data")["pool"], save_model("image", tmp_path / "model")
+    first, second = tmp_path / "1.csv", tmp_path / "2.csv"
+    assert main(["pick", pool, "--model", model, "-n", "6", "--output", str(first)]) == 0
+    label_all(first, "image")
+    with LabelFile(first) as file:
+        file.write(5, "")  # what has a label is also known by its features
+    rest = ["pick", pool, "--model", model, "-n", "500", "--labeled", str(first), "--output", str(second)]
+    assert main(rest) == 0
+    assert not {row["image"] for row in read_csv(first)} & {row["image"] for row in read_csv(second)}
 
 
 def test_margin_asks_the_trained_model_itself(tmp_path, lines, monkeypatch, capsys):

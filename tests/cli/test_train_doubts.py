@@ -32,7 +32,7 @@ def run(wrong=(), test_copies=0, contradicting=False, columns=("text",)):
         features[29] = features[27]
     tests = {"": (features[120:], features[120:], truth[120:])}
     reading = Reading(features[:120], features[:120], labels[:120], 3, np.arange(90), tests=tests)
-    data = SimpleNamespace(input_columns=columns, label_names=NAMES)
+    data = SimpleNamespace(modality="text", input_columns=columns, label_names=NAMES)
     sets = {"train_dataset": datasets.Dataset.from_list(labeled), "eval_dataset": datasets.Dataset.from_list(test)}
     return SimpleNamespace(data=data, **sets), reading
 

@@ -53,6 +53,7 @@ def test_a_stream_is_not_searched_and_this_is_said():
 
 def write(folder, dataset, column):
     """The same dataset with files instead of bytes."""
+    folder.mkdir(exist_ok=True)
     paths = []
     for place, row in enumerate(dataset.with_format("arrow")[column].to_pylist()):
         path = folder / f"{place}.bin"
@@ -62,13 +63,16 @@ def write(folder, dataset, column):
 
 
 @pytest.mark.parametrize(("column", "make"), [("image", make_images), ("audio", make_sounds), ("text", make_texts)])
-@pytest.mark.parametrize("form", ["bytes", "files"])
+@pytest.mark.parametrize("form", ["bytes", "files", "names"])
 def test_images_sounds_and_texts_are_compared_by_content(tmp_path, column, make, form):
     pool = make(24, 1)
     labeled, test = pool.select([20, 3, 7]), datasets.concatenate_datasets([make(4, 5), pool.select([11, 12])])
-    if form == "files" and column != "text":
+    if form != "bytes" and column != "text":
         pool = write(tmp_path, pool, column)
-    result = find_duplicates(labeled, pool, {"evaluation": test}, [column], 60.0)
+    if form == "names" and column != "text":  # as in a table of files
+        cells = write(tmp_path / "test", test, column).with_format("arrow")[column].to_pylist()
+        test = datasets.Dataset.from_dict({column: [cell["path"] for cell in cells]})
+    result = find_duplicates(labeled, pool, {"evaluation": test}, [column], 60.0, files=column != "text")
     places = {(o.name, o.other): o.places for o in result.overlaps}
     if column != "text":  # some of the short texts are equal by chance
         assert places[("labeled", "pool")] == {0: 20, 1: 3, 2: 7}
@@ -234,7 +238,7 @@ def test_every_algorithm_trains_though_a_class_has_no_labels(make_trainer, image
         trainer={"train_dataset": without_class(images["labeled"], 2)},
         algorithm=algorithm,
         algorithm_kwargs=None,
-        max_steps=3,
+        max_steps=3,  # one for each round of noisy_student
     )
     trainer.train()
     assert trainer.state.global_step == 3

@@ -244,6 +244,15 @@ def test_what_a_person_told_wins_over_what_was_found():
 # ---- Where a run comes from ----
 
 
+def test_the_hash_of_files_is_that_of_their_content_and_not_of_their_names(tmp_path):
+    hashes = []
+    for name, content in (("a.png", b"x"), ("b.png", b"x"), ("c.png", b"y")):
+        (tmp_path / name).write_bytes(content)
+        rows = datasets.Dataset.from_dict({"image": [str(tmp_path / name)]})
+        hashes.append(provenance.labeled_hash(rows, ["image"], ["dark"], files=True))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 def test_the_hash_of_a_labeled_set_is_that_of_its_examples_and_classes():
     images = make_images(6, 0)
     names = ["dark", "middle", "bright"] * 2
