@@ -33,6 +33,7 @@ from ..report.inspection.subject import Subject
 from .inspect_facts import doubtful_labels, histories_of, kept_method, summary_facts, with_kept
 from .pretrained import trained_modality
 from .push import find_model
+from .screen import nothing_is_trained
 from .train_data import load_train_data
 from .train_options import TrainArguments
 
@@ -208,7 +209,8 @@ class _Folder:
         processor = load_processor(place, summary.modality)
         # Weights that the pretrained model lacks are drawn as in training, so that its features are in the cache.
         set_seed(self.settings["seed"])
-        model = load_classifier(place, summary, processor)
+        with nothing_is_trained():
+            model = load_classifier(place, summary, processor)
         data = Data.of(given, processor, model, self.config)
         if base is None:
             print(

@@ -4,7 +4,7 @@ import argparse
 import copy
 import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 # What `register` of a command is given: it adds its own parser there.
@@ -87,6 +87,12 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any):
         super().__init__(**{"formatter_class": HelpFormatter, **settings})
+        self._is_used = False
+
+    def parse_known_args(self, *arguments: Any, **keywords: Any) -> Any:
+        """As argparse does it, which calls this of the command that the words name."""
+        self._is_used = True
+        return super().parse_known_args(*arguments, **keywords)
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line, which names options or choices that are spelled like an unknown one."""
@@ -97,17 +103,20 @@ class CommandParser(argparse.ArgumentParser):
             typed, known = found[1], re.findall(r"[^', ]+", found[2])
         elif found := re.match(r"unrecognized arguments: (--[^\s=]+)", message):
             # Argparse tells it of the whole command line, and each command has options of its own.
-            typed, known = found[1], list(dict.fromkeys(self._known_options()))
+            options = [option for action in self._command()._actions for option in action.option_strings]
+            typed, known = found[1], [option for option in options if option.startswith("--")]
         else:
             return f"; `{self.prog} --help` shows how"
         near = difflib.get_close_matches(typed, known, n=2)
-        return f"; did you mean {' or '.join(near)}?" if near else f"; `{self.prog} --help` shows how"
+        return f"; did you mean {' or '.join(near)}?" if near else f"; `{self._command().prog} --help` shows how"
 
-    def _known_options(self) -> Iterator[str]:
+    def _command(self) -> "CommandParser":
+        """The parser of the command that was called, which may be a command of a command."""
         for action in self._actions:
-            yield from (option for option in action.option_strings if option.startswith("--"))
             for parser in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():
-                yield from parser._known_options()
+                if parser._is_used:
+                    return parser._command()
+        return self
 
 
 def add_classifier_options(parser: argparse.ArgumentParser) -> None:

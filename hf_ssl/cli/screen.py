@@ -113,6 +113,26 @@ def transformers_above_bars() -> None:
             handler.setStream(_AboveBars())
 
 
+@contextmanager
+def nothing_is_trained() -> Iterator[None]:
+    """Without the warnings of what becomes of a model's head and batch normalization, which only a training changes.
+
+    Example:
+        >>> with nothing_is_trained():
+        ...     logging.getLogger("hf_ssl.model.loading").isEnabledFor(logging.WARNING)
+        False
+    """
+    loggers = [logging.getLogger(f"hf_ssl.model.{name}") for name in ("classes", "loading")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def end_bars() -> None:
     """Take progress bars that an error or an interrupt has left off the screen, so that its line is one of its own."""
     bars = sys.modules.get("tqdm")

@@ -116,7 +116,8 @@ def calibration_text(row: Mapping[str, Any], divided: bool) -> str:
         else "The model is saved as it was trained: divide its logits by the temperature for probabilities that say "
         "how often an answer is right, or train with `--calibrate`, which divides them in the model."
     )
-    text = f"Temperature {row['temperature']:.3g}, {source}. {use}"
+    temperature = f"{row['temperature']:,.0f}" if row["temperature"] >= 100 else f"{row['temperature']:.3g}"
+    text = f"Temperature {temperature}, {source}. {use}"
     if "calibrated_ece" not in row:
         return text
     error = " and ".join(f"{100 * row[name]:.1f} %" for name in ("ece", "calibrated_ece"))

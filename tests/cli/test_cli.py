@@ -177,9 +177,10 @@ MISTYPED = {
     "evaluat m d": "did you mean evaluate?",
     "nothing": "`hf-ssl --help` shows how",
     "evaluate m d --batchsize 3": "did you mean --batch-size?",
-    "evaluate m d --outputdir x": "did you mean --output-dir or --output?",
+    "evaluate m d --outputdir x": "did you mean --output-dir?",
+    "evaluate m d --threshold 3": "; `hf-ssl evaluate --help` shows how",
     "evaluate m": "the following arguments are required: DATA; `hf-ssl evaluate --help` shows how",
-    "predict m x --zzz": "`hf-ssl --help` shows how",
+    "predict m x --zzz": "`hf-ssl predict --help` shows how",
 }
 
 

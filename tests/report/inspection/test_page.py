@@ -230,6 +230,11 @@ def test_media_are_part_of_the_page(medium):
         render_page(make_document(media=[medium] * 60))
 
 
+def test_a_long_name_of_a_model_breaks_after_its_words():
+    page = render_page(make_document() | {"facts": [["Model", "a_b<i>"]]})
+    assert "<dd><bdi>a_<wbr>b&lt;i&gt;</bdi></dd>" in page
+
+
 def test_a_page_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "inspect.html"
     write_page(path, make_document())
