@@ -14,6 +14,7 @@ from ..features.encoding import from_first_process
 from ..report.inspection.record import PREDICTIONS, SOURCES
 from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS, choose_checkpoint
 from ..training.checkpoint_folders import checkpoints, clean_up, leftovers
+from ..training.rounds import FOLDER as ROUNDS
 from .train_doubts import LABEL_ERRORS, NEAR_DUPLICATES
 from .train_options import STAGED
 from .train_stages import BASELINES, Request, earlier_baseline
@@ -21,7 +22,7 @@ from .train_stages import BASELINES, Request, earlier_baseline
 # What speaks of single examples: doubtful ones, the record for `hf-ssl inspect`, and its page.
 _LOCAL = (LABEL_ERRORS, NEAR_DUPLICATES, SOURCES, PREDICTIONS, "inspect.html")
 # What a run leaves in its folder beside checkpoints, even if it was interrupted before the first of them.
-_LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "members", "runs"}
+_LEFT_BY_RUNS = {"results.json", STATE, CONFIG, "baseline", "members", "runs", ROUNDS}
 
 
 def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
@@ -59,7 +60,8 @@ def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         # The results first: with them a run that is killed from here on would seem to be finished.
         for name in ("results.json", STATE, "README.md", "curves.png", "class_recalls.png", *WEIGHTS, *_LOCAL):
             (folder / name).unlink(missing_ok=True)
-        for entry in (*checkpoints(folder), *leftovers(folder), folder / "baseline", folder / "members"):
+        folders = (folder / name for name in ("baseline", "members", ROUNDS))
+        for entry in (*checkpoints(folder), *leftovers(folder), *folders):
             shutil.rmtree(entry, ignore_errors=True)
 
 

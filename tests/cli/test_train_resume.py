@@ -227,7 +227,9 @@ def test_overwriting_the_checkpoint_to_resume_from_is_refused(run, train, capsys
     assert files(run) == before
 
 
-@pytest.mark.parametrize("left", ["baseline/a", ".checkpoint-2.partial/a", ".README.17.tmp.md", "runs/events"])
+@pytest.mark.parametrize(
+    "left", ["baseline/a", ".checkpoint-2.partial/a", ".README.17.tmp.md", "runs/events", "rounds/start/a"]
+)
 def test_an_interrupted_run_can_be_overwritten(left, tmp_path, train, monkeypatch):
     (tmp_path / "run" / left).parent.mkdir(parents=True)
     (tmp_path / "run" / left).write_bytes(b"")

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForSequenceClassification, pipeline
 
 import hf_ssl.ensemble.run as ensemble_run
-from hf_ssl.ensemble import soft_labels, train_ensemble
+from hf_ssl.ensemble import members, soft_labels, train_ensemble
 from hf_ssl.files import atomic_write
 
 from tests.helpers.command_data import save_model
@@ -38,7 +38,9 @@ class Runs:
 
         monkeypatch.setattr(ensemble_run, "fit", counted)
 
-    def __call__(self, methods=METHODS, *, resume=False, vote="mean_probabilities", test=True, **changes):
+    def __call__(
+        self, methods=METHODS, *, resume=False, vote="mean_probabilities", test=True, student=None, **changes
+    ):
         self.fitted.clear(), self.said.clear()
         quiet = {"use_cpu": True, "disable_tqdm": True, "report_to": "none", "dataloader_num_workers": 0}
         sizes = {"max_steps": 3, "per_device_train_batch_size": 4, "unlabeled_batch_ratio": 1, "seed": 0}
@@ -49,6 +51,7 @@ class Runs:
             eval_dataset=self.make(12, 2) if test else None,
             methods=methods,
             vote=vote,
+            student=student,
             settings={"output_dir": str(self.folder), **quiet, **sizes, **changes},
             resume=resume,
             say=self.said.append,
@@ -162,6 +165,23 @@ def test_another_vote_keeps_the_members_and_trains_the_student_anew(texts):
     assert texts.fitted == [] and not same(before, texts.weights())
     assert set(np.unique(np.round(trainer.algorithm.targets.numpy() * 3))) <= {0.0, 1.0, 2.0, 3.0}
     assert trainer.earlier_seconds == 0
+
+
+def test_another_student_does_not_go_on_from_the_checkpoint_of_the_first(texts):
+    texts(("none", "lora"))
+    trainer = texts(("none", "lora"), resume=True, student=(texts.model, "lora"))
+    assert texts.fitted == [] and trainer.earlier_seconds == 0
+    assert texts.results["runs"][-1]["method"] == "lora"
+
+
+def test_a_member_that_is_killed_while_fitted_again_is_not_taken_for_the_one_before(texts, monkeypatch):
+    texts(("none", "probe"))
+    with monkeypatch.context() as patch:
+        patch.setattr(members, "pool_logits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            texts(("none", "probe"), resume=True, learning_rate=1e-5)
+    texts(("none", "probe"), resume=True)
+    assert texts.fitted == ["none"]
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 1e-5}, {"seed": 1}])
