@@ -1,4 +1,4 @@
-"""Examples that are nearly the same: a photograph saved again, a text with a word changed, a recording cut shorter.
+"""Examples that are nearly the same: a photograph made brighter, a text with a word changed, a recording made quieter.
 
 How alike two different examples are depends on the encoder and on the data: scanned digits resemble each other more
 than photographs do. So two examples count as nearly the same if they are much nearer to each other than examples of
