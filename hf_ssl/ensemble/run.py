@@ -238,7 +238,7 @@ class _Run:
         began = time.perf_counter()
         base = self.first if self._base is None or self._base.name != model else self._base
         base.settings = {**base.settings, **{k: v for k, v in _SAVED.items() if k not in self.task.settings}}
-        lesson = [soft.astype(np.float32).tobytes(), member_key(self.common, model, method)]
+        lesson: list[bytes | str] = [soft.astype(np.float32).tobytes(), member_key(self.common, model, method)]
         checkpoint = self._checkpoint(digest_of(lesson))
         trainer = base.student(method, self._algorithm(base, soft), STUDENT, self.voted_on)
         trainer.train(resume_from_checkpoint=checkpoint)
