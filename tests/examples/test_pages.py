@@ -162,7 +162,7 @@ def check_pip(words: list[str]) -> None:
 
 
 def known_program(words: list[str]) -> None:
-    assert words[0] in ("hf", "pytest", "pdoc", "pre-commit", "git", "ray", ".ci/run"), words
+    assert words[0] in ("hf", "pytest", "pdoc", "pre-commit", "git", "tail", "ray", ".ci/run"), words
 
 
 CHECK_COMMAND = {
