@@ -3,10 +3,8 @@
 With the same settings the features have the same key, so that the training after it finds them in the cache.
 """
 
-import contextlib
 import copy
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +28,7 @@ from ..model.classes import config_names
 from ..model.head import find_head
 from ..model.loading import load_classifier, load_config, load_processor
 from .pretrained import check_modality, classified_by
+from .screen import nothing_is_trained
 from .train_options import default_seed
 
 # Labeled examples are looked for in the pool among rows whose features have at least this cosine with theirs.
@@ -213,23 +212,9 @@ def _load_model(given: Given) -> tuple[nn.Module, bool]:
     )
     # As `hf-ssl train` does: layers that are new are the same then, and so are the features and their key.
     set_seed(given.config.seed)
-    with _nothing_is_trained():
+    with nothing_is_trained():
         model = load_classifier(given.model, summary, given.processor)
     return model, trained
-
-
-@contextlib.contextmanager
-def _nothing_is_trained() -> Iterator[None]:
-    """Without the warnings of what becomes of the head and of batch normalization, which only a training changes."""
-    spoken = [logging.getLogger(f"hf_ssl.model.{name}") for name in ("classes", "loading")]
-    before = [logger.level for logger in spoken]
-    for logger in spoken:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(spoken, before, strict=True):
-            logger.setLevel(level)
 
 
 def _probabilities(model: nn.Module, head_features: np.ndarray) -> np.ndarray:
