@@ -74,7 +74,7 @@ def load_train_data(
         labeled, test = _split_off(labeled, found.label_column, arguments.test_fraction, settings["seed"])
     if pool is None and settings["algorithm"] != "supervised":
         raise ValueError(
-            "--unlabeled is missing: the pool that the algorithm learns from; --algorithm supervised needs none"
+            "--unlabeled is missing: the pool to learn from; `hf-ssl train --algorithm supervised` needs none"
         )
     name = arguments.task or public_name(str(arguments.labeled))
     hub_id = name if arguments.task is None and is_hub_id(str(arguments.labeled)) else None
