@@ -35,8 +35,9 @@ def stages_table(runs: Sequence[Mapping[str, Any]], markdown: bool = False) -> s
 
 def stage_rows(runs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Header and cells of that table; arguments as in `stages_table`."""
-    # Members of an ensemble have titles, and no labels are held out for them.
-    estimated = not any("title" in run for run in runs)
+    # Only for stages on frozen features are labels held out.
+    estimated = not runs or any("estimate" in run for run in runs)
+    several = len({run.get("seed") for run in runs}) > 1
     header = [name for name in _HEADER if estimated or name != _ESTIMATE]
     rows, is_staged = [], any(run["algorithm"] in ("probe", "features") for run in runs)
     for run in runs:
@@ -44,6 +45,7 @@ def stage_rows(runs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[
         accuracy = "-" if run.get("test_accuracy") is None else f"{100 * run['test_accuracy']:.1f} %"
         seconds = "-" if run.get("seconds") is None else f"{run['seconds']:.0f}"
         title = run.get("title") or TITLES.get(name, f"{name} (fine-tuned from there)" if is_staged else name)
+        title += f", seed {run['seed']}" if several and "seed" in run else ""
         estimate = [_estimate(run)] if estimated else []
         rows.append([title, accuracy, *estimate, seconds, "yes" if run.get("kept") else ""])
     return header, rows
