@@ -25,16 +25,14 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from evidence_results import machine
+from evidence_results import add, machine, read
 from evidence_tasks import TASKS as EVIDENCE
 from evidence_tasks import Places, draw, load, make_model
-from filelock import FileLock
 from safetensors.numpy import load_file
 from transformers.image_utils import PILImageResampling
 from transformers.utils import logging
 
 from hf_ssl.ensemble import VOTES, soft_labels, train_ensemble
-from hf_ssl.files import atomic_write
 from hf_ssl.report.results import versions
 from hf_ssl.report.tables import markdown_table
 from hf_ssl.select import choose, known_accuracy, label_free_scores, read_runs
@@ -154,22 +152,6 @@ def _select(members: list[Path], pool: datasets.Dataset, task: str, args: Any) -
 # ---- Results ----
 
 
-def add(path: Path, row: dict[str, Any]) -> None:
-    """Add a row, or put it in the place of the one of the same task and seed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        rows = [old for old in read(path) if (old["task"], old["seed"]) != (row["task"], row["seed"])] + [row]
-        rows.sort(key=lambda row: (row["task"], row["seed"]))
-        lines = ",\n".join(json.dumps(row) for row in rows)
-        with atomic_write(path) as temporary:
-            temporary.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a results file; none if there is no file."""
-    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: means over the draws with their standard errors, and differences from the best member."""
     lines = []
@@ -207,9 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--data", type=Path, help="folder with ag_news and cifar10")
-    parser.add_argument("--image-model", help="MobileNetV1-0.25 of transformers, from ImageNet")
-    parser.add_argument("--text-model", help="all-MiniLM-L6-v2")
+    Places.add_arguments(parser, required=False)
     parser.add_argument("--tasks", "--task", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--seeds", "--seed", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--set", type=json.loads, default={}, metavar="JSON", help="settings to change")
@@ -222,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    places = Places(args.data, args.image_model, args.text_model)
+    places = Places.of(args)
     done = {(row["task"], row["seed"]) for row in read(args.results)}
     for seed in args.seeds:
         for task in args.tasks:
@@ -230,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
                 row = run(task, seed, places, args.validation, args.set)
                 print(json.dumps(row), flush=True)
                 if not args.validation:
-                    add(args.results, row)
+                    add(args.results, row, ("task", "seed"))
     return 0
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from filelock import FileLock
 IDENTITY = ("task", "algorithm", "labels", "seed")
 
 
-def identity(row: dict[str, Any]) -> tuple:
+def identity(row: dict[str, Any], names: Sequence[str] = IDENTITY) -> tuple:
     """What tells a row from others."""
-    return tuple(row[name] for name in IDENTITY)
+    return tuple(row[name] for name in names)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -22,12 +23,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
 
 
-def add(path: Path, row: dict[str, Any]) -> None:
-    """Add a row, or put it in the place of the one of the same identity."""
+def add(path: Path, row: dict[str, Any], names: Sequence[str] = IDENTITY) -> None:
+    """Add a row, or put it in the place of the one of the same identity, by these fields."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(path) + ".lock"):
-        rows = {identity(old): old for old in read(path)}
-        rows[identity(row)] = row
+        rows = {identity(old, names): old for old in read(path)}
+        rows[identity(row, names)] = row
         temporary = path.with_suffix(".tmp")
         lines = ",\n".join(json.dumps(rows[key]) for key in sorted(rows))
         temporary.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")

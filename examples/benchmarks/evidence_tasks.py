@@ -38,6 +38,7 @@ test set): images labeled only 43.6, fixmatch 45.0, softmatch 45.9, adamatch 44.
 42.5 to 44.7; texts labeled only 65.1, fixmatch 59.1, softmatch 25.1, adamatch 66.7.
 """
 
+import argparse
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,6 +181,19 @@ class Places:
     data: Path
     image_model: str
     text_model: str
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+        """The options that name them."""
+        what = "folder with ag_news, cifar10 and speech_commands"
+        parser.add_argument("--data", type=Path, required=required, help=what)
+        parser.add_argument("--image-model", required=required, help="MobileNetV1-0.25 of transformers, from ImageNet")
+        parser.add_argument("--text-model", required=required, help="all-MiniLM-L6-v2")
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "Places":
+        """What these options say."""
+        return cls(args.data, args.image_model, args.text_model)
 
 
 @dataclass(frozen=True)

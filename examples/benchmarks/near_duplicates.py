@@ -152,14 +152,12 @@ def show(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with ag_news, cifar10 and speech_commands")
-    parser.add_argument("--image-model", required=True, help="MobileNetV1-0.25 of transformers, from ImageNet")
-    parser.add_argument("--text-model", required=True, help="all-MiniLM-L6-v2")
+    Places.add_arguments(parser)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--output", type=Path, required=True, help="JSON file with cosines and shares")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    places = Places(args.data, args.image_model, args.text_model)
+    places = Places.of(args)
     found = {task: measure(task, places) for task in args.tasks}
     with atomic_write(args.output) as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

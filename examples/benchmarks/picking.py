@@ -136,9 +136,7 @@ def show(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with ag_news and cifar10")
-    parser.add_argument("--image-model", required=True, help="MobileNetV1-0.25 of transformers, from ImageNet")
-    parser.add_argument("--text-model", required=True, help="all-MiniLM-L6-v2")
+    Places.add_arguments(parser)
     parser.add_argument("--tasks", nargs="+", default=["text", "images"], choices=["text", "images"])
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--validation", action="store_true", help="test on held-out training rows, seeds 10 to 12")
@@ -150,7 +148,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    places = Places(args.data, args.image_model, args.text_model)
+    places = Places.of(args)
     earlier = json.loads(args.output.read_text(encoding="utf-8"))["runs"] if args.output.exists() else []
     rows: list[dict[str, Any]] = [
         row for row in earlier if row["task"] not in args.tasks or row["way"] not in args.ways

@@ -165,9 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("run", "table", "pictures"))
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--data", type=Path, help="folder with ag_news, cifar10 and speech_commands")
-    parser.add_argument("--image-model", help="MobileNetV1-0.25 of transformers, from ImageNet")
-    parser.add_argument("--text-model", help="all-MiniLM-L6-v2")
+    Places.add_arguments(parser, required=False)
     parser.add_argument("--tasks", "--task", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--per-class", nargs="+", type=int)
     parser.add_argument("--seeds", "--seed", nargs="+", type=int, default=list(SEEDS))
@@ -187,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     datasets.disable_progress_bars()
     AutoConfig.register("speech_embedding_classifier", SpeechEmbeddingConfig)
     AutoModelForAudioClassification.register(SpeechEmbeddingConfig, SpeechEmbeddingClassifier)
-    places = Places(args.data, args.image_model, args.text_model)
+    places = Places.of(args)
     wanted = [
         (task, per_class, seed)
         for seed in args.seeds

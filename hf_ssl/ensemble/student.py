@@ -1,17 +1,15 @@
 """The student of an ensemble: a new model that learns nothing but the soft labels of the pool."""
 
-from typing import Any
-
-import numpy as np
 import torch
 
 from .. import losses
-from ..algorithms import AlgorithmOutput, Progress, SSLAlgorithm
+from ..algorithms import AlgorithmOutput, Progress
 from ..batches.batch import SSLBatch
+from ..features.distillation import FixedTargets
 from ..model.forward import ModelForward
 
 
-class EnsembleDistillation(SSLAlgorithm):
+class EnsembleDistillation(FixedTargets):
     """V-PET's last step (arXiv 2503.09707): self-training on the labels that an ensemble has voted.
 
         loss = unsupervised_weight * ( KL(q_u || f(weak(u))) + KL(q_u || f(strong(u))) )
@@ -26,7 +24,6 @@ class EnsembleDistillation(SSLAlgorithm):
     """
 
     views = {"weak": "weak", "strong": "strong"}
-    remembers_pool = True
     title = "self-training on the votes of an ensemble"
     summary = "learns the soft labels that an ensemble gives to the pool"
     year = 2025
@@ -37,15 +34,6 @@ class EnsembleDistillation(SSLAlgorithm):
   booktitle = {Advances in Neural Information Processing Systems},
   year = {2025}
 }"""
-
-    targets: torch.Tensor
-
-    def __init__(self, *, targets: np.ndarray, **task: Any):
-        super().__init__(**task)
-        expected = self.num_unlabeled, self.num_classes
-        if np.shape(targets) != expected:
-            raise ValueError(f"targets must have shape {expected}, got {np.shape(targets)}; give one row per example")
-        self.register_buffer("targets", torch.as_tensor(targets, dtype=torch.float32))
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         out = model(weak=batch.unlabeled["weak"], strong=batch.unlabeled["strong"])

@@ -11,7 +11,28 @@ from ..batches.batch import SSLBatch
 from ..model.forward import ModelForward
 
 
-class FeatureDistillation(SSLAlgorithm):
+class FixedTargets(SSLAlgorithm):
+    """What learns targets of the pool that others have made, and that stay as they are.
+
+    Args:
+        targets: probabilities [num_unlabeled, C] of the pool, in its order.
+
+    Raises:
+        ValueError: if they have another shape.
+    """
+
+    remembers_pool = True
+    targets: torch.Tensor
+
+    def __init__(self, *, targets: np.ndarray, **task: Any):
+        super().__init__(**task)
+        expected = self.num_unlabeled, self.num_classes
+        if np.shape(targets) != expected:
+            raise ValueError(f"targets must have shape {expected}, got {np.shape(targets)}; give one row per example")
+        self.register_buffer("targets", torch.as_tensor(targets, dtype=torch.float32))
+
+
+class FeatureDistillation(FixedTargets):
     """Learns a classifier of frozen features into the layers of the model, which then corrects it.
 
         a_t  = own_share * t / T
@@ -31,22 +52,18 @@ class FeatureDistillation(SSLAlgorithm):
     """
 
     views = {"weak": "weak", "strong": "strong"}
-    remembers_pool = True
     title = "distillation of a classifier of frozen features"
     summary = "learns the features' classifier into the upper layers"
     year = 2020
     arxiv = "1911.04252"
 
-    targets: torch.Tensor
-
-    def __init__(self, *, targets: np.ndarray, own_share: float = 0.5, **task: Any):
+    def __init__(self, *, own_share: float = 0.5, **task: Any):
         super().__init__(**task)
         if not 0 <= own_share <= 1:
             raise ValueError(f"own_share must be in [0, 1], got {own_share}; 0.5 is usual")
         self.own_share = own_share
         if own_share == 0:
             self.views = {"strong": "strong"}
-        self.register_buffer("targets", torch.as_tensor(targets, dtype=torch.float32))
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         own = self.own_share * progress.step / progress.max_steps

@@ -21,7 +21,7 @@ from ..._version import __version__
 def assemble(package: str, scripts: Sequence[str], data: str, *, has_media: bool = False, **content: Any) -> str:
     """Render `page.html` of a package with `base.css` and `page.css`, and `base.js` and its own scripts.
 
-    The template puts in `policy`, `style`, `script`, `data` and `version` beside the content.
+    The template includes `head.html`, and puts in `script`, `data` and `version` beside the content.
 
     Args:
         package: in which the files are.
@@ -32,7 +32,12 @@ def assemble(package: str, scripts: Sequence[str], data: str, *, has_media: bool
     """
     style = _file(__package__, "base.css") + _file(package, "page.css")
     script = _file(__package__, "base.js") + "".join(_file(package, name) for name in scripts)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader({"head.html": _file(__package__, "head.html")}),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
     return environment.from_string(_file(package, "page.html")).render(
         policy=_policy(style, script, has_media),
         style=Markup(style),
