@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import check_folder, check_outside
-from .parser import CommandParser, Subparsers
+from .parser import CommandParser, Subparsers, add_late_parser
 from .screen import one_line, quiet_datasets, silent, transformers_above_bars
 
 if TYPE_CHECKING:
@@ -19,16 +19,14 @@ _NOT_HERE = ("algorithm", "algorithm_kwargs", "imbalance", "imbalance_kwargs", "
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add `ensemble` to the commands of `hf-ssl`; as for `train`, `run` parses the words, `--help` among them."""
-    parser = subparsers.add_parser(
+    """Add `ensemble` to the commands of `hf-ssl`."""
+    add_late_parser(
+        subparsers,
         "ensemble",
-        add_help=False,
-        prefix_chars="\0",
+        run,
         help="train several models on the labels, and a student on what they say of the pool",
         description="Pseudo-labels that several models vote on, and a student that learns them.",
     )
-    parser.add_argument("words", nargs=argparse.REMAINDER, help="the options, which `hf-ssl ensemble --help` lists")
-    parser.set_defaults(run=run)
 
 
 def make_parser() -> CommandParser:

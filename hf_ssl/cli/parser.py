@@ -119,6 +119,26 @@ class CommandParser(argparse.ArgumentParser):
         return self
 
 
+def add_late_parser(
+    subparsers: Subparsers, name: str, run: Callable[[argparse.Namespace], None], *, help: str, description: str
+) -> None:
+    """A command whose options are SSLConfig's.
+
+    Reading those takes transformers and torch, which takes seconds. So this parser only collects the words, as
+    `words`, and `run` parses them, `--help` among them. With a prefix that no word can begin with, argparse takes
+    every word for a value.
+
+    Args:
+        name: of the command.
+        run: what it does.
+        help, description: as in argparse.
+    """
+    parser = subparsers.add_parser(name, add_help=False, prefix_chars="\0", help=help, description=description)
+    listed = f"the options, which `hf-ssl {name} --help` lists"
+    parser.add_argument("words", nargs=argparse.REMAINDER, help=listed)
+    parser.set_defaults(run=run)
+
+
 def add_classifier_options(parser: argparse.ArgumentParser) -> None:
     """The options of commands that use a trained classifier."""
     parser.add_argument(

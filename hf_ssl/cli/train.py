@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import check_folder, check_outside
-from .parser import Subparsers
+from .parser import Subparsers, add_late_parser
 from .screen import one_line, quiet_datasets, silent, transformers_above_bars
 
 if TYPE_CHECKING:
@@ -26,21 +26,14 @@ if TYPE_CHECKING:
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add `train` to the commands of `hf-ssl`.
-
-    Its options are SSLConfig's, and reading those takes transformers and torch, which takes seconds. So this parser
-    only collects the words, and `run` parses them, `--help` among them. With a prefix that no word can begin with,
-    argparse takes every word for a value.
-    """
-    parser = subparsers.add_parser(
+    """Add `train` to the commands of `hf-ssl`."""
+    add_late_parser(
+        subparsers,
         "train",
-        add_help=False,
-        prefix_chars="\0",
+        run,
         help="train on your own files: few labeled, many unlabeled",
         description="Train a classifier on few labeled and many unlabeled images, texts or recordings.",
     )
-    parser.add_argument("words", nargs=argparse.REMAINDER, help="the options, which `hf-ssl train --help` lists")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
