@@ -28,10 +28,12 @@ from .fixmatch import FixMatch
 from .flexmatch import FlexMatch
 from .freematch import FreeMatch
 from .imbalance import IMBALANCE
+from .iomatch import IOMatch
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
 from .multimatch import MultiMatch
 from .noisy_student import NoisyStudent
+from .openmatch import OpenMatch
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .pseudo_label import PseudoLabel
@@ -88,6 +90,8 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "cgmatch": CGMatch,
     "multimatch": MultiMatch,
     "regmixmatch": RegMixMatch,
+    "openmatch": OpenMatch,
+    "iomatch": IOMatch,
 }
 
 

@@ -18,7 +18,7 @@ class SSLBatch:
     Args:
         labeled: model keywords of the labeled examples' weak view, each tensor [B, ...].
         labels: their classes, int64 [B].
-        unlabeled: view name ("weak", "medium", "strong", "strong_2", "rotated") -> model keywords, each tensor
+        unlabeled: view name ("weak", "weak_2", "medium", "strong", "strong_2", "rotated") -> model keywords, each tensor
             `[mu*B, ...]`.
         labeled_index: positions [B] in the labeled set.
         unlabeled_index: positions `[mu*B]` in the pool.

@@ -193,6 +193,7 @@ MESSAGES = {
     "cgmatch": 2,
     "multimatch": 1,
     "regmixmatch": 3,
+    "iomatch": 1,
 }
 
 
