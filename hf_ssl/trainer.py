@@ -38,10 +38,9 @@ from .training.counting import CountingMixin
 from .training.evaluation import EvaluationMixin
 from .training.evaluation_only import load_for_evaluation
 from .training.log_sums import LogSums
+from .training.open_set import OpenSetMixin
 from .training.optimization import OptimizationMixin
 from .training.progress import say
-from .training.rounds import RoundsMixin
-from .training.search import SearchMixin
 from .training.start import check_arguments, check_trainable, prepare_datasets, search_duplicates
 from .training.streaming import StreamMixin
 from .training.supervised_loss import supervised_loss
@@ -53,8 +52,7 @@ from .views.make import check_views
 
 class SSLTrainer(
     HubMixin,
-    RoundsMixin,
-    SearchMixin,
+    OpenSetMixin,
     StreamMixin,
     CheckpointMixin,
     OptimizationMixin,
@@ -71,10 +69,10 @@ class SSLTrainer(
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Nine parts can be read by themselves: `CallbacksMixin` has the callbacks, `CountingMixin` counts inputs,
+    Ten parts can be read by themselves: `CallbacksMixin` has the callbacks, `CountingMixin` counts inputs,
     `EvaluationMixin` reads the model's answers, `OptimizationMixin` makes the optimizer, `CheckpointMixin` saves and
     resumes, `StreamMixin` reads streams, `SearchMixin` starts from new models, `RoundsMixin` picks examples between
-    rounds, and `HubMixin` writes model cards and pushes.
+    rounds, `OpenSetMixin` finds foreign examples, and `HubMixin` writes model cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -244,6 +242,7 @@ class SSLTrainer(
                 min_batches=self.args.world_size,
                 lengths=self._lengths(),
                 classes=self._drawn_classes,
+                drawn=self.drawn_rows,
             )
         workers = self.args.dataloader_num_workers
         if self.data.modality == "text" and workers > 0:
@@ -401,6 +400,7 @@ class SSLTrainer(
             earlier_seconds=self.earlier_seconds,
             rounds=self.describe_rounds(),
             class_recalls=self.class_recalls,
+            open_set=self.open_set,
         )
 
     def describe(self) -> str:

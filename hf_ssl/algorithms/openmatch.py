@@ -82,8 +82,8 @@ class OpenMatch(WeakStrongAlgorithm):
 
     def run(self, model: ModelForward, batch: SSLBatch) -> Outputs:
         """With both weak views, whose features have a gradient; the prediction on the first stays a constant."""
-        views = {name: batch.unlabeled[name] for name in ("weak", "weak_2", "strong")}
-        out: Outputs = model(labeled=batch.labeled, **views)
+        weak, second, strong = (batch.unlabeled[name] for name in ("weak", "weak_2", "strong"))
+        out: Outputs = model(labeled=batch.labeled, weak=weak, weak_2=second, strong=strong)
         out["known"], out["known_2"] = (self.known(out[view].features) for view in ("weak", "weak_2"))
         return out
 
