@@ -1,6 +1,5 @@
 """SSLTrainer: transformers' Trainer with a second stream of unlabeled batches and a semi-supervised loss."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +40,7 @@ from .training.log_sums import LogSums
 from .training.open_set import OpenSetMixin
 from .training.optimization import OptimizationMixin
 from .training.progress import say
+from .training.rounds import RoundsMixin
 from .training.start import check_arguments, check_trainable, prepare_datasets, search_duplicates
 from .training.streaming import StreamMixin
 from .training.supervised_loss import supervised_loss
@@ -48,10 +48,12 @@ from .training.trial import try_step
 from .training.watch import Watch
 from .views import Views
 from .views.make import check_views
+from .workers import quiet_tokenizers
 
 
 class SSLTrainer(
     HubMixin,
+    RoundsMixin,
     OpenSetMixin,
     StreamMixin,
     CheckpointMixin,
@@ -245,9 +247,7 @@ class SSLTrainer(
                 drawn=self.drawn_rows,
             )
         workers = self.args.dataloader_num_workers
-        if self.data.modality == "text" and workers > 0:
-            # Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork.
-            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        quiet_tokenizers(workers)
         loader = DataLoader(
             dataset,
             batch_sampler=self.batch_sampler,  # type: ignore[arg-type]  # any sequence of indices will do, not only a list

@@ -1,4 +1,4 @@
-"""How many processes make views, if nobody says."""
+"""The processes that make views: how many there are if nobody says, and what they need."""
 
 import multiprocessing
 import os
@@ -15,3 +15,12 @@ def usual_workers() -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 0), _MOST_WORKERS)
+
+
+def quiet_tokenizers(workers: int) -> None:
+    """Keep tokenizers from warning of threads that were used before a fork, if processes are to make views.
+
+    Each of them tokenizes one text at a time, for which no threads are needed.
+    """
+    if workers > 0:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -73,9 +73,7 @@ class Classifier:
         by one: to share a batch they would have to be padded, which changes the answers of models that take no mask.
     """
 
-    def __init__(
-        self, model: str, batch_size: int = 16, device: str | None = None, foreignness: Foreignness | None = None
-    ):
+    def __init__(self, model: str, batch_size: int = 16, device: str | None = None, tells_foreign: bool = False):
         if batch_size < 1:
             raise ValueError(f"--batch-size must be at least 1, got {batch_size}")
         logging.disable_progress_bar()

@@ -38,9 +38,9 @@ def register(subparsers: Subparsers) -> None:
         "--open-set",
         action="store_true",
         help="the data also have classes that the model does not know: measure all of the above on the known ones, "
-        "and how well the others are told from them (foreign_auroc, the area under the ROC curve: 50 %% is chance). Of a "
-        "model that was trained with --open-set also the share of foreign and of known examples beyond the limit of "
-        "`hf-ssl predict --foreign-threshold auto`",
+        "and how well the others are told from them: foreign_auroc, the area under the ROC curve (50 %% is chance). "
+        "Of a model that was trained with --open-set also the shares of foreign and of known examples beyond the "
+        "limit of `hf-ssl predict --foreign-threshold auto`",
     )
     parser.add_argument(
         "--output-dir",

@@ -24,7 +24,6 @@ from ..data.streams import StreamedPool
 from ..features.foreignness import Foreignness, ForeignPool, find_foreign
 from . import checkpoint_files
 from .checkpointing import CheckpointMixin
-from .rounds import RoundsMixin
 from .search import SearchMixin
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class OpenSet:
         return row | ({} if later is None or later.auroc is None else {"foreign_auroc_at_end": later.auroc})
 
 
-class OpenSetMixin(RoundsMixin, SearchMixin, CheckpointMixin):
+class OpenSetMixin(SearchMixin, CheckpointMixin):
     """A `Trainer` that looks for foreign examples in the pool if `open_set` says so, and may leave them out.
 
     Attributes:
@@ -83,6 +82,7 @@ class OpenSetMixin(RoundsMixin, SearchMixin, CheckpointMixin):
 
     args: SSLConfig
     open_set: OpenSet | None = None
+    _has_pool: bool
     foreignness: Foreignness | None = None
 
     @property
@@ -194,8 +194,7 @@ class OpenSetMixin(RoundsMixin, SearchMixin, CheckpointMixin):
             tensors = {"foreign_rows": torch.from_numpy(self.foreign_rows)}
             checkpoint_files.save_tensors(output_dir, FILE, tensors, info)
 
-    def _begin_sitting(self, checkpoint: str | None) -> None:
-        super()._begin_sitting(checkpoint)
+    def _read_left_out(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             self.open_set, self.foreignness, self.foreign_rows = None, None, self.foreign_rows[:0]
             return
