@@ -232,7 +232,8 @@ def test_every_keyword_of_the_problem_can_be_read(name):
     algorithm = get_algorithm(name, unsupervised_weight=3.0, modality="text", **TASK)
     given = {**TASK, "unsupervised_weight": 3.0, "modality": "text"}
     assert {key: getattr(algorithm, key) for key in given} == given
-    assert set(given) | {"class_distribution"} == set(PROBLEM_KEYWORDS)
+    rest = {"class_distribution", "problem_type", "target_mean", "target_scale"}
+    assert set(given) | rest == set(PROBLEM_KEYWORDS)
     torch.testing.assert_close(algorithm.class_distribution, torch.full((CLASSES,), 1 / CLASSES))
 
 
