@@ -170,7 +170,8 @@ def run_rows(run: RunFacts) -> dict[str, str]:
         }
     if run.duplicates is not None:
         rows["duplicates"] = run.duplicates.describe()
-    kinds = dict.fromkeys(["weak", *run.algorithm.views.values()])
+    # A classifier of features was fitted to examples as they are.
+    kinds = {} if run.is_fitted else dict.fromkeys(["weak", *run.algorithm.views.values()])
     return rows | {f"{kind} view": run.views[kind] for kind in kinds if kind in run.views}
 
 
