@@ -1,0 +1,28 @@
+"""Training on the labeled examples alone, for several labels per example: the baseline."""
+
+from ...batches.batch import SSLBatch
+from ...model.forward import ModelForward
+from ..base import AlgorithmOutput
+from ..problem import Progress
+from .base import MultiLabelAlgorithm
+
+
+class MultiLabelSupervised(MultiLabelAlgorithm):
+    """Binary cross-entropy on the labeled examples; the unlabeled pool only sets the length of an epoch.
+
+        loss = BCE(f(weak(x)), y)
+
+    Shapes: labeled `[B]`, y `[B, C]`.
+
+    Args:
+        gamma_positive, gamma_negative, clip: of an asymmetric loss instead, see `MultiLabelAlgorithm`; default 0.
+            gamma_positive: at least 0. gamma_negative: at least 0. clip: in [0, 1).
+    """
+
+    views = {}
+    title = "Supervised"
+    summary = "labeled examples only, the baseline"
+
+    def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
+        loss = self.labeled_loss(model(labeled=batch.labeled)["labeled"].logits, batch.labels)
+        return AlgorithmOutput(loss, {"supervised": loss.detach()})
