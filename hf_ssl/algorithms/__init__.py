@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .adamatch import AdaMatch
 from .base import AlgorithmOutput, SSLAlgorithm
 from .cgmatch import CGMatch
@@ -104,8 +104,6 @@ BY_PROBLEM_TYPE: dict[str, dict[str, type[SSLAlgorithm]]] = {
     MULTI_LABEL: MULTI_LABEL_ALGORITHMS,
     REGRESSION: REGRESSION_ALGORITHMS,
 }
-# What a table's algorithms are for, in the words of an error.
-_PURPOSES = {SINGLE_LABEL: "one class per example", MULTI_LABEL: "several labels per example", REGRESSION: "numbers"}
 # What to do instead of a correction for classes of different sizes.
 _INSTEAD = {MULTI_LABEL: "; set gamma_negative (asymmetric loss) in algorithm_kwargs, or take cap"}
 
@@ -129,9 +127,9 @@ def resolve_algorithm(algorithm: str | type[SSLAlgorithm], problem_type: str = S
     name, table = known_name(algorithm), BY_PROBLEM_TYPE[problem_type]
     if name in table:
         return table[name]
-    found = {_PURPOSES[kind]: known[name].presumes for kind, known in BY_PROBLEM_TYPE.items() if name in known}
+    found = {IN_WORDS[kind]: known[name].presumes for kind, known in BY_PROBLEM_TYPE.items() if name in known}
     raise ValueError(
-        f"algorithm must be one for {_PURPOSES[problem_type]} ({', '.join(table)}), got {name!r}, which is for "
+        f"algorithm must be one for {IN_WORDS[problem_type]} ({', '.join(table)}), got {name!r}, which is for "
         f"{' and '.join(found)}: {next(filter(None, found.values()), 'there it is written in other terms')}"
     )
 
@@ -218,7 +216,7 @@ def get_algorithm(
         kind = algorithm.problem.problem_type
         if kind != SINGLE_LABEL:
             raise ValueError(
-                f"imbalance must be None for {_PURPOSES[kind]}, got {imbalance!r}: corrections count examples by "
+                f"imbalance must be None for {IN_WORDS[kind]}, got {imbalance!r}: corrections count examples by "
                 f"their one class{_INSTEAD.get(kind, '')}"
             )
         algorithm.correct_with(_correction(imbalance, imbalance_kwargs or {}, class_counts, algorithm.problem))

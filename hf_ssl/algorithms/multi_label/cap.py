@@ -28,8 +28,10 @@ class CAP(MultiLabelAlgorithm):
         queue_size: how many of the last predictions set the thresholds; default 4,096. A label that one example in a
             thousand has is then judged by its four surest predictions.
         warmup_fraction: part of training over which the unsupervised weight rises, at least 0; default 0.3.
-        gamma_positive, gamma_negative, clip: of the asymmetric loss, see `MultiLabelAlgorithm`; 0, 0 and 0 make it the
-            binary cross-entropy. gamma_positive: default 0. gamma_negative: default 4. clip: default 0.05.
+        gamma_positive: of the asymmetric loss, at least 0; default 0, see `MultiLabelAlgorithm`.
+        gamma_negative: the same of negatives, at least 0; default 4.
+        clip: probability up to which negatives count nothing, in [0, 1); default 0.05. With 0 for all three the loss
+            is the binary cross-entropy.
 
     Note:
         The authors train on labels alone for 12 of 40 epochs and then set the thresholds before each epoch, from what

@@ -24,8 +24,9 @@ class MultiLabelFixMatch(MultiLabelAlgorithm):
     Args:
         threshold: probability from which a label is present, in [0, 1]; default 0.95.
         negative_threshold: probability up to which it is absent, from 0 to threshold; default 0.05.
-        gamma_positive, gamma_negative, clip: of an asymmetric loss instead, see `MultiLabelAlgorithm`; default 0.
-            gamma_positive: at least 0. gamma_negative: at least 0. clip: in [0, 1).
+        gamma_positive: of an asymmetric loss, at least 0; default 0, see `MultiLabelAlgorithm`.
+        gamma_negative: the same of negatives, at least 0; default 0, and 4 as published.
+        clip: probability up to which negatives count nothing, in [0, 1); default 0, and 0.05 as published.
 
     Note:
         The paper has one class per example. Of many labels most are absent, and rare ones are never certain to be

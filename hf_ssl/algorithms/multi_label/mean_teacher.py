@@ -22,8 +22,9 @@ class MultiLabelMeanTeacher(MultiLabelAlgorithm):
 
     Args:
         warmup_fraction: part of training over which the unsupervised weight rises, at least 0; default 0.4.
-        gamma_positive, gamma_negative, clip: of an asymmetric loss of labeled examples instead, see
-            `MultiLabelAlgorithm`; default 0. gamma_positive: at least 0. gamma_negative: at least 0. clip: in [0, 1).
+        gamma_positive: of an asymmetric loss, at least 0; default 0, see `MultiLabelAlgorithm`.
+        gamma_negative: the same of negatives, at least 0; default 0, and 4 as published.
+        clip: probability up to which negatives count nothing, in [0, 1); default 0, and 0.05 as published.
 
     Note:
         USB's recipes for one class per example set `unsupervised_weight` to 50.
