@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .multi_label import (
         MULTI_LABEL_METRICS,
         MultiLabelMetrics,
-        RunningMultiLabelMetrics,
         average_precisions,
         decision_metrics,
         multi_label_metrics,
@@ -40,7 +39,6 @@ __all__ = [
     "ClassificationMetrics",
     "MultiLabelMetrics",
     "RunningMetrics",
-    "RunningMultiLabelMetrics",
     "average_precisions",
     "class_metrics",
     "class_recalls",
@@ -63,7 +61,6 @@ __getattr__, __dir__ = lazy_exports(
         "ClassificationMetrics": "classification",
         "MultiLabelMetrics": "multi_label",
         "RunningMetrics": "classification",
-        "RunningMultiLabelMetrics": "multi_label",
         "average_precisions": "multi_label",
         "class_metrics": "classification",
         "class_recalls": "classification",

@@ -1,7 +1,6 @@
 """Metrics for examples with any number of labels, and the thresholds from which a label is predicted.
 
-`multi_label_metrics` is the plain function, `MultiLabelMetrics` a module of `evaluate` that works offline, and
-`RunningMultiLabelMetrics` what the trainer calls with logits.
+`multi_label_metrics` is the plain function, and `MultiLabelMetrics` a module of `evaluate` that works offline.
 """
 
 from typing import Any
@@ -10,9 +9,6 @@ import datasets
 import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
-from transformers import EvalPrediction
-
-from .classification import arrays_of
 
 MULTI_LABEL_METRICS = ("map", "micro_f1", "macro_f1", "subset_accuracy")
 _CITATION = """@article{tsoumakas2007multi,
@@ -145,56 +141,6 @@ def _best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(np.clip(chosen, _NEAREST, 1 - _NEAREST))
 
 
-class RunningMultiLabelMetrics:
-    """The default `compute_metrics` of `SSLTrainer` for several labels: of all batches, or batch by batch.
-
-    Predictions are logits [N, C], or a tuple that starts with them.
-
-    Args:
-        thresholds: as in `multi_label_metrics`.
-
-    Attributes:
-        precisions: average precision [C] of each label in the last result, NaN for those that did not occur; None
-            before one.
-
-    Example:
-        >>> metrics = RunningMultiLabelMetrics()
-        >>> metrics(EvalPrediction(np.array([[2.0, -1.0]]), np.array([[1.0, 0.0]])), compute_result=False)
-        {}
-        >>> result = metrics(EvalPrediction(np.array([[0.5, 0.7]]), np.array([[0.0, 1.0]])), compute_result=True)
-        >>> result["map"], result["subset_accuracy"], metrics.precisions.tolist()
-        (1.0, 0.5, [1.0, 1.0])
-    """
-
-    def __init__(self, thresholds: float | ArrayLike = 0.5) -> None:
-        self.thresholds = thresholds
-        self.precisions: np.ndarray | None = None
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget the batches so far."""
-        self._scores: list[np.ndarray] = []
-        self._labels: list[np.ndarray] = []
-
-    def __call__(self, prediction: EvalPrediction, compute_result: bool = True) -> dict[str, float]:
-        """Add a batch (or all of them); with `compute_result` the metrics over everything since the last result.
-
-        They are all NaN if a logit is NaN or infinite, since then it is unknown what the model predicts.
-        """
-        logits, labels = arrays_of(prediction)
-        self._scores.append(_sigmoid(logits))
-        self._labels.append(labels)
-        if not compute_result:
-            return {}
-        scores, labels = np.concatenate(self._scores), np.concatenate(self._labels)
-        self.clear()
-        if not np.isfinite(scores).all():
-            self.precisions = None
-            return dict.fromkeys(MULTI_LABEL_METRICS, float("nan"))
-        self.precisions = average_precisions(*_checked(scores, labels))
-        return multi_label_metrics(scores, labels, self.thresholds)
-
-
 class MultiLabelMetrics(evaluate.Metric):
     """`multi_label_metrics` for `evaluate`, also offline: predictions are probabilities, references are 0 or 1.
 
@@ -229,13 +175,6 @@ def _mean(values: np.ndarray) -> float:
     """The mean of numbers that are known, NaN if none is."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-z)) in float64, without overflow."""
-    values = np.asarray(logits, np.float64)
-    small = np.exp(-np.abs(values))
-    return np.where(values >= 0, 1 / (1 + small), small / (1 + small))
 
 
 def _checked(scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:

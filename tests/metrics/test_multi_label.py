@@ -5,14 +5,11 @@ from itertools import pairwise
 import evaluate
 import numpy as np
 import pytest
-import torch
 from sklearn import metrics as sk
-from transformers import EvalPrediction
 
 from hf_ssl.metrics import (
     MULTI_LABEL_METRICS,
     MultiLabelMetrics,
-    RunningMultiLabelMetrics,
     average_precisions,
     decision_metrics,
     multi_label_metrics,
@@ -85,40 +82,6 @@ def test_without_any_label_means_are_unknown():
 def test_what_is_not_probabilities_and_labels_is_refused(scores, labels, message):
     with pytest.raises(ValueError, match=message):
         multi_label_metrics(scores, labels)
-
-
-def test_batch_by_batch_is_all_at_once():
-    scores, labels, logits = random_case()
-    metrics = RunningMultiLabelMetrics()
-    for part in np.array_split(np.arange(len(logits)), 4):
-        batch = EvalPrediction(torch.from_numpy(logits[part]), torch.from_numpy(labels[part]).float())
-        found = metrics(batch, compute_result=part[-1] == len(logits) - 1)
-    assert found == pytest.approx(multi_label_metrics(scores, labels), rel=1e-12)
-    np.testing.assert_allclose(metrics.precisions, average_precisions(scores, labels))
-    whole = RunningMultiLabelMetrics()(EvalPrediction((logits, np.zeros(3)), labels))
-    assert whole == pytest.approx(found) and list(whole) == list(MULTI_LABEL_METRICS)
-
-
-def test_batches_in_lists_are_joined():
-    scores, labels, logits = random_case()
-    halves = [[part[:100], part[100:]] for part in (logits, labels)]
-    assert RunningMultiLabelMetrics()(EvalPrediction(*halves)) == pytest.approx(multi_label_metrics(scores, labels))
-
-
-def test_logits_that_are_not_finite_have_no_metrics():
-    _, labels, logits = random_case()
-    logits[3, 2] = np.nan
-    metrics = RunningMultiLabelMetrics()
-    found = metrics(EvalPrediction(logits, labels))
-    assert list(found) == list(MULTI_LABEL_METRICS) and np.isnan(list(found.values())).all()
-    assert metrics.precisions is None
-
-
-def test_thresholds_of_the_trainer_are_used():
-    scores, labels, logits = random_case()
-    chosen = np.linspace(0.2, 0.8, 7)
-    found = RunningMultiLabelMetrics(chosen)(EvalPrediction(logits, labels))
-    assert found == pytest.approx(multi_label_metrics(scores, labels, chosen))
 
 
 def test_as_a_module_of_evaluate(tmp_path):
