@@ -24,34 +24,54 @@ if TYPE_CHECKING:
         ranking_metrics,
         size_metrics,
     )
+    from .multi_label import (
+        MULTI_LABEL_METRICS,
+        MultiLabelMetrics,
+        average_precisions,
+        decision_metrics,
+        multi_label_metrics,
+        tune_thresholds,
+    )
 
 __all__ = [
     "METRICS",
+    "MULTI_LABEL_METRICS",
     "ClassificationMetrics",
+    "MultiLabelMetrics",
     "RunningMetrics",
+    "average_precisions",
     "class_metrics",
     "class_recalls",
     "classification_metrics",
     "compute_metrics",
+    "decision_metrics",
     "finite_rows",
     "geometric_mean",
+    "multi_label_metrics",
     "ranking_metrics",
     "size_metrics",
+    "tune_thresholds",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "METRICS": "classification",
+        "MULTI_LABEL_METRICS": "multi_label",
         "ClassificationMetrics": "classification",
+        "MultiLabelMetrics": "multi_label",
         "RunningMetrics": "classification",
+        "average_precisions": "multi_label",
         "class_metrics": "classification",
         "class_recalls": "classification",
         "classification_metrics": "classification",
         "compute_metrics": "classification",
+        "decision_metrics": "multi_label",
         "finite_rows": "classification",
         "geometric_mean": "classification",
+        "multi_label_metrics": "multi_label",
         "ranking_metrics": "classification",
         "size_metrics": "classification",
+        "tune_thresholds": "multi_label",
     },
 )
