@@ -5,6 +5,7 @@ name may stand for another class: FixMatch with a threshold for each label, say.
 
 base         the contract: `SSLAlgorithm`, and what it is given and returns
 problem      sizes, classes and modality (`ProblemSpec`), and how far training is (`Progress`)
+criteria     what is minimized on labeled examples of each kind of problem
 correction   the contract of corrections for long tails, which can be put around an algorithm
 imbalance/   `IMBALANCE`, the table of these corrections, one file for each
 steps        statistics of whole steps, regardless of how many passes a step takes

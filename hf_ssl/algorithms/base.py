@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from .. import losses
 from ..batches.batch import LABELED_VIEWS, SSLBatch
 from ..model.forward import ModelForward
 from .correction import Correction
+from .criteria import LABELED_LOSSES
 from .problem import PROBLEM_KEYWORDS, Criterion, ProblemSpec, Progress, check
 from .steps import StepStatistics
 
@@ -115,7 +115,7 @@ class SSLAlgorithm(nn.Module):
     citation: ClassVar[str] = ""
 
     class_distribution: torch.Tensor
-    # What `labeled_loss` computes instead of the cross-entropy.
+    # What `labeled_loss` computes instead of `problem_loss`.
     criterion: Criterion | None = None
     # `Progress.unsupervised_ramp` and `Progress.step` of the step that is being computed.
     _ramp: float = 1.0
@@ -204,20 +204,26 @@ class SSLAlgorithm(nn.Module):
     def labeled_loss(
         self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The scalar loss of labeled examples: their mean cross-entropy, or what `criterion` computes instead.
+        """The scalar loss of labeled examples: that of `problem_loss`, or what `criterion` computes instead.
 
         `SSLTrainer` sets `criterion` if it was given a `compute_loss_func` or label smoothing. Only what compares
         predictions with given labels comes here, not losses of pseudo-labels.
 
         Args:
             logits: [N, C].
-            targets: classes [N], or distributions [N, C] of mixed examples.
+            targets: classes [N], or distributions [N, C] of mixed examples; several labels or numbers [N, C].
             weights: [N]; None weighs every example with 1.
         """
         more = self.correction.labeled_weights(targets)
         if more is not None:
             weights = more if weights is None else more * weights
-        return (self.criterion or losses.cross_entropy)(self.correction.labeled_logits(logits), targets, weights)
+        return (self.criterion or self.problem_loss)(self.correction.labeled_logits(logits), targets, weights)
+
+    def problem_loss(
+        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The usual loss of the kind of problem, as `labeled_loss`: the cross-entropy of one class per example."""
+        return LABELED_LOSSES[self.problem.problem_type](logits, targets, weights)
 
     def total(
         self,

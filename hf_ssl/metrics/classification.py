@@ -15,8 +15,8 @@ import torch
 from numpy.typing import ArrayLike
 from transformers import EvalPrediction
 
-from .class_sizes import Imbalance, size_groups
-from .confusion import Confusion
+from ..class_sizes import Imbalance, size_groups
+from ..confusion import Confusion
 
 METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top5_accuracy")
 _CITATION = """@inproceedings{usb2022,
