@@ -160,7 +160,7 @@ class RunningMetrics:
         return result
 
     def _add(self, prediction: EvalPrediction) -> None:
-        scores, labels = _arrays_of(prediction)
+        scores, labels = arrays_of(prediction)
         if scores.ndim == 1 and scores.dtype.kind in "iu":
             labels = labels.astype(np.int64)
             if labels.shape != scores.shape or len(labels) == 0 or min(labels.min(), scores.min()) < 0:
@@ -206,7 +206,7 @@ class ClassificationMetrics(evaluate.Metric):
         return class_metrics(predicted, labels, int(max(predicted.max(), labels.max())) + 1)
 
 
-def _arrays_of(prediction: EvalPrediction) -> tuple[np.ndarray, np.ndarray]:
+def arrays_of(prediction: EvalPrediction) -> tuple[np.ndarray, np.ndarray]:
     """Predictions and labels, each as one array."""
     predictions, labels = prediction.predictions, prediction.label_ids
     if isinstance(labels, list) and labels and np.ndim(labels[0]) == 1:
