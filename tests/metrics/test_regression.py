@@ -13,7 +13,8 @@ from hf_ssl.metrics import REGRESSION_METRICS, RunningRegressionMetrics, regress
 def numbers(examples=60, count=3):
     rng = np.random.default_rng(0)
     true = rng.normal(size=(examples, count)).round(1) * [1, 10, 100]
-    return (true + rng.normal(size=(examples, count)).round(1) * [1, 5, 200]).astype(np.float32), true
+    guesses = true + rng.normal(size=(examples, count)).round(1) * [1, 5, 200]
+    return guesses.astype(np.float32), true.astype(np.float32)
 
 
 def test_by_hand():
