@@ -2,6 +2,8 @@
 
     classification.py   one class per example: accuracy, means over the classes, and a module of `evaluate`
     multi_label.py      any number of labels per example: mean average precision, F1, and thresholds that suit them
+    regression.py       numbers: absolute and squared error, share of the variance, correlation of the ranks
+    default.py          what the trainer measures if the user names no metrics
 
 The public names are imported on first use.
 """
@@ -32,10 +34,12 @@ if TYPE_CHECKING:
         multi_label_metrics,
         tune_thresholds,
     )
+    from .regression import REGRESSION_METRICS, regression_metrics
 
 __all__ = [
     "METRICS",
     "MULTI_LABEL_METRICS",
+    "REGRESSION_METRICS",
     "ClassificationMetrics",
     "MultiLabelMetrics",
     "RunningMetrics",
@@ -49,6 +53,7 @@ __all__ = [
     "geometric_mean",
     "multi_label_metrics",
     "ranking_metrics",
+    "regression_metrics",
     "size_metrics",
     "tune_thresholds",
 ]
@@ -60,6 +65,7 @@ __getattr__, __dir__ = lazy_exports(
         "MULTI_LABEL_METRICS": "multi_label",
         "ClassificationMetrics": "classification",
         "MultiLabelMetrics": "multi_label",
+        "REGRESSION_METRICS": "regression",
         "RunningMetrics": "classification",
         "average_precisions": "multi_label",
         "class_metrics": "classification",
@@ -71,6 +77,7 @@ __getattr__, __dir__ = lazy_exports(
         "geometric_mean": "classification",
         "multi_label_metrics": "multi_label",
         "ranking_metrics": "classification",
+        "regression_metrics": "regression",
         "size_metrics": "classification",
         "tune_thresholds": "multi_label",
     },

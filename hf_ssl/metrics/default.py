@@ -5,7 +5,7 @@ several labels   `multi_label_metrics` of the probabilities of the labels
 numbers          `regression_metrics`
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 from transformers import EvalPrediction
 
 from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from .classification import RunningMetrics, finite_rows, prediction_arrays
+from .classification import RunningMetrics, prediction_arrays
 from .multi_label import multi_label_metrics
 from .regression import regression_metrics
 
@@ -67,8 +67,8 @@ class CollectedMetrics:
             return {}
         answers, labels = np.concatenate(self._answers), np.concatenate(self._labels)
         self.clear()
-        usable = finite_rows(answers)
-        metrics = self.function(np.where(usable[:, None], answers, 0), labels)
+        usable = np.isfinite(answers).reshape(len(answers), -1).all(axis=1)
+        metrics = self.function(np.where(usable[:, None], answers.reshape(len(answers), -1), 0), labels)
         return metrics if usable.all() else dict.fromkeys(metrics, float("nan"))
 
 
@@ -89,13 +89,9 @@ def default_metrics(data: Any = None) -> RunningMetrics | CollectedMetrics:
         return RunningMetrics()
     if data.problem_type == MULTI_LABEL:
         return CollectedMetrics(_of_logits)
-    return CollectedMetrics(partial(_of_numbers, names=data.label_names))
+    return CollectedMetrics(partial(regression_metrics, names=data.label_names))
 
 
 def _of_logits(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     # 1 / (1 + e^-x) without overflow.
     return multi_label_metrics(0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64))), labels)
-
-
-def _of_numbers(numbers: np.ndarray, targets: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    return regression_metrics(numbers, targets)

@@ -19,6 +19,7 @@ from hf_ssl.problem_types import SINGLE_LABEL
 from tests.helpers.tiny_images import make_images, make_vit
 from tests.helpers.tiny_tasks import TASKS, make_sounds, make_texts, new_model, task
 
+ONE_CLASS = {"problem_type": SINGLE_LABEL}
 IMAGE, TEXT, AUDIO = (TASKS[modality][1]() for modality in ("image", "text", "audio"))
 
 
@@ -200,12 +201,8 @@ def test_missing_labels_of_the_pool_stay_missing():
     [
         (table(text=["a", "b"], label=["x", None]), {}, "no label in row 1 .* move them to the unlabeled dataset"),
         (classes_of(ABC, 0, -1), {}, "no label in row 1"),
-        (
-            table(text=["a", "b"], label=[[0], [1]]),
-            {"problem_type": SINGLE_LABEL},
-            "is a list: each example needs one",
-        ),
-        (table(text=["a", "b"], label=[0.5, 1.0]), {"problem_type": SINGLE_LABEL}, "is 0.5: not a class"),
+        (table(text=["a", "b"], label=[[0], [1]]), ONE_CLASS, "is a list: each example needs one class"),
+        (table(text=["a", "b"], label=[0.5, 1.0]), ONE_CLASS, "is 0.5: not a class"),
         (table(text=["a", "b"], label=["x", "x"]), {}, "one class only"),
         (
             table(text=["a", "b"], label=[0, 1]),
