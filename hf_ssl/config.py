@@ -1,8 +1,5 @@
 """SSLConfig: the settings of a semi-supervised training."""
 
-import json
-import multiprocessing
-import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -13,29 +10,20 @@ from .batch_settings import refuse_cut_batches, refuse_two_schedules, split_glob
 from .label_settings import settle_label_settings
 from .problem_types import PROBLEM_TYPES
 from .script_options import yields_to_scripts
-from .setting_ranges import BATCH_NORM_VIEWS, BROKEN_FILES, EMA_ROLES, LR_SCHEDULES, NUMBER, RANGES, STARTS, is_of
+from .setting_ranges import (
+    BATCH_NORM_VIEWS,
+    BROKEN_FILES,
+    EMA_ROLES,
+    LR_SCHEDULES,
+    NUMBER,
+    OPEN_SETS,
+    RANGES,
+    STARTS,
+    is_of,
+    parsed_setting,
+)
 from .sharding_settings import check_sharding, refuse_deepspeed
-
-# With eight processes a step of 8 labeled and 56 unlabeled images of 224 pixels gets its views in about 80 ms.
-_MOST_WORKERS = 8
-
-
-def usual_workers() -> int:
-    """Number of processes that make views by default: per training process one less than the CPU cores, at most 8."""
-    # The first of all methods is the platform's default. Asking for the current one alone would settle it for good.
-    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    if method != "fork":
-        return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 0), _MOST_WORKERS)
-
-
-def _parsed(name: str, value: Any, example: str) -> Any:
-    """Settings of an algorithm or a correction, which may be given as JSON."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{name} must be JSON, got {value!r}: {error}; an example is '{example}'") from None
+from .workers import usual_workers
 
 
 class NotSet:
@@ -61,6 +49,7 @@ class SSLConfig(TrainingArguments):
     - `imbalance`, `imbalance_kwargs`: a correction for classes of different sizes, and its own settings.
     - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
       pool ("features").
+    - `open_set`: what is done about examples of the pool that look foreign to the labels, see `training/open_set.py`.
     - `unsupervised_weight`: factor of the unsupervised term, which rises from 0 over `unsupervised_warmup_steps`.
 
     **How fast each weight learns**
@@ -160,6 +149,14 @@ class SSLConfig(TrainingArguments):
             "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
             "'features', fitted to labels and pool together.",
             "choices": list(STARTS),
+        },
+    )
+    open_set: str | None = field(
+        default=None,
+        metadata={
+            "help": "For a pool with classes that nobody labeled: 'report' says how many examples look foreign, and "
+            "'drop' also leaves them out. If not set, nobody looks.",
+            "choices": list(OPEN_SETS),
         },
     )
     unlabeled_batch_ratio: int = field(
@@ -372,8 +369,8 @@ class SSLConfig(TrainingArguments):
     def __post_init__(self) -> None:
         # TrainingArguments sets a default, from which the user's own choice cannot be told.
         self.metric_is_chosen = self.metric_for_best_model is not None
-        self.algorithm_kwargs = _parsed("algorithm_kwargs", self.algorithm_kwargs, '{"threshold": 0.9}')
-        self.imbalance_kwargs = _parsed("imbalance_kwargs", self.imbalance_kwargs, '{"weight": 0.5}')
+        self.algorithm_kwargs = parsed_setting("algorithm_kwargs", self.algorithm_kwargs, '{"threshold": 0.9}')
+        self.imbalance_kwargs = parsed_setting("imbalance_kwargs", self.imbalance_kwargs, '{"weight": 0.5}')
         refuse_deepspeed(self.deepspeed)
         if self.dataloader_num_workers == -1:
             self.dataloader_num_workers = usual_workers()

@@ -1,6 +1,5 @@
 """SSLTrainer: transformers' Trainer with a second stream of unlabeled batches and a semi-supervised loss."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -38,10 +37,10 @@ from .training.counting import CountingMixin
 from .training.evaluation import EvaluationMixin
 from .training.evaluation_only import load_for_evaluation
 from .training.log_sums import LogSums
+from .training.open_set import OpenSetMixin
 from .training.optimization import OptimizationMixin
 from .training.progress import say
 from .training.rounds import RoundsMixin
-from .training.search import SearchMixin
 from .training.start import check_arguments, check_trainable, prepare_datasets, search_duplicates
 from .training.streaming import StreamMixin
 from .training.supervised_loss import supervised_loss
@@ -49,12 +48,13 @@ from .training.trial import try_step
 from .training.watch import Watch
 from .views import Views
 from .views.make import check_views
+from .workers import quiet_tokenizers
 
 
 class SSLTrainer(
     HubMixin,
     RoundsMixin,
-    SearchMixin,
+    OpenSetMixin,
     StreamMixin,
     CheckpointMixin,
     OptimizationMixin,
@@ -71,10 +71,10 @@ class SSLTrainer(
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Nine parts can be read by themselves: `CallbacksMixin` has the callbacks, `CountingMixin` counts inputs,
+    Ten parts can be read by themselves: `CallbacksMixin` has the callbacks, `CountingMixin` counts inputs,
     `EvaluationMixin` reads the model's answers, `OptimizationMixin` makes the optimizer, `CheckpointMixin` saves and
     resumes, `StreamMixin` reads streams, `SearchMixin` starts from new models, `RoundsMixin` picks examples between
-    rounds, and `HubMixin` writes model cards and pushes.
+    rounds, `OpenSetMixin` finds foreign examples, and `HubMixin` writes model cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -244,11 +244,10 @@ class SSLTrainer(
                 min_batches=self.args.world_size,
                 lengths=self._lengths(),
                 classes=self._drawn_classes,
+                drawn=self.drawn_rows,
             )
         workers = self.args.dataloader_num_workers
-        if self.data.modality == "text" and workers > 0:
-            # Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork.
-            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        quiet_tokenizers(workers)
         loader = DataLoader(
             dataset,
             batch_sampler=self.batch_sampler,  # type: ignore[arg-type]  # any sequence of indices will do, not only a list
@@ -396,6 +395,7 @@ class SSLTrainer(
             earlier_seconds=self.earlier_seconds,
             rounds=self.describe_rounds(),
             class_recalls=self.class_recalls,
+            open_set=self.open_set,
         )
 
     def describe(self) -> str:

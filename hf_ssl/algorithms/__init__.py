@@ -35,11 +35,13 @@ from .fixmatch import FixMatch
 from .flexmatch import FlexMatch
 from .freematch import FreeMatch
 from .imbalance import IMBALANCE
+from .iomatch import IOMatch
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
 from .multi_label import MULTI_LABEL_ALGORITHMS
 from .multimatch import MultiMatch
 from .noisy_student import NoisyStudent
+from .openmatch import OpenMatch
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .pseudo_label import PseudoLabel
@@ -98,6 +100,8 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "cgmatch": CGMatch,
     "multimatch": MultiMatch,
     "regmixmatch": RegMixMatch,
+    "openmatch": OpenMatch,
+    "iomatch": IOMatch,
 }
 BY_PROBLEM_TYPE: dict[str, dict[str, type[SSLAlgorithm]]] = {
     SINGLE_LABEL: ALGORITHMS,

@@ -295,7 +295,7 @@ def _in_model_order(names: list[str], model_names: Sequence[str] | None) -> list
 
 
 def index_labels(
-    labels: Iterable[Any], feature: Any, classes: Classes, what: str, known: bool = True
+    labels: Iterable[Any], feature: Any, classes: Classes, what: str, known: bool = True, warns: bool = True
 ) -> dict[Hashable, int | None] | None:
     """Cell of a dataset's label column -> index of its class, or None if every cell is that index already.
 
@@ -308,6 +308,7 @@ def index_labels(
         what: the dataset's name for the error.
         known: whether every label must be one of the classes; otherwise, as in the pool, others map to `UNKNOWN`, with
             a warning, and "-1" is a missing label.
+        warns: whether there is that warning.
 
     Raises:
         ValueError: for a label that is not one of the classes; the message names it.
@@ -323,7 +324,8 @@ def index_labels(
             f"its classes are {shortened(classes.names)}"
         )
     result |= {label: UNKNOWN for label, index in result.items() if index is None and found[label] != "-1"}
-    if others := [name for name in unknown if name != "-1"]:
+    others = [name for name in unknown if name != "-1"]
+    if others and warns:
         _warn_of_unknown(others, what)
     same = all(not isinstance(label, bool | str) and label == index for label, index in result.items())
     return None if same and None not in different else result

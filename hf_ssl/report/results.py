@@ -60,6 +60,7 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
         "seconds": round(run.earlier_seconds + seconds, 1),
         "mask_ratio": run.last("mask_ratio"),
         "pseudo_label_accuracy": run.last("pseudo_label_accuracy"),
+        **({} if run.open_set is None else run.open_set.row()),
         **class_size_facts(run),
     }
 

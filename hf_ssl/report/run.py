@@ -17,6 +17,7 @@ from ..data.labels import shortened
 from ..features.fitted import FittedHead
 from ..metrics.default import MAIN_METRICS
 from ..problem_types import SINGLE_LABEL
+from ..training.open_set import OpenSet
 from ..training.optimization import describe_learning_rate
 from ..training.watch import describe_milestones
 from .plots import draw_class_recalls
@@ -42,6 +43,7 @@ class RunFacts:
         earlier_seconds: how long the run had taken before it was interrupted and resumed.
         rounds: in words, if training is in several rounds with picked examples; else None.
         class_recalls: step of an evaluation -> recall of each class, NaN for those that did not occur.
+        open_set: what was found of foreign examples in the pool; None if nobody looked.
     """
 
     args: SSLConfig
@@ -59,6 +61,7 @@ class RunFacts:
     earlier_seconds: float = 0.0
     rounds: str | None = None
     class_recalls: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    open_set: OpenSet | None = None
 
     @property
     def max_steps(self) -> int:
@@ -162,6 +165,7 @@ def run_rows(run: RunFacts) -> dict[str, str]:
         "columns": f"{run.data.modality} in {inputs}, {run.data.label_kind.plural} in {_label_columns(run)}",
         "labeled": _labeled(run),
         "unlabeled": _unlabeled(run),
+        **({} if run.open_set is None else {"open set": f"{run.args.open_set}: {run.open_set}"}),
         "evaluation": _evaluation(run.evaluation_sizes),
     }
     if run.imbalance is not None:
@@ -239,7 +243,8 @@ def _batch_and_steps(run: RunFacts) -> dict[str, str]:
     if run.num_unlabeled is None:
         rounds = f"{steps * unlabeled:,} unlabeled examples from the stream"
     else:
-        rounds = f"{steps * unlabeled / run.num_unlabeled:.1f} passes over the pool"
+        drawn = run.num_unlabeled - (0 if run.open_set is None else run.open_set.dropped)
+        rounds = f"{steps * unlabeled / drawn:.1f} passes over the pool"
     if not run.algorithm.reads_pool:
         rounds = f"{steps * labeled / run.num_labeled:.1f} passes over the labeled examples"
     return {

@@ -94,6 +94,7 @@ class RoundsMixin(EvaluationMixin):
     watch: Any
     _algorithm_choice: Choice
     _has_pool: bool
+    foreign_rows: np.ndarray
     _resumed: checkpoint_files.RunSums | None
     _round = Round()
 
@@ -298,7 +299,7 @@ class RoundsMixin(EvaluationMixin):
             return answers[0] if isinstance(answers, tuple) else answers
 
         classes, confidence = predict_pool(scores, self.unlabeled_dataset, self.views, self.args)
-        readable = np.flatnonzero(classes != UNREADABLE)
+        readable = np.setdiff1d(np.flatnonzero(classes != UNREADABLE), self.foreign_rows)
         counts = np.bincount(self.labels_of_round, minlength=len(self.data.label_names))
         picks = plan.pick(classes[readable], confidence[readable], self._round.number + 1, counts)
         index = readable[picks.index]

@@ -194,6 +194,7 @@ MESSAGES = {
     "multimatch": 1,
     "regmixmatch": 3,
     "multi_label/cap": 1,
+    "iomatch": 1,
 }
 
 

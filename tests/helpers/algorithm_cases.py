@@ -126,6 +126,18 @@ CASES = {
         {"threshold_high": 1.5},
         splits=False,
     ),
+    "openmatch": Row(
+        {"threshold": 0.5, "start_fraction": 0.1, "entropy_weight": 0.3, "consistency_weight": 0.7},
+        {*WEAK_STRONG, "weak", "weak_2"},
+        {"start_fraction": 1.0},
+        views={"weak", "weak_2", "strong"},
+    ),
+    "iomatch": Row(
+        {"threshold": 0.5, "open_weight": 0.6, "multi_binary_weight": 0.8, "alignment_queue_size": 2},
+        WEAK_STRONG,
+        {"open_threshold": 1.5},
+        steps_per_epoch=1,
+    ),
 }
 
 
@@ -235,6 +247,7 @@ def make_batch(step, dtype=torch.float64, device="cpu"):
         perturbation=draw(UNLABELED, DIM),
     )
     batch.unlabeled["medium"] = {"x": draw(UNLABELED, DIM)}
+    batch.unlabeled["weak_2"] = {"x": draw(UNLABELED, DIM)}
     return batch
 
 
