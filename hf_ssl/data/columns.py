@@ -87,6 +87,15 @@ class DataSummary:
         """The number of labeled examples of each class, or with each label, [C]; None if labels are numbers."""
         return self.label_kind.counts(self.labels, len(self.label_names))
 
+    @property
+    def drawn_by(self) -> np.ndarray:
+        """The classes [L] by which labeled examples can be drawn; 0 of all if examples do not have one class."""
+        return self.labels if self.labels.ndim == 1 else np.zeros(len(self.labels), dtype=np.int64)
+
+    def label_text(self, row: int) -> str:
+        """The label of a labeled example as a text: its class, its labels, or its numbers."""
+        return self.label_kind.text(self.labels[row], self.label_names)
+
     def has_labels(self, dataset: Any) -> bool:
         """Whether a dataset, of the user or prepared, has the columns of labels."""
         names = getattr(dataset, "column_names", None) or ()

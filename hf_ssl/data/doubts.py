@@ -90,8 +90,8 @@ def _warn_of_contradictions(labeled: datasets.Dataset, data: DataSummary) -> Non
             again.setdefault(texts, row)
     if again:
         texts, row = next(iter(again.items()))
-        said = {place: data.label_kind.describe(data.labels[place], data.label_names) for place in (first[texts], row)}
-        one, other = (f"row {place} ({label})" for place, label in said.items())
+        said = {place: data.label_text(place) for place in (first[texts], row)}
+        one, other = (f"row {place} ({label!r})" for place, label in said.items())
         count = "1 text has" if len(again) == 1 else f"{len(again):,} texts have"
         logger.warning_once(
             f"{count} more than one {_ANSWERS[data.problem_type]} in the labeled dataset, the first in {one} and "

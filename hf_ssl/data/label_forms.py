@@ -220,7 +220,7 @@ def _of_separator(dataset: datasets.Dataset, form: LabelForm, said: str | None) 
         raise ValueError(
             f"label_separator must be left out for lists of labels, got {form.separator!r} for column {column!r}"
         )
-    if not any(form.separator in str(cell) for cell in form.cells(dataset, column)):
+    if not any(str(form.separator) in str(cell) for cell in form.cells(dataset, column)):
         logger.warning_once(
             f"no label of column {column!r} has the label_separator {form.separator!r} in it: each is taken for one "
             "label"

@@ -97,9 +97,9 @@ class SingleLabel:
         """The number of labeled examples of each of `size` classes, [C]."""
         return np.bincount(labels, minlength=size)
 
-    def describe(self, label: Any, names: Sequence[str]) -> str:
-        """One entry of the labels in words."""
-        return repr(names[label])
+    def text(self, label: Any, names: Sequence[str]) -> str:
+        """The label of one example as a text."""
+        return names[label]
 
 
 class MultiLabel:
@@ -153,9 +153,10 @@ class MultiLabel:
         feature = _item_feature(dataset, column, form)
         different = _different_items(dataset, column, form, what, required)
         index_of = index_labels(different, feature, classes, what, known=required)
-        found = {label: label for label in different} if index_of is None else index_of
-        seen = {place for place in found.values() if place is not None}
-        return MultiHot(LabelIndex(found), size, form), seen
+        found: dict[Hashable, int | None] = (
+            dict(zip(different, different, strict=True)) if index_of is None else index_of
+        )
+        return MultiHot(LabelIndex(found), size, form), {place for place in found.values() if place is not None}
 
     def stream_reader(self, feature: Any, form: LabelForm, classes: Classes, what: str, known: bool) -> CellReader:
         """As in `SingleLabel`."""
@@ -168,9 +169,9 @@ class MultiLabel:
         """The number of labeled examples that have each label, [C]."""
         return labels.reshape(-1, size).sum(axis=0).astype(np.int64)
 
-    def describe(self, label: Any, names: Sequence[str]) -> str:
-        """One entry of the labels in words."""
-        return ", ".join(repr(name) for name, has in zip(names, label, strict=True) if has) or "no label"
+    def text(self, label: Any, names: Sequence[str]) -> str:
+        """The labels of one example as a text."""
+        return ", ".join(name for name, has in zip(names, label, strict=True) if has)
 
 
 class Numbers:
@@ -218,8 +219,8 @@ class Numbers:
     def counts(self, labels: np.ndarray, size: int) -> None:
         """None: numbers are not counted."""
 
-    def describe(self, label: Any, names: Sequence[str]) -> str:
-        """One entry of the labels in words."""
+    def text(self, label: Any, names: Sequence[str]) -> str:
+        """The numbers of one example as a text."""
         return ", ".join(f"{number:g}" for number in label)
 
 
@@ -360,9 +361,7 @@ def _missing_column(cell: Any, column: str, form: LabelForm) -> str:
     return next(name for name, part in zip(form.columns, cell, strict=True) if numbers_of(part) in (None, [-1.0]))
 
 
-def _different_items(
-    dataset: datasets.Dataset, column: str, form: LabelForm, what: str, required: bool
-) -> list[Hashable]:
+def _different_items(dataset: datasets.Dataset, column: str, form: LabelForm, what: str, required: bool) -> list[Any]:
     """The different labels in all rows; with `required` no row may be without."""
     rows = _rows(dataset, column, form, what, partial(labels_of, separator=form.separator), required)
     return list(dict.fromkeys(label for labels in rows for label in labels or ()))

@@ -199,12 +199,6 @@ def test_missing_labels_of_the_pool_stay_missing():
     [
         (table(text=["a", "b"], label=["x", None]), {}, "no label in row 1 .* move them to the unlabeled dataset"),
         (classes_of(ABC, 0, -1), {}, "no label in row 1"),
-        (
-            table(text=["a", "b"], label=[[0], [1]]),
-            {"problem_type": "single_label_classification"},
-            "is a list: each example needs one class",
-        ),
-        (table(text=["a", "b"], label=[0.5, 1.0]), {"problem_type": "single_label_classification"}, "is 0.5: not a"),
         (table(text=["a", "b"], label=["x", "x"]), {}, "one class only"),
         (
             table(text=["a", "b"], label=[0, 1]),
