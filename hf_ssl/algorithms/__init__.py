@@ -34,6 +34,7 @@ from .multimatch import MultiMatch
 from .noisy_student import NoisyStudent
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
+from .propagation import Propagation
 from .pseudo_label import PseudoLabel
 from .refixmatch import ReFixMatch
 from .regmixmatch import RegMixMatch
@@ -73,6 +74,7 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "fixmatch": FixMatch,
     "uda": UDA,
     "noisy_student": NoisyStudent,
+    "propagation": Propagation,
     "flexmatch": FlexMatch,
     "adamatch": AdaMatch,
     "dash": Dash,

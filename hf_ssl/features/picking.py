@@ -15,9 +15,9 @@ import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from ..graph.neighbors import nearest_neighbors
+from ..graph.normalization import normalize
 from .classifier import FeatureClassifier
-from .neighbors import nearest_neighbors
-from .normalization import normalize
 
 # The column of a file of picked examples that holds their order. Labels of such a file are no sample of the pool.
 PICK_ORDER = "pick_order"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ...features.normalization import normalize, pool_mean
+from ...graph.normalization import normalize, pool_mean
 
 # Rows that are compared with all labeled examples at once.
 _ROWS = 4_096
