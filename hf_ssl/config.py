@@ -4,8 +4,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from transformers import SchedulerType, TrainingArguments
+from transformers import TrainingArguments
 
+from .batch_settings import refuse_cut_batches, refuse_two_schedules, split_global_batch
+from .label_settings import settle_label_settings
+from .problem_types import PROBLEM_TYPES
 from .script_options import yields_to_scripts
 from .setting_ranges import (
     BATCH_NORM_VIEWS,
@@ -79,6 +82,8 @@ class SSLConfig(TrainingArguments):
 
     - `label_column`, `input_column`, `text_pair_column`: found from the dataset's features and the processor when not
       given.
+    - `problem_type`, `label_columns`, `label_separator`: one class per example, several labels, or numbers; found from
+      the labels when not given.
     - `on_broken_file`: what happens to files of the pool that cannot be read.
     - `image_size`, `crop_ratio`, `horizontal_flip`, `vertical_flip`, `strong_operations`, `color_operations`: image
       views.
@@ -226,6 +231,24 @@ class SSLConfig(TrainingArguments):
     )
     label_column: str | None = field(
         default=None, metadata={"help": "Column of the class; found from the dataset's features when not given."}
+    )
+    label_columns: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Several columns instead of label_column, also as 'a,b,c': of 0 and 1, one for each of several "
+            "labels, or of numbers to predict."
+        },
+    )
+    label_separator: str | None = field(
+        default=None, metadata={"help": "What stands between several labels in one text, such as ';' in 'cat;dog'."}
+    )
+    problem_type: str | None = field(
+        default=None,
+        metadata={
+            "help": "What is predicted: 'single_label_classification' (one class), 'multi_label_classification' "
+            "(several labels, or none) or 'regression' (numbers); found from the labels when not given.",
+            "choices": list(PROBLEM_TYPES),
+        },
     )
     input_column: str | None = field(
         default=None,
@@ -376,9 +399,10 @@ class SSLConfig(TrainingArguments):
             self.max_steps = -1
         check_sharding(self)
         self._refuse_values_out_of_range()
-        self._refuse_two_schedules()
-        self._refuse_cut_batches()
-        self._split_global_batch()
+        refuse_two_schedules(self)
+        refuse_cut_batches(self)
+        split_global_batch(self)
+        settle_label_settings(self)
 
     def to_dict(self) -> dict[str, Any]:
         """As in `TrainingArguments`, with plain numbers."""
@@ -393,45 +417,6 @@ class SSLConfig(TrainingArguments):
                 raise ValueError(f"{name} must be {wanted}, got {value!r}{note}")
         if self.max_steps == -1 and not (is_of(NUMBER, self.num_train_epochs) and self.num_train_epochs > 0):
             raise ValueError(f"num_train_epochs must be above 0, got {self.num_train_epochs!r}; or set max_steps")
-
-    def _refuse_two_schedules(self) -> None:
-        kind = SchedulerType(self.lr_scheduler_type)
-        if self.lr_schedule != "trainer" and kind != SchedulerType.LINEAR:
-            raise ValueError(
-                f"lr_schedule={self.lr_schedule!r} and lr_scheduler_type={kind.value!r} are two "
-                "schedules; leave out one of them"
-            )
-
-    def _refuse_cut_batches(self) -> None:
-        """Refuse ways to share out batches under which a joint batch would be cut, silently."""
-        shared_out: Any = self.accelerator_config  # an AcceleratorConfig by now
-        if shared_out.dispatch_batches is True:
-            raise ValueError(
-                "dispatch_batches must not be True: it cuts the unlabeled part to the labeled size; leave it out of "
-                "accelerator_config"
-            )
-        if shared_out.split_batches:
-            raise ValueError(
-                "split_batches must not be True: it would cut joint batches; leave it out of accelerator_config, and "
-                "lower the batch size instead"
-            )
-        if self.n_gpu > 1:
-            raise ValueError(
-                f"a process must use one GPU, got {self.n_gpu}: DataParallel would cut joint batches; start the "
-                "training with `accelerate launch`, or show it one GPU with CUDA_VISIBLE_DEVICES=0"
-            )
-
-    def _split_global_batch(self) -> None:
-        """Set the batch size of one process from that of the whole step."""
-        if self.global_batch_size is None:
-            return
-        parts = self.world_size * self.gradient_accumulation_steps
-        if self.global_batch_size < parts or self.global_batch_size % parts != 0:
-            raise ValueError(
-                "global_batch_size must be a multiple of processes x gradient_accumulation_steps = "
-                f"{self.world_size} x {self.gradient_accumulation_steps}, got {self.global_batch_size}"
-            )
-        self.per_device_train_batch_size = self.global_batch_size // parts
 
     @property
     def ema_evaluates(self) -> bool:

@@ -1,12 +1,18 @@
 """The algorithms: `ALGORITHMS` is the table, in the order in which to read them; `get_algorithm` makes one.
 
+`ALGORITHMS` are those for one class per example. `BY_PROBLEM_TYPE` has a table for each kind of problem, in which a
+name may stand for another class: FixMatch with a threshold for each label, say.
+
 base         the contract: `SSLAlgorithm`, and what it is given and returns
 problem      sizes, classes and modality (`ProblemSpec`), and how far training is (`Progress`)
+criteria     what is minimized on labeled examples of each kind of problem
 correction   the contract of corrections for long tails, which can be put around an algorithm
 imbalance/   `IMBALANCE`, the table of these corrections, one file for each
 steps        statistics of whole steps, regardless of how many passes a step takes
 weak_strong  the step that FixMatch and its descendants share
 parts/       what several algorithms are built from
+multi_label/ algorithms for examples with any number of labels
+regression/  algorithms that predict numbers
 fixmatch ... one file for each algorithm
 """
 
@@ -15,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .adamatch import AdaMatch
 from .base import AlgorithmOutput, SSLAlgorithm
 from .cgmatch import CGMatch
@@ -31,14 +38,17 @@ from .imbalance import IMBALANCE
 from .iomatch import IOMatch
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
+from .multi_label import MULTI_LABEL_ALGORITHMS
 from .multimatch import MultiMatch
 from .noisy_student import NoisyStudent
 from .openmatch import OpenMatch
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
+from .propagation import Propagation
 from .pseudo_label import PseudoLabel
 from .refixmatch import ReFixMatch
 from .regmixmatch import RegMixMatch
+from .regression import REGRESSION_ALGORITHMS
 from .remixmatch import ReMixMatch
 from .sequencematch import SequenceMatch
 from .shrinkmatch import ShrinkMatch
@@ -50,6 +60,7 @@ from .vat import VAT
 
 __all__ = [
     "ALGORITHMS",
+    "BY_PROBLEM_TYPE",
     "IMBALANCE",
     "AlgorithmOutput",
     "ProblemSpec",
@@ -75,6 +86,7 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "fixmatch": FixMatch,
     "uda": UDA,
     "noisy_student": NoisyStudent,
+    "propagation": Propagation,
     "flexmatch": FlexMatch,
     "adamatch": AdaMatch,
     "dash": Dash,
@@ -93,25 +105,43 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "openmatch": OpenMatch,
     "iomatch": IOMatch,
 }
+BY_PROBLEM_TYPE: dict[str, dict[str, type[SSLAlgorithm]]] = {
+    SINGLE_LABEL: ALGORITHMS,
+    MULTI_LABEL: MULTI_LABEL_ALGORITHMS,
+    REGRESSION: REGRESSION_ALGORITHMS,
+}
+# What to do instead of a correction for classes of different sizes.
+_INSTEAD = {MULTI_LABEL: "; set gamma_negative (asymmetric loss) in algorithm_kwargs, or take cap"}
 
 
-def resolve_algorithm(algorithm: str | type[SSLAlgorithm]) -> type[SSLAlgorithm]:
-    """The class of that name in `ALGORITHMS`, spelled as `known_name` allows; a class is returned unchanged.
+def resolve_algorithm(algorithm: str | type[SSLAlgorithm], problem_type: str = SINGLE_LABEL) -> type[SSLAlgorithm]:
+    """The class of that name for a kind of problem, spelled as `known_name` allows; a class is returned unchanged.
 
     Raises:
-        ValueError: for an unknown name; the message lists the known ones.
+        ValueError: for an unknown name, or one that is not for this kind of problem; the message lists those that are,
+            and says why this one is not.
 
     Example:
         >>> resolve_algorithm("fixmatch").title
         'FixMatch'
+        >>> resolve_algorithm("freematch", "regression")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: algorithm must be one for numbers (supervised, ...), got 'freematch', which is for one class ...
     """
     if not isinstance(algorithm, str):
         return algorithm
-    return ALGORITHMS[known_name(algorithm)]
+    name, table = known_name(algorithm), BY_PROBLEM_TYPE[problem_type]
+    if name in table:
+        return table[name]
+    found = {IN_WORDS[kind]: known[name].presumes for kind, known in BY_PROBLEM_TYPE.items() if name in known}
+    raise ValueError(
+        f"algorithm must be one for {IN_WORDS[problem_type]} ({', '.join(table)}), got {name!r}, which is for "
+        f"{' and '.join(found)}: {next(filter(None, found.values()), 'there it is written in other terms')}"
+    )
 
 
 def known_name(name: str, others: Sequence[str] = ()) -> str:
-    """The name in `ALGORITHMS` that a person means: in any case, with -, _, a space or nothing between words.
+    """The algorithm's name that a person means: in any case, with -, _, a space or nothing between words.
 
     Args:
         name: as it was typed.
@@ -124,7 +154,8 @@ def known_name(name: str, others: Sequence[str] = ()) -> str:
         >>> known_name("FixMatch"), known_name("mean-teacher"), known_name("Auto", ["auto"])
         ('fixmatch', 'mean_teacher', 'auto')
     """
-    return _known(name, [*others, *ALGORITHMS], "algorithm")
+    known = dict.fromkeys(name for table in BY_PROBLEM_TYPE.values() for name in table)
+    return _known(name, [*others, *known], "algorithm")
 
 
 def _known(name: str, known: Sequence[str], kind: str) -> str:
@@ -151,11 +182,10 @@ def get_algorithm(
     """An algorithm for one problem, by its name or from a custom class.
 
     Args:
-        name: a key of `ALGORITHMS`, or a subclass of `SSLAlgorithm`.
+        name: a key of `ALGORITHMS` (or of the table for the problem_type), or a subclass of `SSLAlgorithm`.
         keywords: the fields of `ProblemSpec` (num_classes, num_labeled, num_unlabeled, feature_size,
-            labeled_batch_size and unlabeled_batch_size are required; class_distribution, unsupervised_weight and
-            modality have defaults), and any of the algorithm's own settings, which `ALGORITHMS[name].settings()`
-            lists.
+            labeled_batch_size and unlabeled_batch_size are required; the others have defaults), and any of the
+            algorithm's own settings, which `ALGORITHMS[name].settings()` lists.
         imbalance: a key of `IMBALANCE`, or a subclass of `Correction`: a correction for classes of different sizes.
         imbalance_kwargs: its own settings, which `IMBALANCE[imbalance].settings()` lists.
         class_counts: number of labeled examples [C] of each class; None takes them from `class_distribution`.
@@ -186,9 +216,15 @@ def get_algorithm(
         >>> list(output.terms), list(output.metrics)
         (['supervised', 'unsupervised'], ['mask_ratio'])
     """
-    cls = resolve_algorithm(name)
+    cls = resolve_algorithm(name, keywords.get("problem_type", SINGLE_LABEL))
     algorithm = cls(**_checked(cls, keywords, PROBLEM_KEYWORDS))
     if imbalance is not None:
+        kind = algorithm.problem.problem_type
+        if kind != SINGLE_LABEL:
+            raise ValueError(
+                f"imbalance must be None for {IN_WORDS[kind]}, got {imbalance!r}: corrections count examples by "
+                f"their one class{_INSTEAD.get(kind, '')}"
+            )
         algorithm.correct_with(_correction(imbalance, imbalance_kwargs or {}, class_counts, algorithm.problem))
     elif imbalance_kwargs:
         raise ValueError(f"imbalance must be named beside imbalance_kwargs, got None; name one of {_names(IMBALANCE)}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 
 from ..modality import MODALITIES
+from ..problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
 
 
 def check(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -39,16 +40,20 @@ class ProblemSpec:
     settings of the algorithm, and an algorithm keeps them as `problem`.
 
     Args:
-        num_classes: C, at least 2.
+        num_classes: C, at least 2; of several labels or of numbers, how many there are, at least 1.
         num_labeled: size of the labeled set.
         num_unlabeled: size of the unlabeled pool, at least 1 if the algorithm reads it; None for a stream.
         feature_size: D, width of the features that the classification head reads.
         labeled_batch_size: B of a whole step, over all processes and accumulated passes.
         unlabeled_batch_size: mu*B of a whole step.
-        class_distribution: frequencies [C] of the classes among the labeled examples; None means uniform.
+        class_distribution: frequencies [C] of the classes among the labeled examples; None means uniform. Of several
+            labels, the share of the labeled examples that has each of them; None means a half.
         unsupervised_weight: factor of the unsupervised term in the loss, at least 0.
         modality: "image", "text" or "audio". It decides whether there are rotated views, and whether mixup mixes
             inputs (images) or features.
+        problem_type: one of `hf_ssl.problem_types.PROBLEM_TYPES`.
+        target_mean, target_scale: mean and standard deviation [C] of the labeled numbers, for regression; None means
+            0 and 1.
 
     Raises:
         ValueError: if a value is outside its range.
@@ -68,9 +73,19 @@ class ProblemSpec:
     class_distribution: torch.Tensor | None = None
     unsupervised_weight: float = 1.0
     modality: str = "image"
+    problem_type: str = SINGLE_LABEL
+    target_mean: torch.Tensor | None = None
+    target_scale: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
-        check(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
+        kind = self.problem_type
+        check(kind in PROBLEM_TYPES, "problem_type", repr(kind), f"one of {', '.join(PROBLEM_TYPES)}")
+        fewest = 2 if kind == SINGLE_LABEL else 1
+        check(self.num_classes >= fewest, "num_classes", self.num_classes, f"at least {fewest}")
+        for name in ("target_mean", "target_scale"):
+            given = getattr(self, name)
+            fits = given is None or (kind == REGRESSION and list(given.shape) == [self.num_classes])
+            check(fits, name, given, f"numbers [{self.num_classes}] of a regression, or None")
         for name in ("num_labeled", "feature_size", "labeled_batch_size"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("num_unlabeled", "unlabeled_batch_size"):
@@ -84,17 +99,22 @@ class ProblemSpec:
         name, given, size = "class_distribution", self.frequencies(), self.num_classes
         shape = list(given.shape)
         check(shape == [size], name, f"a tensor {shape}", f"frequencies [{size}]")
+        rounded = [round(value, 4) for value in given.tolist()]
+        if self.problem_type == MULTI_LABEL:
+            check(bool(((given >= 0) & (given <= 1)).all()), name, rounded, "in [0, 1]")
+            return
         fits = bool((given >= 0).all()) and abs(float(given.sum()) - 1) < 1e-3
-        check(fits, name, [round(value, 4) for value in given.tolist()], "at least 0 with sum 1")
+        check(fits, name, rounded, "at least 0 with sum 1")
 
     def frequencies(self) -> torch.Tensor:
-        """`class_distribution` as float32 [C], uniform if it is not given."""
+        """`class_distribution` as float32 [C]; if it is not given, uniform, and a half of each of several labels."""
         if self.class_distribution is None:
-            return torch.full((self.num_classes,), 1.0 / self.num_classes)
+            share = 0.5 if self.problem_type == MULTI_LABEL else 1.0 / self.num_classes
+            return torch.full((self.num_classes,), share)
         return torch.as_tensor(self.class_distribution, dtype=torch.float32)
 
 
-# Logits [N, C], targets (classes [N] or distributions [N, C]) and weights [N] or None -> a scalar.
+# Logits [N, C], targets (classes [N], or distributions, labels or numbers [N, C]) and weights [N] or None -> a scalar.
 Criterion = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 PROBLEM_KEYWORDS = tuple(each.name for each in fields(ProblemSpec))
 

@@ -52,6 +52,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
     """
 
     offers = frozenset({"labeled", "pseudo_labels", "pseudo_labels_alone"})
+    presumes = "its threshold looks at the largest of C probabilities that add up to 1"
     threshold: nn.Module
 
     def __init__(self, hard_labels: bool, temperature: float, /, *, margin_penalty: float = 0.0, **task: Any):

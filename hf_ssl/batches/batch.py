@@ -17,7 +17,7 @@ class SSLBatch:
 
     Args:
         labeled: model keywords of the labeled examples' weak view, each tensor [B, ...].
-        labels: their classes, int64 [B].
+        labels: their classes, int64 [B]; several labels (0 or 1) or numbers, float32 [B, C].
         unlabeled: view name ("weak", "weak_2", "medium", "strong", "strong_2", "rotated") -> model keywords, each
             tensor `[mu*B, ...]`.
         labeled_index: positions [B] in the labeled set.

@@ -34,6 +34,7 @@ WEIGHTS = (
 PUBLISHED = (
     CARD,
     *WEIGHTS,
+    "uncertainty.safetensors",
     "config.json",
     "adapter_config.json",
     "generation_config.json",

@@ -127,7 +127,7 @@ class RoundsMixin(EvaluationMixin):
     @property
     def labels_of_round(self) -> np.ndarray:
         """Their classes [L + K]."""
-        return np.concatenate([self.data.labels, self._joining.labels])
+        return np.concatenate([self.data.drawn_by, self._joining.labels])
 
     @property
     def _num_labeled(self) -> int:

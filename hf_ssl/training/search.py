@@ -21,6 +21,8 @@ from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.streams import beginning, is_stream
+from ..metrics import RunningMetrics
+from ..metrics.default import default_metrics
 from ..model.head import find_head, head_weight
 from ..model.loading import load_classifier
 from .algorithm import Choice
@@ -98,6 +100,8 @@ class SearchMixin(Trainer):
         """Find out columns and classes from the first dataset of a trainer that was made without any."""
         if self.data is None:
             self._prepare_data(self.model, rows=dataset)
+            if isinstance(self.compute_metrics, RunningMetrics):
+                self.compute_metrics = default_metrics(self.data)
             load_for_evaluation(self.model, self.data, self.processing_class)
 
     def _look_at_first_model(self, trial: Any = None) -> nn.Module:

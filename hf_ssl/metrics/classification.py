@@ -15,8 +15,8 @@ import torch
 from numpy.typing import ArrayLike
 from transformers import EvalPrediction
 
-from .class_sizes import Imbalance, size_groups
-from .confusion import Confusion
+from ..class_sizes import Imbalance, size_groups
+from ..confusion import Confusion
 
 METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "top5_accuracy")
 _CITATION = """@inproceedings{usb2022,
@@ -160,7 +160,7 @@ class RunningMetrics:
         return result
 
     def _add(self, prediction: EvalPrediction) -> None:
-        scores, labels = _arrays_of(prediction)
+        scores, labels = prediction_arrays(prediction)
         if scores.ndim == 1 and scores.dtype.kind in "iu":
             labels = labels.astype(np.int64)
             if labels.shape != scores.shape or len(labels) == 0 or min(labels.min(), scores.min()) < 0:
@@ -206,10 +206,10 @@ class ClassificationMetrics(evaluate.Metric):
         return class_metrics(predicted, labels, int(max(predicted.max(), labels.max())) + 1)
 
 
-def _arrays_of(prediction: EvalPrediction) -> tuple[np.ndarray, np.ndarray]:
+def prediction_arrays(prediction: EvalPrediction) -> tuple[np.ndarray, np.ndarray]:
     """Predictions and labels, each as one array."""
     predictions, labels = prediction.predictions, prediction.label_ids
-    if isinstance(labels, list) and labels and np.ndim(labels[0]) == 1:
+    if isinstance(labels, list) and labels and np.ndim(labels[0]) >= 1:
         first = [batch[0] if isinstance(batch, tuple) else batch for batch in predictions]
         return np.concatenate([_array(batch) for batch in first]), np.concatenate([_array(batch) for batch in labels])
     return _array(predictions[0] if isinstance(predictions, tuple) else predictions), _array(labels)
