@@ -5,7 +5,7 @@
     python examples/benchmarks/open_set.py table
 
 Known are the animals, foreign the vehicles, all of them in the pool. The encoder is frozen and its features are cached
-(`long_tail_data.py`). A row of the results is one method with 4 or 25 labels per known class and one draw of these. It
+(`frozen_views.py`). A row of the results is one method with 4 or 25 labels per known class and one draw of these. It
 has the accuracy on test images of the known classes, and three areas under the ROC curve for telling foreign test
 images from known ones: by their distance to the labeled classes in the features of the trained model
 (`hf_ssl.features.foreignness`), by the confidence of the prediction, and, for IOMatch and OpenMatch, by their own
@@ -32,8 +32,8 @@ import numpy as np
 import torch
 from evidence_results import add, machine, read
 from evidence_tasks import Places
+from frozen_views import AdaptedFeatures, Encoded, StoredViews, encode, make_model
 from long_tail import ALGORITHM_SETTINGS, TRAINING
-from long_tail_data import AdaptedFeatures, Encoded, StoredViews, encode, make_model
 from transformers import PrinterCallback
 from transformers.utils import logging
 
