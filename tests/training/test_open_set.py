@@ -76,6 +76,7 @@ def test_the_log_the_block_the_row_and_the_card_say_it(tmp_path):
 
 def test_without_it_nothing_is_said(tmp_path):
     trainer = make_trainer(tmp_path, None)
+    (tmp_path / FILE).write_text("of an earlier model in this folder")
     trainer.train()
     trainer.save_model()
     trainer.create_model_card()
