@@ -150,6 +150,15 @@ def test_it_goes_with_algorithms_of_every_kind(algorithm, tmp_path):
     assert not drawn_in(trainer) & set(trainer.foreign_rows.tolist())
 
 
+def test_what_is_left_out_is_not_picked_for_a_later_round(tmp_path):
+    settings = {"rounds": 3, "threshold": 0.0}
+    saving = {"max_steps": 9, "save_strategy": "steps", "save_steps": 3}
+    trainer = make_trainer(tmp_path, algorithm="noisy_student", algorithm_kwargs=settings, **saving)
+    trainer.train()
+    foreign, picks = set(trainer.foreign_rows.tolist()), trainer._round.picks.index.tolist()
+    assert picks and not foreign & set(picks) and len(foreign) >= 12 and trainer.state.global_step == 9
+
+
 ERRORS = {
     "one label each": (lambda p: make_trainer(p, labeled=1), "must have two labeled examples of a class at least"),
     "a stream": (
