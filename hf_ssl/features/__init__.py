@@ -9,6 +9,8 @@
     normalization.py, neighbors.py, graph.py          labels spread over the graph of nearest neighbors
     probe.py, balance.py, self_training.py            linear models, and how often each class is expected
     classifier.py                                     graph and linear models together
+    ridge.py, teachers.py, targets.py                 ways to predict numbers, mixed by left-out labels
+    regressor.py, multi_label.py                      numbers; several labels per example
     picking.py                                        which examples to label next
     label_errors.py, near_duplicates.py               labels that look wrong, examples that are nearly the same
     start.py                                          the head of a training that begins so
@@ -24,14 +26,18 @@ if TYPE_CHECKING:
     from .bank import FeatureBank
     from .classifier import FeatureClassifier
     from .graph import Graph, affinity, propagate
+    from .multi_label import MultiLabelFeatureClassifier
     from .neighbors import nearest_neighbors
     from .normalization import normalize, pool_mean
     from .picking import pick
+    from .regressor import FeatureRegressor
 
 __all__ = [
     "FeatureBank",
     "FeatureClassifier",
+    "FeatureRegressor",
     "Graph",
+    "MultiLabelFeatureClassifier",
     "affinity",
     "nearest_neighbors",
     "normalize",
@@ -45,7 +51,9 @@ __getattr__, __dir__ = lazy_exports(
     {
         "FeatureBank": "bank",
         "FeatureClassifier": "classifier",
+        "FeatureRegressor": "regressor",
         "Graph": "graph",
+        "MultiLabelFeatureClassifier": "multi_label",
         "affinity": "graph",
         "nearest_neighbors": "neighbors",
         "normalize": "normalization",

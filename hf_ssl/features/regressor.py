@@ -1,29 +1,31 @@
 """Numbers from a few labels and a pool of features: several ways to predict them, mixed by left-out labels.
 
-    labels ── ridge ──────────────────────────────┐
-    labels ── Gaussian kernel ────────────────────┤  mixed by left-out labels,
-    labels + graph of the pool ── ridge ──────────┤  in doubt for the first  ── their answers for the pool ── one linear
-    labels + graph of the pool ── Gaussian kernel ┘                                                             model
+    labels ── ridge, Gaussian kernel ─────────────────────┐
+                                                          ├── one linear model of the features
+    labels + graph of the pool ── ridge, Gaussian kernel ─┘   mixed by left-out labels
 
-The first is labels alone. The result is linear in the features, so that it can become a model's head: it is the linear
-model that comes nearest to the mixture on the whole pool.
+The first of these ways (`hf_ssl.features.teachers`) is labels alone. It is believed unless left-out labels speak for
+the others. The result is linear in the features, so that it can become a model's head.
 """
 
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from .graph import Graph
 from .reading import LinearHead
-from .ridge import fit_ridge
+from .ridge import Ridge, fit_ridge
 from .targets import checked_targets
-from .teachers import taught
+from .teachers import LABELS_ALONE, Taught, taught
+
+# The way that is believed without labels: linear, on features as they are.
+_EXPECTED = 0
 
 
-class FeatureRegressor(RegressorMixin, BaseEstimator):
+class FeatureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Semi-supervised regression on feature vectors, with scikit-learn's interface.
 
     Args:
@@ -33,8 +35,7 @@ class FeatureRegressor(RegressorMixin, BaseEstimator):
     Attributes:
         coef_, intercept_: [K, D] and [K] of the linear model, on features as they are.
         ways_: [4], the weights of the ways: ridge and Gaussian kernel on features as they are, and on smoothed ones.
-        held_out_: [L, K], what the mixture predicts for the labeled examples, in their order, each left out of the
-            fits (but not of the mixture's weights).
+        held_out_: [L, K], predictions for the labeled examples, in their order, each left out of the fits.
         n_features_in_: D.
 
     Example:
@@ -61,21 +62,19 @@ class FeatureRegressor(RegressorMixin, BaseEstimator):
         Raises:
             ValueError: if shapes, numbers or settings do not fit, or fewer than two examples have numbers.
         """
-        X, y = validate_data(self, X, dtype=np.float32, ensure_min_samples=2), y
-        self._flat = np.ndim(y) == 1
+        X = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
+        y = None if y is None else np.asarray(y)
         targets = checked_targets(y, len(X))
+        self._flat = y is not None and y.ndim == 1
         known = np.flatnonzero(np.isfinite(targets[:, 0]))
-        center = X.mean(axis=0, dtype=np.float64)
-        features = (X - center).astype(np.float32)
+        found: Ridge | Taught
         if len(known) == len(X):
-            found: Any = fit_ridge(features, targets)
-            self.ways_ = np.array([1.0, 0.0, 0.0, 0.0])
+            found, self.ways_ = fit_ridge(X, targets), LABELS_ALONE
         else:
             graph = Graph.build(X, neighbors=self.neighbors, power=self.power)
-            found = taught(features, known, targets[known], graph, expected=0)
+            found = taught(X, known, targets[known], graph, _EXPECTED)
             self.ways_ = found.ways
-        self.held_out_ = found.held_out
-        self.coef_, self.intercept_ = found.weight.T, found.bias - center @ found.weight
+        self.coef_, self.intercept_, self.held_out_ = found.weight.T, found.bias, found.held_out
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -95,9 +94,4 @@ class FeatureRegressor(RegressorMixin, BaseEstimator):
             ValueError: if the head is of another shape, has no bias, or is under an adapter.
         """
         check_is_fitted(self)
-        self.head_.write(model)
-
-    @property
-    def head_(self) -> LinearHead:
-        """The linear model as weights of a head."""
-        return LinearHead(self.coef_.astype(np.float32), self.intercept_.astype(np.float32))
+        LinearHead(self.coef_.astype(np.float32), self.intercept_.astype(np.float32)).write(model)

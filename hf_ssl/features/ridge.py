@@ -87,9 +87,9 @@ def mixture_of(held_out: Sequence[np.ndarray], targets: np.ndarray, expected: in
         expected: the way that is believed without labels.
 
     Example:
-        >>> targets = np.linspace(0, 1, 40)[:, None]
-        >>> mixture_of([np.full((40, 1), 0.5), targets], targets).round(1).tolist()  # the second is right
-        [0.4, 0.6]
+        >>> targets = np.linspace(0, 1, 60)[:, None]
+        >>> mixture_of([np.full((60, 1), 0.5), targets], targets).round(2).tolist()  # 60 against 15 for the second
+        [0.2, 0.8]
         >>> mixture_of([targets, 1 - targets], targets).tolist()
         [1.0, 0.0]
 

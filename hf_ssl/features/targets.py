@@ -27,16 +27,21 @@ def checked_targets(y: Any, size: int) -> np.ndarray:
     if targets.ndim != 2 or len(targets) != size or targets.shape[1] == 0:
         raise ValueError(f"y must have one row of numbers per example ({size}), got shape {np.shape(y)}")
     missing = np.isnan(targets)
-    for wrong, what in ((missing.any(axis=1) & ~missing.all(axis=1), "known in part"), (np.isinf(targets).any(axis=1), "infinite")):
+    for wrong, what in (
+        (missing.any(axis=1) & ~missing.all(axis=1), "known in part"),
+        (np.isinf(targets).any(axis=1), "infinite"),
+    ):
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise ValueError(
-                f"y must have finite numbers or NaN alone in each row, got {targets[row].tolist()!s:.60} in row {row}, "
-                f"which is {what}; correct it, or make all of it NaN"
+                f"y must hold finite numbers or only NaN in each row, got {targets[row].tolist()!s:.60} in row {row}, "
+                f"which is {what}; correct it, or set all of it to NaN"
             )
     known = int((~missing[:, 0]).sum())
     if known < 2:
-        raise ValueError(f"y must hold labels of at least two examples, got {known}; label more, NaN is for the others")
+        raise ValueError(
+            f"y must hold labels of at least two examples, got {known}; label more, NaN is for the others"
+        )
     return targets
 
 

@@ -23,6 +23,8 @@ _SMOOTHING = 0.8
 _LANDMARKS = 1_000
 # Rows that are compared at once.
 _ROWS = 16_384
+# The weights of the four ways if there is no pool.
+LABELS_ALONE = np.array([1.0, 0.0, 0.0, 0.0])
 
 
 def smoothed(graph: Graph, features: np.ndarray, alpha: float = _SMOOTHING) -> np.ndarray:
@@ -51,8 +53,8 @@ class GaussianFeatures:
     Example:
         >>> found = GaussianFeatures(np.array([[0.0], [2.0]]), np.array([0, 1]))
         >>> made = found(np.array([[0.0], [2.0]]))
-        >>> (made @ made.T).round(3).tolist()  # s = 1, and the distance 2: exp(-2)
-        [[1.0, 0.135], [0.135, 1.0]]
+        >>> np.allclose(made @ made.T, [[1, np.exp(-2)], [np.exp(-2), 1]])  # s = 1, and the distance is 2
+        True
     """
 
     def __init__(self, features: np.ndarray, known: np.ndarray):
@@ -95,9 +97,9 @@ class Taught:
 def taught(features: np.ndarray, known: np.ndarray, targets: np.ndarray, graph: Graph, expected: int) -> Taught:
     """Learn numbers in four ways, and mix what becomes of them in a linear model of the features.
 
-    Each way is linear in some features of its own. These are made from the given ones as well as a linear map can, over
-    the whole pool; with them, and not with its own, a way is tried on left-out examples, since new examples have no
-    neighbors in the graph.
+    Each way is linear in features of its own. Over the whole pool, these are made from the given ones as well as a
+    linear map can; with the result a way is tried on left-out examples, since new examples have no neighbors in the
+    graph.
 
     Args:
         features: [N, D].
