@@ -1,7 +1,7 @@
-"""The losses of semi-supervised classification, as pure functions.
+"""The losses of semi-supervised learning, as pure functions.
 
-Shapes: N examples, C classes. Probabilities are computed in float32 (or in float64 if the logits are), also under
-autocast, since confidences near 1 decide over masks.
+Shapes: N examples; C classes, or C labels of which an example may have several; K numbers. Probabilities are computed
+in float32 (or in float64 if the logits are), also under autocast, since confidences near 1 decide over masks.
 """
 
 from typing import Any
@@ -31,6 +31,16 @@ def probabilities(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tenso
         tensor([[0.7311, 0.2689]])
     """
     return torch.softmax(float_logits(logits) / temperature, dim=-1)
+
+
+def label_probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """sigmoid(logits), for labels of which an example may have several: [N, C] -> [N, C].
+
+    Example:
+        >>> label_probabilities(torch.tensor([[1.0, 0.0]]))
+        tensor([[0.7311, 0.5000]])
+    """
+    return torch.sigmoid(float_logits(logits))
 
 
 def sharpen(probs: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -122,6 +132,118 @@ def squared_error(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tenso
         tensor(0.2500)
     """
     return masked_mean((probabilities(logits) - targets).square().mean(dim=-1), mask)
+
+
+def label_mean(values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean over all N examples and C labels of `mask * values`.
+
+    Args:
+        values: [N, C].
+        mask: weights [N] of the examples, or [N, C] of their labels; None weighs all with 1. Those with weight 0 count
+            in the mean, as in `masked_mean`.
+
+    Example:
+        >>> label_mean(torch.tensor([[1.0, 3.0], [5.0, 7.0]]), torch.tensor([1.0, 0.0]))
+        tensor(1.)
+        >>> label_mean(torch.tensor([[1.0, 3.0], [5.0, 7.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        tensor(2.)
+    """
+    if mask is None:
+        return values.mean()
+    return (values * (mask.unsqueeze(-1) if mask.ndim == 1 else mask)).mean()
+
+
+def binary_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """-(y log p + (1 - y) log(1 - p)) of p = sigmoid(logits), averaged over examples and labels.
+
+    Args:
+        logits: [N, C].
+        targets: y, [N, C] in [0, 1].
+        mask: weights [N] or [N, C], see `label_mean`.
+
+    Example:
+        >>> binary_cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))  # log 2
+        tensor(0.6931)
+    """
+    values = float_logits(logits)
+    loss = F.binary_cross_entropy_with_logits(values, targets.to(values.dtype), reduction="none")
+    return label_mean(loss, mask)
+
+
+def asymmetric_loss(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    gamma_positive: float = 0.0,
+    gamma_negative: float = 4.0,
+    clip: float = 0.05,
+) -> torch.Tensor:
+    """A binary cross-entropy in which easy negatives count little (Ridnik et al., ICCV 2021, arXiv 2009.14119, eq. 7).
+
+        -(y (1 - p)^gamma_positive log p + (1 - y) q^gamma_negative log(1 - q)),  q = max(p - clip, 0)
+
+    of p = sigmoid(logits), averaged over examples and labels. An example has few of many labels, so that negatives
+    outweigh positives in the plain one, which this is if all three numbers are 0.
+
+    Args:
+        logits: [N, C].
+        targets: y, [N, C] in [0, 1].
+        mask: weights [N] or [N, C], see `label_mean`.
+        gamma_positive, gamma_negative: how much less a positive or a negative counts that is nearly right, at least 0.
+        clip: negatives with a probability up to this count nothing, in [0, 1).
+
+    Example:
+        >>> logits, targets = torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])
+        >>> asymmetric_loss(logits, targets, gamma_negative=1.0, clip=0.0)  # (log 2 + log 2 / 2) / 2
+        tensor(0.5199)
+        >>> asymmetric_loss(logits, targets, gamma_negative=0.0, clip=0.0)  # log 2
+        tensor(0.6931)
+    """
+    values = float_logits(logits)
+    positive, negative = F.logsigmoid(values), F.logsigmoid(-values)
+    if gamma_positive > 0:
+        positive = (gamma_positive * negative).exp() * positive
+    if clip > 0 or gamma_negative > 0:
+        shifted = (torch.sigmoid(values) - clip).clamp_min(0)
+        negative = torch.log1p(-shifted) if clip > 0 else negative
+        # The power of 0 would be right, but not its gradient if the exponent is below 1.
+        negative = shifted.clamp_min(1e-8) ** gamma_negative * negative
+    targets = targets.to(values.dtype)
+    return label_mean(-(targets * positive + (1 - targets) * negative), mask)
+
+
+def binary_squared_error(
+    logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(sigmoid(logits) - targets)^2, averaged over examples and labels.
+
+    Args:
+        logits: [N, C].
+        targets: probabilities [N, C].
+        mask: weights [N] or [N, C], see `label_mean`.
+
+    Example:
+        >>> binary_squared_error(torch.zeros(1, 2), torch.tensor([[1.0, 0.5]]))
+        tensor(0.1250)
+    """
+    return label_mean((label_probabilities(logits) - targets).square(), mask)
+
+
+def number_error(predicted: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """(predicted - targets)^2 of numbers, averaged over examples and numbers.
+
+    Args:
+        predicted: [N, K].
+        targets: [N, K].
+        mask: weights [N] or [N, K], see `label_mean`.
+
+    Example:
+        >>> number_error(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [3.0]]))
+        tensor(0.5000)
+    """
+    return label_mean((float_logits(predicted) - targets).square(), mask)
 
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,9 @@ from torch import nn
 from .. import losses
 from ..batches.batch import LABELED_VIEWS, SSLBatch
 from ..model.forward import ModelForward
+from ..problem_types import REGRESSION
 from .correction import Correction
+from .criteria import LABELED_LOSSES
 from .problem import PROBLEM_KEYWORDS, Criterion, ProblemSpec, Progress, check
 from .steps import StepStatistics
 
@@ -31,9 +33,11 @@ class AlgorithmOutput:
         loss: scalar to differentiate.
         terms: the named parts of the loss, before their weights, detached.
         metrics: detached scalars to log, such as `mask_ratio`.
-        mask: weight `[mu*B]` given to each unlabeled example, or None if the algorithm does not weight them.
-        pseudo_labels: class `[mu*B]` (or distribution `[mu*B, C]`) that each unlabeled example was trained towards, or
-            None. The trainer compares it with hidden labels if the pool has them; the algorithm never sees those.
+        mask: weight `[mu*B]` given to each unlabeled example, or `[mu*B, C]` to each of its labels if it may have
+            several; None if the algorithm does not weight them.
+        pseudo_labels: class `[mu*B]` (or distribution, labels or numbers `[mu*B, C]`) that each unlabeled example was
+            trained towards, or None. The trainer compares it with hidden labels if the pool has them; the algorithm
+            never sees those.
         labeled_mask: weight [B] given to each labeled example by algorithms that pseudo-label those too (DeFixMatch).
 
     Example:
@@ -67,6 +71,7 @@ class SSLAlgorithm(nn.Module):
             then refused for a stream, whose `num_unlabeled` is None.
         differentiates_twice: whether it needs derivatives of derivatives, which sharded models do not give.
         offers: what a correction for long tails finds to correct, see `Correction.needs`.
+        presumes: why it is not there for other kinds of problems, as the end of an error.
         title, summary, year, arxiv, citation: for `hf-ssl algorithms` and the model card.
 
     Args:
@@ -108,6 +113,7 @@ class SSLAlgorithm(nn.Module):
     remembers_pool: bool = False
     differentiates_twice: ClassVar[bool] = False
     offers: ClassVar[frozenset[str]] = frozenset({"labeled"})
+    presumes: ClassVar[str] = ""
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     year: ClassVar[int | None] = None
@@ -115,7 +121,10 @@ class SSLAlgorithm(nn.Module):
     citation: ClassVar[str] = ""
 
     class_distribution: torch.Tensor
-    # What `labeled_loss` computes instead of the cross-entropy.
+    # Mean and standard deviation [K] of the labeled numbers; registered for regression alone.
+    target_mean: torch.Tensor
+    target_scale: torch.Tensor
+    # What `labeled_loss` computes instead of `problem_loss`.
     criterion: Criterion | None = None
     # `Progress.unsupervised_ramp` and `Progress.step` of the step that is being computed.
     _ramp: float = 1.0
@@ -132,6 +141,12 @@ class SSLAlgorithm(nn.Module):
             _refuse_stream(name, problem, "an algorithm that does not (freematch, softmatch)")
         # It follows from the labeled set at every start, so it is not part of the saved state.
         self.register_buffer("class_distribution", problem.frequencies(), persistent=False)
+        if problem.problem_type == REGRESSION:
+            # Part of the saved state: the head of a checkpoint is in units of the numbers it was trained on.
+            for name, number in (("target_mean", 0.0), ("target_scale", 1.0)):
+                given = getattr(problem, name)
+                value = torch.full((problem.num_classes,), number) if given is None else torch.as_tensor(given)
+                self.register_buffer(name, value.float())
         # The one number of the problem that may be changed while training.
         self.unsupervised_weight = problem.unsupervised_weight
         self.problem = problem
@@ -204,20 +219,48 @@ class SSLAlgorithm(nn.Module):
     def labeled_loss(
         self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The scalar loss of labeled examples: their mean cross-entropy, or what `criterion` computes instead.
+        """The scalar loss of labeled examples: that of `problem_loss`, or what `criterion` computes instead.
 
         `SSLTrainer` sets `criterion` if it was given a `compute_loss_func` or label smoothing. Only what compares
         predictions with given labels comes here, not losses of pseudo-labels.
 
         Args:
             logits: [N, C].
-            targets: classes [N], or distributions [N, C] of mixed examples.
+            targets: classes [N], or distributions [N, C] of mixed examples; several labels or numbers [N, C].
             weights: [N]; None weighs every example with 1.
         """
         more = self.correction.labeled_weights(targets)
         if more is not None:
             weights = more if weights is None else more * weights
-        return (self.criterion or losses.cross_entropy)(self.correction.labeled_logits(logits), targets, weights)
+        return (self.criterion or self.problem_loss)(self.correction.labeled_logits(logits), targets, weights)
+
+    def problem_loss(
+        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The usual loss of the kind of problem, as `labeled_loss`: the cross-entropy of one class per example.
+
+        Numbers are compared in units of their standard deviation, so that learning rates and weights of terms mean the
+        same whether a length is in meters or in miles.
+        """
+        if self.problem.problem_type == REGRESSION:
+            logits, targets = self.standardized(logits), self.standardized(targets)
+        return LABELED_LOSSES[self.problem.problem_type](logits, targets, weights)
+
+    def standardized(self, numbers: torch.Tensor) -> torch.Tensor:
+        """(numbers - target_mean) / target_scale: [N, K] in the user's units -> [N, K], in float32 at least.
+
+        Labeled numbers have mean 0 and standard deviation 1 afterwards. For regression only: `target_mean` and
+        `target_scale` are buffers of such an algorithm.
+        """
+        return (losses.float_logits(numbers) - self.target_mean) / self.target_scale
+
+    def log_variance_layer(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Weight [K, D] and bias [K] of a linear layer on the features of the head, if the algorithm has learned one.
+
+        It gives the logarithm of each number's variance in the square of the user's units, which is saved with the
+        model. None, the default, for algorithms that do not know how uncertain a number is.
+        """
+        return None
 
     def total(
         self,
@@ -284,13 +327,16 @@ class SSLAlgorithm(nn.Module):
 
         Those of algorithms come first, and those that a whole family shares (`margin_penalty`) last.
         """
-        found: dict[str, inspect.Parameter] = {}
-        bases = [*reversed(cls.__mro__)]
-        for base in sorted(bases, key=lambda base: not vars(base).get("title")):
+        own: dict[str, inspect.Parameter] = {}
+        shared: dict[str, inspect.Parameter] = {}
+        for base in reversed(cls.__mro__):
             if not issubclass(base, SSLAlgorithm) or base is SSLAlgorithm or "__init__" not in vars(base):
                 continue
             parameters = inspect.signature(base.__init__).parameters.values()
+            found = own if vars(base).get("title") else shared
             found.update({p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY})
+        # An algorithm may have a default of its own for a setting of its family.
+        found = own | {name: parameter for name, parameter in shared.items() if name not in own}
         return {name: parameter for name, parameter in found.items() if name not in PROBLEM_KEYWORDS}
 
     def current_settings(self) -> dict[str, bool | int | float | str]:

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from .graph import Graph
+from ..graph.spreading import Graph
 from .reading import LinearHead
 from .ridge import Ridge, fit_ridge
 from .targets import checked_targets

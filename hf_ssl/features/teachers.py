@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .graph import Graph
+from ..graph.spreading import Graph
 from .ridge import fit_ridge, mixture_of, project
 
 # Share of a smoothed feature that comes from the neighbors.
