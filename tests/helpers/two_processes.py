@@ -35,7 +35,7 @@ from tests.helpers.tiny_tasks import new_model, task
 # Equality with one process: a batch of 4 on one is 2 + 2 on two.
 EQUAL = ("supervised", "fixmatch", "mean_teacher", "flexmatch", "simmatch")
 # Of several labels and of numbers: kind of problem -> algorithm.
-EQUAL_OF_KIND = {MULTI_LABEL: "cap", REGRESSION: "rankup"}
+EQUAL_OF_KIND = {MULTI_LABEL: "cap", REGRESSION: "mean_teacher"}
 KEYWORDS = {
     "fixmatch": {"threshold": 0.35},
     "flexmatch": {"threshold": 0.35},
@@ -238,10 +238,9 @@ def main(folder: Path) -> None:
     for kind, algorithm in EQUAL_OF_KIND.items():
         trainer = make_trainer(folder / kind, algorithm, double=True, kind=kind)
         trainer.train()
-        save_file(
-            {k: v.contiguous() for k, v in everything(trainer).items()}, folder / f"{kind}-rank{rank}.safetensors"
-        )
-        report["logs"][kind], report["evaluation"][kind] = log_lines(trainer), trainer.evaluate()["eval_loss"]
+        tensors = {name: tensor.contiguous() for name, tensor in everything(trainer).items()}
+        save_file(tensors, folder / f"{kind}-rank{rank}.safetensors")
+        report["logs"][kind], report["evaluation"][kind] = log_lines(trainer), trainer.evaluate()
     for name, config in RESUMES.items():
         report["resumed"][name] = resume(folder / name.replace(", ", "-").replace(" ", "-"), 5, **config)
     report["stopped"] = stop_on_nan(folder / "nan", rank)

@@ -275,9 +275,5 @@ def test_a_model_of_another_size_or_kind_is_refused(tmp_path):
         trainer(model, tmp_path / "run", MULTI_LABEL)
     model.config.problem_type = MULTI_LABEL
     args = SSLConfig(str(tmp_path / "run"), use_cpu=True, report_to="none", problem_type=REGRESSION)
-    with pytest.raises(
-        ValueError, match="problem_type must be 'multi_label_classification', what the model is for, got"
-    ):
-        SSLTrainer(
-            model, args, **{**problem_task("text", REGRESSION), "train_dataset": None, "unlabeled_dataset": None}
-        )
+    with pytest.raises(ValueError, match="problem_type must be 'multi_label_classification', what the model is for"):
+        SSLTrainer(model, args, eval_dataset=problem_task("text", REGRESSION)["eval_dataset"])

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import ResNetForImageClassification
 
+from hf_ssl.metrics.default import MAIN_METRICS
 from hf_ssl.model.head import find_head
 
 from tests.helpers import two_processes
@@ -64,7 +65,8 @@ def test_two_processes_train_for_labels_and_numbers_like_one(kind, reports, tmp_
     assert {n: d for n, d in far.items() if d > 1e-9} == {}
     for row, again in zip(log_lines(whole), reports[1][0]["logs"][kind], strict=True):
         assert again == pytest.approx(row, rel=1e-4)
-    assert whole.evaluate()["eval_loss"] == pytest.approx(reports[1][0]["evaluation"][kind], rel=1e-5)
+    metric = f"eval_{MAIN_METRICS[kind].name}"
+    assert whole.evaluate()[metric] == pytest.approx(reports[1][0]["evaluation"][kind][metric], rel=1e-5)
 
 
 def test_two_processes_in_pieces_train_like_one_without(reports, tmp_path):
