@@ -194,6 +194,20 @@ def test_an_adapter_is_trained_for_several_labels_and_saved_with_its_head(tmp_pa
         assert np.allclose(again(**inputs).logits.numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_of_texts_have_such_labels_too(kind, tmp_path):
+    def paired(dataset):
+        texts = dataset["text"][:]
+        return dataset.rename_column("text", "premise").add_column("hypothesis", texts[::-1])
+
+    sets = {name: rows for name, rows in problem_task("text", kind).items() if name != "processing_class"}
+    pairs = {name: paired(rows) for name, rows in sets.items()}
+    run = trainer(save_base("text", tmp_path / "base"), tmp_path / "run", kind, **eager(kind) | pairs)
+    assert run.data.input_columns == ("premise", "hypothesis") and run.data.problem_type == kind
+    run.train()
+    assert run.predict(pairs["eval_dataset"]).predictions.shape == (6, len(run.data.label_names))
+
+
 # ---- Models and settings ----
 
 
