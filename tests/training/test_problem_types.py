@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoConfig, AutoModelForSequenceClassification, pipeline
+from transformers import AutoConfig, AutoModelForSequenceClassification, DataCollatorWithPadding, pipeline
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
@@ -15,12 +15,12 @@ from tests.helpers.problem_tasks import TAGS, label_settings, problem_task, save
 from tests.helpers.resuming import everything, log_lines
 
 KINDS = [MULTI_LABEL, REGRESSION]
+# Of `SSLTrainer`, and not of its settings.
+_ARGUMENTS = ("train_dataset", "unlabeled_dataset", "eval_dataset", "data_collator", "compute_loss_func")
 
 
 def trainer(model, folder, kind, modality="text", **settings):
-    given = problem_task(modality, kind) | {
-        name: settings.pop(name) for name in ("unlabeled_dataset", "eval_dataset", "train_dataset") if name in settings
-    }
+    given = problem_task(modality, kind) | {name: settings.pop(name) for name in _ARGUMENTS if name in settings}
     defaults = {
         "algorithm": "supervised",
         "max_steps": 2,
@@ -32,7 +32,7 @@ def trainer(model, folder, kind, modality="text", **settings):
         "report_to": "none",
         "disable_tqdm": True,
     }
-    return SSLTrainer(model, SSLConfig(str(folder), **label_settings(kind), **defaults | settings), **given)
+    return SSLTrainer(model, SSLConfig(str(folder), **label_settings(kind) | defaults | settings), **given)
 
 
 def wanted_loss(kind, logits, labels):
@@ -206,6 +206,49 @@ def test_pairs_of_texts_have_such_labels_too(kind, tmp_path):
     assert run.data.input_columns == ("premise", "hypothesis") and run.data.problem_type == kind
     run.train()
     assert run.predict(pairs["eval_dataset"]).predictions.shape == (6, len(run.data.label_names))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", ["mapped", "transformed", "collated"])
+def test_rows_that_the_user_prepared_have_such_labels(kind, way, tmp_path):
+    given = problem_task("text", kind)
+    tokenizer = given["processing_class"]
+
+    def tokenized(rows):
+        return {**tokenizer(rows["text"]), **{name: rows[name] for name in ["label"] if name in rows}}
+
+    # By this name collators know it.
+    own = label_settings(kind)["label_column"]
+    sets = {name: rows.rename_column(own, "label") for name, rows in given.items() if name != "processing_class"}
+    if way == "mapped":
+        sets = {name: rows.map(tokenized, batched=True, remove_columns=["text"]) for name, rows in sets.items()}
+    elif way == "transformed":
+        sets = {name: rows.with_transform(tokenized) for name, rows in sets.items()}
+    more = {"data_collator": DataCollatorWithPadding(tokenizer)} if way != "collated" else {}
+    run = trainer(
+        save_base("text", tmp_path / "base"), tmp_path / "run", kind, **eager(kind) | sets | more, label_column="label"
+    )
+    run.train()
+    expected = [[0, 0], [1, 0], [1, 1]] if kind == MULTI_LABEL else [[40.0], [45.5], [51.0]]
+    assert run.predict(run.eval_dataset).label_ids.tolist() == expected * 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_of_the_users_gets_such_labels(kind, tmp_path):
+    seen = []
+
+    def loss(outputs, labels, num_items_in_batch):
+        seen.append((tuple(outputs.logits.shape), tuple(labels.shape), labels.dtype))
+        return (outputs.logits - labels).abs().mean()
+
+    given = eager(kind) | {"compute_loss_func": loss}
+    run = trainer(save_base("text", tmp_path / "base"), tmp_path / "run", kind, **given)
+    run.train()
+    size = len(run.data.label_names)
+    assert set(seen) == {((count, size), (count, size), torch.float32) for count in (2, 3)}  # 2 when a step is tried
+    seen.clear()
+    answer = run.predict(run.eval_dataset)
+    assert answer.metrics["test_loss"] == pytest.approx(np.abs(answer.predictions - answer.label_ids).mean(), rel=1e-5)
 
 
 # ---- Models and settings ----
