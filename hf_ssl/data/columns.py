@@ -114,8 +114,7 @@ class DataSummary:
 
     def has_labels(self, dataset: Any) -> bool:
         """Whether a dataset, of the user or prepared, has the columns of labels."""
-        names = getattr(dataset, "column_names", None) or ()
-        return self.label_column in names or set(self.label_columns) <= set(names)
+        return set(self.label_columns) <= set(getattr(dataset, "column_names", None) or ())
 
 
 def inspect_data(

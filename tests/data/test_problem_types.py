@@ -289,6 +289,7 @@ WRONG = {
         {},
         "must have examples with labels, got none in column 'label'",
     ),
+    "lists of lists": (table(label=[[["a"]], [["b"]]]), {}, "must be lists of texts or of numbers, got lists of List"),
     "a negative index": (table(label=[[0, -3], [1]]), {}, "must be at least 0, got labels from -3"),
 }
 

@@ -334,3 +334,17 @@ def test_a_model_of_another_size_or_kind_is_refused(tmp_path):
     args = SSLConfig(str(tmp_path / "run"), use_cpu=True, report_to="none", problem_type=REGRESSION)
     with pytest.raises(ValueError, match="problem_type must be 'multi_label_classification', what the model is for"):
         SSLTrainer(model, args, eval_dataset=problem_task("text", REGRESSION)["eval_dataset"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_is_evaluated_if_each_row_has_a_label(kind, tmp_path):
+    run = trainer(save_base("text", tmp_path / "base"), tmp_path / "run", kind)
+    rows, column = problem_task("text", kind)["eval_dataset"], label_settings(kind)["label_column"]
+    assert run.evaluate(rows.to_iterable_dataset())["eval_loss"] == pytest.approx(
+        run.evaluate()["eval_loss"], rel=1e-5
+    )
+    gap = datasets.Dataset.from_list([*rows, {"text": "a rose", column: None}], features=rows.features)
+    with pytest.raises(ValueError, match=f"must have a label in each row or in none, got both in column '{column}'"):
+        run.evaluate(gap.to_iterable_dataset())
+    with pytest.raises(ValueError, match="the evaluation dataset has no label in row 6"):
+        run.evaluate(gap)
