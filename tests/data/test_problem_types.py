@@ -129,6 +129,27 @@ FORMS = {
         ["label 1", "label 2"],
         [[0.5, 3], [1, 4]],
     ),
+    "lists that a model names": (
+        table(label=[[0.5, 3], [1.0, 4]]),
+        {"model_names": ["x", "y"]},
+        REGRESSION,
+        ["x", "y"],
+        [[0.5, 3], [1, 4]],
+    ),
+    "lists that a model numbers": (
+        table(label=[[0.5, 3], [1.0, 4]]),
+        {"model_names": ["0", "1"]},
+        REGRESSION,
+        ["label 1", "label 2"],
+        [[0.5, 3], [1, 4]],
+    ),
+    "0 or 1 for each label that a model names": (
+        table(label=[[0, 1], [1, 1]]),
+        {"model_names": ["x", "y"]},
+        MULTI_LABEL,
+        ["x", "y"],
+        [[0, 1], [1, 1]],
+    ),
     "one column of several": (
         table(price=[1.5, 2.5]),
         {"label_columns": ["price"]},
