@@ -10,7 +10,8 @@ import numpy as np
 
 from ..data.sources import count
 from ..files import atomic_write
-from ..metrics import REGRESSION_METRICS, regression_metrics
+from ..metrics import regression_metrics
+from ..problem_types import REGRESSION_METRICS
 from ..report.numbers_plot import draw_numbers
 from ..report.spreadsheets import write_csv
 from ..report.tables import table
