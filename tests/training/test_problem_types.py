@@ -1,5 +1,7 @@
 """Trainings for several labels per example and for numbers, from the labels to the saved model."""
 
+import re
+
 import datasets
 import numpy as np
 import pytest
@@ -112,6 +114,17 @@ def test_pseudo_labels_are_compared_with_the_hidden_labels_by_f1(tmp_path):
     lines = [line for line in run.state.log_history if "loss" in line]
     assert all(0 < line["pseudo_label_f1"] < 1 and "pseudo_label_accuracy" not in line for line in lines)
     assert run.watch.classes is None and "hidden labels" in run.describe()
+
+
+@pytest.mark.parametrize(("kind", "advice"), [(MULTI_LABEL, r"\(cap\)"), (REGRESSION, r"\(mean_teacher, ucvme\)")])
+def test_a_pool_that_takes_no_part_is_warned_of_with_what_to_use_instead(kind, advice, tmp_path, monkeypatch):
+    warned = []
+    monkeypatch.setattr("hf_ssl.training.watch.logger.warning", warned.append)
+    certain = {"algorithm": "fixmatch", "algorithm_kwargs": {"threshold": 1.0, "negative_threshold": 0.0}}
+    numbers = {"algorithm": "rankup", "algorithm_kwargs": {"threshold": 1.0}}
+    settings = certain if kind == MULTI_LABEL else numbers
+    trainer(save_base("text", tmp_path / "base"), tmp_path / "run", kind, **settings).train()
+    assert any(re.search(f"no unlabeled example took part .* or use an algorithm .*{advice}", each) for each in warned)
 
 
 @pytest.mark.parametrize("kind", KINDS)
