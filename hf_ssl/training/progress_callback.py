@@ -19,8 +19,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import has_length
 
-from ..metrics.default import MAIN_METRICS
-from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from ..problem_types import MAIN_METRICS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .progress import say
 
 # A line is due after this part of the steps or, if later than `_SECONDS`, of the time so far.
