@@ -9,3 +9,5 @@ SINGLE_LABEL = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
 PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+# As in "algorithms for ...".
+IN_WORDS = {SINGLE_LABEL: "one class per example", MULTI_LABEL: "several labels per example", REGRESSION: "numbers"}

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .adamatch import AdaMatch
 from .base import AlgorithmOutput, SSLAlgorithm
 from .cgmatch import CGMatch
@@ -35,11 +35,13 @@ from .fixmatch import FixMatch
 from .flexmatch import FlexMatch
 from .freematch import FreeMatch
 from .imbalance import IMBALANCE
+from .iomatch import IOMatch
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
 from .multi_label import MULTI_LABEL_ALGORITHMS
 from .multimatch import MultiMatch
 from .noisy_student import NoisyStudent
+from .openmatch import OpenMatch
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .pseudo_label import PseudoLabel
@@ -98,21 +100,24 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "cgmatch": CGMatch,
     "multimatch": MultiMatch,
     "regmixmatch": RegMixMatch,
+    "openmatch": OpenMatch,
+    "iomatch": IOMatch,
 }
 BY_PROBLEM_TYPE: dict[str, dict[str, type[SSLAlgorithm]]] = {
     SINGLE_LABEL: ALGORITHMS,
     MULTI_LABEL: MULTI_LABEL_ALGORITHMS,
     REGRESSION: REGRESSION_ALGORITHMS,
 }
-# What a table's algorithms are for, in the words of an error.
-_PURPOSES = {SINGLE_LABEL: "one class per example", MULTI_LABEL: "several labels per example", REGRESSION: "numbers"}
+# What to do instead of a correction for classes of different sizes.
+_INSTEAD = {MULTI_LABEL: "; set gamma_negative (asymmetric loss) in algorithm_kwargs, or take cap"}
 
 
 def resolve_algorithm(algorithm: str | type[SSLAlgorithm], problem_type: str = SINGLE_LABEL) -> type[SSLAlgorithm]:
     """The class of that name for a kind of problem, spelled as `known_name` allows; a class is returned unchanged.
 
     Raises:
-        ValueError: for an unknown name, or one that is not for this kind of problem; the message lists the others.
+        ValueError: for an unknown name, or one that is not for this kind of problem; the message lists those that are,
+            and says why this one is not.
 
     Example:
         >>> resolve_algorithm("fixmatch").title
@@ -126,9 +131,10 @@ def resolve_algorithm(algorithm: str | type[SSLAlgorithm], problem_type: str = S
     name, table = known_name(algorithm), BY_PROBLEM_TYPE[problem_type]
     if name in table:
         return table[name]
-    own = " and ".join(_PURPOSES[kind] for kind, known in BY_PROBLEM_TYPE.items() if name in known)
+    found = {IN_WORDS[kind]: known[name].presumes for kind, known in BY_PROBLEM_TYPE.items() if name in known}
     raise ValueError(
-        f"algorithm must be one for {_PURPOSES[problem_type]} ({', '.join(table)}), got {name!r}, which is for {own}"
+        f"algorithm must be one for {IN_WORDS[problem_type]} ({', '.join(table)}), got {name!r}, which is for "
+        f"{' and '.join(found)}: {next(filter(None, found.values()), 'there it is written in other terms')}"
     )
 
 
@@ -211,6 +217,12 @@ def get_algorithm(
     cls = resolve_algorithm(name, keywords.get("problem_type", SINGLE_LABEL))
     algorithm = cls(**_checked(cls, keywords, PROBLEM_KEYWORDS))
     if imbalance is not None:
+        kind = algorithm.problem.problem_type
+        if kind != SINGLE_LABEL:
+            raise ValueError(
+                f"imbalance must be None for {IN_WORDS[kind]}, got {imbalance!r}: corrections count examples by "
+                f"their one class{_INSTEAD.get(kind, '')}"
+            )
         algorithm.correct_with(_correction(imbalance, imbalance_kwargs or {}, class_counts, algorithm.problem))
     elif imbalance_kwargs:
         raise ValueError(f"imbalance must be named beside imbalance_kwargs, got None; name one of {_names(IMBALANCE)}")

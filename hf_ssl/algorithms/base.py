@@ -33,9 +33,11 @@ class AlgorithmOutput:
         loss: scalar to differentiate.
         terms: the named parts of the loss, before their weights, detached.
         metrics: detached scalars to log, such as `mask_ratio`.
-        mask: weight `[mu*B]` given to each unlabeled example, or None if the algorithm does not weight them.
-        pseudo_labels: class `[mu*B]` (or distribution `[mu*B, C]`) that each unlabeled example was trained towards, or
-            None. The trainer compares it with hidden labels if the pool has them; the algorithm never sees those.
+        mask: weight `[mu*B]` given to each unlabeled example, or `[mu*B, C]` to each of its labels if it may have
+            several; None if the algorithm does not weight them.
+        pseudo_labels: class `[mu*B]` (or distribution, labels or numbers `[mu*B, C]`) that each unlabeled example was
+            trained towards, or None. The trainer compares it with hidden labels if the pool has them; the algorithm
+            never sees those.
         labeled_mask: weight [B] given to each labeled example by algorithms that pseudo-label those too (DeFixMatch).
 
     Example:
@@ -69,6 +71,7 @@ class SSLAlgorithm(nn.Module):
             then refused for a stream, whose `num_unlabeled` is None.
         differentiates_twice: whether it needs derivatives of derivatives, which sharded models do not give.
         offers: what a correction for long tails finds to correct, see `Correction.needs`.
+        presumes: why it is not there for other kinds of problems, as the end of an error.
         title, summary, year, arxiv, citation: for `hf-ssl algorithms` and the model card.
 
     Args:
@@ -110,6 +113,7 @@ class SSLAlgorithm(nn.Module):
     remembers_pool: bool = False
     differentiates_twice: ClassVar[bool] = False
     offers: ClassVar[frozenset[str]] = frozenset({"labeled"})
+    presumes: ClassVar[str] = ""
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     year: ClassVar[int | None] = None
@@ -323,13 +327,16 @@ class SSLAlgorithm(nn.Module):
 
         Those of algorithms come first, and those that a whole family shares (`margin_penalty`) last.
         """
-        found: dict[str, inspect.Parameter] = {}
-        bases = [*reversed(cls.__mro__)]
-        for base in sorted(bases, key=lambda base: not vars(base).get("title")):
+        own: dict[str, inspect.Parameter] = {}
+        shared: dict[str, inspect.Parameter] = {}
+        for base in reversed(cls.__mro__):
             if not issubclass(base, SSLAlgorithm) or base is SSLAlgorithm or "__init__" not in vars(base):
                 continue
             parameters = inspect.signature(base.__init__).parameters.values()
+            found = own if vars(base).get("title") else shared
             found.update({p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY})
+        # An algorithm may have a default of its own for a setting of its family.
+        found = own | {name: parameter for name, parameter in shared.items() if name not in own}
         return {name: parameter for name, parameter in found.items() if name not in PROBLEM_KEYWORDS}
 
     def current_settings(self) -> dict[str, bool | int | float | str]:

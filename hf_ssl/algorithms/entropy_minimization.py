@@ -31,6 +31,7 @@ class EntropyMinimization(SSLAlgorithm):
     """
 
     views = {"weak": "weak"}
+    presumes = "it minimizes the entropy of one distribution over C classes"
     title = "Entropy minimization"
     summary = "predictions on the pool are to be certain, whatever they are"
     year = 2004

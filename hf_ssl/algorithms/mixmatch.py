@@ -39,6 +39,7 @@ class MixMatch(SSLAlgorithm):
     """
 
     views = {"weak": "weak", "strong": "weak"}
+    presumes = "it sharpens one distribution over C classes"
     title = "MixMatch"
     summary = "averaged and sharpened guesses, trained on mixtures of all examples"
     year = 2019

@@ -66,6 +66,7 @@ class MultiMatch(SSLAlgorithm):
     """
 
     remembers_pool = True
+    presumes = "its heads vote on one class, the largest of C probabilities"
     title = "MultiMatch"
     summary = "three heads that teach each other what they have been sure of for a while"
     year = 2025

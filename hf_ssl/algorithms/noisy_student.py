@@ -46,6 +46,7 @@ class NoisyStudent(InRounds, SSLAlgorithm):
     remembers_pool = True
     restarts = True
     labels_pool = True
+    presumes = "its threshold looks at the largest of C probabilities that add up to 1"
     title = "Noisy Student"
     summary = "a teacher labels the pool, a noised student learns it and is the next teacher"
     year = 2020

@@ -29,6 +29,7 @@ class PiModel(SSLAlgorithm):
     """
 
     views = {"weak": "weak", "strong": "weak"}
+    presumes = "mean_teacher does the same with steadier targets"
     title = "Pi-Model"
     summary = "two views of an example are predicted alike"
     year = 2015

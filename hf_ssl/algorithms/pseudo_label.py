@@ -29,6 +29,7 @@ class PseudoLabel(SSLAlgorithm):
     """
 
     views = {"weak": "weak"}
+    presumes = "its threshold looks at the largest of C probabilities that add up to 1"
     title = "Pseudo-Label"
     summary = "trains on its own confident predictions"
     year = 2013

@@ -50,6 +50,7 @@ class VAT(SSLAlgorithm):
 
     views = {"weak": "weak"}
     differentiates_twice = True
+    presumes = "it compares distributions over C classes (mean_teacher is there for all kinds)"
     title = "VAT"
     summary = "predictions withstand the perturbation that would change them most"
     year = 2018

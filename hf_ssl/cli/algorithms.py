@@ -12,8 +12,9 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "algorithms",
         help="list the algorithms, describe one, or recommend some",
-        description="Without a name: every algorithm with its paper and views, and every correction for classes of "
-        "different sizes. With the name of one: what it does, its settings with their defaults, and how to cite it.",
+        description="Without a name: every algorithm with its paper and views, for each kind of problem, and every "
+        "correction for classes of different sizes. With the name of one: what it does, its settings with their "
+        "defaults, and how to cite it.",
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="describe this algorithm, or this correction")
     parser.add_argument(
@@ -52,19 +53,24 @@ def run(args: argparse.Namespace) -> None:
 
 
 def list_algorithms() -> str:
-    """A table of all algorithms, and one of all corrections, in the order in which people should read them."""
-    from ..algorithms import ALGORITHMS, IMBALANCE
+    """Tables of all algorithms, by kind of problem, and of all corrections, each in the order to read them in."""
+    from ..algorithms import BY_PROBLEM_TYPE, IMBALANCE
+    from ..problem_types import IN_WORDS, SINGLE_LABEL
     from ..report.tables import wrapped_table
 
-    rows = []
-    for name, algorithm in ALGORITHMS.items():
-        views = " ".join(algorithm.views) or "-"
-        rows.append([name, str(algorithm.year or "-"), _paper(algorithm), algorithm.summary, views])
-    header = ["name", "year", "paper", "what it does", "unlabeled views"]
-    algorithms = wrapped_table(header, rows, {"what it does": 36, "unlabeled views": 16})
+    header, parts = ["name", "year", "paper", "what it does", "unlabeled views"], []
+    for kind, algorithms in BY_PROBLEM_TYPE.items():
+        rows = []
+        for name, algorithm in algorithms.items():
+            views = " ".join(algorithm.views) or "-"
+            rows.append([name, str(algorithm.year or "-"), _paper(algorithm), algorithm.summary, views])
+        option = "" if kind == SINGLE_LABEL else f" (--problem-type {kind})"
+        listed = wrapped_table(header, rows, {"what it does": 36, "unlabeled views": 16})
+        parts.append(f"Algorithms for {IN_WORDS[kind]}{option}:\n\n{listed}")
     rows = [[name, str(each.year or "-"), _paper(each), each.summary] for name, each in IMBALANCE.items()]
     corrections = wrapped_table(header[:-1], rows, {"what it does": 57})
-    return f"{algorithms}\n\nCorrections for classes of different sizes (--imbalance):\n\n{corrections}"
+    parts.append(f"Corrections for classes of different sizes (--imbalance):\n\n{corrections}")
+    return "\n\n".join(parts)
 
 
 def _paper(listed: Any) -> str:
@@ -74,6 +80,8 @@ def _paper(listed: Any) -> str:
 def describe_algorithm(name: str) -> str:
     """One algorithm or correction: its docstring, its settings with their defaults, and its citation.
 
+    What an algorithm is for several kinds of problems is described for each of them.
+
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
 
@@ -81,18 +89,30 @@ def describe_algorithm(name: str) -> str:
         >>> describe_algorithm("fixmatch").splitlines()[0].split(":")[0]
         'fixmatch (FixMatch)'
     """
-    from ..algorithms import IMBALANCE, known_correction, resolve_algorithm
+    from ..algorithms import BY_PROBLEM_TYPE, IMBALANCE, known_correction, known_name
+    from ..problem_types import IN_WORDS, SINGLE_LABEL
 
-    algorithm: Any
     try:
         name = known_correction(name)
-        algorithm = IMBALANCE[name]
+        return _description(name, IMBALANCE[name])
     except ValueError:
-        algorithm = resolve_algorithm(name)
-    lines = [f"{name} ({algorithm.title}): {algorithm.summary}", "", inspect.getdoc(algorithm) or ""]
-    settings = algorithm.settings()
+        name = known_name(name)
+    found = {kind: table[name] for kind, table in BY_PROBLEM_TYPE.items() if name in table}
+    # The same class for several kinds is described once, for the first of them.
+    first = {algorithm: kind for kind, algorithm in reversed(found.items())}
+    parts = []
+    for kind, algorithm in found.items():
+        if first[algorithm] == kind:
+            purpose = "" if kind == SINGLE_LABEL else f", for {IN_WORDS[kind]}"
+            parts.append(_description(name, algorithm, purpose, cited=kind == next(iter(found))))
+    return "\n\n\n".join(parts)
+
+
+def _description(name: str, described: Any, purpose: str = "", cited: bool = True) -> str:
+    lines = [f"{name} ({described.title}){purpose}: {described.summary}", "", inspect.getdoc(described) or ""]
+    settings = described.settings()
     if settings:
         lines += ["", "Defaults: " + ", ".join(f"{key}={parameter.default!r}" for key, parameter in settings.items())]
-    if algorithm.citation:
-        lines += ["", algorithm.citation]
+    if cited and described.citation:
+        lines += ["", described.citation]
     return "\n".join(lines)

@@ -53,6 +53,7 @@ PUBLISHED = (
     "configuration_*.py",
     "LICENSE*",
     "ssl_config.json",
+    "ssl_foreignness.safetensors",
     "results.json",
     "curves.png",
     "class_recalls.png",

@@ -3,6 +3,7 @@
     classification.py   one class per example: accuracy, means over the classes, and a module of `evaluate`
     multi_label.py      any number of labels per example: mean average precision, F1, and thresholds that suit them
     regression.py       numbers: absolute and squared error, share of the variance, correlation of the ranks
+    default.py          what the trainer measures if the user names no metrics
 
 The public names are imported on first use.
 """
@@ -21,45 +22,66 @@ if TYPE_CHECKING:
         classification_metrics,
         compute_metrics,
         finite_rows,
+        foreign_auroc,
         geometric_mean,
         ranking_metrics,
         size_metrics,
     )
-    from .regression import REGRESSION_METRICS, RunningRegressionMetrics, regression_metrics
+    from .multi_label import (
+        MULTI_LABEL_METRICS,
+        MultiLabelMetrics,
+        average_precisions,
+        decision_metrics,
+        multi_label_metrics,
+        tune_thresholds,
+    )
+    from .regression import REGRESSION_METRICS, regression_metrics
 
 __all__ = [
     "METRICS",
+    "MULTI_LABEL_METRICS",
     "REGRESSION_METRICS",
     "ClassificationMetrics",
+    "MultiLabelMetrics",
     "RunningMetrics",
-    "RunningRegressionMetrics",
+    "average_precisions",
     "class_metrics",
     "class_recalls",
     "classification_metrics",
     "compute_metrics",
+    "decision_metrics",
     "finite_rows",
+    "foreign_auroc",
     "geometric_mean",
+    "multi_label_metrics",
     "ranking_metrics",
     "regression_metrics",
     "size_metrics",
+    "tune_thresholds",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "METRICS": "classification",
+        "MULTI_LABEL_METRICS": "multi_label",
         "ClassificationMetrics": "classification",
+        "MultiLabelMetrics": "multi_label",
         "REGRESSION_METRICS": "regression",
         "RunningMetrics": "classification",
-        "RunningRegressionMetrics": "regression",
+        "average_precisions": "multi_label",
         "class_metrics": "classification",
         "class_recalls": "classification",
         "classification_metrics": "classification",
         "compute_metrics": "classification",
+        "decision_metrics": "multi_label",
         "finite_rows": "classification",
+        "foreign_auroc": "classification",
         "geometric_mean": "classification",
+        "multi_label_metrics": "multi_label",
         "ranking_metrics": "classification",
         "regression_metrics": "regression",
         "size_metrics": "classification",
+        "tune_thresholds": "multi_label",
     },
 )

@@ -160,7 +160,7 @@ class RunningMetrics:
         return result
 
     def _add(self, prediction: EvalPrediction) -> None:
-        scores, labels = arrays_of(prediction)
+        scores, labels = prediction_arrays(prediction)
         if scores.ndim == 1 and scores.dtype.kind in "iu":
             labels = labels.astype(np.int64)
             if labels.shape != scores.shape or len(labels) == 0 or min(labels.min(), scores.min()) < 0:
@@ -206,10 +206,10 @@ class ClassificationMetrics(evaluate.Metric):
         return class_metrics(predicted, labels, int(max(predicted.max(), labels.max())) + 1)
 
 
-def arrays_of(prediction: EvalPrediction) -> tuple[np.ndarray, np.ndarray]:
+def prediction_arrays(prediction: EvalPrediction) -> tuple[np.ndarray, np.ndarray]:
     """Predictions and labels, each as one array."""
     predictions, labels = prediction.predictions, prediction.label_ids
-    if isinstance(labels, list) and labels and np.ndim(labels[0]) == 1:
+    if isinstance(labels, list) and labels and np.ndim(labels[0]) >= 1:
         first = [batch[0] if isinstance(batch, tuple) else batch for batch in predictions]
         return np.concatenate([_array(batch) for batch in first]), np.concatenate([_array(batch) for batch in labels])
     return _array(predictions[0] if isinstance(predictions, tuple) else predictions), _array(labels)
@@ -288,6 +288,32 @@ def size_metrics(recalls: np.ndarray, class_counts: ArrayLike | None) -> dict[st
         if np.isfinite(seen).any():
             found[f"{group}_recall"] = float(np.nanmean(seen))
     return found
+
+
+def foreign_auroc(scores: np.ndarray, foreign: np.ndarray) -> float | None:
+    """How well scores tell foreign examples from known ones: the area under the ROC curve, in 0..1.
+
+    It is how often a random foreign example has a higher score than a random known one; 0.5 is chance.
+
+    Args:
+        scores: [N], higher for what looks foreign; those that are not finite are left out.
+        foreign: which examples are, bool [N].
+
+    Returns:
+        None if all examples are of one kind.
+
+    Example:
+        >>> foreign_auroc(np.array([0.1, 0.4, 0.3, 0.9]), np.array([False, False, True, True]))
+        0.75
+    """
+    finite = np.isfinite(scores)
+    foreign = foreign[finite]
+    if foreign.all() or not foreign.any():
+        return None
+    # Not at the top: it takes a second to import, and few runs have foreign examples.
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(foreign, scores[finite]))
 
 
 def _in_top5(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Metrics of predicted numbers: `regression_metrics`, and what the trainer calls, `RunningRegressionMetrics`.
+"""Metrics of predicted numbers: `regression_metrics`.
 
 scikit-learn has the first three as functions, for one number at a time or joined in ways of its own, and SciPy the
 last; the trainer wants all of them at once, and of each number by name.
@@ -9,9 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
-from transformers import EvalPrediction
-
-from .classification import arrays_of
 
 REGRESSION_METRICS = ("mae", "rmse", "r2", "spearman")
 
@@ -69,62 +66,6 @@ def regression_metrics(
             for name, value in zip(own, values, strict=True)
         }
     return metrics
-
-
-class RunningRegressionMetrics:
-    """The default `compute_metrics` of `SSLTrainer` for numbers: of all batches, or batch by batch.
-
-    Predictions are the model's answers [N, K], or a tuple that starts with them.
-
-    Args:
-        names: as in `regression_metrics`.
-
-    Attributes:
-        predictions, targets: [N, K] of the last result, None before one.
-
-    Example:
-        >>> metrics = RunningRegressionMetrics()
-        >>> metrics(EvalPrediction(np.array([[2.0]]), np.array([[1.0]])), compute_result=False)
-        {}
-        >>> metrics(EvalPrediction(np.array([[3.0]]), np.array([[3.0]])), compute_result=True)["mae"]
-        0.5
-    """
-
-    def __init__(self, names: Sequence[str] | None = None) -> None:
-        self.names = names
-        self.predictions: np.ndarray | None = None
-        self.targets: np.ndarray | None = None
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget the batches so far."""
-        self._predictions: list[np.ndarray] = []
-        self._targets: list[np.ndarray] = []
-
-    def __call__(self, prediction: EvalPrediction, compute_result: bool = True) -> dict[str, float]:
-        """Add a batch (or all of them); with `compute_result` the metrics over everything since the last result.
-
-        They are all NaN if a prediction is NaN or infinite.
-        """
-        for guesses, true in _batches(prediction):
-            self._predictions.append(guesses)
-            self._targets.append(true)
-        if not compute_result:
-            return {}
-        guesses, true = np.concatenate(self._predictions), np.concatenate(self._targets)
-        self.predictions, self.targets = guesses, true
-        self.clear()
-        if np.isfinite(guesses).all():
-            return regression_metrics(guesses, true, self.names)
-        return dict.fromkeys(regression_metrics(true, true, self.names), float("nan"))
-
-
-def _batches(prediction: EvalPrediction) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Predictions and targets [N, K], of one batch or of all; lists hold one array for each batch."""
-    predictions, labels = prediction.predictions, prediction.label_ids
-    several = isinstance(labels, list) and labels and np.ndim(labels[0]) > 1
-    pairs = zip(predictions, labels, strict=True) if several else [(predictions, labels)]
-    return [_checked(*arrays_of(EvalPrediction(*pair))) for pair in pairs]
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -300,6 +300,7 @@ class CheckpointMixin(LabelScaleMixin, ShardingMixin):
         self.accelerator.wait_for_everyone()
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        self._read_left_out(resume_from_checkpoint or None)
         self._begin_sitting(resume_from_checkpoint or None)
         self._forget_evaluation()
         search_for_unused_weights(self.args, self.accelerator.ddp_handler)
@@ -314,6 +315,9 @@ class CheckpointMixin(LabelScaleMixin, ShardingMixin):
 
     def _begin_sitting(self, checkpoint: str | None) -> None:
         """What a subclass does before Trainer begins, or resumes from a checkpoint that is whole."""
+
+    def _read_left_out(self, checkpoint: str | None) -> None:
+        """Find out what of the pool is not drawn, when Trainer is about to begin, or to resume from a checkpoint."""
 
     def _forget_evaluation(self) -> None:
         """Let a model that was only evaluated so far be wrapped for training on several processes.

@@ -13,15 +13,20 @@ from torch import nn
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm, losses
 from hf_ssl.algorithms import ALGORITHMS, SSLAlgorithm
+from hf_ssl.algorithms.multi_label import MULTI_LABEL_ALGORITHMS
 from hf_ssl.algorithms.problem import PROBLEM_KEYWORDS
 
 from tests.helpers.algorithm_cases import (
+    ALL_CASES,
     CASES,
     CLASSES,
     DIM,
     LABELED,
+    MULTI_LABEL_CASES,
     UNLABELED,
+    class_of,
     fix_mixup,
+    kind_of,
     make_algorithm,
     make_batch,
     make_models,
@@ -29,7 +34,7 @@ from tests.helpers.algorithm_cases import (
     run_step,
 )
 
-every_algorithm = pytest.mark.parametrize("name", list(CASES))
+every_algorithm = pytest.mark.parametrize("name", list(ALL_CASES))
 TASK = {
     "num_classes": CLASSES,
     "num_labeled": 6,
@@ -42,6 +47,7 @@ TASK = {
 
 def test_the_table_covers_every_algorithm():
     assert list(CASES) == list(ALGORITHMS)
+    assert sorted(name.partition("/")[2] for name in MULTI_LABEL_CASES) == sorted(MULTI_LABEL_ALGORITHMS)
 
 
 @pytest.mark.parametrize(("weight", "ramp"), [(1.0, 1.0), (0.0, 1.0), (0.5, 1.0), (2.0, 0.25), (2.0, 0.0)])
@@ -76,8 +82,8 @@ def test_gradient_flows_through_the_views_that_are_trained(name):
     flowing = {
         view for view, given in inputs.items() if given["x"].grad is not None and given["x"].grad.abs().sum() > 0
     }
-    assert flowing == CASES[name].gradient
-    assert (models[0].classifier.weight.grad.abs().sum() > 0) == CASES[name].own_head
+    assert flowing == ALL_CASES[name].gradient
+    assert (models[0].classifier.weight.grad.abs().sum() > 0) == ALL_CASES[name].own_head
     assert all(p.grad is None for p in models[1].parameters())
     for parameter in algorithm.parameters():
         assert parameter.grad.abs().sum() > 0
@@ -156,7 +162,8 @@ def test_runs_with_shapes_alone(name):
     output = run_step(name, algorithm, 3, models, batch)
     assert output.loss.shape == ()
     if output.mask is not None:
-        assert output.mask.shape == (UNLABELED,)
+        several = name in MULTI_LABEL_CASES
+        assert output.mask.shape == ((UNLABELED, CLASSES) if several else (UNLABELED,))
     if output.pseudo_labels is not None:
         assert output.pseudo_labels.shape in ((UNLABELED,), (UNLABELED, CLASSES))
 
@@ -166,18 +173,19 @@ def test_output_is_complete(name):
     output = run_step(name, make_algorithm(name, torch.float32), 3, dtype=torch.float32)
     assert output.loss.dtype == torch.float32
     assert "supervised" in output.terms
-    assert name == "supervised" or "unsupervised" in output.terms
+    alone = kind_of(name)[1] == "supervised"
+    assert alone or "unsupervised" in output.terms
     assert ("mask_ratio" in output.metrics) == (output.mask is not None)
-    assert (output.pseudo_labels is None) == (name in ("supervised", "vat"))
+    assert (output.pseudo_labels is None) == (alone or name == "vat")
 
 
 @every_algorithm
 def test_declares_views_and_where_it_comes_from(name):
-    cls = ALGORITHMS[name]
-    assert set(make_algorithm(name).views) == CASES[name].views
+    cls = class_of(name)
+    assert set(make_algorithm(name).views) == ALL_CASES[name].views
     assert set(cls.views.values()) <= {"weak", "medium", "strong", "rotated"}
     assert cls.title and cls.summary and "\n" not in cls.summary
-    if name != "supervised":
+    if kind_of(name)[1] != "supervised":
         assert f"{cls.year}" in cls.citation or cls.year < int(re.search(r"year = \{(\d+)", cls.citation)[1])
         assert cls.arxiv is None or cls.arxiv in cls.__doc__
         assert cls.citation.count("{") == cls.citation.count("}")
@@ -188,7 +196,7 @@ def test_declares_views_and_where_it_comes_from(name):
 
 @every_algorithm
 def test_a_setting_outside_its_range_is_refused_by_name(name):
-    ((setting, value),) = CASES[name].bad.items()
+    ((setting, value),) = ALL_CASES[name].bad.items()
     with pytest.raises(ValueError, match=rf"{setting} must be .*got.*{re.escape(str(value))}"):
         make_algorithm(name, **{setting: value})
 
@@ -197,7 +205,7 @@ def test_a_setting_outside_its_range_is_refused_by_name(name):
 def test_an_unknown_setting_lists_the_known_ones(name):
     with pytest.raises(TypeError, match="tresh") as error:
         make_algorithm(name, tresh=0.5)
-    assert all(setting in str(error.value) for setting in ALGORITHMS[name].settings())
+    assert all(setting in str(error.value) for setting in class_of(name).settings())
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -229,12 +237,14 @@ def test_a_custom_class_has_settings_and_reads_its_problem():
 
 @every_algorithm
 def test_every_keyword_of_the_problem_can_be_read(name):
-    algorithm = get_algorithm(name, unsupervised_weight=3.0, modality="text", **TASK)
+    kind, plain = kind_of(name)
+    algorithm = get_algorithm(plain, problem_type=kind, unsupervised_weight=3.0, modality="text", **TASK)
     given = {**TASK, "unsupervised_weight": 3.0, "modality": "text"}
     assert {key: getattr(algorithm, key) for key in given} == given
     rest = {"class_distribution", "problem_type", "target_mean", "target_scale"}
     assert set(given) | rest == set(PROBLEM_KEYWORDS)
-    torch.testing.assert_close(algorithm.class_distribution, torch.full((CLASSES,), 1 / CLASSES))
+    share = 0.5 if name in MULTI_LABEL_CASES else 1 / CLASSES
+    torch.testing.assert_close(algorithm.class_distribution, torch.full((CLASSES,), share))
 
 
 def test_a_missing_keyword_of_the_problem_is_named():

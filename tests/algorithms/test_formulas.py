@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
-from hf_ssl.algorithms import ALGORITHMS
 
 from tests.helpers.algorithm_cases import (
-    CASES,
+    ALL_CASES,
     MAX_STEPS,
+    class_of,
     fix_mixup,
     make_algorithm,
     make_batch,
@@ -50,10 +50,17 @@ WEIGHTS = {
     "cgmatch": "supervised + w*r * unsupervised + r*0.2**2 * ambiguous",
     "multimatch": "supervised + w*r * unsupervised",
     "regmixmatch": "supervised + w*r * unsupervised + 0.3 * fairness + r * regmix + r * class_aware",
+    "multi_label/supervised": "supervised",
+    "multi_label/pseudo_label": "supervised + w*r*s * unsupervised",
+    "multi_label/mean_teacher": "supervised + w*r*s * unsupervised",
+    "multi_label/fixmatch": "supervised + w*r * unsupervised",
+    "multi_label/cap": "supervised + w*r*s * unsupervised",
+    "openmatch": "supervised + w*r * unsupervised + one_vs_all + 0.3 * certainty + 0.7 * agreement",
+    "iomatch": "supervised + w*r * unsupervised + 0.6 * open + 0.8 * multi_binary",
 }
 # Metrics that weigh a term.
 SHARES = {"certain_ratio"}
-every_algorithm = pytest.mark.parametrize("name", list(CASES))
+every_algorithm = pytest.mark.parametrize("name", list(ALL_CASES))
 
 
 @pytest.mark.parametrize(("weight", "ramp"), [(0.0, 1.0), (0.5, 1.0), (2.0, 0.25), (2.0, 0.0)])
@@ -63,7 +70,7 @@ def test_each_term_has_its_weight(name, weight, ramp):
     # Memories and thresholds are in use after two steps.
     for step in range(3):
         output = run_step(name, algorithm, step, models, ramp=ramp)
-    fraction = CASES[name].settings.get("warmup_fraction", 0.0)
+    fraction = ALL_CASES[name].settings.get("warmup_fraction", 0.0)
     own = min(2 / (fraction * MAX_STEPS), 1.0) if fraction else 1.0
     expected = eval(WEIGHTS[name], {"w": weight, "r": ramp, "s": own, **output.metrics, **output.terms})
     torch.testing.assert_close(output.loss, expected, rtol=1e-12, atol=0)
@@ -72,17 +79,23 @@ def test_each_term_has_its_weight(name, weight, ramp):
 
 @every_algorithm
 def test_the_docstring_states_the_formula_and_its_source(name):
-    text = ALGORITHMS[name].__doc__
+    text = class_of(name).__doc__
     assert re.search(r"^        loss = ", text, re.MULTILINE), "no line with the loss"
-    terms = {"supervised": "CE(", "unsupervised": "unsupervised_weight", "rotation": "rotation_weight"}
+    terms = {
+        "supervised": ("CE(", "SL(")[name == "multi_label/cap"],
+        "unsupervised": "unsupervised_weight",
+        "rotation": "rotation_weight",
+    }
     terms |= {"anchored": "kl_weight", "entropy": "entropy_weight", "fairness": "fairness_weight"}
     terms |= {"contrastive": "contrastive_weight", "instance": "instance_weight", "distance": "cos("}
     terms |= {"divergences": "D(weak", "shrink": "certain_ratio", "ambiguous": "ambiguous_weight"}
     terms |= {"regmix": "regmix = sum", "class_aware": "class_aware = mean"}
+    terms |= {"certainty": "entropy_weight", "agreement": "consistency_weight", "open": "open_weight"}
+    terms |= {"one_vs_all": "one_vs_all = mean", "multi_binary": "multi_binary_weight"}
     for term in set(re.findall(r"[a-z_]{2,}", WEIGHTS[name])) & set(terms):
         assert terms[term] in text, term
     assert ("warmup *" in text) == ("*s" in WEIGHTS[name])
-    assert name == "supervised" or re.search(r"Papers?: ", text)
+    assert name.endswith("supervised") or re.search(r"Papers?: ", text)
 
 
 class Flat(nn.Module):

@@ -9,11 +9,12 @@ from hf_ssl import ModelForward, Progress
 from hf_ssl.algorithms.parts.mixup import Mixup
 
 from tests.helpers.algorithm_cases import (
-    CASES,
+    ALL_CASES,
     LABELED,
     UNLABELED,
     Linear,
     fix_mixup,
+    in_kind,
     make_algorithm,
     make_batch,
     make_models,
@@ -21,7 +22,7 @@ from tests.helpers.algorithm_cases import (
 )
 from tests.helpers.text_model import Words
 
-every_algorithm = pytest.mark.parametrize("name", list(CASES))
+every_algorithm = pytest.mark.parametrize("name", list(ALL_CASES))
 
 
 @pytest.mark.parametrize("modality", ["text", "audio"])
@@ -106,7 +107,7 @@ def test_runs_on_text(name):
     batch.labeled, batch.labeled_strong, batch.perturbation = tokens(LABELED), tokens(LABELED), None
     batch.unlabeled = {view: tokens(UNLABELED) for view in algorithm.views}
     teacher = Words() if algorithm.uses_teacher else None
-    output = algorithm(ModelForward(model, teacher=teacher), batch, Progress(3, 10, 2))
+    output = algorithm(ModelForward(model, teacher=teacher), in_kind(name, batch), Progress(3, 10, 2))
     output.loss.backward()
     assert torch.isfinite(output.loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())

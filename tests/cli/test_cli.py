@@ -119,11 +119,14 @@ def test_train_parses_its_words_itself(words):
 
 
 def test_algorithms_lists_the_tables(capsys):
-    from hf_ssl.algorithms import ALGORITHMS, IMBALANCE
+    from hf_ssl.algorithms import BY_PROBLEM_TYPE, IMBALANCE
 
     assert main(["algorithms"]) == 0
-    algorithms, _, corrections = (part.splitlines() for part in capsys.readouterr().out.split("\n\n"))
-    for lines, listed in ((algorithms, ALGORITHMS), (corrections, IMBALANCE)):
+    headings, tables = [], []
+    for number, part in enumerate(capsys.readouterr().out.split("\n\n")):
+        (tables if number % 2 else headings).append(part.splitlines())
+    assert "--problem-type multi_label_classification" in headings[1][0]
+    for lines, listed in zip(tables, [*BY_PROBLEM_TYPE.values(), IMBALANCE], strict=True):
         assert [line.split()[0] for line in lines[2:] if line[0] != " "] == list(listed)
         assert max(map(len, lines)) <= 100
 
@@ -131,7 +134,15 @@ def test_algorithms_lists_the_tables(capsys):
 def test_one_algorithm_is_described_with_its_defaults(capsys):
     assert main(["algorithms", "fixmatch"]) == 0
     text = capsys.readouterr().out
-    assert "threshold=0.95" in text and "2001.07685" in text and "@inproceedings" in text
+    assert "threshold=0.95" in text and "2001.07685" in text and text.count("@inproceedings") == 1
+    # Once for each kind of problem.
+    assert "fixmatch (FixMatch), for several labels per example: " in text and "negative_threshold=0.05" in text
+
+
+def test_an_algorithm_of_another_kind_is_described(capsys):
+    assert main(["algorithms", "CAP"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("cap (CAP), for several labels per example: ") and "gamma_negative=4.0" in text
 
 
 def test_one_correction_is_described_with_its_defaults(capsys):

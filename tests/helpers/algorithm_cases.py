@@ -1,18 +1,22 @@
-"""One row for each algorithm, and the small problem on which the tests run them."""
+"""One row for each algorithm, and the small problem on which the tests run them.
+
+Algorithms for one class per example go by their names, others by the kind of problem as well: "multi_label/fixmatch".
+"""
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
-from hf_ssl.algorithms import ALGORITHMS
+from hf_ssl.algorithms import BY_PROBLEM_TYPE
 from hf_ssl.algorithms.rounds import InRounds, Picks
+from hf_ssl.problem_types import MULTI_LABEL, SINGLE_LABEL
 
 from tests.helpers import algorithm_references as references
-from tests.helpers import newer_references
+from tests.helpers import multi_label_references, newer_references
 
 CLASSES, DIM, LABELED, UNLABELED, POOL, LABELED_SET = 3, 4, 4, 8, 12, 6
 MAX_STEPS = 10
@@ -122,7 +126,65 @@ CASES = {
         {"threshold_high": 1.5},
         splits=False,
     ),
+    "openmatch": Row(
+        {"threshold": 0.5, "start_fraction": 0.1, "entropy_weight": 0.3, "consistency_weight": 0.7},
+        {*WEAK_STRONG, "weak", "weak_2"},
+        {"start_fraction": 1.0},
+        views={"weak", "weak_2", "strong"},
+    ),
+    "iomatch": Row(
+        {"threshold": 0.5, "open_weight": 0.6, "multi_binary_weight": 0.8, "alignment_queue_size": 2},
+        WEAK_STRONG,
+        {"open_threshold": 1.5},
+        steps_per_epoch=1,
+    ),
 }
+
+
+# The asymmetric loss in one of them, beside the one that has it by default.
+ASYMMETRIC = {"gamma_positive": 0.5, "gamma_negative": 2.0, "clip": 0.1}
+MULTI_LABEL_CASES = {
+    "multi_label/supervised": Row(ASYMMETRIC, {"labeled"}, {"gamma_negative": -1.0}, views=set()),
+    "multi_label/pseudo_label": Row(
+        {"threshold": 0.7, "negative_threshold": 0.2, "warmup_fraction": 0.4},
+        {"labeled", "weak"},
+        {"negative_threshold": 0.8},
+        views={"weak"},
+    ),
+    "multi_label/mean_teacher": Row({"warmup_fraction": 0.4}, WEAK_STRONG, {"warmup_fraction": -0.1}),
+    "multi_label/fixmatch": Row({"threshold": 0.7, "negative_threshold": 0.2}, WEAK_STRONG, {"threshold": 1.5}),
+    "multi_label/cap": Row(
+        {"queue_size": 2 * UNLABELED, "positive_share": 0.8, "negative_share": 0.7, "warmup_fraction": 0.1},
+        WEAK_STRONG,
+        {"clip": 1.0},
+    ),
+}
+ALL_CASES = {**CASES, **MULTI_LABEL_CASES}
+# What a class [B] of `make_batch` becomes for other kinds of problems.
+_LABELS = {MULTI_LABEL: torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 0.0]])}
+_PREFIXES = {"multi_label": MULTI_LABEL}
+_REFERENCES = {SINGLE_LABEL: (references, newer_references), MULTI_LABEL: (multi_label_references,)}
+_FREQUENCIES = {SINGLE_LABEL: [0.5, 0.3, 0.2], MULTI_LABEL: [0.5, 0.35, 0.1]}
+
+
+def kind_of(name):
+    """The problem_type of a row, and the algorithm's name."""
+    prefix, _, plain = name.rpartition("/")
+    return _PREFIXES.get(prefix, SINGLE_LABEL), plain
+
+
+def class_of(name):
+    kind, plain = kind_of(name)
+    return BY_PROBLEM_TYPE[kind][plain]
+
+
+def in_kind(name, batch):
+    """The batch with the labels that a row's kind of problem has."""
+    labels = _LABELS.get(kind_of(name)[0])
+    if labels is None or batch.labels.is_floating_point():
+        return batch
+    values = next(iter(batch.labeled.values()))
+    return replace(batch, labels=labels.to(values.device)[batch.labels])
 
 
 class Linear(nn.Module):
@@ -148,16 +210,18 @@ def make_models():
 
 def make_algorithm(name, dtype=torch.float64, **changes):
     torch.manual_seed(1)
-    settings = {**CASES[name].settings, **changes}
+    settings = {**ALL_CASES[name].settings, **changes}
+    kind, plain = kind_of(name)
     algorithm = get_algorithm(
-        name,
+        plain,
+        problem_type=kind,
         num_classes=CLASSES,
         num_labeled=LABELED_SET,
         num_unlabeled=POOL,
         feature_size=DIM,
         labeled_batch_size=LABELED,
         unlabeled_batch_size=UNLABELED,
-        class_distribution=torch.tensor([0.5, 0.3, 0.2]),
+        class_distribution=torch.tensor(_FREQUENCIES[kind]),
         **settings,
     )
     if isinstance(algorithm, InRounds):
@@ -183,6 +247,7 @@ def make_batch(step, dtype=torch.float64, device="cpu"):
         perturbation=draw(UNLABELED, DIM),
     )
     batch.unlabeled["medium"] = {"x": draw(UNLABELED, DIM)}
+    batch.unlabeled["weak_2"] = {"x": draw(UNLABELED, DIM)}
     return batch
 
 
@@ -215,7 +280,7 @@ def fix_partners(batch, identity):
 
 
 def progress_of(name, step, ramp=1.0):
-    return Progress(step, MAX_STEPS, CASES[name].steps_per_epoch, ramp)
+    return Progress(step, MAX_STEPS, ALL_CASES[name].steps_per_epoch, ramp)
 
 
 def run_step(name, algorithm, step, models=None, batch=None, dtype=torch.float64, ramp=1.0):
@@ -223,7 +288,7 @@ def run_step(name, algorithm, step, models=None, batch=None, dtype=torch.float64
     student.to(dtype), teacher.to(dtype)
     batch = fix_mixup(name, make_batch(step, dtype)) if batch is None else batch
     forward = ModelForward(student, teacher=teacher if algorithm.uses_teacher else None)
-    return algorithm(forward, batch, progress_of(name, step, ramp))
+    return algorithm(forward, in_kind(name, batch), progress_of(name, step, ramp))
 
 
 def make_reference(name, algorithm, models, ramp=1.0, correct=None):
@@ -240,6 +305,7 @@ def make_reference(name, algorithm, models, ramp=1.0, correct=None):
     bank = algorithm.memory_bank.detach().numpy().copy() if name == "simmatch" else None
 
     def reference(batch, step):
+        batch = in_kind(name, batch)
         x = {view: inputs["x"].detach().numpy() for view, inputs in batch.unlabeled.items()}
         x |= {"labeled": batch.labeled["x"].detach().numpy(), "labeled_strong": batch.labeled_strong["x"].numpy()}
         progress = progress_of(name, step)
@@ -267,16 +333,17 @@ def make_reference(name, algorithm, models, ramp=1.0, correct=None):
             step=step,
             max_steps=progress.max_steps,
             epoch=progress.epoch,
-            settings={**defaults(name), **CASES[name].settings},
+            settings={**defaults(name), **ALL_CASES[name].settings},
             state=state,
         )
         if correct is not None:
             correct(case)
-        return getattr(references if hasattr(references, name) else newer_references, name)(case)
+        kind, plain = kind_of(name)
+        return next(getattr(module, plain) for module in _REFERENCES[kind] if hasattr(module, plain))(case)
 
     reference.state = state
     return reference
 
 
 def defaults(name):
-    return {key: parameter.default for key, parameter in ALGORITHMS[name].settings().items()}
+    return {key: parameter.default for key, parameter in class_of(name).settings().items()}

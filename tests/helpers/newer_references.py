@@ -15,6 +15,7 @@ from tests.helpers.algorithm_references import (
     kl,
     mean_ce,
     moving_alignment,
+    queue_alignment,
     ramp,
     softmax,
     sup,
@@ -161,3 +162,46 @@ def regmixmatch(case):
         error = ((softmax(logits) - lam * probs[i] - (1 - lam) * targets[place]) ** 2).mean()
         aware += max(probs[i]) ** 3 * error / len(others)
     return loss + case.unsupervised_ramp * (regmix + aware), mask
+
+
+def one_vs_all(logits):
+    """r [N, C] of the two-way classifiers, by their softmax."""
+    size = logits.shape[1] // 2
+    return np.array([[softmax(row[[c, size + c]])[1] for c in range(size)] for row in logits])
+
+
+def nearest_wrong(known, labels):
+    """mean(-log r_y - log(1 - r_j)) with the most likely wrong class j."""
+    rows = zip(known, labels, strict=True)
+    return np.mean([-np.log(row[y]) - np.log(1 - max(np.delete(row, y))) for row, y in rows])
+
+
+def openmatch(case):
+    settings = case.settings
+    known = {view: one_vs_all(case.head("multi_binary_head", case.x[view])) for view in ("labeled", "weak", "weak_2")}
+    begun = case.step >= round(settings["start_fraction"] * case.max_steps)
+    mask = fixed(case.weak, settings["threshold"]) * begun
+    mask = mask * [row[label] > 0.5 for row, label in zip(known["weak"], hard(case.weak), strict=True)]
+    entropies = [-r * np.log(r) - (1 - r) * np.log(1 - r) for r in (known["weak"], known["weak_2"])]
+    apart = 2 * ((known["weak"] - known["weak_2"]) ** 2).sum(axis=1).mean()
+    loss = sup(case) + weight(case) * mean_ce(case.strong, hard(case.weak), mask)
+    loss += nearest_wrong(known["labeled"], case.y) + settings["entropy_weight"] * np.mean(entropies)
+    return loss + settings["consistency_weight"] * apart, mask
+
+
+def iomatch(case):
+    settings = case.settings
+    labeled, known = (
+        one_vs_all(case.head("multi_binary_head", case.head("projection", case.x[view])))
+        for view in ("labeled", "weak")
+    )
+    mask, opened = [], 0.0
+    aligned = queue_alignment(case)
+    logits = case.head("open_head", case.head("projection", case.x["strong"]))
+    for p, r, row in zip(aligned, known, logits, strict=True):
+        target = np.array([*(p * r), sum(p * (1 - r))])
+        mask.append(1.0 if max(p) >= settings["threshold"] and target[-1] < 0.5 else 0.0)
+        if case.epoch > 0 and max(target) >= settings["open_threshold"]:
+            opened += ce(row, target) / len(aligned)
+    loss = sup(case) + weight(case) * mean_ce(case.strong, aligned, mask) + settings["open_weight"] * opened
+    return loss + settings["multi_binary_weight"] * nearest_wrong(labeled, case.y), np.array(mask)

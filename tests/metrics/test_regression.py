@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import spearmanr
 from sklearn import metrics as sk
-from transformers import EvalPrediction
 
-from hf_ssl.metrics import REGRESSION_METRICS, RunningRegressionMetrics, regression_metrics
+from hf_ssl.metrics import REGRESSION_METRICS, regression_metrics
 
 
 def numbers(examples=60, count=3):
@@ -62,27 +60,3 @@ def test_what_does_not_fit_is_refused(guesses, true, message):
     with pytest.raises(ValueError) as error:
         regression_metrics(guesses, true)
     assert message in str(error.value)
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_batches_give_the_numbers_of_all(count):
-    guesses, true = numbers(50, 3)
-    guesses, true = guesses[:, :count], true[:, :count]
-    expected = regression_metrics(guesses, true, "abc"[:count] if count > 1 else None)
-    metrics = RunningRegressionMetrics(list("abc"))
-    assert metrics(EvalPrediction((guesses, "hidden states"), true)) == expected
-    parts = np.split(guesses, [16, 32]), np.split(true, [16, 32])
-    assert metrics(EvalPrediction(*parts)) == expected
-    for _ in range(2):  # The second evaluation does not remember the first.
-        for part in (slice(0, 16), slice(16, 32)):
-            batch = torch.from_numpy(guesses[part]), torch.from_numpy(true[part])
-            assert metrics(EvalPrediction(*batch), compute_result=False) == {}
-        assert metrics(EvalPrediction(guesses[32:], true[32:]), compute_result=True) == expected
-    assert metrics.predictions.shape == metrics.targets.shape == (50, count)
-
-
-def test_a_prediction_that_is_not_finite_gives_no_number():
-    guesses, true = numbers(10, 3)
-    guesses[3, 1] = np.inf
-    found = RunningRegressionMetrics()(EvalPrediction(guesses, true))
-    assert set(found) == set(regression_metrics(true, true)) and all(np.isnan(value) for value in found.values())

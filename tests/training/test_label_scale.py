@@ -99,9 +99,7 @@ def test_a_trained_head_is_told_from_a_fresh_one(mean, scale, trained):
 
 def test_heads_that_cannot_be_given_units_are_refused():
     sizes = {"vocab_size": 16, "n_embd": 8, "n_layer": 1, "n_head": 1, "n_positions": 8}
-    with pytest.raises(
-        ValueError, match=r"must have a bias, in which the mean of the numbers is .*use an encoder"
-    ):
+    with pytest.raises(ValueError, match=r"must have a bias, in which the mean of the numbers is .*use an encoder"):
         check_scalable(GPT2ForSequenceClassification(GPT2Config(**sizes, num_labels=1)))
     adapted = get_peft_model(number_model("image"), LoraConfig(r=2, target_modules=["q_proj", "classifier"]))
     with pytest.raises(ValueError, match=r"under an adapter.*name it in modules_to_save"):
