@@ -199,5 +199,7 @@ def make_model(data: Encoded, seed: int) -> NumberFeatures:
     plain = data.views["plain"][0, :POOL]
     config = AdaptedFeaturesConfig(size=plain.shape[1], num_labels=1, problem_type="regression")
     model = NumberFeatures(config)
+    # Small, as heads of transformers begin: the first answers are near the mean of the labels.
+    nn.init.normal_(model.classifier.weight, std=0.1 * plain.shape[1] ** -0.5)
     model.mean.copy_(torch.from_numpy(plain.mean(axis=0)))
     return model
