@@ -44,6 +44,7 @@ from .noisy_student import NoisyStudent
 from .openmatch import OpenMatch
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
+from .propagation import Propagation
 from .pseudo_label import PseudoLabel
 from .refixmatch import ReFixMatch
 from .regmixmatch import RegMixMatch
@@ -85,6 +86,7 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "fixmatch": FixMatch,
     "uda": UDA,
     "noisy_student": NoisyStudent,
+    "propagation": Propagation,
     "flexmatch": FlexMatch,
     "adamatch": AdaMatch,
     "dash": Dash,

@@ -22,8 +22,8 @@ from ..data.rows import fetch_rows
 from ..data.sources import count, load_source
 from ..features.bank import FeatureBank
 from ..features.inputs import Inputs, find_inputs, usual_tokens
-from ..features.normalization import normalize
 from ..features.picking import PICK_ORDER
+from ..graph.normalization import normalize
 from ..modality import MODALITIES
 from ..model.classes import config_names
 from ..model.head import find_head

@@ -26,8 +26,8 @@ from safetensors.numpy import save
 
 from ..data.labels import UNKNOWN
 from ..files import atomic_write
+from ..graph.normalization import normalize, pool_mean
 from ..metrics import foreign_auroc
-from .normalization import normalize, pool_mean
 
 if TYPE_CHECKING:  # It needs scikit-learn, which takes a second to import.
     from .reading import Reading

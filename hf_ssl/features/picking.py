@@ -16,9 +16,9 @@ import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from ..graph.neighbors import nearest_neighbors
+from ..graph.normalization import normalize
 from .classifier import FeatureClassifier
-from .neighbors import nearest_neighbors
-from .normalization import normalize
 
 # The column of a file of picked examples that holds their order. Labels of a file with the first are no sample of the
 # pool, those of a file with the second are: how often a class has a label then tells how frequent it is.

@@ -18,10 +18,10 @@ from transformers.utils import logging
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
+from ..graph.normalization import normalize, pool_mean
 from ..model.head import check_writable, find_head
 from .balance import ClassBalance
 from .classifier import FeatureClassifier
-from .normalization import normalize, pool_mean
 from .probe import FREE, fit_probe, one_hot
 from .reading import LinearHead, Reading, head_for, read
 

@@ -34,6 +34,7 @@ WEIGHTS = {
     "fixmatch": "supervised + w*r * unsupervised",
     "uda": "supervised + w*r * unsupervised",
     "noisy_student": "supervised + w*r * unsupervised",
+    "propagation": "supervised + w*r * unsupervised",
     "flexmatch": "supervised + w*r * unsupervised",
     "adamatch": "supervised + w*r * unsupervised",
     "dash": "supervised + w*r * unsupervised",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hf_ssl.features import pick
-from hf_ssl.features.normalization import unit_rows
 from hf_ssl.features.picking import MOST_ROWS, greedy_cover, pure_nearness, typicality
+from hf_ssl.graph.normalization import unit_rows
 
 
 def blobs(sizes, width=6, spread=0.05, seed=0):

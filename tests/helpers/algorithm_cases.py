@@ -79,6 +79,7 @@ CASES = {
     "noisy_student": Row(
         {"threshold": 0.4}, {"labeled_strong", "strong"}, {"threshold": 1.5}, views={"labeled_strong", "strong"}
     ),
+    "propagation": Row({"refresh_steps": 2, "neighbors": 3, "alpha": 0.7}, WEAK_STRONG, {"alpha": 1.0}),
     "flexmatch": Row({"threshold": 0.8}, WEAK_STRONG, {"threshold": 0.0}),
     "adamatch": Row({"threshold": 0.9, "momentum": 0.6}, WEAK_STRONG, {"momentum": 1.0}),
     "dash": Row(

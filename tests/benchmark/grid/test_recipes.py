@@ -19,6 +19,7 @@ SPELLED = {"pseudolabel": "pseudo_label", "pimodel": "pi_model", "meanteacher": 
 UNPUBLISHED = {
     "entropy_minimization",
     "noisy_student",
+    "propagation",
     "shrinkmatch",
     "cgmatch",
     "regmixmatch",
