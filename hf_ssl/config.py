@@ -1,38 +1,29 @@
 """SSLConfig: the settings of a semi-supervised training."""
 
-import json
-import multiprocessing
-import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from transformers import SchedulerType, TrainingArguments
+from transformers import TrainingArguments
 
+from .batch_settings import refuse_cut_batches, refuse_two_schedules, split_global_batch
+from .label_settings import settle_label_settings
+from .problem_types import PROBLEM_TYPES
 from .script_options import yields_to_scripts
-from .setting_ranges import BATCH_NORM_VIEWS, BROKEN_FILES, EMA_ROLES, LR_SCHEDULES, NUMBER, RANGES, STARTS, is_of
+from .setting_ranges import (
+    BATCH_NORM_VIEWS,
+    BROKEN_FILES,
+    EMA_ROLES,
+    LR_SCHEDULES,
+    NUMBER,
+    OPEN_SETS,
+    RANGES,
+    STARTS,
+    is_of,
+    parsed_setting,
+)
 from .sharding_settings import check_sharding, refuse_deepspeed
-
-# With eight processes a step of 8 labeled and 56 unlabeled images of 224 pixels gets its views in about 80 ms.
-_MOST_WORKERS = 8
-
-
-def usual_workers() -> int:
-    """Number of processes that make views by default: per training process one less than the CPU cores, at most 8."""
-    # The first of all methods is the platform's default. Asking for the current one alone would settle it for good.
-    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    if method != "fork":
-        return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, 0), _MOST_WORKERS)
-
-
-def _parsed(name: str, value: Any, example: str) -> Any:
-    """Settings of an algorithm or a correction, which may be given as JSON."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{name} must be JSON, got {value!r}: {error}; an example is '{example}'") from None
+from .workers import usual_workers
 
 
 class NotSet:
@@ -58,6 +49,7 @@ class SSLConfig(TrainingArguments):
     - `imbalance`, `imbalance_kwargs`: a correction for classes of different sizes, and its own settings.
     - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
       pool ("features").
+    - `open_set`: what is done about examples of the pool that look foreign to the labels, see `training/open_set.py`.
     - `unsupervised_weight`: factor of the unsupervised term, which rises from 0 over `unsupervised_warmup_steps`.
 
     **How fast each weight learns**
@@ -90,6 +82,8 @@ class SSLConfig(TrainingArguments):
 
     - `label_column`, `input_column`, `text_pair_column`: found from the dataset's features and the processor when not
       given.
+    - `problem_type`, `label_columns`, `label_separator`: one class per example, several labels, or numbers; found from
+      the labels when not given.
     - `on_broken_file`: what happens to files of the pool that cannot be read.
     - `image_size`, `crop_ratio`, `horizontal_flip`, `vertical_flip`, `strong_operations`, `color_operations`: image
       views.
@@ -155,6 +149,14 @@ class SSLConfig(TrainingArguments):
             "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
             "'features', fitted to labels and pool together.",
             "choices": list(STARTS),
+        },
+    )
+    open_set: str | None = field(
+        default=None,
+        metadata={
+            "help": "For a pool with classes that nobody labeled: 'report' says how many examples look foreign, and "
+            "'drop' also leaves them out. If not set, nobody looks.",
+            "choices": list(OPEN_SETS),
         },
     )
     unlabeled_batch_ratio: int = field(
@@ -229,6 +231,24 @@ class SSLConfig(TrainingArguments):
     )
     label_column: str | None = field(
         default=None, metadata={"help": "Column of the class; found from the dataset's features when not given."}
+    )
+    label_columns: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Several columns instead of label_column, also as 'a,b,c': of 0 and 1, one for each of several "
+            "labels, or of numbers to predict."
+        },
+    )
+    label_separator: str | None = field(
+        default=None, metadata={"help": "What stands between several labels in one text, such as ';' in 'cat;dog'."}
+    )
+    problem_type: str | None = field(
+        default=None,
+        metadata={
+            "help": "What is predicted: 'single_label_classification' (one class), 'multi_label_classification' "
+            "(several labels, or none) or 'regression' (numbers); found from the labels when not given.",
+            "choices": list(PROBLEM_TYPES),
+        },
     )
     input_column: str | None = field(
         default=None,
@@ -349,8 +369,8 @@ class SSLConfig(TrainingArguments):
     def __post_init__(self) -> None:
         # TrainingArguments sets a default, from which the user's own choice cannot be told.
         self.metric_is_chosen = self.metric_for_best_model is not None
-        self.algorithm_kwargs = _parsed("algorithm_kwargs", self.algorithm_kwargs, '{"threshold": 0.9}')
-        self.imbalance_kwargs = _parsed("imbalance_kwargs", self.imbalance_kwargs, '{"weight": 0.5}')
+        self.algorithm_kwargs = parsed_setting("algorithm_kwargs", self.algorithm_kwargs, '{"threshold": 0.9}')
+        self.imbalance_kwargs = parsed_setting("imbalance_kwargs", self.imbalance_kwargs, '{"weight": 0.5}')
         refuse_deepspeed(self.deepspeed)
         if self.dataloader_num_workers == -1:
             self.dataloader_num_workers = usual_workers()
@@ -379,9 +399,10 @@ class SSLConfig(TrainingArguments):
             self.max_steps = -1
         check_sharding(self)
         self._refuse_values_out_of_range()
-        self._refuse_two_schedules()
-        self._refuse_cut_batches()
-        self._split_global_batch()
+        refuse_two_schedules(self)
+        refuse_cut_batches(self)
+        split_global_batch(self)
+        settle_label_settings(self)
 
     def to_dict(self) -> dict[str, Any]:
         """As in `TrainingArguments`, with plain numbers."""
@@ -396,45 +417,6 @@ class SSLConfig(TrainingArguments):
                 raise ValueError(f"{name} must be {wanted}, got {value!r}{note}")
         if self.max_steps == -1 and not (is_of(NUMBER, self.num_train_epochs) and self.num_train_epochs > 0):
             raise ValueError(f"num_train_epochs must be above 0, got {self.num_train_epochs!r}; or set max_steps")
-
-    def _refuse_two_schedules(self) -> None:
-        kind = SchedulerType(self.lr_scheduler_type)
-        if self.lr_schedule != "trainer" and kind != SchedulerType.LINEAR:
-            raise ValueError(
-                f"lr_schedule={self.lr_schedule!r} and lr_scheduler_type={kind.value!r} are two "
-                "schedules; leave out one of them"
-            )
-
-    def _refuse_cut_batches(self) -> None:
-        """Refuse ways to share out batches under which a joint batch would be cut, silently."""
-        shared_out: Any = self.accelerator_config  # an AcceleratorConfig by now
-        if shared_out.dispatch_batches is True:
-            raise ValueError(
-                "dispatch_batches must not be True: it cuts the unlabeled part to the labeled size; leave it out of "
-                "accelerator_config"
-            )
-        if shared_out.split_batches:
-            raise ValueError(
-                "split_batches must not be True: it would cut joint batches; leave it out of accelerator_config, and "
-                "lower the batch size instead"
-            )
-        if self.n_gpu > 1:
-            raise ValueError(
-                f"a process must use one GPU, got {self.n_gpu}: DataParallel would cut joint batches; start the "
-                "training with `accelerate launch`, or show it one GPU with CUDA_VISIBLE_DEVICES=0"
-            )
-
-    def _split_global_batch(self) -> None:
-        """Set the batch size of one process from that of the whole step."""
-        if self.global_batch_size is None:
-            return
-        parts = self.world_size * self.gradient_accumulation_steps
-        if self.global_batch_size < parts or self.global_batch_size % parts != 0:
-            raise ValueError(
-                "global_batch_size must be a multiple of processes x gradient_accumulation_steps = "
-                f"{self.world_size} x {self.gradient_accumulation_steps}, got {self.global_batch_size}"
-            )
-        self.per_device_train_batch_size = self.global_batch_size // parts
 
     @property
     def ema_evaluates(self) -> bool:

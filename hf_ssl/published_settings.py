@@ -6,9 +6,10 @@ until somebody has looked at it, for which a test asks.
 
 # What decides over the training: whoever repeats it needs these.
 _TRAINING = """
-algorithm algorithm_kwargs imbalance imbalance_kwargs start unlabeled_batch_ratio stream_buffer_size global_batch_size
-unsupervised_weight unsupervised_warmup_steps
-ema_decay ema_role batch_norm_views layer_decay lr_schedule label_column input_column text_pair_column on_broken_file
+algorithm algorithm_kwargs imbalance imbalance_kwargs start open_set unlabeled_batch_ratio stream_buffer_size
+global_batch_size unsupervised_weight unsupervised_warmup_steps
+ema_decay ema_role batch_norm_views layer_decay lr_schedule label_column label_columns label_separator
+problem_type input_column text_pair_column on_broken_file
 image_size crop_ratio horizontal_flip vertical_flip strong_operations color_operations stop_on_nan
 zero_mask_warning_steps duplicate_check_seconds max_length augmentation_columns token_delete_ratio token_swap_ratio
 token_mask_ratio max_length_seconds strong_effects per_device_train_batch_size num_train_epochs max_steps

@@ -1,5 +1,6 @@
 """Which values the settings of `SSLConfig` may have, and the names of those that are a choice."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 LR_SCHEDULES = ("trainer", "cosine_7_16")
 BROKEN_FILES = ("skip", "error")
+OPEN_SETS = ("report", "drop")
 STARTS = ("random", "head", "features")
 SAMPLING = ("random", "group_by_length")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
@@ -107,6 +109,7 @@ RANGES = {
     "duplicate_check_seconds": _at_least(0),
     "on_broken_file": _one_of(BROKEN_FILES),
     "start": _one_of(STARTS),
+    "open_set": Range(f"one of {', '.join(OPEN_SETS)}, or None", lambda value: value in OPEN_SETS, optional=True),
     "token_delete_ratio": _SHARE,
     "token_swap_ratio": _SHARE,
     "token_mask_ratio": _SHARE,
@@ -121,3 +124,19 @@ RANGES = {
     "dataloader_in_order": _only(True, "resuming would continue with other batches; leave it on"),
     "train_sampling_strategy": _one_of(SAMPLING, "joint batches are always drawn at random"),
 }
+
+
+def parsed_setting(name: str, value: Any, example: str) -> Any:
+    """Settings of an algorithm or a correction, which may be given as JSON.
+
+    Example:
+        >>> parsed_setting("algorithm_kwargs", '{"threshold": 0.9}', "{}")
+        {'threshold': 0.9}
+
+    Raises:
+        ValueError: if it is not JSON; the message has the example.
+    """
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{name} must be JSON, got {value!r}: {error}; an example is '{example}'") from None

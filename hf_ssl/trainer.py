@@ -1,6 +1,5 @@
 """SSLTrainer: transformers' Trainer with a second stream of unlabeled batches and a semi-supervised loss."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -25,12 +24,12 @@ from .distributed import average_gradients
 from .hub.card_facts import CardFacts
 from .hub.mixin import HubMixin
 from .hub.provenance import is_public_id, loaded_from
-from .metrics import RunningMetrics
+from .metrics.default import default_metrics
 from .model.forward import ModelForward
 from .model.head import find_head
-from .model.loading import class_frequencies, class_names, load_classifier, load_config, load_processor
+from .model.loading import class_names, load_classifier, load_config, load_processor
 from .report.run import RunFacts, describe_run, sizes_of
-from .training.algorithm import Choice, choose_algorithm, make_algorithm
+from .training.algorithm import Choice, choose_algorithm, make_algorithm, problem_of
 from .training.callbacks import CallbacksMixin
 from .training.checkpointing import CheckpointMixin
 from .training.corrected import content_free_of, fit_to_head
@@ -38,10 +37,10 @@ from .training.counting import CountingMixin
 from .training.evaluation import EvaluationMixin
 from .training.evaluation_only import load_for_evaluation
 from .training.log_sums import LogSums
+from .training.open_set import OpenSetMixin
 from .training.optimization import OptimizationMixin
 from .training.progress import say
 from .training.rounds import RoundsMixin
-from .training.search import SearchMixin
 from .training.start import check_arguments, check_trainable, prepare_datasets, search_duplicates
 from .training.streaming import StreamMixin
 from .training.supervised_loss import supervised_loss
@@ -49,12 +48,13 @@ from .training.trial import try_step
 from .training.watch import Watch
 from .views import Views
 from .views.make import check_views
+from .workers import quiet_tokenizers
 
 
 class SSLTrainer(
     HubMixin,
     RoundsMixin,
-    SearchMixin,
+    OpenSetMixin,
     StreamMixin,
     CheckpointMixin,
     OptimizationMixin,
@@ -71,10 +71,10 @@ class SSLTrainer(
     (`mask_ratio`) and, if the pool has a label column, the accuracy of the pseudo-labels that took part
     (`pseudo_label_accuracy`). Labels of the pool are only ever used for that number: they never reach the algorithm.
 
-    Nine parts can be read by themselves: `CallbacksMixin` has the callbacks, `CountingMixin` counts inputs,
+    Ten parts can be read by themselves: `CallbacksMixin` has the callbacks, `CountingMixin` counts inputs,
     `EvaluationMixin` reads the model's answers, `OptimizationMixin` makes the optimizer, `CheckpointMixin` saves and
     resumes, `StreamMixin` reads streams, `SearchMixin` starts from new models, `RoundsMixin` picks examples between
-    rounds, and `HubMixin` writes model cards and pushes.
+    rounds, `OpenSetMixin` finds foreign examples, and `HubMixin` writes model cards and pushes.
 
     Args:
         model: a classification model of transformers (also timm's through its wrapper, or PEFT's), or its Hub id or
@@ -92,7 +92,7 @@ class SSLTrainer(
         weak_view, strong_view: callables on a row that make only these views (see `hf_ssl.views.custom`).
         model_init: as in Trainer: makes a model for each training, which then begins from scratch in all parts.
         compute_loss_func: as in Trainer, for the loss of labeled examples (see `hf_ssl.training.supervised_loss`).
-        compute_metrics: as in Trainer; default `hf_ssl.metrics.RunningMetrics`.
+        compute_metrics: as in Trainer; default `hf_ssl.metrics.default.default_metrics`.
         callbacks, optimizers, optimizer_cls_and_kwargs, preprocess_logits_for_metrics, kwargs: as in Trainer.
 
     Raises:
@@ -179,7 +179,7 @@ class SSLTrainer(
             chosen = load(model, self.data, self.processing_class)
             self.local_base = next((name for name in [loaded_from(chosen)] if name and not is_public_id(name)), None)
         prepared = self.data_collator, self.train_dataset, self.eval_dataset, self.processing_class
-        functions: Any = model_init, compute_loss_func, compute_metrics or RunningMetrics(), callbacks
+        functions: Any = model_init, compute_loss_func, compute_metrics or default_metrics(self.data), callbacks
         rest: Any = optimizers, optimizer_cls_and_kwargs, preprocess_logits_for_metrics
         super().__init__(chosen, args, *prepared, *functions, *rest, **kwargs)
         # Models must not be handed `num_items_in_batch`: the algorithm computes its own loss.
@@ -202,7 +202,7 @@ class SSLTrainer(
 
     def _prepare_training(self) -> None:
         """Make all that a training changes beside the model, and try a step; again for each model of `model_init`."""
-        self._algorithm_choice = choose_algorithm(self._given_algorithm, self.args)
+        self._algorithm_choice = choose_algorithm(self._given_algorithm, self.args, self.data.problem_type)
         self.algorithm = self._make_algorithm()
         chosen = self._algorithm_choice
         self.algorithm_name = chosen if isinstance(chosen, str) else type(self.algorithm).__name__
@@ -213,7 +213,7 @@ class SSLTrainer(
         self.broken_files = BrokenFiles(self.unlabeled_dataset, self.data.input_column)
         self.duplicates: Duplicates | None = None
         self.watch = Watch(self.args, self.algorithm, self.algorithm_name)
-        self._sums, self.ema = LogSums(len(self.data.label_names)), None
+        self._sums, self.ema = LogSums(len(self.data.label_names), self.data.problem_type), None
         self._forward: ModelForward | None = None
         pool = beginning(self.unlabeled_dataset)
         rows = self.train_dataset, pool, self.views, self.algorithm.views, self.data.label_column
@@ -244,11 +244,10 @@ class SSLTrainer(
                 min_batches=self.args.world_size,
                 lengths=self._lengths(),
                 classes=self._drawn_classes,
+                drawn=self.drawn_rows,
             )
         workers = self.args.dataloader_num_workers
-        if self.data.modality == "text" and workers > 0:
-            # Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork.
-            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        quiet_tokenizers(workers)
         loader = DataLoader(
             dataset,
             batch_sampler=self.batch_sampler,  # type: ignore[arg-type]  # any sequence of indices will do, not only a list
@@ -272,7 +271,7 @@ class SSLTrainer(
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """As in Trainer; labels may be missing."""
         self._learn_from(test_dataset)
-        label = self.data.label_column in (getattr(test_dataset, "column_names", None) or ())
+        label = self.data.has_labels(test_dataset)
         return super().get_test_dataloader(
             prepare(test_dataset, self.data, "test", label=label, as_given=self._keeps_rows)
         )
@@ -280,19 +279,15 @@ class SSLTrainer(
     # ---- What is trained ----
 
     def _make_algorithm(self) -> SSLAlgorithm:
-        problem = {
-            "num_classes": len(self.data.label_names),
+        sizes = {
             "num_labeled": self._num_labeled,
             "num_unlabeled": pool_size(self.unlabeled_dataset),
             "feature_size": find_head(self.model).in_features,
             "labeled_batch_size": self._step_batch_size,
             "unlabeled_batch_size": self._step_batch_size * self.args.unlabeled_batch_ratio,
-            "class_distribution": class_frequencies(self.data.labels, len(self.data.label_names)),
-            "unsupervised_weight": self.args.unsupervised_weight,
-            "modality": self.data.modality,
         }
-        given = torch.bincount(torch.as_tensor(self.data.labels), minlength=len(self.data.label_names))
-        made = make_algorithm(self._algorithm_choice, self.args, problem, given)
+        problem, counts = problem_of(self.data, self.args, sizes), self.data.label_counts
+        made = make_algorithm(self._algorithm_choice, self.args, problem, counts)
         algorithm = self._in_round(made.to(self.args.device))
         algorithm.criterion = self.criterion
         fit_to_head(algorithm, self.model)
@@ -384,7 +379,6 @@ class SSLTrainer(
     def run_facts(self) -> RunFacts:
         """What is known of the run so far: for the block at its start, the model card and `results.json`."""
         check_trainable(self.train_dataset)
-        label = self.data.label_column
         return RunFacts(
             args=self.args,
             state=self.state,
@@ -393,7 +387,7 @@ class SSLTrainer(
             algorithm_name=self.algorithm_name,
             num_labeled=len(self.train_dataset),
             num_unlabeled=pool_size(self.unlabeled_dataset),
-            hidden_labels=label in (getattr(self.unlabeled_dataset, "column_names", None) or ()),
+            hidden_labels=self.data.has_labels(self.unlabeled_dataset),
             evaluation_sizes=sizes_of(self.eval_dataset),
             views=self.views.describe(),
             duplicates=self.duplicates,
@@ -401,6 +395,7 @@ class SSLTrainer(
             earlier_seconds=self.earlier_seconds,
             rounds=self.describe_rounds(),
             class_recalls=self.class_recalls,
+            open_set=self.open_set,
         )
 
     def describe(self) -> str:

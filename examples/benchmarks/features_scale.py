@@ -31,8 +31,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_ssl.features import Graph, neighbors, normalize
-from hf_ssl.features.graph import normalize_graph, symmetric_weights
+from hf_ssl.features import Graph, normalize
+from hf_ssl.graph import neighbors
+from hf_ssl.graph.spreading import normalize_graph, symmetric_weights
 from hf_ssl.report.results import versions
 from hf_ssl.report.tables import table
 

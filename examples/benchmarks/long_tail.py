@@ -6,7 +6,7 @@
     python examples/benchmarks/long_tail.py picture
 
 `--data` is a folder with `cifar10` and `ag_news` (each with the splits train and test, as `load_dataset` reads them).
-The encoder is frozen and its features are cached (`long_tail_data.py`), so that a run takes seconds. Finished runs are
+The encoder is frozen and its features are cached (`frozen_views.py`), so that a run takes seconds. Finished runs are
 added to `results/long_tail.json` at once; a grid that was stopped continues, and runs what the table of corrections
 has gained since.
 
@@ -38,7 +38,7 @@ import torch
 from evidence_results import machine
 from evidence_tasks import Places
 from filelock import FileLock
-from long_tail_data import AdaptedFeatures, Draw, Encoded, draw, encode, fitted_head, make_model
+from frozen_views import AdaptedFeatures, Draw, Encoded, draw, encode, fitted_head, make_model
 from long_tail_report import PLAIN, picture, table
 from transformers import PrinterCallback
 from transformers.utils import logging

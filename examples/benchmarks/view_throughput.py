@@ -27,11 +27,11 @@ from transformers import PreTrainedTokenizerFast, ViTImageProcessor, Wav2Vec2Fea
 from hf_ssl.batches.collators import SSLCollator
 from hf_ssl.batches.dataset import ViewDataset
 from hf_ssl.batches.sampler import JointBatchSampler
-from hf_ssl.config import usual_workers
 from hf_ssl.report.tables import table
 from hf_ssl.views.audio import AudioViews
 from hf_ssl.views.image import ImageViews
 from hf_ssl.views.text import TextViews
+from hf_ssl.workers import usual_workers
 
 LABELED = 8
 RATIOS = (1, 7)

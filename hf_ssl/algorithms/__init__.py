@@ -35,13 +35,16 @@ from .fixmatch import FixMatch
 from .flexmatch import FlexMatch
 from .freematch import FreeMatch
 from .imbalance import IMBALANCE
+from .iomatch import IOMatch
 from .mean_teacher import MeanTeacher
 from .mixmatch import MixMatch
 from .multi_label import MULTI_LABEL_ALGORITHMS
 from .multimatch import MultiMatch
 from .noisy_student import NoisyStudent
+from .openmatch import OpenMatch
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
+from .propagation import Propagation
 from .pseudo_label import PseudoLabel
 from .refixmatch import ReFixMatch
 from .regmixmatch import RegMixMatch
@@ -83,6 +86,7 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "fixmatch": FixMatch,
     "uda": UDA,
     "noisy_student": NoisyStudent,
+    "propagation": Propagation,
     "flexmatch": FlexMatch,
     "adamatch": AdaMatch,
     "dash": Dash,
@@ -98,6 +102,8 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "cgmatch": CGMatch,
     "multimatch": MultiMatch,
     "regmixmatch": RegMixMatch,
+    "openmatch": OpenMatch,
+    "iomatch": IOMatch,
 }
 BY_PROBLEM_TYPE: dict[str, dict[str, type[SSLAlgorithm]]] = {
     SINGLE_LABEL: ALGORITHMS,

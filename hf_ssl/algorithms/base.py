@@ -15,8 +15,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from .. import losses
 from ..batches.batch import LABELED_VIEWS, SSLBatch
 from ..model.forward import ModelForward
+from ..problem_types import REGRESSION
 from .correction import Correction
 from .criteria import LABELED_LOSSES
 from .problem import PROBLEM_KEYWORDS, Criterion, ProblemSpec, Progress, check
@@ -119,6 +121,9 @@ class SSLAlgorithm(nn.Module):
     citation: ClassVar[str] = ""
 
     class_distribution: torch.Tensor
+    # Mean and standard deviation [K] of the labeled numbers; registered for regression alone.
+    target_mean: torch.Tensor
+    target_scale: torch.Tensor
     # What `labeled_loss` computes instead of `problem_loss`.
     criterion: Criterion | None = None
     # `Progress.unsupervised_ramp` and `Progress.step` of the step that is being computed.
@@ -136,6 +141,12 @@ class SSLAlgorithm(nn.Module):
             _refuse_stream(name, problem, "an algorithm that does not (freematch, softmatch)")
         # It follows from the labeled set at every start, so it is not part of the saved state.
         self.register_buffer("class_distribution", problem.frequencies(), persistent=False)
+        if problem.problem_type == REGRESSION:
+            # Part of the saved state: the head of a checkpoint is in units of the numbers it was trained on.
+            for name, number in (("target_mean", 0.0), ("target_scale", 1.0)):
+                given = getattr(problem, name)
+                value = torch.full((problem.num_classes,), number) if given is None else torch.as_tensor(given)
+                self.register_buffer(name, value.float())
         # The one number of the problem that may be changed while training.
         self.unsupervised_weight = problem.unsupervised_weight
         self.problem = problem
@@ -226,8 +237,30 @@ class SSLAlgorithm(nn.Module):
     def problem_loss(
         self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The usual loss of the kind of problem, as `labeled_loss`: the cross-entropy of one class per example."""
+        """The usual loss of the kind of problem, as `labeled_loss`: the cross-entropy of one class per example.
+
+        Numbers are compared in units of their standard deviation, so that learning rates and weights of terms mean the
+        same whether a length is in meters or in miles.
+        """
+        if self.problem.problem_type == REGRESSION:
+            logits, targets = self.standardized(logits), self.standardized(targets)
         return LABELED_LOSSES[self.problem.problem_type](logits, targets, weights)
+
+    def standardized(self, numbers: torch.Tensor) -> torch.Tensor:
+        """(numbers - target_mean) / target_scale: [N, K] in the user's units -> [N, K], in float32 at least.
+
+        Labeled numbers have mean 0 and standard deviation 1 afterwards. For regression only: `target_mean` and
+        `target_scale` are buffers of such an algorithm.
+        """
+        return (losses.float_logits(numbers) - self.target_mean) / self.target_scale
+
+    def log_variance_layer(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Weight [K, D] and bias [K] of a linear layer on the features of the head, if the algorithm has learned one.
+
+        It gives the logarithm of each number's variance in the square of the user's units, which is saved with the
+        model. None, the default, for algorithms that do not know how uncertain a number is.
+        """
+        return None
 
     def total(
         self,

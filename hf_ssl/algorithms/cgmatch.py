@@ -117,6 +117,7 @@ class CGMatch(WeakStrongAlgorithm):
         probs: torch.Tensor,
         labeled_probs: torch.Tensor,
         supervised: torch.Tensor,
+        out: Outputs,
         batch: SSLBatch,
         progress: Progress,
     ) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 from ..batches.batch import SSLBatch
 from .parts.thresholds import LossThreshold
 from .problem import Progress
-from .weak_strong import WeakStrongAlgorithm
+from .weak_strong import Outputs, WeakStrongAlgorithm
 
 
 class Dash(WeakStrongAlgorithm):
@@ -76,6 +76,7 @@ class Dash(WeakStrongAlgorithm):
         probs: torch.Tensor,
         labeled_probs: torch.Tensor,
         supervised: torch.Tensor,
+        out: Outputs,
         batch: SSLBatch,
         progress: Progress,
     ) -> torch.Tensor:
@@ -83,7 +84,7 @@ class Dash(WeakStrongAlgorithm):
         if self.criterion is not None:
             right = labeled_probs.gather(1, batch.labels.unsqueeze(1))
             supervised = -right.clamp_min(torch.finfo(right.dtype).tiny).log().mean()
-        return super().weigh(probs, labeled_probs, supervised, batch, progress)
+        return super().weigh(probs, labeled_probs, supervised, out, batch, progress)
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """Soft, and hard once the limit has reached its minimum."""

@@ -79,6 +79,7 @@ class SoftMatch(WeakStrongAlgorithm):
         probs: torch.Tensor,
         labeled_probs: torch.Tensor,
         supervised: torch.Tensor,
+        out: Outputs,
         batch: SSLBatch,
         progress: Progress,
     ) -> torch.Tensor:

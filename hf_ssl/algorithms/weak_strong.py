@@ -70,7 +70,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         weak = correction.weak_logits(out["weak"].logits.detach(), out, batch, progress)
         labeled_probs = losses.probabilities(out["labeled"].logits.detach())
         probs = self.refine(losses.probabilities(weak), labeled_probs, out, batch, progress)
-        mask = self.weigh(probs, labeled_probs, supervised.detach(), batch, progress)
+        mask = self.weigh(probs, labeled_probs, supervised.detach(), out, batch, progress)
         mask = correction.mask(mask, probs, batch, progress)
         targets = correction.targets(self.targets(weak, probs), batch, progress)
         unsupervised = correction.unsupervised(out, targets, mask)
@@ -100,6 +100,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         probs: torch.Tensor,
         labeled_probs: torch.Tensor,
         supervised: torch.Tensor,
+        out: Outputs,
         batch: SSLBatch,
         progress: Progress,
     ) -> torch.Tensor:

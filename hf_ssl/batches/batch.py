@@ -17,9 +17,9 @@ class SSLBatch:
 
     Args:
         labeled: model keywords of the labeled examples' weak view, each tensor [B, ...].
-        labels: their classes, int64 [B].
-        unlabeled: view name ("weak", "medium", "strong", "strong_2", "rotated") -> model keywords, each tensor
-            `[mu*B, ...]`.
+        labels: their classes, int64 [B]; several labels (0 or 1) or numbers, float32 [B, C].
+        unlabeled: view name ("weak", "weak_2", "medium", "strong", "strong_2", "rotated") -> model keywords, each
+            tensor `[mu*B, ...]`.
         labeled_index: positions [B] in the labeled set.
         unlabeled_index: positions `[mu*B]` in the pool.
         labeled_strong: model keywords of a strong view of the labeled examples.

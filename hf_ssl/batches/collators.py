@@ -9,6 +9,7 @@
 The nested dict is what DataLoader and accelerate know how to move to a device.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,23 @@ from .packing import PackedBatch
 
 # In "hidden_labels", of an example of the pool whose class is not known.
 MISSING_LABEL = -1
+
+
+def stack_labels(labels: Sequence[Any]) -> torch.Tensor:
+    """The labels of prepared rows: classes [N], int64, or lists of C numbers as [N, C], float32.
+
+    Where there is none (None), it is `MISSING_LABEL`, or a row of NaN.
+
+    Example:
+        >>> stack_labels([2, None]), stack_labels([[0.5, 1.0], None])
+        (tensor([ 2, -1]), tensor([[0.5000, 1.0000],
+                [   nan,    nan]]))
+    """
+    size = next((len(label) for label in labels if isinstance(label, list)), None)
+    if size is None:
+        return torch.tensor([MISSING_LABEL if label is None else int(label) for label in labels])
+    missing = [math.nan] * size
+    return torch.tensor([missing if label is None else label for label in labels], dtype=torch.float32)
 
 
 class SSLCollator:
@@ -58,15 +76,15 @@ class SSLCollator:
         """Stack B labeled and mu*B unlabeled items.
 
         Returns:
-            "labels" [B], "labeled_index" [B], "unlabeled_index" `[mu*B]`; "labeled" and "unlabeled", from the names of
-            views to keywords of the model; and, if there are any, "hidden_labels" `[mu*B]` of the pool
-            (`MISSING_LABEL` where there is none), "rotation_labels" `[mu*B]`, and "broken_index", the positions of
-            examples that could not be read.
+            "labels" [B] (of several labels and of numbers [B, C], see `stack_labels`), "labeled_index" [B],
+            "unlabeled_index" `[mu*B]`; "labeled" and "unlabeled", from the names of views to keywords of the model;
+            and, if there are any, "hidden_labels" `[mu*B]` or `[mu*B, C]` of the pool, "rotation_labels" `[mu*B]`,
+            and "broken_index", the positions of examples that could not be read.
         """
         labeled = [item for item in items if item["key"].labeled]
         unlabeled = [item for item in items if not item["key"].labeled]
         batch: dict[str, Any] = {
-            "labels": torch.tensor([int(item["label"]) for item in labeled]),
+            "labels": stack_labels([item["label"] for item in labeled]),
             "labeled_index": torch.tensor([item["key"].index for item in labeled]),
             "unlabeled_index": torch.tensor([item["key"].index for item in unlabeled]),
             "labeled": self._stacked(labeled),
@@ -74,7 +92,7 @@ class SSLCollator:
             **self._extras(unlabeled),
         }
         if "balanced_label" in labeled[0]:
-            batch["balanced_labels"] = torch.tensor([int(item["balanced_label"]) for item in labeled])
+            batch["balanced_labels"] = stack_labels([item["balanced_label"] for item in labeled])
         self._check_sizes({**batch["labeled"], **batch["unlabeled"]})
         return PackedBatch(batch)
 
@@ -89,10 +107,9 @@ class SSLCollator:
     def _extras(unlabeled: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """What only some batches have."""
         extras = {}
-        labels = (item.get("label") for item in unlabeled)
-        hidden = [MISSING_LABEL if label is None else int(label) for label in labels]
-        if any(label != MISSING_LABEL for label in hidden):
-            extras["hidden_labels"] = torch.tensor(hidden)
+        hidden = [item.get("label") for item in unlabeled]
+        if any(label is not None and label != MISSING_LABEL for label in hidden):
+            extras["hidden_labels"] = stack_labels(hidden)
         if "rotated" in unlabeled[0]:
             extras["rotation_labels"] = torch.tensor([item["rotated"][1] for item in unlabeled])
         broken = [index for item in unlabeled for index in item.get("broken", ())]
@@ -158,11 +175,11 @@ def content_free_view(views: Any, row: Mapping[str, Any], device: torch.device |
 class EvaluationCollator:
     """Stacks the rows of an evaluation dataset: model keywords, with "labels" if the rows have them. Picklable.
 
-        rows --views.evaluation--> items --views.collate--> {"pixel_values": [N, ...], "labels": [N]}
+        rows --views.evaluation--> items --views.collate--> {"pixel_values": [N, ...], "labels": [N] or [N, C]}
 
     Args:
         views: the view maker.
-        label_column: name of the column with the indices of the classes.
+        label_column: name of the column with the labels, as prepared rows have them.
 
     Raises:
         BrokenExampleError: if a row cannot be read.
@@ -177,5 +194,5 @@ class EvaluationCollator:
         except BrokenExampleError as error:
             raise BrokenExampleError(f"in the evaluation dataset: {error}") from error
         if rows[0].get(self.label_column) is not None:
-            batch["labels"] = torch.tensor([int(row[self.label_column]) for row in rows])
+            batch["labels"] = stack_labels([row[self.label_column] for row in rows])
         return PackedBatch(batch)

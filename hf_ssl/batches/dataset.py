@@ -26,16 +26,16 @@ _MOST_BROKEN = 20
 class ViewDataset(Dataset):
     """Turns keys into views: `dataset[key]` is a dict of what `SSLCollator` stacks.
 
-    An item holds "key", "label" (the class, or None) and one entry per view: "labeled" and those of `LABELED_VIEWS` of
-    a labeled example, the names of the algorithm's views ("weak", "strong", ...) of one of the pool. A pool for which
-    the algorithm has no view is never read. The view "balanced_labeled" is of another labeled example, drawn at random
-    with the same chance for each class; "balanced_label" is its class.
+    An item holds "key", "label" (the class or a list of numbers, or None) and one entry per view: "labeled" and those
+    of `LABELED_VIEWS` of a labeled example, the names of the algorithm's views ("weak", "strong", ...) of one of the
+    pool. A pool for which the algorithm has no view is never read. The view "balanced_labeled" is of another labeled
+    example, drawn at random with the same chance for each class; "balanced_label" is its class.
 
     Args:
         labeled, unlabeled: indexable; a row is a mapping of columns.
         views: makes a view of a row: `views(kind, row, rng)`; see `hf_ssl.views`.
         names: view name -> kind, from `algorithm.views`.
-        label_column: column of `labeled` with the class; if `unlabeled` has it, too, it is read from there only to
+        label_column: column of `labeled` with the label; if `unlabeled` has it, too, it is read from there only to
             measure the accuracy of pseudo-labels.
         seed: decides all random draws.
         skip_broken: replace an example of the pool that cannot be read by another one, drawn at random. Its item says

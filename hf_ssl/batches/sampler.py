@@ -157,6 +157,8 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
             `TextLengths`. Batches are then filled with examples of similar length, so that less is padding.
         classes: classes [L] of the labeled examples, whole numbers from 0, if each class is to be drawn equally often;
             None if each example is.
+        drawn: positions [U'] in the pool of the examples that are drawn, if others are left out; `num_unlabeled` then
+            becomes their number. None for all.
 
     Raises:
         ValueError: if one of the two sets is empty.
@@ -192,7 +194,9 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         min_batches: int = 1,
         lengths: tuple[Lengths, Lengths] | None = None,
         classes: np.ndarray | None = None,
+        drawn: np.ndarray | None = None,
     ):
+        num_unlabeled = num_unlabeled if drawn is None else len(drawn)
         if num_labeled < 1 or num_unlabeled < 1:
             raise ValueError(
                 f"both sets must have at least one example, got {num_labeled} labeled and {num_unlabeled} unlabeled "
@@ -204,6 +208,7 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         self.seed = seed
         self.min_batches = min_batches
         self.lengths = lengths
+        self.drawn = drawn
         self.labeled = LabeledDraws(num_labeled, labeled_batch_size, seed, classes)
         self.epoch = 0
 
@@ -242,7 +247,10 @@ class JointBatchSampler(Sampler[Sequence[ExampleKey]]):
         def order(cycle: int) -> np.ndarray:
             return first_cycle if cycle == 0 else self._shuffled(epoch, cycle)
 
-        return _cycled(order, self.num_unlabeled, self.unlabeled_batch_size, start, count)
+        draws = _cycled(order, self.num_unlabeled, self.unlabeled_batch_size, start, count)
+        if self.drawn is not None:
+            draws[0] = self.drawn[draws[0]]
+        return draws
 
     @staticmethod
     def _by_length(draws: np.ndarray, lengths: Lengths, together: int) -> np.ndarray:

@@ -7,8 +7,10 @@ from typing import Any, cast
 import numpy as np
 from transformers import BatchFeature, pipeline
 from transformers.pipelines.base import pad_collate_fn
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
+from ..features.encoder import Encoder
+from ..features.foreignness import FILE, Foreignness
 from ..model.folder import loading_error
 from ..model.limits import text_limit
 from .inputs import Item
@@ -22,12 +24,14 @@ _MOST_WAITING = 1024
 class Answer:
     """Probabilities in [0, 1] by class, the most probable first; or, if the input could not be read, the error.
 
-    `logits` are those of all classes [C] in the model's order, if they were asked for.
+    `logits` are those of all classes [C] in the model's order, if they were asked for, and `foreign` is how foreign
+    the input looks, in standard deviations (see `hf_ssl.features.foreignness`).
     """
 
     probabilities: dict[str, float]
     error: str = ""
     logits: np.ndarray | None = None
+    foreign: float | None = None
 
     def is_below(self, threshold: float) -> bool:
         """Whether even the most probable class is less probable than `threshold`; an error is not.
@@ -37,6 +41,15 @@ class Answer:
             (True, False)
         """
         return max(self.probabilities.values(), default=threshold) < threshold
+
+    def is_foreign(self, limit: float | None) -> bool:
+        """Whether the input looks more foreign than `limit`; None is no limit, and an error is not.
+
+        Example:
+            >>> Answer({"cat": 0.9}, foreign=3.5).is_foreign(2.0), Answer({"cat": 0.9}, foreign=3.5).is_foreign(None)
+            (True, False)
+        """
+        return limit is not None and self.foreign is not None and self.foreign > limit
 
 
 class Classifier:
@@ -48,6 +61,7 @@ class Classifier:
             which the model's processor makes different shapes, and texts whose tokenizer has no token to pad with are
             classified one by one.
         device: as torch names it; None takes the fastest one.
+        tells_foreign: whether answers tell how foreign an input looks, if the model was saved with what that takes.
 
     Raises:
         ValueError, OSError: if there is no such classifier, or it cannot be used on the device.
@@ -59,7 +73,7 @@ class Classifier:
         by one: to share a batch they would have to be padded, which changes the answers of models that take no mask.
     """
 
-    def __init__(self, model: str, batch_size: int = 16, device: str | None = None):
+    def __init__(self, model: str, batch_size: int = 16, device: str | None = None, tells_foreign: bool = False):
         if batch_size < 1:
             raise ValueError(f"--batch-size must be at least 1, got {batch_size}")
         logging.disable_progress_bar()
@@ -82,6 +96,14 @@ class Classifier:
             )
         self.clips = _clips(self.pipeline.feature_extractor) if self.modality == "audio" else None
         self.batch_size = 1 if self._one_by_one() else batch_size
+        path = cached_file(model, FILE, _raise_exceptions_for_missing_entries=False) if tells_foreign else None
+        self.foreignness = None if path is None else Foreignness.load(path)
+        self._encoder = None if path is None else Encoder(self.pipeline.model, self.modality)
+
+    @property
+    def foreign_limit(self) -> float | None:
+        """How foreign an input may look by the labeled examples; None if answers do not tell."""
+        return None if self.foreignness is None else self.foreignness.limit
 
     def __call__(self, values: Iterable[Any], top_k: int | None = None, with_logits: bool = False) -> Iterator[Answer]:
         """The answer to each value, in order; values are read a batch ahead.
@@ -135,7 +157,7 @@ class Classifier:
         if not inputs:
             return []
         try:
-            logits = self.pipeline.forward(self._collated(inputs))["logits"].float().numpy()
+            logits, foreign = self._scores(self._collated(inputs))
         except Exception as error:  # as in `_read`
             if len(inputs) == 1:
                 return [Answer({}, f"the model cannot take it: {_one_line(error)}")]
@@ -144,7 +166,17 @@ class Classifier:
         if with_logits:
             for answer, row in zip(answers, logits, strict=True):
                 answer.logits = None if answer.error else row
+        for answer, score in zip(answers, foreign, strict=False):
+            answer.foreign = None if answer.error else float(score)
         return answers
+
+    def _scores(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Logits [N, C], and how foreign the inputs look [N], or [0] if nobody asks."""
+        if self._encoder is None or self.foreignness is None:
+            return self.pipeline.forward(inputs)["logits"].float().numpy(), np.empty(0)
+        mask = inputs.get("attention_mask")
+        logits, features = self._encoder.listen(lambda: self.pipeline.forward(inputs), mask)
+        return logits.numpy(), self.foreignness.scores(features.numpy())
 
     def _collated(self, inputs: list[Any]) -> Any:
         if self.batch_size == 1:
@@ -255,25 +287,38 @@ def as_rows(items: Iterable[Item], answers: Iterable[Answer], top: int) -> tuple
     return header(contents, top), rows
 
 
-def header(contents: int, top: int) -> list[str]:
+def header(contents: int, top: int, with_foreign: bool = False) -> list[str]:
     """Names of the columns: input, row, content (of rows of tables), label and probability `top` times, error.
+
+    Before the last one there may be "foreign".
 
     Args:
         contents: how many columns show what was classified: 0, or 1, or 2 for pairs of texts.
         top: how many classes are shown.
+        with_foreign: whether it is told how foreign each input looks.
     """
-    return ["input", "row", *_numbered(["content"], contents), *_numbered(["label", "probability"], top), "error"]
+    best = [*_numbered(["label", "probability"], top), *["foreign"] * with_foreign]
+    return ["input", "row", *_numbered(["content"], contents), *best, "error"]
 
 
-def cells_of(item: Item, answer: Answer, contents: int, top: int, threshold: float | None = None) -> list[str]:
+def cells_of(
+    item: Item,
+    answer: Answer,
+    contents: int,
+    top: int,
+    threshold: float | None = None,
+    foreign_limit: float | None = None,
+) -> list[str]:
     """The row of one input, with the columns of `header`; what it does not have is empty.
 
     Args:
         threshold: the probability below which the most probable class is no answer: then no class is named, and the
             probabilities alone are told; None names classes always.
+        foreign_limit: how foreign an input may look, beyond which no class is named either; None leaves the column
+            out.
     """
     shown = item.contents()
-    abstains = threshold is not None and answer.is_below(threshold)
+    abstains = answer.is_foreign(foreign_limit) or (threshold is not None and answer.is_below(threshold))
     pairs = list(answer.probabilities.items())[:top]
     best = [cell for label, p in pairs for cell in ("" if abstains else label, f"{p:.4f}")]
     row = "" if item.row is None else str(item.row)
@@ -284,6 +329,7 @@ def cells_of(item: Item, answer: Answer, contents: int, top: int, threshold: flo
         *[""] * (contents - len(shown)),
         *best,
         *[""] * (2 * top - len(best)),
+        *([] if foreign_limit is None else ["" if answer.foreign is None else f"{answer.foreign:.4f}"]),
         answer.error,
     ]
 

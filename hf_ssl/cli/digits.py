@@ -189,7 +189,8 @@ def compare(algorithm: str, labels_per_class: int, seeds: list[int], folder: Pat
     print("\n" + results_table(runs))
     print(
         f"\nWritten to {folder}: model/ ({algorithm}, seed {seeds[0]}, last weights) with its card, results.json, "
-        f"curves.png.\nUse it: from transformers import pipeline; pipeline('image-classification', '{model_folder}')"
+        f"curves.png.\nUse it: from transformers import pipeline; pipeline('image-classification', '{model_folder}')\n"
+        f"Look at it: hf-ssl inspect {folder}"
     )
 
 

@@ -35,6 +35,14 @@ def register(subparsers: Subparsers) -> None:
         "--label-column", metavar="NAME", help="column of the class; found by its usual names if not given"
     )
     parser.add_argument(
+        "--open-set",
+        action="store_true",
+        help="the data also have classes that the model does not know: measure all of the above on the known ones, "
+        "and how well the others are told from them: foreign_auroc, the area under the ROC curve (50 %% is chance). "
+        "Of a model that was trained with --open-set also the shares of foreign and of known examples beyond the "
+        "limit of `hf-ssl predict --foreign-threshold auto`",
+    )
+    parser.add_argument(
         "--output-dir",
         metavar="DIR",
         help="also write evaluation.json, predictions.csv, confusion_matrix.png and reliability.png to this folder",
@@ -59,11 +67,12 @@ def run(args: argparse.Namespace) -> None:
         _check_new(folder, args.overwrite)
     from ..calibration import RunningCalibration
     from .classifier import Classifier
+    from .evaluate_open_set import part
     from .evaluation import RANKS, calibrated, compare, labeled_counts, load_examples, shown, write_evaluation
 
     quiet_datasets()
-    classifier = Classifier(args.model, args.batch_size, args.device)
-    examples = load_examples(args.data, args.label_column, args.column, classifier)
+    classifier = Classifier(args.model, args.batch_size, args.device, tells_foreign=args.open_set)
+    examples = load_examples(args.data, args.label_column, args.column, classifier, args.open_set)
     calibration = RunningCalibration()
     found = classifier(examples.values, RANKS, with_logits=classifier.is_exclusive)
     answers = with_progress(calibrated(found, examples.labels, calibration), len(examples.values), "example")
@@ -73,8 +82,14 @@ def run(args: argparse.Namespace) -> None:
         print(
             f"{len(errors):,} of {len(answers):,} examples could not be read and do not count; the first: {errors[0]}"
         )
+    told: dict[str, float] = {}
+    if args.open_set:
+        parts = part(examples, answers, classifier.foreign_limit)
+        examples, answers, told = parts.examples, parts.answers, parts.metrics
+        print(parts.note)
     counts = labeled_counts(args.model, classifier.names)
     evaluation = compare(examples, answers, classifier.names, counts, calibration if calibration.count else None)
+    evaluation.metrics.update(told)
     print(shown(evaluation))
     if folder is not None:
         written = write_evaluation(folder, evaluation)

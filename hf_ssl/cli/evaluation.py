@@ -82,13 +82,14 @@ class Evaluation:
 
 
 def load_examples(
-    data: str, label_column: str | None, columns: Sequence[str] | None, classifier: Classifier
+    data: str, label_column: str | None, columns: Sequence[str] | None, classifier: Classifier, open_set: bool = False
 ) -> Examples:
     """Load labeled data for a classifier.
 
     Args:
         data: a file, a folder or a Hub dataset, as `hf_ssl.data.sources` lists them.
         label_column, columns: of the class and of the input; found if None.
+        open_set: whether labels may be other classes than the model's; these become `UNKNOWN`.
 
     Raises:
         ValueError, OSError: in one line, if there are no such data, or inputs or labels that do not fit the model.
@@ -101,19 +102,20 @@ def load_examples(
             f"DATA must have a column of labels, got {data} with the columns {', '.join(dataset.column_names)}; name "
             "it with --label-column"
         )
-    labels = np.asarray(class_indices(dataset, label_column, classifier.names))
+    labels = np.asarray(class_indices(dataset, label_column, classifier.names, open_set))
     names = input_columns(dataset, classifier.modality, columns, data, label_column)
     values = list(cells(dataset, names, classifier.modality))
     return Examples(data, values, labels, source.notes)
 
 
-def class_indices(dataset: datasets.Dataset, column: str, names: Sequence[str]) -> list[int]:
+def class_indices(dataset: datasets.Dataset, column: str, names: Sequence[str], open_set: bool = False) -> list[int]:
     """The true classes [N] as positions in the model's classes, matched by name.
 
     Args:
         dataset: labeled examples.
         column: of their labels.
         names: the model's classes, in the order of their indices.
+        open_set: whether labels that the model does not know become `UNKNOWN`.
 
     Raises:
         ValueError: if there is no such column, or a label that the model does not know; the message names it.
@@ -138,7 +140,8 @@ def class_indices(dataset: datasets.Dataset, column: str, names: Sequence[str]) 
         )
     classes = Classes(list(names), {index: index for index in range(len(names))}, named=True)
     try:
-        mapping = index_labels(labels, dataset.features[column], classes, "evaluation")
+        feature = dataset.features[column]
+        mapping = index_labels(labels, feature, classes, "evaluation", known=not open_set, warns=False)
     except ValueError as error:
         raise ValueError(str(error).replace("the labeled dataset", "the model")) from None
     # No label is missing, so none is mapped to None; without a mapping every label is its class's index already.
@@ -165,7 +168,7 @@ def calibrated(answers: Iterable[Answer], labels: np.ndarray, calibration: Runni
     Args:
         answers: to N examples, with logits.
         labels: true classes [N].
-        calibration: what they are added to; those without logits are left out.
+        calibration: what they are added to; those without logits, or of unknown classes, are left out.
     """
     waiting: list[tuple[np.ndarray, int]] = []
 
@@ -177,9 +180,9 @@ def calibrated(answers: Iterable[Answer], labels: np.ndarray, calibration: Runni
             waiting.clear()
 
     for answer, label in zip(answers, labels, strict=True):
-        if answer.logits is not None:
+        if answer.logits is not None and label >= 0:
             waiting.append((answer.logits, int(label)))
-            answer.logits = None
+        answer.logits = None
         if len(waiting) == _TOGETHER:
             add()
         yield answer

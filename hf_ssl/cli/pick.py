@@ -4,13 +4,14 @@ pool, labeled --FeatureBank--> features --hf_ssl.features.picking--> rows --pick
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from .output import printable
 from .parser import Subparsers
 from .screen import one_line, quiet_datasets, transformers_above_bars
 
-_WAYS = ("typical", "cover", "margin")
+_WAYS = ("typical", "cover", "margin", "random")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -45,7 +46,7 @@ def register(subparsers: Subparsers) -> None:
         help="typical: the densest example of each large part of the pool (TypiClust), best for the first 40 labels; "
         "cover: neighborhoods that hold as much of the pool as can be (ProbCover); margin: those between two "
         "classes, by the model if it was trained on these classes, else by a classifier of its features, for later "
-        "rounds",
+        "rounds; random: a plain sample, to compare with or to test on",
     )
     parser.add_argument(
         "--num-classes", type=int, metavar="C", help="how many classes there will be, if no label says so; for cover"
@@ -64,7 +65,7 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--column", action="append", metavar="NAME", help="column of the inputs in the pool")
     parser.add_argument("--label-column", metavar="NAME", help="column of the classes in --labeled")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the clusters")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the clusters, or of the random sample")
     parser.set_defaults(run=run)
 
 
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     if args.number < 1:
         raise ValueError(f"-n must be at least 1, got {args.number}; 40 is a good start")
     from ..data.sources import count
-    from ..features.picking import pick
+    from ..features.picking import DRAW_ORDER, pick
     from .pick_data import encode, load
     from .places import is_hub_id
 
@@ -89,6 +90,8 @@ def run(args: argparse.Namespace) -> None:
     if not any(is_hub_id(source) for source in (args.pool, args.labeled) if source):
         quiet_datasets()
     given = load(args.pool, args.labeled, args.model, args.column, args.label_column)
+    if args.by == "random":
+        given = replace(given, order_column=DRAW_ORDER)
     for note in given.notes:
         print(one_line(note))
     check_fits(given.modality, output, args.format)

@@ -22,7 +22,8 @@ from ..data.rows import fetch_rows
 from ..data.sources import count, load_source
 from ..features.bank import FeatureBank
 from ..features.inputs import Inputs, find_inputs, usual_tokens
-from ..features.normalization import normalize
+from ..features.picking import PICK_ORDER
+from ..graph.normalization import normalize
 from ..modality import MODALITIES
 from ..model.classes import config_names
 from ..model.head import find_head
@@ -48,6 +49,7 @@ class Given:
         inputs: the same, prepared: modality, columns, files not decoded.
         labeled: the examples that are in a file of labels already, with or without one; None if none was given.
         labeled_source: its name.
+        order_column: the column of the output that holds the order of the picks.
         labeled_inputs: the same, prepared; its column of inputs may have another name.
         processor: the model's.
         config: how the pool is read.
@@ -64,6 +66,7 @@ class Given:
     config: SSLConfig
     notes: list[str] = field(default_factory=list)
     labeled_source: str | None = None
+    order_column: str = PICK_ORDER
 
     @property
     def modality(self) -> str:

@@ -22,7 +22,6 @@ import numpy as np
 
 from ..data.rows import fetch_rows
 from ..data.sources import count
-from ..features.picking import PICK_ORDER
 from ..files import atomic_write, sync
 from ..modality import MODALITIES
 from ..report.spreadsheets import harmless
@@ -84,7 +83,7 @@ def _check_new(output: Path) -> None:
 def _write_table(given: "Given", places: np.ndarray, output: Path) -> str:
     columns = given.inputs.data.input_columns
     rows = _cells(given, places, output)
-    header = [*columns, PICK_ORDER, "label"]
+    header = [*columns, given.order_column, "label"]
     table = [[*row, number, ""] for number, row in enumerate(rows, start=1)]
     with atomic_write(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         if output.suffix.lower() == ".csv":
@@ -158,7 +157,9 @@ def _write_label_studio(given: "Given", places: np.ndarray, output: Path) -> str
     columns = given.inputs.data.input_columns
     if not MODALITIES[given.modality].needs_files:
         rows = enumerate(_cells(given, places, output), start=1)
-        tasks = [{"data": {**dict(zip(columns, row, strict=True)), PICK_ORDER: number}} for number, row in rows]
+        tasks = [
+            {"data": {**dict(zip(columns, row, strict=True)), given.order_column: number}} for number, row in rows
+        ]
         shown = "".join(f'<Text name="{name}" value="${name}"/>' for name in columns)
         return _written(output, tasks, f"  {_config(columns[0], shown)}")
     files = [str(path.absolute()) for path in _files(given, places, output)]
@@ -166,7 +167,7 @@ def _write_label_studio(given: "Given", places: np.ndarray, output: Path) -> str
     kind = given.modality
     served = ["/data/local-files/?d=" + quote(Path(os.path.relpath(file, root)).as_posix()) for file in files]
     pairs = enumerate(zip(served, files, strict=True), start=1)
-    tasks = [{"data": {kind: address, "file": file, PICK_ORDER: number}} for number, (address, file) in pairs]
+    tasks = [{"data": {kind: address, "file": file, given.order_column: number}} for number, (address, file) in pairs]
     tag = "Image" if kind == "image" else "Audio"
     start = (
         "  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "

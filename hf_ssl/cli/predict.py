@@ -4,6 +4,7 @@ Inputs are read, classified and written one batch at a time, so that a million o
 """
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # How many classes are told of each input if --top-k is not given: in a file, and on the screen.
 _IN_FILE, _ON_SCREEN = 5, 1
+# The threshold of foreign inputs that is saved with the model.
+_AUTO = "auto"
 # Rows that are aligned with each other on the screen, and classes that are listed with their numbers of inputs.
 _ALIGNED, _LISTED = 1000, 20
 
@@ -63,6 +66,15 @@ def register(subparsers: Subparsers) -> None:
         help="name no class for an input whose highest probability is below P, from 0 to 1: its label stays empty, "
         "its probability is told. `hf-ssl evaluate` shows how often answers above which P are right",
     )
+    parser.add_argument(
+        "--foreign-threshold",
+        type=_foreign_threshold,
+        metavar="X",
+        help="of a model that was trained with --open-set: name no class for an input that looks more foreign to the "
+        "labeled examples than X, and tell how foreign each looks in the column `foreign`: by how many standard "
+        "deviations it is farther from the nearest class than labeled examples are. `auto` takes the limit that the "
+        "labeled examples set, which lets 90 %% of them pass",
+    )
     add_classifier_options(parser)
     parser.set_defaults(run=run)
 
@@ -75,6 +87,17 @@ def _top_k(text: str) -> float:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number from 1 on, or all, got {text}") from None
+
+
+def _foreign_threshold(text: str) -> float | str:
+    """The number, or "auto"."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if text != _AUTO and not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number or auto, got {text}")
+    return _AUTO if text == _AUTO else value
 
 
 def run(args: argparse.Namespace) -> None:
@@ -95,7 +118,14 @@ def run(args: argparse.Namespace) -> None:
     from .inputs import collect
 
     quiet_datasets()
-    classifier = Classifier(args.model, args.batch_size, args.device)
+    limit = args.foreign_threshold
+    classifier = Classifier(args.model, args.batch_size, args.device, tells_foreign=limit is not None)
+    if limit is not None and classifier.foreign_limit is None:
+        raise ValueError(
+            f"--foreign-threshold must be given for a model that was trained with --open-set, got {args.model}, which "
+            "was not; train it with --open-set report, or leave --foreign-threshold out"
+        )
+    limit = classifier.foreign_limit if limit == _AUTO else limit
     if args.threshold is not None and not classifier.has_probabilities:
         raise ValueError(
             f"--threshold must be given for a model of classes, got {args.model}, which predicts numbers; leave it out"
@@ -106,14 +136,14 @@ def run(args: argparse.Namespace) -> None:
     print("".join(f"{note}\n" for note in notes), end="")
     usual = _ON_SCREEN if target is None else _IN_FILE
     top = int(min(args.top_k or usual, len(classifier.names)))
-    tally = _Tally(args.threshold)
+    tally = _Tally(args.threshold, limit)
     answers = classifier((item.value for item in items), top)
     if target is not None or len(items) < _ALIGNED:
         # A bar would stand between the tables of more rows.
         answers = progress(answers, len(items), "input")
     pairs = zip(items, map(tally.seen, answers), strict=True)
-    head = header(items.contents, top)
-    rows = (cells_of(item, answer, items.contents, top, args.threshold) for item, answer in pairs)
+    head = header(items.contents, top, with_foreign=limit is not None)
+    rows = (cells_of(item, answer, items.contents, top, args.threshold, limit) for item, answer in pairs)
     if target is None:
         _show(head, rows)
     else:
@@ -129,11 +159,14 @@ class _Tally:
 
     Args:
         threshold: the probability below which an answer names no class; None if there is none.
+        foreign_limit: how foreign an input may look; None if there is no limit.
     """
 
-    def __init__(self, threshold: float | None) -> None:
+    def __init__(self, threshold: float | None, foreign_limit: float | None = None) -> None:
         self.labels: Counter[str] = Counter()
         self.threshold = threshold
+        self.foreign_limit = foreign_limit
+        self.foreign = 0
         self.abstentions = 0
         self.errors = 0
         self.first_error = ""
@@ -143,6 +176,8 @@ class _Tally:
         if answer.error:
             self.errors += 1
             self.first_error = self.first_error or answer.error
+        elif answer.is_foreign(self.foreign_limit):
+            self.foreign += 1
         elif self.threshold is not None and answer.is_below(self.threshold):
             self.abstentions += 1
         else:
@@ -159,6 +194,9 @@ class _Tally:
 
     def say_abstentions(self, total: int) -> None:
         """Print how many inputs got no label, if a threshold was given."""
+        if self.foreign_limit is not None:
+            who = f"{self.foreign:,} of {total:,} inputs look" if self.foreign else "No input looks"
+            print(f"{who} foreign, beyond {self.foreign_limit:.4g}" + "; they got no label" * bool(self.foreign))
         if self.threshold is not None and self.abstentions:
             inputs = f"{self.abstentions:,} of {total:,} inputs"
             print(f"{inputs} got no label: none of their classes reaches --threshold {self.threshold:g}")

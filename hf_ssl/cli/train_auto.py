@@ -141,6 +141,8 @@ class _Stages:
         parts: list[Any] = [trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset]
         total = sum(len(part) for part in parts if part is not None)
         self._say(f"Encoding {total:,} examples with the frozen model, once; what was encoded before is kept.")
+        if trainer.args.open_set is not None:
+            trainer.check_open_set()
         tests = {} if trainer.eval_dataset is None else {"": trainer.eval_dataset}
         given = trainer.model, trainer.train_dataset, trainer.unlabeled_dataset, trainer.data
         start = time.perf_counter()
@@ -148,6 +150,9 @@ class _Stages:
         self.per_example = (time.perf_counter() - start) / total
         if self.request.is_main:
             report_doubts(trainer, self.reading, self.output.folder)
+        if trainer.args.open_set is not None:
+            self.reading = trainer.look_for_foreign(self.reading)
+            self._say(f"{trainer.open_set}.")
 
     def fit(self) -> tuple[Stage, Stage]:
         """The probe of labels alone, and the classifier of labels and pool."""
@@ -184,6 +189,7 @@ class _Stages:
             "mask_ratio": None if name == "probe" else 1.0,
             "pseudo_label_accuracy": None if name == "probe" else right,
             "kept": False,
+            **({} if trainer.open_set is None else trainer.open_set.row()),
             **sizes,
         }
         self._add(row)

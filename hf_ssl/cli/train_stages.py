@@ -103,7 +103,7 @@ def train_baseline(
     role = _BASELINE_ROLES.get(settings["ema_role"], settings["ema_role"])
     changed = {"algorithm": "supervised", "algorithm_kwargs": None, "ema_role": role}
     # Corrections are of the algorithm: the baseline is what labels alone give, as they are.
-    changed |= {"imbalance": None, "imbalance_kwargs": None}
+    changed |= {"imbalance": None, "imbalance_kwargs": None, "open_set": None}
     changed |= {"output_dir": str(own), "save_strategy": "no"}
     changed |= {"load_best_model_at_end": False, "push_to_hub": False}
     config = SSLConfig(**copy.deepcopy({**settings, **changed}))

@@ -2,7 +2,7 @@
 
     features + processor -> `find_input`: modality and input columns  \
                                                                        `inspect_data` -> DataSummary
-    features             -> `usual_label`: label column -> classes    /
+    features             -> `usual_label`: label column -> labels     /
 
 Column names given as settings always win. Training and `hf-ssl predict` find columns with the same functions, so that
 a model is applied to the column of a table on which it would have been trained.
@@ -19,23 +19,18 @@ import numpy as np
 from transformers.utils import logging
 
 from ..modality import MODALITIES, MODEL_INPUTS
+from ..problem_types import SINGLE_LABEL
 from .cells import Levels, array_depth, find_levels
-from .labels import Classes, find_classes, read_labels, shortened, without_label
+from .input_rules import RULES, RULES_IF_GIVEN, RULES_IF_PAIR_GIVEN, Candidates, Found
+from .label_forms import JOINED_COLUMN, PLAIN_FORM, LabelForm, find_form
+from .label_kinds import LABEL_KINDS, LabelKind
+from .labels import Classes, shortened
 from .rows import model_inputs
-from .spelling import folded, usual_name
+from .spelling import usual_name
 
 logger = logging.get_logger(__name__)
 
 LABEL_COLUMNS = ("label", "labels", "target", "fine_label", "class", "category")
-# Pairs of texts as the tasks of GLUE and SuperGLUE name them.
-TEXT_PAIRS = (
-    ("premise", "hypothesis"),
-    ("sentence1", "sentence2"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    ("text1", "text2"),
-    ("text_a", "text_b"),
-)
 _MEDIA = {name: row for name, row in MODALITIES.items() if row.needs_files}
 _LONGEST_PATH = 4096
 
@@ -47,12 +42,14 @@ class DataSummary:
     Args:
         modality: "image", "audio" or "text".
         input_columns: the column of the raw input, two for a pair of texts; empty if rows hold nothing but tensors.
-        label_column: its name.
-        classes: the classes and how cells of the label column map to them.
-        labels: classes [L] of the labeled set, int64.
+        label_column: the column of prepared rows that has the label; "labels" if the user's are several.
+        classes: the classes and how cells of the label column map to them; also the labels, or the names of numbers.
+        labels: of the labeled set: classes [L], int64; several labels [L, C] or numbers [L, K], float32.
         model_inputs: columns that already hold tensors for the model (`input_ids`, `attention_mask`, ...). If there
             are any, views are made from them and not from `input_columns`.
         levels: the numbers of black and white in the labeled set, if neither a type nor a file says them.
+        problem_type: one of `hf_ssl.problem_types.PROBLEM_TYPES`.
+        label_form: how the labels are written.
     """
 
     modality: str
@@ -62,6 +59,8 @@ class DataSummary:
     labels: np.ndarray
     model_inputs: tuple[str, ...] = ()
     levels: Levels | None = None
+    problem_type: str = SINGLE_LABEL
+    label_form: LabelForm = PLAIN_FORM
 
     @property
     def input_column(self) -> str | None:
@@ -70,8 +69,37 @@ class DataSummary:
 
     @property
     def label_names(self) -> list[str]:
-        """Names of the classes in the order of their indices."""
+        """Names of the classes, the labels or the numbers, in the order of the model's outputs."""
         return self.classes.names
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The user's columns of labels."""
+        return self.label_form.columns or (self.label_column,)
+
+    @property
+    def label_kind(self) -> LabelKind:
+        """What is done with labels of this kind."""
+        return LABEL_KINDS[self.problem_type]
+
+    @property
+    def label_counts(self) -> np.ndarray | None:
+        """The number of labeled examples of each class, or with each label, [C]; None if labels are numbers."""
+        return self.label_kind.counts(self.labels, len(self.label_names))
+
+    @property
+    def drawn_by(self) -> np.ndarray:
+        """The classes [L] by which labeled examples can be drawn; 0 of all if examples do not have one class."""
+        return self.labels if self.labels.ndim == 1 else np.zeros(len(self.labels), dtype=np.int64)
+
+    def label_text(self, row: int) -> str:
+        """The label of a labeled example as a text: its class, its labels, or its numbers."""
+        return self.label_kind.text(self.labels[row], self.label_names)
+
+    def has_labels(self, dataset: Any) -> bool:
+        """Whether a dataset, of the user or prepared, has the columns of labels."""
+        names = getattr(dataset, "column_names", None) or ()
+        return self.label_column in names or set(self.label_columns) <= set(names)
 
 
 def inspect_data(
@@ -82,8 +110,11 @@ def inspect_data(
     text_pair_column: str | None = None,
     processor: Any = None,
     model_names: Sequence[str] | None = None,
+    label_columns: Sequence[str] | None = None,
+    label_separator: str | None = None,
+    problem_type: str | None = None,
 ) -> DataSummary:
-    """Find modality, columns and classes of the labeled set; given column names win.
+    """Find modality, columns and labels of the labeled set; given column names win.
 
     Args:
         labeled: the labeled examples.
@@ -93,6 +124,10 @@ def inspect_data(
         processor: decides between columns of several modalities, and whether a column of strings holds texts or paths.
         model_names: names of the classes of a model that was given as an object; see
             `hf_ssl.data.labels.find_classes`.
+        label_columns: several columns of labels or numbers, instead of `label_column`.
+        label_separator: what stands between several labels in one text.
+        problem_type: one of `hf_ssl.problem_types`; found from the labels if None, see
+            `hf_ssl.data.label_forms.find_form`.
 
     Raises:
         TypeError: if `labeled` is not a `datasets.Dataset`.
@@ -108,19 +143,21 @@ def inspect_data(
     check_kind(labeled, "train_dataset")
     if len(labeled) == 0:
         raise ValueError("the labeled dataset must hold at least one example of each class, got an empty dataset")
-    label_column = find_label(labeled, label_column)
+    columns = find_labels(labeled, label_column, label_columns)
     given = input_column is not None and input_column not in MODEL_INPUTS
     tensors = () if given else model_inputs(labeled)
     if tensors:
         modality = next(MODEL_INPUTS[name] for name in tensors if name in MODEL_INPUTS)
         able = processor_modalities(processor)
-        raw = find_input(labeled, able, label_column=label_column, text_pair_column=text_pair_column)
+        raw = find_input(labeled, able, label_column=columns, text_pair_column=text_pair_column)
         inputs = raw[1] if raw is not None and raw[0] == modality else ()
     else:
-        modality, inputs = _require_input(labeled, input_column, text_pair_column, label_column, processor)
-    classes, labels = _read_classes(labeled, label_column, model_names)
+        modality, inputs = _require_input(labeled, input_column, text_pair_column, columns, processor)
+    kind, form = find_form(labeled, columns, problem_type, label_separator)
+    column = JOINED_COLUMN if form.is_joined else columns[0]
+    classes, labels = LABEL_KINDS[kind].read(labeled, column, form, model_names)
     levels = find_levels(labeled, inputs[0]) if inputs and modality == "image" else None
-    return DataSummary(modality, inputs, label_column, classes, labels, tensors, levels)
+    return DataSummary(modality, inputs, column, classes, labels, tensors, levels, kind, form)
 
 
 def check_kind(dataset: Any, argument: str) -> None:
@@ -153,6 +190,30 @@ def usual_label(dataset: datasets.Dataset) -> str | None:
     return usual or (classes[0] if len(classes) == 1 else None)
 
 
+def find_labels(
+    labeled: datasets.Dataset, label_column: str | None = None, label_columns: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The columns of the labels: those of `label_columns`, or the one of `find_label`.
+
+    Raises:
+        ValueError: as in `find_label`, or if both are given, or a column twice.
+
+    Example:
+        >>> rows = datasets.Dataset.from_dict({"text": ["a"], "sad": [0], "glad": [1], "label": [1]})
+        >>> find_labels(rows), find_labels(rows, None, ["sad", "glad"])
+        (('label',), ('sad', 'glad'))
+    """
+    if not label_columns:
+        return (find_label(labeled, label_column),)
+    if label_column is not None:
+        raise ValueError(f"label_column must be left out beside label_columns, got {label_column!r}; name it there")
+    for name in label_columns:
+        _check_given(labeled, "label_columns", name)
+    if len(set(label_columns)) < len(label_columns):
+        raise ValueError(f"label_columns must be different columns, got {', '.join(label_columns)}; name each once")
+    return tuple(label_columns)
+
+
 def find_label(labeled: datasets.Dataset, given: str | None = None) -> str:
     """The label column: `given`, or `usual_label`.
 
@@ -171,123 +232,17 @@ def find_label(labeled: datasets.Dataset, given: str | None = None) -> str:
     return found
 
 
-def _read_classes(
-    labeled: datasets.Dataset, column: str, model_names: Sequence[str] | None
-) -> tuple[Classes, np.ndarray]:
-    """The classes, and those of all examples as indices [L], int64."""
-    labels = read_labels(labeled, column, "labeled")
-    if None in labels:
-        raise ValueError(without_label(labeled, column, "labeled", labels.index(None)))
-    classes = find_classes(labels, labeled.features[column], model_names)
-    if len(classes.names) < 2:
-        raise ValueError(
-            f"the labeled dataset must have at least two classes, got one class only ({classes.names[0]!r}) in column "
-            f"{column!r}; add examples of another class"
-        )
-    index = np.asarray([-1 if label is None else classes.index_of.get(label, -1) for label in labels], dtype=np.int64)
-    if index.min() < 0:
-        numbers = [label for label in labels if isinstance(label, int)]
-        raise ValueError(
-            f"labels must be in 0..{len(classes.names) - 1} for {len(classes.names)} classes, got {min(numbers)} to "
-            f"{max(numbers)} in column {column!r}; number them from 0, or use a model with more classes"
-        )
-    return classes, index
-
-
 # ---- The input column ----
-
-
-@dataclass(frozen=True)
-class _Candidates:
-    """What the rules of `find_input` decide on.
-
-    Args:
-        usable: column -> the modalities it can hold that are also processed; without the label column.
-        given: the column named as input, which then is the only one in `usable`; or None.
-        pair: the column named as the second text of a pair, or None.
-    """
-
-    usable: dict[str, tuple[str, ...]]
-    given: str | None
-    pair: str | None
-
-    def of(self, modality: str) -> list[str]:
-        """The columns that can hold a modality, in their order."""
-        return [name for name, kinds in self.usable.items() if modality in kinds]
-
-    def usual(self, modality: str) -> list[str]:
-        """Those of them with a usual name, the most usual first; else those that have one but for case and space."""
-        names = self.of(modality)
-        exact = [name for name in MODALITIES[modality].usual_columns if name in names]
-        return exact or [
-            name for usual in MODALITIES[modality].usual_columns for name in names if folded(name) == usual
-        ]
-
-
-_Found = tuple[str, tuple[str, ...]] | None
-
-
-def _given(candidates: _Candidates) -> _Found:
-    """The column that the user named, as the first modality that it can hold."""
-    kind = next((kind for kind in MODALITIES if candidates.of(kind)), None)
-    if kind is None or candidates.given is None:
-        return None
-    if kind != "text" or candidates.pair is None:
-        return kind, (candidates.given,)
-    return None if candidates.pair == candidates.given else (kind, (candidates.given, candidates.pair))
-
-
-def _media(candidates: _Candidates) -> _Found:
-    """A column of images, else one of recordings: with a usual name, or the first."""
-    for kind in _MEDIA:
-        if names := candidates.usual(kind) or candidates.of(kind):
-            return kind, (names[0],)
-    return None
-
-
-def _partner(candidates: _Candidates) -> _Found:
-    """The column that goes with a given second text: its usual partner, a usual text, or the only one."""
-    pair = candidates.pair
-    texts = [name for name in candidates.of("text") if name != pair]
-    partners = [first for first, second in TEXT_PAIRS if second == pair and first in texts]
-    usual = partners or [name for name in candidates.usual("text") if name != pair]
-    if pair is None or (not usual and len(texts) != 1):
-        return None
-    return "text", ((usual or texts)[0], pair)
-
-
-def _usual_pair(candidates: _Candidates) -> _Found:
-    """Two columns of texts that are named like a known pair."""
-    return next((("text", names) for names in TEXT_PAIRS if set(names) <= set(candidates.of("text"))), None)
-
-
-def _usual_text(candidates: _Candidates) -> _Found:
-    """A column of texts with a usual name."""
-    names = candidates.usual("text")
-    return ("text", (names[0],)) if names else None
-
-
-def _only_text(candidates: _Candidates) -> _Found:
-    """The only column of texts."""
-    names = candidates.of("text")
-    return ("text", (names[0],)) if len(names) == 1 else None
-
-
-_Rule = Callable[[_Candidates], _Found]
-# A given column is taken or refused; no other one is found in its place.
-_RULES_IF_GIVEN: tuple[_Rule, ...] = (_given,)
-_RULES_IF_PAIR_GIVEN: tuple[_Rule, ...] = (_media, _partner)
-_RULES: tuple[_Rule, ...] = (_media, _usual_pair, _usual_text, _only_text)
 
 
 def find_input(
     dataset: datasets.Dataset,
     able: Sequence[str] = tuple(MODALITIES),
     *,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
     input_column: str | None = None,
     text_pair_column: str | None = None,
-) -> _Found:
+) -> Found:
     """Modality and columns of the raw input, by the first rule that decides; None if none does.
 
     The rules in their order: the given column alone; images, then recordings; the partner of a given second text; a
@@ -296,7 +251,7 @@ def find_input(
     Args:
         dataset: at least one row, of which the first tells paths of files from texts.
         able: modalities to look for; those of a model or processor.
-        label_column: is never the input, unless it is given as such.
+        label_column: one or several columns that are never the input, unless one is given as such.
         input_column: the given column.
         text_pair_column: the given second text of a pair.
 
@@ -309,26 +264,27 @@ def find_input(
     """
     if not {input_column, text_pair_column} <= {None, *dataset.column_names}:
         return None
-    kinds = _kinds(dataset, label_column, input_column)
+    labels = (label_column,) if isinstance(label_column, str) else label_column or ()
+    kinds = _kinds(dataset, labels, input_column)
     usable = {name: tuple(kind for kind in found if kind in able) for name, found in kinds.items()}
-    candidates = _Candidates(usable, input_column, text_pair_column)
+    candidates = Candidates(usable, input_column, text_pair_column)
     if input_column is not None:
-        rules = _RULES_IF_GIVEN
+        rules = RULES_IF_GIVEN
     elif text_pair_column is not None:
-        rules = _RULES_IF_PAIR_GIVEN
+        rules = RULES_IF_PAIR_GIVEN
     else:
-        rules = _RULES
+        rules = RULES
     return next((found for rule in rules if (found := rule(candidates)) is not None), None)
 
 
-def _kinds(dataset: datasets.Dataset, label_column: str | None, given: str | None) -> dict[str, tuple[str, ...]]:
+def _kinds(dataset: datasets.Dataset, labels: Sequence[str], given: str | None) -> dict[str, tuple[str, ...]]:
     """Columns that may be the input -> what they can hold; a given one alone, as texts if nothing is known."""
     # Asked for once: `datasets` copies all features each time, which takes minutes for thousands of columns.
     features, first = dataset.features, dataset.with_format("arrow")[:1]
     held = {
         name: _modalities(feature, partial(_first_cell, first, name))
         for name, feature in features.items()
-        if name != label_column
+        if name not in labels
     }
     found = {name: kinds for name, kinds in held.items() if kinds}
     if given is not None:
@@ -340,7 +296,7 @@ def _kinds(dataset: datasets.Dataset, label_column: str | None, given: str | Non
 
 
 def _require_input(
-    labeled: datasets.Dataset, given: str | None, pair: str | None, label_column: str, processor: Any
+    labeled: datasets.Dataset, given: str | None, pair: str | None, labels: Sequence[str], processor: Any
 ) -> tuple[str, tuple[str, ...]]:
     """As `find_input`, with an error that says what to do if nothing is found."""
     for setting, name in (("input_column", given), ("text_pair_column", pair)):
@@ -352,19 +308,19 @@ def _require_input(
             "name another column"
         )
     able = processor_modalities(processor)
-    found = find_input(labeled, able, label_column=label_column, input_column=given, text_pair_column=pair)
+    found = find_input(labeled, able, label_column=labels, input_column=given, text_pair_column=pair)
     if found is not None:
         return found
     if given is not None and given == pair:
         raise ValueError(
             f"text_pair_column must be another column than input_column, got {pair!r} twice; leave it out"
         )
-    columns = [name for name in labeled.column_names if name != label_column]
+    columns = [name for name in labeled.column_names if name not in labels]
     if given is None and pair is not None:
         raise ValueError(
             f"which column goes with text_pair_column={pair!r}? Set input_column; there are {', '.join(columns)}"
         )
-    kinds = _kinds(labeled, label_column, given)
+    kinds = _kinds(labeled, labels, given)
     texts = "text" in able and any("text" in held for held in kinds.values())
     if kinds and not texts:
         name, held = next(iter(kinds.items()))

@@ -4,17 +4,22 @@ import datasets
 import numpy as np
 from transformers.utils import logging
 
+from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .columns import DataSummary
 from .labels import alike, shortened
 
 logger = logging.get_logger(__name__)
 
+# What a text has several of, if its labels contradict each other.
+_ANSWERS = {SINGLE_LABEL: "class", MULTI_LABEL: "set of labels", REGRESSION: "number"}
 # This many classes, with fewer than two examples each on average, are more likely texts or numbers of rows.
 _MANY, _MOST_OF_ALL = 20, 0.5
 
 
 def warn_of_doubtful_labels(labeled: datasets.Dataset, data: DataSummary) -> None:
-    """Warn of classes without a label, whose names are alike or that are too many, and of texts with several classes.
+    """Warn of classes without a label, whose names are alike or that are too many, and of texts with several labels.
+
+    Of numbers, warn if all are the same.
 
     Args:
         labeled: the labeled dataset.
@@ -25,32 +30,44 @@ def warn_of_doubtful_labels(labeled: datasets.Dataset, data: DataSummary) -> Non
         >>> rows = datasets.Dataset.from_dict({"text": ["good", "bad", "good"], "label": ["pos", "neg", "neg"]})
         >>> warn_of_doubtful_labels(rows, inspect_data(rows))  # warns that "good" is "pos" in row 0, "neg" in row 2
     """
-    _warn_of_unseen(data)
-    _warn_of_alike(data)
-    if not isinstance(labeled.features[data.label_column], datasets.ClassLabel):
+    if data.label_counts is None:
+        _warn_of_constants(data)
+    else:
+        _warn_of_unseen(data, data.label_counts)
+        _warn_of_alike(data, data.label_counts)
+    if data.labels.ndim == 1 and not isinstance(labeled.features[data.label_column], datasets.ClassLabel):
         _warn_of_too_many(data)
     if data.modality == "text" and data.input_columns and not data.model_inputs:
         _warn_of_contradictions(labeled, data)
 
 
-def _warn_of_unseen(data: DataSummary) -> None:
-    seen = set(data.labels.tolist())
-    unseen = [name for number, name in enumerate(data.label_names) if number not in seen]
-    if unseen:
+def _warn_of_constants(data: DataSummary) -> None:
+    same = (data.labels == data.labels[0]).all(axis=0)
+    names = [name for name, is_same in zip(data.label_names, same, strict=True) if is_same]
+    if names and len(data.labels) > 1:
         logger.warning_once(
-            f"{len(unseen)} of {len(data.label_names)} classes have no labeled example, so that nothing tells the "
-            f"model what they look like: {shortened(unseen, 5)}"
+            f"all labeled examples have the same number, so that there is nothing to learn: {shortened(names, 5)}"
         )
 
 
-def _warn_of_alike(data: DataSummary) -> None:
-    names = data.label_names
-    counts = dict(zip(names, np.bincount(data.labels, minlength=len(names)).tolist(), strict=True))
-    groups = [" and ".join(f"{name!r} ({counts[name]:,})" for name in group) for group in alike(names)]
-    if groups:
+def _warn_of_unseen(data: DataSummary, counts: np.ndarray) -> None:
+    unseen = [name for name, count in zip(data.label_names, counts, strict=True) if not count]
+    if unseen:
         logger.warning_once(
-            "classes that differ only in case, spaces or how they are typed, with their numbers of labeled examples: "
-            f"{shortened(groups, 5)}; they are trained as different classes: spell them alike if they are one"
+            f"{len(unseen)} of {len(data.label_names)} {data.label_kind.plural} have no labeled example, so that "
+            f"nothing tells the model what they look like: {shortened(unseen, 5)}"
+        )
+
+
+def _warn_of_alike(data: DataSummary, counts: np.ndarray) -> None:
+    count_of = dict(zip(data.label_names, counts.tolist(), strict=True))
+    groups = [" and ".join(f"{name!r} ({count_of[name]:,})" for name in group) for group in alike(data.label_names)]
+    if groups:
+        plural = data.label_kind.plural
+        logger.warning_once(
+            f"{plural} that differ only in case, spaces or how they are typed, with their numbers of labeled "
+            f"examples: {shortened(groups, 5)}; they are trained as different {plural}: spell them alike if they are "
+            "one"
         )
 
 
@@ -69,13 +86,14 @@ def _warn_of_contradictions(labeled: datasets.Dataset, data: DataSummary) -> Non
     first: dict[tuple, int] = {}
     again: dict[tuple, int] = {}
     for row, texts in enumerate(zip(*(cells[column][:] for column in data.input_columns), strict=True)):
-        if data.labels[first.setdefault(texts, row)] != data.labels[row]:
+        if np.any(data.labels[first.setdefault(texts, row)] != data.labels[row]):
             again.setdefault(texts, row)
     if again:
         texts, row = next(iter(again.items()))
-        one, other = (f"row {place} ({data.label_names[data.labels[place]]!r})" for place in (first[texts], row))
+        said = {place: data.label_text(place) for place in (first[texts], row)}
+        one, other = (f"row {place} ({label!r})" for place, label in said.items())
         count = "1 text has" if len(again) == 1 else f"{len(again):,} texts have"
         logger.warning_once(
-            f"{count} more than one class in the labeled dataset, the first in {one} and {other}: {texts[0]!r:.80}; "
-            "keep the right label of each"
+            f"{count} more than one {_ANSWERS[data.problem_type]} in the labeled dataset, the first in {one} and "
+            f"{other}: {texts[0]!r:.80}; keep the right label of each"
         )

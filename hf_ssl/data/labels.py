@@ -75,7 +75,7 @@ def read_labels(dataset: datasets.Dataset, column: str, what: str, known: Collec
         [1, None, 3, None]
     """
     feature = dataset.features[column]
-    labels = [_plain(value) for value in dataset.with_format(None)[column][:]]
+    labels = [plain_cell(value) for value in dataset.with_format(None)[column][:]]
     for row, label in enumerate(labels):
         if not isinstance(label, int | str | None):
             raise ValueError(
@@ -113,7 +113,7 @@ def different_labels(dataset: datasets.Dataset, column: str, what: str, known: C
         return read_labels(dataset, column, what, known)  # of several types, or nested, which it says
     rows = dataset.with_format(None).select_columns([column]).with_format("arrow")
     parts = [pc.unique(table[column]) for table in rows.iter(_ROWS)]
-    labels = [_plain(value) for value in pa.chunked_array(parts).unique().to_pylist()]
+    labels = [plain_cell(value) for value in pa.chunked_array(parts).unique().to_pylist()]
     if not all(isinstance(label, int | str | None) for label in labels):
         return read_labels(dataset, column, what, known)
     return list(dict.fromkeys(_without_hidden(labels, feature, known)))
@@ -125,17 +125,21 @@ def missing_labels(dataset: datasets.Dataset, column: str) -> np.ndarray:
     Other columns of numbers may mean a class by -1, so that a person has to say what it is.
     """
     absent = -1 if isinstance(dataset.features[column], datasets.ClassLabel) else None
-    labels = (_plain(value) for value in dataset.with_format(None)[column][:])
+    labels = (plain_cell(value) for value in dataset.with_format(None)[column][:])
     return np.array([label is None or label == absent for label in labels], dtype=bool)
 
 
-def _plain(value: Any) -> Any:
+def plain_cell(value: Any) -> Any:
     """The Python value of a cell: whole floats, which a table with missing labels holds, are integers.
 
-    NaN and blank texts are None.
+    NaN and blank texts are None; arrays are lists.
+
+    Example:
+        >>> plain_cell(np.float64(3.0)), plain_cell(" "), plain_cell(np.array([0.0, 1.0]))
+        (3, None, [0.0, 1.0])
     """
     # Of NumPy, or of torch, whose streams give tensors.
-    value = value.item() if getattr(value, "ndim", None) == 0 else value
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, float):
@@ -291,7 +295,7 @@ def _in_model_order(names: list[str], model_names: Sequence[str] | None) -> list
 
 
 def index_labels(
-    labels: Iterable[Any], feature: Any, classes: Classes, what: str, known: bool = True
+    labels: Iterable[Any], feature: Any, classes: Classes, what: str, known: bool = True, warns: bool = True
 ) -> dict[Hashable, int | None] | None:
     """Cell of a dataset's label column -> index of its class, or None if every cell is that index already.
 
@@ -304,6 +308,7 @@ def index_labels(
         what: the dataset's name for the error.
         known: whether every label must be one of the classes; otherwise, as in the pool, others map to `UNKNOWN`, with
             a warning, and "-1" is a missing label.
+        warns: whether there is that warning.
 
     Raises:
         ValueError: for a label that is not one of the classes; the message names it.
@@ -319,7 +324,8 @@ def index_labels(
             f"its classes are {shortened(classes.names)}"
         )
     result |= {label: UNKNOWN for label, index in result.items() if index is None and found[label] != "-1"}
-    if others := [name for name in unknown if name != "-1"]:
+    others = [name for name in unknown if name != "-1"]
+    if others and warns:
         _warn_of_unknown(others, what)
     same = all(not isinstance(label, bool | str) and label == index for label, index in result.items())
     return None if same and None not in different else result
@@ -373,7 +379,7 @@ class LabelIndex:
         self.index_of = index_of
 
     def __call__(self, cell: Any) -> int | None:
-        return self.index_of.get(_plain(cell))
+        return self.index_of.get(plain_cell(cell))
 
 
 class StreamIndex:
@@ -406,7 +412,7 @@ class StreamIndex:
         Raises:
             ValueError: for a label that is not one of the classes, if it must be; the message names it.
         """
-        (label,) = _without_hidden([_plain(cell)], self.feature, self.by_name)
+        (label,) = _without_hidden([plain_cell(cell)], self.feature, self.by_name)
         if not isinstance(label, int | str | None):
             raise ValueError(f"a label of the {self.what} dataset is {_not_a_class(label)}")
         if label is None or label in self.known:

@@ -19,7 +19,9 @@ from ..modality import MODALITIES
 from .cells import CellFormat, find_format, stream_format
 from .columns import LABEL_COLUMNS, DataSummary, check_kind, column_modalities, usual_label
 from .headers import unreadable
-from .labels import LabelIndex, StreamIndex, different_labels, index_labels, read_labels, shortened, without_label
+from .label_forms import LabelForm
+from .label_kinds import CellReader
+from .labels import shortened
 from .rows import Rows, missing_file, model_inputs, undecoded
 from .streams import StreamedPool, is_stream, make_row_preparer, read_sample
 
@@ -66,13 +68,12 @@ def prepare(
     tensors = dataset if data.model_inputs and not as_given else None
     if not as_given:
         raw = _renamed(raw, data, label)
-        check_columns(raw, what, [*(() if tensors else data.input_columns), *([data.label_column] if label else [])])
+        check_columns(raw, what, [*(() if tensors else data.input_columns), *(_label_names(data) if label else ())])
     _check_model_inputs(dataset, data, what)
     label_index = _label_index(raw, data, what, label)
+    labels: Any = {"label_column": data.label_column, "label_index": label_index, "form": data.label_form}
     if as_given:
-        if label_index is None:
-            return dataset
-        return Rows(dataset, label_column=data.label_column, label_index=label_index)
+        return dataset if label_index is None else Rows(dataset, **labels)
     raw = undecoded(raw, data.input_columns)
     if files:
         if tensors is None:
@@ -81,7 +82,7 @@ def prepare(
     formats = _formats(raw, data)
     if tensors is None and label_index is None and not formats:
         return raw
-    return Rows(raw, tensors, data.model_inputs, data.label_column, label_index, formats)
+    return Rows(raw, tensors, data.model_inputs, formats=formats, **labels)
 
 
 def _formats(raw: datasets.Dataset, data: DataSummary) -> dict[str, CellFormat]:
@@ -165,28 +166,28 @@ def _is_text_or_path(first: pa.ChunkedArray) -> bool:
     return pa.types.is_string(first.type) or pa.types.is_large_string(first.type)
 
 
-def _label_index(raw: datasets.Dataset, data: DataSummary, what: str, required: bool) -> LabelIndex | None:
-    """From the cells of the label column to classes; None without such a column, or if cells are indices already."""
-    column = data.label_column
-    if column not in raw.column_names:
+def _label_names(data: DataSummary) -> tuple[str, ...]:
+    """The columns that a dataset with labels has, as the labeled one has them."""
+    return data.label_form.columns if data.label_form.is_joined else (data.label_column,)
+
+
+def _label_index(raw: datasets.Dataset, data: DataSummary, what: str, required: bool) -> CellReader | None:
+    """From the cells of the labels to those of prepared rows; None without such, or if cells are indices already."""
+    if not set(_label_names(data)) <= set(raw.column_names):
         return None
-    if required:
-        labels = read_labels(raw, column, what, data.label_names)
-        if None in labels:
-            raise ValueError(without_label(raw, column, what, labels.index(None)))
-    else:
-        labels = different_labels(raw, column, what, data.label_names)
-    index_of = index_labels(labels, raw.features[column], data.classes, what, known=required)
+    given = raw, data.label_column, data.label_form, data.classes
+    reader, seen = data.label_kind.reader(*given, what, required)
     if required and what != "labeled":
-        _warn_of_untested(data, {label if index_of is None else index_of[label] for label in set(labels)}, what)
-    return None if index_of is None else LabelIndex(index_of)
+        _warn_of_untested(data, seen, what)
+    return reader
 
 
-def _warn_of_untested(data: DataSummary, found: set[Any], what: str) -> None:
+def _warn_of_untested(data: DataSummary, found: set[int], what: str) -> None:
     names = [name for number, name in enumerate(data.label_names) if number not in found]
     if names and len(names) < len(data.label_names):
         logger.warning_once(
-            f"the {what} dataset has no example of {len(names):,} of {len(data.label_names):,} classes, so that "
+            f"the {what} dataset has no example of {len(names):,} of {len(data.label_names):,} "
+            f"{data.label_kind.plural}, so that "
             f"nothing is measured of them: {shortened(names, 5)}"
         )
 
@@ -226,6 +227,7 @@ def _prepare_streamed_pool(stream: Any, data: DataSummary) -> StreamedPool:
 
 def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: str) -> datasets.IterableDataset:
     feature = (stream.features or {}).get(data.label_column)
+    columns = stream.column_names
     given = stream.features or {}
     stream = undecoded(stream, data.input_columns)
     for column in data.input_columns if MODALITIES[data.modality].needs_files else ():
@@ -233,7 +235,11 @@ def _prepare_stream(stream: datasets.IterableDataset, data: DataSummary, what: s
         stream = stream if cell_format is None else stream.map(_FormatCells(column, cell_format))
     if not data.label_names:
         return stream
-    return stream.map(_RelabelRow(data.label_column, StreamIndex(feature, data.classes, what)))
+    if columns is not None and not data.has_labels(stream):
+        return stream
+    form = data.label_form
+    reader = data.label_kind.stream_reader(feature, form, data.classes, what, known=True)
+    return stream.map(_RelabelRow(data.label_column, reader, form))
 
 
 class _FormatCells:
@@ -245,11 +251,12 @@ class _FormatCells:
 
 
 class _RelabelRow:
-    def __init__(self, column: str, index: StreamIndex):
-        self.column, self.index = column, index
+    def __init__(self, column: str, reader: CellReader, form: LabelForm):
+        self.column, self.reader, self.form = column, reader, form
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {self.column: self.index(row[self.column])} if self.column in row else {}
+        held = self.form.columns if self.form.is_joined else (self.column,)
+        return {self.column: self.reader(self.form.cell(row, self.column))} if set(held) <= row.keys() else {}
 
 
 def check_columns(dataset: Any, what: str, required: Sequence[str]) -> None:
@@ -272,13 +279,14 @@ def _renamed(dataset: datasets.Dataset, data: DataSummary, label: bool) -> datas
         usual = [name for name in MODALITIES[data.modality].usual_columns if name in same]
         if usual or len(same) == 1:
             dataset = dataset.rename_column((usual or same)[0], data.input_column)
-    if label and data.label_column not in dataset.column_names and (found := usual_label(dataset)) is not None:
-        dataset = dataset.rename_column(found, data.label_column)
+    if label and not data.has_labels(dataset) and not data.label_form.is_joined:
+        found = usual_label(dataset)
+        dataset = dataset if found is None else dataset.rename_column(found, data.label_column)
     return dataset
 
 
 def _may_be_input(dataset: datasets.Dataset, name: str, data: DataSummary) -> bool:
     """Whether a column can hold the modality, and is not one of labels, which are often strings as well."""
-    if isinstance(dataset.features[name], datasets.ClassLabel) or name in (data.label_column, *LABEL_COLUMNS):
+    if isinstance(dataset.features[name], datasets.ClassLabel) or name in (*_label_names(data), *LABEL_COLUMNS):
         return False
     return data.modality in column_modalities(dataset, name)

@@ -2,7 +2,7 @@
 
     raw     {"image": {"bytes", "path"}, "label": "cat"}  \
     tensors {"pixel_values": [3, H, W]}                     `Rows` -> {"image": ..., "pixel_values": ..., "label": 1}
-    label_index "cat" -> 1                                /
+    label_index "cat" -> 1                                 /
 """
 
 import os
@@ -20,7 +20,8 @@ from transformers.utils import logging
 from ..errors import BrokenExampleError
 from ..modality import MODEL_INPUTS
 from .cells import CellFormat, array_depth
-from .labels import LabelIndex
+from .label_forms import PLAIN_FORM, LabelForm
+from .label_kinds import CellReader
 
 logger = logging.get_logger(__name__)
 
@@ -79,7 +80,9 @@ class Rows(Dataset):
         tensors: the dataset as the user formats or transforms it, whose rows hold the inputs of the model; or None.
         inputs: names of these inputs; those with a suffix of `STRONG_SUFFIXES` are included.
         label_column: its name.
-        label_index: from a cell of it to the index of the class; None if cells are indices already.
+        label_index: from a cell of it to the index of the class, or to the numbers of other labels; None if cells are
+            indices already.
+        form: how the labels are written; of several columns, `label_column` is one more.
         formats: column of images or recordings -> what all of its cells have in common.
     """
 
@@ -89,11 +92,12 @@ class Rows(Dataset):
         tensors: datasets.Dataset | None = None,
         inputs: Sequence[str] = (),
         label_column: str = "label",
-        label_index: LabelIndex | None = None,
+        label_index: CellReader | None = None,
         formats: Mapping[str, CellFormat] | None = None,
+        form: LabelForm = PLAIN_FORM,
     ):
         self.raw, self.tensors, self.formats = raw, tensors, dict(formats or {})
-        self.label_column, self.label_index = label_column, label_index
+        self.label_column, self.label_index, self.form = label_column, label_index, form
         self.transformed = is_transformed(tensors)
         self.inputs = (*inputs, *(name + suffix for suffix in STRONG_SUFFIXES for name in inputs))
         if tensors is not None and not self.transformed:
@@ -108,8 +112,9 @@ class Rows(Dataset):
 
     @property
     def column_names(self) -> list[str]:
-        """Those of the dataset."""
-        return self.raw.column_names
+        """Those of the dataset, and that of a label that several columns hold."""
+        joined = [self.label_column] if self.label_index is not None and self.form.is_joined else []
+        return [*self.raw.column_names, *joined]
 
     @property
     def features(self) -> datasets.Features:
@@ -134,7 +139,7 @@ class Rows(Dataset):
                 row[name] = cell_format(row[name], index)
         if self.label_index is not None:
             for row in rows:
-                row[self.label_column] = self.label_index(row.get(self.label_column))
+                row[self.label_column] = self.label_index(self.form.cell(row, self.label_column))
         return rows
 
     @staticmethod

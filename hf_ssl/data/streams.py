@@ -30,7 +30,8 @@ from ..modality import MODALITIES
 from .cells import CellFormat, find_format
 from .columns import DataSummary
 from .duplicates import digest
-from .labels import StreamIndex
+from .label_forms import PLAIN_FORM, LabelForm
+from .label_kinds import CellReader
 from .rows import STRONG_SUFFIXES, undecoded
 
 logger = logging.get_logger(__name__)
@@ -173,8 +174,9 @@ class RowPreparer:
         files: columns of images or recordings; what an address ("hf://...", "zip://...") leads to is read.
         formats: such a column -> what all of its cells have in common.
         label_column: its name.
-        label_index: from a cell of it to the index of the class.
+        label_index: from a cell of it to the index of the class, or to the numbers of other labels.
         inputs: names of what rows hold as tensors for the model.
+        form: how the labels are written.
     """
 
     def __init__(
@@ -183,11 +185,13 @@ class RowPreparer:
         files: Sequence[str],
         formats: Mapping[str, CellFormat],
         label_column: str,
-        label_index: StreamIndex | None,
+        label_index: CellReader | None,
         inputs: Sequence[str],
+        form: LabelForm = PLAIN_FORM,
     ):
         self.names, self.files, self.formats = dict(names), list(files), dict(formats)
-        self.label_column, self.label_index = label_column, label_index
+        self.label_column, self.label_index, self.form = label_column, label_index, form
+        self.label_columns = form.columns if form.is_joined else (label_column,)
         self.inputs = {*inputs, *(name + suffix for suffix in STRONG_SUFFIXES for name in inputs)}
 
     def __call__(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
@@ -203,8 +207,8 @@ class RowPreparer:
             made[name] = _fetched(made.get(name))
         for name, cell_format in self.formats.items():
             made[name] = cell_format(made.get(name), position)
-        if self.label_index is not None and self.label_column in made:
-            made[self.label_column] = self.label_index(made[self.label_column])
+        if self.label_index is not None and made.keys() >= set(self.label_columns):
+            made[self.label_column] = self.label_index(self.form.cell(made, self.label_column))
         return made
 
 
@@ -336,5 +340,7 @@ def make_row_preparer(given: datasets.Dataset, matched: datasets.Dataset, data: 
     found = {name: find_format(matched, name, data.modality, data.levels) for name in files}
     formats = {name: cell_format for name, cell_format in found.items() if cell_format is not None}
     feature = matched.features.get(data.label_column)
-    index = StreamIndex(feature, data.classes, "unlabeled", known=False) if data.label_names else None
-    return RowPreparer(names, files, formats, data.label_column, index, data.model_inputs)
+    reader, form = None, data.label_form
+    if data.label_names:
+        reader = data.label_kind.stream_reader(feature, form, data.classes, "unlabeled", known=False)
+    return RowPreparer(names, files, formats, data.label_column, reader, data.model_inputs, form)

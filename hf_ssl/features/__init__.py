@@ -6,7 +6,7 @@
 
     inputs.py, windows.py, encoder.py, encoding.py    one pass over a dataset
     keys.py, store.py, bank.py                        the features kept on disk
-    normalization.py, neighbors.py, graph.py          labels spread over the graph of nearest neighbors
+    ../graph/                                         labels spread over the graph of nearest neighbors
     probe.py, balance.py, self_training.py            linear models, and how often each class is expected
     classifier.py                                     graph and linear models together
     picking.py                                        which examples to label next
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 from ..lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from ..graph.neighbors import nearest_neighbors
+    from ..graph.normalization import normalize, pool_mean
+    from ..graph.spreading import Graph, affinity, propagate
     from .bank import FeatureBank
     from .classifier import FeatureClassifier
-    from .graph import Graph, affinity, propagate
-    from .neighbors import nearest_neighbors
-    from .normalization import normalize, pool_mean
     from .picking import pick
 
 __all__ = [
@@ -45,12 +45,12 @@ __getattr__, __dir__ = lazy_exports(
     {
         "FeatureBank": "bank",
         "FeatureClassifier": "classifier",
-        "Graph": "graph",
-        "affinity": "graph",
-        "nearest_neighbors": "neighbors",
-        "normalize": "normalization",
+        "Graph": ".graph.spreading",
+        "affinity": ".graph.spreading",
+        "nearest_neighbors": ".graph.neighbors",
+        "normalize": ".graph.normalization",
         "pick": "picking",
-        "pool_mean": "normalization",
-        "propagate": "graph",
+        "pool_mean": ".graph.normalization",
+        "propagate": ".graph.spreading",
     },
 )

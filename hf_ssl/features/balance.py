@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from .graph import class_shares
+from ..graph.spreading import class_shares
 from .probe import FREE, fit_probe, one_hot
 
 ClassBalance = Literal["auto", "pool", "uniform", "labels"] | np.ndarray | None

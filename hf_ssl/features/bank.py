@@ -18,6 +18,7 @@ from torch import nn
 from .._version import __version__
 from ..config import BROKEN_FILES, SSLConfig
 from ..data.columns import DataSummary, processor_for
+from ..graph.normalization import normalize
 from ..model.limits import text_limit
 from ..model.loading import load_processor
 from ..views.make import check_views
@@ -27,7 +28,6 @@ from .encoder import Encoder, load_encoder
 from .encoding import Pass, from_first_process
 from .inputs import Inputs, find_inputs, some_labels
 from .keys import digest_of, object_key, processor_key, rows_key, weights_key
-from .normalization import normalize
 from .windows import WindowMaker
 
 # Number that is part of every key: raised when the same inputs give other features.

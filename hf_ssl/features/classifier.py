@@ -22,11 +22,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from ..graph.normalization import normalize, pool_mean
+from ..graph.spreading import Graph
 from ..model.head import feature_size, find_head, linear_of, write_head
 from .balance import ClassBalance, balanced, expected_shares
 from .clusters import cut_alike, mixture, stable_clusters
-from .graph import Graph
-from .normalization import normalize, pool_mean
 from .probe import FREE, fit_probe, fit_raw, one_hot
 from .self_training import self_train, shared_weights
 

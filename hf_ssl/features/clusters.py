@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .normalization import unit_rows
+from ..graph.normalization import unit_rows
 from .probe import one_hot
 
 Balance = Callable[[np.ndarray], np.ndarray]

@@ -7,7 +7,7 @@ Which of them is better depends on what lies between the encoder and the head; s
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..modality import MODALITIES
 from ..model.adapters import adapters_in_use, unused_copies
 from ..model.folder import check_folder, loading_error
 from ..model.head import find_head
-from ..model.pooling import HeadReader
+from ..model.pooling import HeadReader, logits_of
 from ..model.wrapping import unwrap, without_adapters
 
 POOLINGS = ("auto", "head", "mean")
@@ -124,6 +124,25 @@ class Encoder:
         self.widths = {name: vectors.shape[1] for name, vectors in made.items()}
         return {name: vectors.float().cpu() for name, vectors in made.items()}
 
+    def listen(self, call: Callable[[], Any], mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [N, C] and features [N, D], float32 on the CPU, of one call of the classifier by someone else.
+
+        Args:
+            call: calls the classifier once, and returns what it returned.
+            mask: the attention mask of the inputs, if they have one.
+        """
+        if self.pooling == "head":
+            assert self.head is not None, "a classifier has a head"
+            with HeadReader(self.head) as reader:
+                logits, features = reader.split(call(), self.model)
+        else:
+            captured: list[Any] = []
+            with _outputs_of(self.backbone, captured):
+                logits = logits_of(call())
+            mask = None if mask is None else mask.to(self.device)
+            features = self._mean_of(captured[-1], {} if mask is None else {"attention_mask": mask})
+        return logits.float().cpu(), features.float().cpu()
+
     def architecture(self) -> str:
         """What the features depend on beside the weights: the configurations of the encoder and of its adapters."""
         config = getattr(self.backbone, "config", None)
@@ -158,11 +177,8 @@ class Encoder:
     def _both(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Both poolings from one call of the classifier."""
         captured: list[Any] = []
-        handle = self.backbone.register_forward_hook(lambda _module, _arguments, output: captured.append(output))
-        try:
+        with _outputs_of(self.backbone, captured):
             head_input = self._head_input(inputs)
-        finally:
-            handle.remove()
         return {"features": self._mean_of(captured[-1], inputs), "head_features": head_input}
 
     def _mean(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -197,6 +213,16 @@ class Encoder:
 
     def _mixed_precision(self) -> Any:
         return nullcontext() if self.precision is None else torch.autocast("cuda", self.precision)
+
+
+@contextmanager
+def _outputs_of(module: nn.Module, captured: list[Any]) -> Iterator[None]:
+    """Add what the module returns to a list, as long as the block lasts."""
+    handle = module.register_forward_hook(lambda _module, _arguments, output: captured.append(output))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def load_encoder(name: str, modality: str, pooling: str) -> nn.Module:

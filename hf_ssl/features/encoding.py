@@ -1,6 +1,5 @@
 """One pass of an encoder over a dataset, into a folder that is complete or not there."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +11,7 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from ..modality import MODALITIES
+from ..workers import quiet_tokenizers
 from . import store
 from .encoder import Encoder
 from .inputs import Inputs
@@ -59,9 +59,7 @@ class Pass:
         for name in ("features", "head_features"):
             if name in writer.arrays:
                 (self.encoder.widths[name],) = writer.arrays[name]["shape"]
-        if self.workers > 0:
-            # Workers tokenize one text at a time; tokenizers warns if its threads were used before a fork.
-            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        quiet_tokenizers(self.workers)
         share = {"skip": len(writer.window_rows), "rank": writer.rank, "processes": writer.processes}
         windows = iterate(self.inputs.rows, self.maker, workers=self.workers, **share)
         try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary, find_label, inspect_data
-from ..data.labels import Classes, find_classes, read_labels
+from ..data.labels import UNKNOWN, Classes, find_classes, read_labels
 from ..data.prepare import prepare
 from ..data.rows import is_transformed
 from ..data.streams import as_datasets_stream, is_stream, read_sample
@@ -40,16 +40,21 @@ class Inputs:
     views: Any
 
     def labels(self) -> np.ndarray | None:
-        """Classes of all rows, int64 [N], -1 for rows without one; None if no row has one, or rows are a stream."""
+        """Classes of all rows, int64 [N], -1 for rows without one, `UNKNOWN` for other classes.
+
+        None if no row has one of the known classes, or rows are a stream.
+        """
         raw = getattr(self.rows, "raw", self.rows)
         if not isinstance(raw, datasets.Dataset) or self.data.label_column not in raw.column_names:
             return None
         index = getattr(self.rows, "label_index", None)
         cells = raw.with_format(None)[self.data.label_column][:]
         classes = [cell if index is None else index(cell) for cell in cells]
-        return some_labels(
-            np.asarray([-1 if label is None or label < 0 else label for label in classes], dtype=np.int64)
-        )
+        return some_labels(np.asarray([label if _is_told(label) else -1 for label in classes], dtype=np.int64))
+
+
+def _is_told(label: int | None) -> bool:
+    return label is not None and (label >= 0 or label == UNKNOWN)
 
 
 def some_labels(labels: np.ndarray) -> np.ndarray | None:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..graph.spreading import Graph
 from .balance import shrunken_shares
-from .graph import Graph
 
 # The probability of being wrong from which a label is accused.
 SURE = 0.6

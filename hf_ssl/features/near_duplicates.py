@@ -7,8 +7,8 @@ this dataset usually are to their neighbors (`least_similarity`).
 
 import numpy as np
 
-from .neighbors import nearest_neighbors
-from .normalization import normalize, pool_mean
+from ..graph.neighbors import nearest_neighbors
+from ..graph.normalization import normalize, pool_mean
 
 # The least cosine of a pair on any data; and how much nearer than usual it must be.
 _LEAST, _NEARER = 0.9, 8.0

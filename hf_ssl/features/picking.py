@@ -3,9 +3,10 @@
     typical   the densest example of each of the largest clusters that hold no label     for the first labels
     cover     examples whose neighborhoods together hold as much of the pool as can be    for the first labels
     margin    examples between two classes, of different kinds                            once each class has a few
+    random    any examples: a sample of the pool                                          to compare with, or to test
 
-The first two need no label, but use those that there are. The answer does not depend on the order of the rows: they
-are sorted before anything random happens.
+Only margin needs labels; typical and cover use those that there are. The answer does not depend on the order of the
+rows: they are sorted before anything random happens.
 """
 
 import warnings
@@ -15,13 +16,14 @@ import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from ..graph.neighbors import nearest_neighbors
+from ..graph.normalization import normalize
 from .classifier import FeatureClassifier
-from .neighbors import nearest_neighbors
-from .normalization import normalize
 
-# The column of a file of picked examples that holds their order. Labels of such a file are no sample of the pool.
-PICK_ORDER = "pick_order"
-WAYS = ("typical", "cover", "margin")
+# The column of a file of picked examples that holds their order. Labels of a file with the first are no sample of the
+# pool, those of a file with the second are: how often a class has a label then tells how frequent it is.
+PICK_ORDER, DRAW_ORDER = "pick_order", "draw_order"
+WAYS = ("typical", "cover", "margin", "random")
 # Of a larger pool this many rows, drawn at random, take part: all pairs of them are compared.
 MOST_ROWS = 20_000
 # TypiClust: most clusters, neighbors whose distance tells how typical a row is, and the number of clusters above which
@@ -58,11 +60,11 @@ def pick(
             the row with the most uncovered rows around it, and covers them. The radius is the largest with which 95 %
             of the balls stay in one of `num_classes` clusters; once everything is covered it is halved. "margin":
             rows whose two most probable classes are closest; they are taken from different parts of the 5 n most
-            uncertain rows.
+            uncertain rows. "random": any rows, all equally likely.
         num_classes: for "cover"; the number of classes among the labels, or else n, if None.
         probabilities: for "margin", [N, C], of a trained model; those that a `FeatureClassifier` of the labels gives
             if None.
-        seed: of the starts of clusters, and of the 20,000 rows that take part if there are more.
+        seed: of random picks, of the starts of clusters, and of the 20,000 rows that take part if there are more.
 
     Returns:
         Positions, int64 [at most n].
@@ -83,6 +85,8 @@ def pick(
     n = min(n, int(free.sum()))
     if n == 0:
         return np.zeros(0, dtype=np.int64)
+    if by == "random":
+        return places[np.random.default_rng(seed).choice(np.flatnonzero(free), n, replace=False)]
     if by == "margin":
         given = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)[places]
         return places[_by_margin(features[places], classes, n, given, seed)]

@@ -9,7 +9,8 @@ is fitted to the features, and its head to the classifier's probabilities of lab
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ class Reading:
         labels: classes, int64 [N], -1 in the pool.
         num_classes: C.
         pool_rows: positions int64 [U] in the pool of the rows without a label here; broken examples are left out.
-        hidden_labels: classes [U] of the pool, -1 if unknown, only to say how often they were found; None without any.
+        hidden_labels: classes [U] of the pool, -1 if they are not known, `UNKNOWN` if they are none of the C, only to
+            say how often they were found; None without any.
         tests: by name, features and head features of evaluation examples, and their classes.
     """
 
@@ -44,6 +46,14 @@ class Reading:
     pool_rows: np.ndarray
     hidden_labels: np.ndarray | None = None
     tests: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def without_pool_rows(self, rows: np.ndarray) -> "Reading":
+        """The same without some examples of the pool, by their positions int64 [K] there."""
+        stays = ~np.isin(self.pool_rows, rows)
+        kept = np.concatenate([np.flatnonzero(self.labels >= 0), np.flatnonzero(self.labels < 0)[stays]])
+        hidden = None if self.hidden_labels is None else self.hidden_labels[stays]
+        parts = {"features": self.features[kept], "head_features": self.head_features[kept]}
+        return replace(self, **parts, labels=self.labels[kept], pool_rows=self.pool_rows[stays], hidden_labels=hidden)
 
     @property
     def test_labels(self) -> np.ndarray | None:
@@ -93,6 +103,7 @@ def read(
     *,
     view_maker: Any = None,
     evaluation: Mapping[str, Any] | None = None,
+    cache_dir: Path | None = None,
 ) -> Reading:
     """Encode the prepared datasets of a training, each in one pass.
 
@@ -104,6 +115,7 @@ def read(
         args: how examples are read. Features are cached (see `FeatureBank`).
         view_maker: a custom one, if the training has one.
         evaluation: further prepared datasets by name.
+        cache_dir: folder of the cache; None for the usual one.
 
     Raises:
         ValueError: if an example cannot be encoded.
@@ -111,6 +123,7 @@ def read(
 
     def encode(rows: Any, on_broken_file: str) -> FeatureBank:
         given = {"args": args, "data": data, "view_maker": view_maker, "on_broken_file": on_broken_file}
+        given |= {"cache_dir": cache_dir}
         return FeatureBank.encode(model, rows, processing_class, with_head=True, **given)
 
     # A broken file among examples with labels is an error, as in training.

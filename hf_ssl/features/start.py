@@ -18,10 +18,10 @@ from transformers.utils import logging
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
+from ..graph.normalization import normalize, pool_mean
 from ..model.head import check_writable, find_head
 from .balance import ClassBalance
 from .classifier import FeatureClassifier
-from .normalization import normalize, pool_mean
 from .probe import FREE, fit_probe, one_hot
 from .reading import LinearHead, Reading, head_for, read
 
@@ -40,6 +40,7 @@ def fit_head(
     args: SSLConfig,
     *,
     view_maker: Any = None,
+    left_out: np.ndarray | None = None,
 ) -> None:
     """Write the head that `args.start` asks for into the model; "random" leaves it as it is.
 
@@ -50,6 +51,7 @@ def fit_head(
         processing_class: the model's image processor, tokenizer or feature extractor.
         args: `start`, and how examples are read. Features are cached (see `FeatureBank`).
         view_maker: a custom one, if the training has one.
+        left_out: positions [K] in the pool of examples that the head is not fitted to.
 
     Raises:
         ValueError: if an example cannot be encoded, or the head does not fit or is under an adapter.
@@ -59,6 +61,7 @@ def fit_head(
     # Before all examples are encoded.
     check_writable(find_head(model))
     reading = read(model, labeled, unlabeled, data, processing_class, args, view_maker=view_maker)
+    reading = reading if left_out is None else reading.without_pool_rows(left_out)
     head, classes = probe_head(reading) if args.start == "head" else classifier_head(reading)
     head.write(model)
     counts = np.bincount(classes, minlength=len(data.label_names))

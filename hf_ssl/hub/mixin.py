@@ -83,7 +83,7 @@ class HubMixin(Trainer):
     @cached_property
     def labeled_hash(self) -> str | None:
         """SHA-256 of the labeled set, regardless of the order of its examples; None for a large one."""
-        names = [self.data.label_names[label] for label in self.data.labels]
+        names = [self.data.label_text(row) for row in range(len(self.data.labels))]
         columns, files = self.data.input_columns or self.data.model_inputs, MODALITIES[self.data.modality].needs_files
         return provenance.labeled_hash(self.train_dataset, columns, names, files)
 

@@ -95,6 +95,7 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         results=[{"where": _where(found), "table": result_table(run, found, model.baseline)} for found in measured],
         curves=model.curves,
         class_recalls=model.class_recalls,
+        foreignness=run.open_set is not None,
         stages=stages_table(card.stages, markdown=True) if card.stages else None,
         estimated=any("estimate" in row for row in card.stages),
         verdict=card.verdict,

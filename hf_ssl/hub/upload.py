@@ -34,6 +34,7 @@ WEIGHTS = (
 PUBLISHED = (
     CARD,
     *WEIGHTS,
+    "uncertainty.safetensors",
     "config.json",
     "adapter_config.json",
     "generation_config.json",
@@ -52,6 +53,7 @@ PUBLISHED = (
     "configuration_*.py",
     "LICENSE*",
     "ssl_config.json",
+    "ssl_foreignness.safetensors",
     "results.json",
     "curves.png",
     "class_recalls.png",

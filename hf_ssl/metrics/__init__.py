@@ -2,6 +2,8 @@
 
     classification.py   one class per example: accuracy, means over the classes, and a module of `evaluate`
     multi_label.py      any number of labels per example: mean average precision, F1, and thresholds that suit them
+    regression.py       numbers: absolute and squared error, share of the variance, correlation of the ranks
+    default.py          what the trainer measures if the user names no metrics
 
 The public names are imported on first use.
 """
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         classification_metrics,
         compute_metrics,
         finite_rows,
+        foreign_auroc,
         geometric_mean,
         ranking_metrics,
         size_metrics,
@@ -32,10 +35,12 @@ if TYPE_CHECKING:
         multi_label_metrics,
         tune_thresholds,
     )
+    from .regression import REGRESSION_METRICS, regression_metrics
 
 __all__ = [
     "METRICS",
     "MULTI_LABEL_METRICS",
+    "REGRESSION_METRICS",
     "ClassificationMetrics",
     "MultiLabelMetrics",
     "RunningMetrics",
@@ -46,9 +51,11 @@ __all__ = [
     "compute_metrics",
     "decision_metrics",
     "finite_rows",
+    "foreign_auroc",
     "geometric_mean",
     "multi_label_metrics",
     "ranking_metrics",
+    "regression_metrics",
     "size_metrics",
     "tune_thresholds",
 ]
@@ -60,6 +67,7 @@ __getattr__, __dir__ = lazy_exports(
         "MULTI_LABEL_METRICS": "multi_label",
         "ClassificationMetrics": "classification",
         "MultiLabelMetrics": "multi_label",
+        "REGRESSION_METRICS": "regression",
         "RunningMetrics": "classification",
         "average_precisions": "multi_label",
         "class_metrics": "classification",
@@ -68,9 +76,11 @@ __getattr__, __dir__ = lazy_exports(
         "compute_metrics": "classification",
         "decision_metrics": "multi_label",
         "finite_rows": "classification",
+        "foreign_auroc": "classification",
         "geometric_mean": "classification",
         "multi_label_metrics": "multi_label",
         "ranking_metrics": "classification",
+        "regression_metrics": "regression",
         "size_metrics": "classification",
         "tune_thresholds": "multi_label",
     },

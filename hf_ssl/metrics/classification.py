@@ -290,6 +290,32 @@ def size_metrics(recalls: np.ndarray, class_counts: ArrayLike | None) -> dict[st
     return found
 
 
+def foreign_auroc(scores: np.ndarray, foreign: np.ndarray) -> float | None:
+    """How well scores tell foreign examples from known ones: the area under the ROC curve, in 0..1.
+
+    It is how often a random foreign example has a higher score than a random known one; 0.5 is chance.
+
+    Args:
+        scores: [N], higher for what looks foreign; those that are not finite are left out.
+        foreign: which examples are, bool [N].
+
+    Returns:
+        None if all examples are of one kind.
+
+    Example:
+        >>> foreign_auroc(np.array([0.1, 0.4, 0.3, 0.9]), np.array([False, False, True, True]))
+        0.75
+    """
+    finite = np.isfinite(scores)
+    foreign = foreign[finite]
+    if foreign.all() or not foreign.any():
+        return None
+    # Not at the top: it takes a second to import, and few runs have foreign examples.
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(foreign, scores[finite]))
+
+
 def _in_top5(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the label of each row is among its five highest scores, [N]; empty with five classes or fewer."""
     if scores.shape[1] <= 5:

@@ -17,8 +17,10 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
 
+from ..data.label_kinds import LABEL_KINDS
 from ..data.labels import shortened
 from ..data.spelling import matched
+from ..problem_types import REGRESSION, SINGLE_LABEL
 from .head import find_head
 from .wrapping import unwrap
 
@@ -54,11 +56,11 @@ def config_names(config: Any) -> list[str] | None:
     return names if len(by_index) == len(set(names) - {""}) == count and names != usual else None
 
 
-def name_classes(config: Any, names: Sequence[str]) -> None:
-    """Write the names of the classes into a model's configuration, and that each example has one of them.
+def name_classes(config: Any, names: Sequence[str], problem_type: str = SINGLE_LABEL) -> None:
+    """Write the names of the classes, labels or numbers into a model's configuration, and the kind of problem.
 
-    A base model may have been trained for several classes per example, or for a number: with its `problem_type` the
-    loss, and the probabilities of a pipeline, would be those of that task.
+    A base model may have been trained for another kind: with its `problem_type` the loss, and the probabilities of a
+    pipeline, would be those of that task.
     """
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
@@ -66,7 +68,21 @@ def name_classes(config: Any, names: Sequence[str]) -> None:
         # timm's wrapper saves these in place of id2label, and would save those of the base model.
         config.label_names = list(names)
     if hasattr(config, "problem_type"):
-        config.problem_type = "single_label_classification"
+        config.problem_type = problem_type
+
+
+def is_of_other_kind(config: Any, problem_type: str) -> bool:
+    """Whether a model says that it predicts numbers and is to predict classes or labels, or the other way round.
+
+    Scores of one class and of several labels mean the same names: such a head is kept.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> is_of_other_kind(SimpleNamespace(problem_type="regression"), "multi_label_classification")
+        True
+    """
+    known = getattr(config, "problem_type", None)
+    return known is not None and (known == REGRESSION) != (problem_type == REGRESSION)
 
 
 def settle_classes(
@@ -77,8 +93,10 @@ def settle_classes(
     *,
     by_path: bool = False,
     missing: Collection[str] = (),
+    problem_type: str = SINGLE_LABEL,
+    is_other: bool = False,
 ) -> None:
-    """Make output i of a model the class `names[i]`: reorder the rows of its head, or give it a new one.
+    """Make output i of a model the class, label or number `names[i]`: reorder its head's rows, or give it a new one.
 
     A head without names that was loaded by path is kept only if the classes have no names either: "0", "1", ... are
     the numbers in LABEL_0, LABEL_1, .... In a model that is given as an object the user decides which output is which
@@ -91,15 +109,19 @@ def settle_classes(
         what: what to call the model.
         by_path: whether it was loaded by its path or Hub id, not given as an object.
         missing: names of the parameters that were not in its files, and so are new already.
+        problem_type: what the dataset asks for.
+        is_other: whether the model predicts something of another kind, see `is_of_other_kind`: its head is renewed.
 
     Raises:
         ValueError: if the rows of the head cannot be changed; one line says what to do.
     """
-    if known is None and not by_path:
+    if known is None and not by_path and not is_other:
         _warn_if_trained(model, names, what)
         return
-    order = matched(names, known) if known is not None else _numbered_order(names)
-    if known is not None and list(known) == list(names):
+    order = matched(names, known) if known is not None else _numbered_order(names, problem_type)
+    if is_other:
+        order = None
+    elif known is not None and list(known) == list(names):
         return
     tensors = list(_class_tensors(model))
     if tensors and set(_names_in(model, tensors)) <= set(missing):
@@ -107,20 +129,25 @@ def settle_classes(
     if order is None:
         _check_changeable(model, tensors, what)
         _renew(model, tensors)
-        say_new_head(known, names, what)
+        say_new_head(known, names, what, problem_type)
         return
     if order != list(range(len(names))):
         _check_changeable(model, tensors, what)
         _reorder(tensors, order)
     if known is None or set(known) != set(names):
-        had = f"spells its classes {shortened(known, 5)}" if known is not None else "numbers its classes"
-        logger.warning_once(f"{what} {had}: its head is kept, for the classes {shortened(names, 5)}")
+        plural = LABEL_KINDS[problem_type].plural
+        had = f"spells its {plural} {shortened(known, 5)}" if known is not None else f"numbers its {plural}"
+        logger.warning_once(f"{what} {had}: its head is kept, for the {plural} {shortened(names, 5)}")
 
 
-def say_new_head(known: Sequence[str] | None, names: Sequence[str], what: str) -> None:
+def say_new_head(
+    known: Sequence[str] | None, names: Sequence[str], what: str, problem_type: str = SINGLE_LABEL
+) -> None:
     """Say in one line that the head of a model was not kept, what it classified, and what the new one does."""
     had = f"classifies {shortened(known, 5)}" if known is not None else "names no classes"
-    logger.warning_once(f"{what} {had}: it gets a new head, for the classes {shortened(names, 5)}")
+    kind = LABEL_KINDS[problem_type]
+    ones = kind.plural if len(names) > 1 else kind.singular
+    logger.warning_once(f"{what} {had}: it gets a new head, for the {ones} {shortened(names, 5)}")
 
 
 def check_same_classes(folder: str, model: Any) -> None:
@@ -144,7 +171,9 @@ def check_same_classes(folder: str, model: Any) -> None:
         )
 
 
-def _numbered_order(names: Sequence[str]) -> list[int] | None:
+def _numbered_order(names: Sequence[str], problem_type: str) -> list[int] | None:
+    if problem_type == REGRESSION and len(names) == 1:
+        return [0]  # which number it is needs no name
     numbers = list(range(len(names)))
     return numbers if list(names) == [str(number) for number in numbers] else None
 

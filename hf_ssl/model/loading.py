@@ -15,7 +15,7 @@ from transformers.utils import logging
 from ..data.columns import DataSummary, processor_for
 from ..modality import MODALITIES, MODEL_INPUTS
 from .adapters import check_adapters
-from .classes import config_names, name_classes, say_new_head, settle_classes
+from .classes import config_names, is_of_other_kind, name_classes, say_new_head, settle_classes
 from .folder import broken_file, check_folder, check_layers, check_size, loading_error, one_line
 from .loading_report import warn_of_lost_weights, without_report
 from .padding import match_pad_token
@@ -117,7 +117,7 @@ def class_names(model: Any) -> list[str] | None:
 
 
 def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = None) -> nn.Module:
-    """A classifier with a head for the data's classes, named after them.
+    """A classifier with a head for the data's classes, named after them; also for several labels, or for numbers.
 
     A head is kept only if its classes are those of the data, by name; its rows are put in the order of the data. The
     base model's names and its kind of problem (several classes per example, say) are left behind.
@@ -143,8 +143,8 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
     config: Any = getattr(loaded, "config", None)
     if getattr(config, "num_labels", None) is not None:
         if not isinstance(model, str):
-            _keep_or_renew(model, config, data.label_names)
-        name_classes(config, data.label_names)
+            _keep_or_renew(model, config, data)
+        name_classes(config, data.label_names, data.problem_type)
     if data.modality == "text":
         match_pad_token(loaded, processor_for(processor, "text"))
     if data.modality == "image" and data.input_columns and processor is not None and config is not None:
@@ -157,14 +157,17 @@ def load_classifier(model: str | nn.Module, data: DataSummary, processor: Any = 
     return loaded
 
 
-def _keep_or_renew(model: nn.Module, config: Any, names: Sequence[str]) -> None:
+def _keep_or_renew(model: nn.Module, config: Any, data: DataSummary) -> None:
     """The head of a model that was given as an object."""
+    names, kind = data.label_names, data.problem_type
     if config.num_labels != len(names):
         raise ValueError(
-            f"the model predicts {config.num_labels} classes and the labeled dataset has {len(names)}; load it with "
-            f"num_labels={len(names)}, or give SSLTrainer its Hub id or path instead"
+            f"the model predicts {config.num_labels} {data.label_kind.plural} and the labeled dataset has "
+            f"{len(names)}; load it with num_labels={len(names)}, or give SSLTrainer its Hub id or path instead"
         )
-    settle_classes(model, config_names(config), names, f"the {type(model).__name__}")
+    is_other = is_of_other_kind(config, kind)
+    what = f"the {type(model).__name__}"
+    settle_classes(model, config_names(config), names, what, problem_type=kind, is_other=is_other)
 
 
 def _from_pretrained(model: str, data: DataSummary) -> nn.Module:
@@ -176,7 +179,7 @@ def _from_pretrained(model: str, data: DataSummary) -> nn.Module:
             f"the data are {row.plural}: choose {row.model}"
         )
     check_size(model, config)
-    names = data.label_names
+    names, kind = data.label_names, data.problem_type
     try:
         with without_report():
             loaded, found = row.model_class().from_pretrained(
@@ -191,9 +194,10 @@ def _from_pretrained(model: str, data: DataSummary) -> nn.Module:
         raise loading_error(model, error) from error
     warn_of_lost_weights(loaded, found, model)
     if config.num_labels == len(names):
-        settle_classes(loaded, config_names(config), names, model, by_path=True, missing=found["missing_keys"])
+        head = {"missing": found["missing_keys"], "problem_type": kind, "is_other": is_of_other_kind(config, kind)}
+        settle_classes(loaded, config_names(config), names, model, by_path=True, **head)
     elif found["mismatched_keys"]:
-        say_new_head(config_names(config), names, model)
+        say_new_head(config_names(config), names, model, kind)
     return loaded
 
 

@@ -60,6 +60,7 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
         "seconds": round(run.earlier_seconds + seconds, 1),
         "mask_ratio": run.last("mask_ratio"),
         "pseudo_label_accuracy": run.last("pseudo_label_accuracy"),
+        **({} if run.open_set is None else run.open_set.row()),
         **class_size_facts(run),
     }
 
@@ -71,6 +72,8 @@ def class_size_facts(run: "RunFacts") -> dict[str, Any]:
     evaluation; `best_balanced_accuracy` is that of the best. `classes` has for each class (of at most 1,000) its
     labeled examples and its recall in the last evaluation.
     """
+    if not run.is_imbalanced:
+        return {}
     last = {name: run.last(f"eval_{name}") for name in ("balanced_accuracy", *SIZE_METRICS)}
     recalls = run.class_recalls.get(max(run.class_recalls, default=-1), ())
     seen = [row["eval_balanced_accuracy"] for row in run.history if "eval_balanced_accuracy" in row]

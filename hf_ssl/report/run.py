@@ -15,6 +15,9 @@ from ..data.columns import DataSummary
 from ..data.duplicates import Duplicates
 from ..data.labels import shortened
 from ..features.fitted import FittedHead
+from ..metrics.default import MAIN_METRICS
+from ..problem_types import SINGLE_LABEL
+from ..training.open_set import OpenSet
 from ..training.optimization import describe_learning_rate
 from ..training.watch import describe_milestones
 from .plots import draw_class_recalls
@@ -40,6 +43,7 @@ class RunFacts:
         earlier_seconds: how long the run had taken before it was interrupted and resumed.
         rounds: in words, if training is in several rounds with picked examples; else None.
         class_recalls: step of an evaluation -> recall of each class, NaN for those that did not occur.
+        open_set: what was found of foreign examples in the pool; None if nobody looked.
     """
 
     args: SSLConfig
@@ -57,6 +61,7 @@ class RunFacts:
     earlier_seconds: float = 0.0
     rounds: str | None = None
     class_recalls: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    open_set: OpenSet | None = None
 
     @property
     def max_steps(self) -> int:
@@ -75,26 +80,31 @@ class RunFacts:
 
     @property
     def class_counts(self) -> np.ndarray:
-        """Labeled examples [C] of each class."""
-        return np.bincount(self.data.labels, minlength=len(self.data.label_names))
+        """Labeled examples [C] of each class; 0 of each if examples have labels or numbers instead of one class."""
+        counts = self.data.label_counts if self.data.problem_type == SINGLE_LABEL else None
+        return np.zeros(len(self.data.label_names), dtype=np.int64) if counts is None else counts
 
     @property
     def is_imbalanced(self) -> bool:
         """Whether the labeled examples clearly say that classes differ in size."""
-        return Imbalance.of(self.class_counts).is_clear
+        return self.data.problem_type == SINGLE_LABEL and Imbalance.of(self.class_counts).is_clear
 
     @property
     def best_metric(self) -> str:
         """The metric by which the best evaluation is found, if the user named none."""
-        return "balanced_accuracy" if self.is_imbalanced else "accuracy"
+        usual = MAIN_METRICS[self.data.problem_type]
+        return "balanced_accuracy" if self.is_imbalanced else usual.name
 
     def quality(self, row: Mapping[str, float]) -> float:
         """How good an evaluation is: by the metric that the user named, else by `best_metric`; more is better."""
-        named, sign = self.best_metric, 1
+        usual = MAIN_METRICS[self.data.problem_type]
+        named, greater = self.best_metric, usual.greater_is_better
         if self.args.metric_is_chosen:
             named = (self.args.metric_for_best_model or "").removeprefix("eval_")
-            sign = 1 if self.args.greater_is_better else -1
-        return sign * row[f"eval_{named}"] if f"eval_{named}" in row else row["eval_accuracy"]
+            greater = bool(self.args.greater_is_better)
+        if f"eval_{named}" not in row:
+            named, greater = usual.name, usual.greater_is_better
+        return row[f"eval_{named}"] if greater else -row[f"eval_{named}"]
 
     @property
     def saved_recalls(self) -> Sequence[float] | None:
@@ -142,7 +152,7 @@ def describe_run(run: RunFacts) -> str:
     """
     rows: dict[str, str] = {}
     for name, text in run_rows(run).items():
-        rows |= {name: text} | ({"classes": _classes(run)} if name == "labeled" else {})
+        rows |= {name: text} | ({run.data.label_kind.plural: _classes(run)} if name == "labeled" else {})
     width = max(map(len, rows))
     return "\n".join(["Semi-supervised training", *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
 
@@ -152,9 +162,10 @@ def run_rows(run: RunFacts) -> dict[str, str]:
     inputs = ", ".join(map(repr, run.data.model_inputs or run.data.input_columns))
     rows = {
         "algorithm": _with_settings(run.algorithm_name, run.settings),
-        "columns": f"{run.data.modality} in {inputs}, classes in {run.data.label_column!r}",
+        "columns": f"{run.data.modality} in {inputs}, {run.data.label_kind.plural} in {_label_columns(run)}",
         "labeled": _labeled(run),
         "unlabeled": _unlabeled(run),
+        **({} if run.open_set is None else {"open set": f"{run.args.open_set}: {run.open_set}"}),
         "evaluation": _evaluation(run.evaluation_sizes),
     }
     if run.imbalance is not None:
@@ -170,7 +181,8 @@ def run_rows(run: RunFacts) -> dict[str, str]:
         }
     if run.duplicates is not None:
         rows["duplicates"] = run.duplicates.describe()
-    kinds = dict.fromkeys(["weak", *run.algorithm.views.values()])
+    # A classifier of features was fitted to examples as they are.
+    kinds = {} if run.is_fitted else dict.fromkeys(["weak", *run.algorithm.views.values()])
     return rows | {f"{kind} view": run.views[kind] for kind in kinds if kind in run.views}
 
 
@@ -179,19 +191,29 @@ def _with_settings(name: str, settings: Mapping[str, Any]) -> str:
     return f"{name} ({values})" if values else name
 
 
+def _label_columns(run: RunFacts) -> str:
+    return ", ".join(map(repr, run.data.label_columns))
+
+
 def _labeled(run: RunFacts) -> str:
-    names = run.data.label_names
-    counts = np.bincount(run.data.labels, minlength=len(names))
+    size, kind, counts = len(run.data.label_names), run.data.label_kind, run.data.label_counts
+    if counts is None:
+        return f"{run.num_labeled:,} examples, {size} {kind.plural if size > 1 else kind.singular} each"
     per_class = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-    return f"{run.num_labeled:,} examples, {len(names)} classes, {per_class} per class"
+    if run.data.problem_type == SINGLE_LABEL:
+        return f"{run.num_labeled:,} examples, {size} classes, {per_class} per class"
+    labels, mean = f"{size} labels" if size > 1 else "1 label", counts.sum() / run.num_labeled
+    return f"{run.num_labeled:,} examples, {labels}, {per_class} examples per label, {mean:.2g} labels per example"
 
 
 def _classes(run: RunFacts) -> str:
-    names = run.data.label_names
-    counts = np.bincount(run.data.labels, minlength=len(names)).tolist()
+    names, counts = run.data.label_names, run.data.label_counts
+    if counts is None:
+        columns = zip(names, run.data.labels.T, strict=True)
+        return shortened([f"{name} {column.min():.4g} to {column.max():.4g}" for name, column in columns])
     # In quotes where letters would be overlooked: spaces around a name, or a line break in it.
     shown = [name if name == name.strip() and name.isprintable() else repr(name) for name in names]
-    return shortened([f"{name} {count:,}" for name, count in zip(shown, counts, strict=True)])
+    return shortened([f"{name} {count:,}" for name, count in zip(shown, counts.tolist(), strict=True)])
 
 
 def _unlabeled(run: RunFacts) -> str:
@@ -221,7 +243,8 @@ def _batch_and_steps(run: RunFacts) -> dict[str, str]:
     if run.num_unlabeled is None:
         rounds = f"{steps * unlabeled:,} unlabeled examples from the stream"
     else:
-        rounds = f"{steps * unlabeled / run.num_unlabeled:.1f} passes over the pool"
+        drawn = run.num_unlabeled - (0 if run.open_set is None else run.open_set.dropped)
+        rounds = f"{steps * unlabeled / drawn:.1f} passes over the pool"
     if not run.algorithm.reads_pool:
         rounds = f"{steps * labeled / run.num_labeled:.1f} passes over the labeled examples"
     return {

@@ -3,10 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..algorithms import IMBALANCE, SSLAlgorithm, get_algorithm, known_correction, known_name, resolve_algorithm
+from ..algorithms import (
+    BY_PROBLEM_TYPE,
+    IMBALANCE,
+    SSLAlgorithm,
+    get_algorithm,
+    known_correction,
+    known_name,
+    resolve_algorithm,
+)
 from ..config import SSLConfig
+from ..data.columns import DataSummary
+from ..problem_types import REGRESSION, SINGLE_LABEL
 
 Choice = str | SSLAlgorithm | type[SSLAlgorithm]
 # What an algorithm object must have in common with the run. Its class distribution and weight may be its own.
@@ -18,12 +29,18 @@ _SHARED = (
     "labeled_batch_size",
     "unlabeled_batch_size",
     "modality",
+    "problem_type",
 )
 _DEFAULTS = {name: field.default for name, field in SSLConfig.__dataclass_fields__.items()}
 
 
-def choose_algorithm(given: Choice | None, args: SSLConfig) -> Choice:
+def choose_algorithm(given: Choice | None, args: SSLConfig, problem_type: str | None = None) -> Choice:
     """The algorithm that the settings name, or the class or object (or other name) that was given instead.
+
+    Args:
+        given: the algorithm of `SSLTrainer`, if it was given one.
+        args: the settings.
+        problem_type: the kind of problem, which there must be an algorithm of that name for; None before it is known.
 
     Raises:
         ValueError: for an unknown name, also of a correction for long tails, for the name of another algorithm than
@@ -36,17 +53,78 @@ def choose_algorithm(given: Choice | None, args: SSLConfig) -> Choice:
     # Cards, tables and checkpoints have one spelling.
     args.algorithm = known_name(args.algorithm)
     _check_correction(args)
-    named = resolve_algorithm(args.algorithm)
+    if isinstance(given, str):
+        given = known_name(given)
+    if problem_type is not None and (given is None or isinstance(given, str)):
+        resolve_algorithm(given or args.algorithm, problem_type)
     if given is None:
         return args.algorithm
-    cls = type(given) if isinstance(given, SSLAlgorithm) else resolve_algorithm(given)
-    if args.algorithm != _DEFAULTS["algorithm"] and named is not cls:
+    named = [table[args.algorithm] for table in BY_PROBLEM_TYPE.values() if args.algorithm in table]
+    if args.algorithm != _DEFAULTS["algorithm"] and _class_of(given) not in (args.algorithm, *named):
         raise ValueError(
-            f"algorithm must be left out of the settings, got {args.algorithm!r} beside {cls.__name__}; give one"
+            f"algorithm must be left out of the settings, got {args.algorithm!r} beside "
+            f"{given if isinstance(given, str) else _class_of(given).__name__}; give one"
         )
     if isinstance(given, SSLAlgorithm):
         _refuse_ignored_settings(given, args)
     return given
+
+
+def _class_of(given: Choice) -> Any:
+    """The class of an algorithm that was given as one or as an object; a name as it is."""
+    return type(given) if isinstance(given, SSLAlgorithm) else given
+
+
+def problem_of(data: DataSummary, args: SSLConfig, sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `ProblemSpec`: what the labeled examples say, and the sizes of model and batches."""
+    kind = data.problem_type
+    return {
+        **sizes,
+        "num_classes": len(data.label_names),
+        "class_distribution": label_shares(data),
+        "unsupervised_weight": args.unsupervised_weight,
+        "modality": data.modality,
+        "problem_type": kind,
+        **(target_scale(data.labels) if kind == REGRESSION else {}),
+    }
+
+
+def label_shares(data: DataSummary) -> torch.Tensor | None:
+    """The share [C] of the labeled examples that has each class or label, float32; None of numbers."""
+    counts = data.label_counts
+    return None if counts is None else torch.as_tensor(counts).float() / len(data.labels)
+
+
+def target_scale(labels: np.ndarray) -> dict[str, torch.Tensor]:
+    """Mean and standard deviation [K] of labeled numbers [L, K], float32; where all are the same, the latter is 1.
+
+    Example:
+        >>> target_scale(np.array([[1.0, 5.0], [3.0, 5.0]]))
+        {'target_mean': tensor([2., 5.]), 'target_scale': tensor([1., 1.])}
+    """
+    numbers = labels.astype(np.float64)
+    mean = torch.tensor(numbers.mean(axis=0), dtype=torch.float32)
+    scale = torch.tensor(np.where(np.ptp(numbers, axis=0) > 0, numbers.std(axis=0), 1), dtype=torch.float32)
+    return {"target_mean": mean, "target_scale": scale}
+
+
+def check_settings(args: SSLConfig, problem_type: str) -> None:
+    """Refuse settings that make no sense for a kind of problem.
+
+    Raises:
+        ValueError: in one line.
+    """
+    if problem_type == SINGLE_LABEL:
+        return
+    reasons = {
+        "imbalance": (None, "it corrects for classes of different sizes, of which each example has one"),
+        "start": ("random", "heads are fitted to features for one class per example"),
+        "label_smoothing_factor": (0.0, "it smooths the class of an example"),
+    }
+    for name, (usual, reason) in reasons.items():
+        value = getattr(args, name)
+        if value != usual:
+            raise ValueError(f"{name} must be {usual!r} for problem_type={problem_type!r}, got {value!r}: {reason}")
 
 
 def _check_correction(args: SSLConfig) -> None:
@@ -112,7 +190,8 @@ def make_algorithm(
     """
     if isinstance(choice, SSLAlgorithm):
         for name in _SHARED:
-            mine, wanted = getattr(choice, name), problem[name]
+            mine = getattr(choice, name)
+            wanted = problem.get(name, mine)
             if mine != wanted:
                 raise ValueError(
                     f"the algorithm's {name} must be {wanted!r}, got {mine!r}; make the object for this run, or give "

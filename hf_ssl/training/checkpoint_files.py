@@ -39,6 +39,7 @@ from ..model.adapters import is_adapted, kept_weights
 from ..model.ema import ModelEma
 from ..model.quantized import base_digests, find_other_base, quantized_names, readable_state
 from ..model.sharding import load_whole
+from ..model.uncertainty import FILE as UNCERTAINTY
 from ..published_settings import is_published_setting
 from .checkpoint_folders import checkpoints, step_of
 from .checksums import CHECKSUMS, find_change
@@ -170,6 +171,8 @@ def delete_other_weights(folder: Path, names: Collection[str]) -> None:
         for path in folder.iterdir():
             if _WHOLE_MODEL.fullmatch(path.name) and path.name not in names:
                 path.unlink()
+    if UNCERTAINTY not in names:
+        (folder / UNCERTAINTY).unlink(missing_ok=True)
 
 
 def student_state(student: nn.Module) -> dict[str, torch.Tensor]:

@@ -25,13 +25,14 @@ from ..model.wrapping import without_ddp
 from . import checkpoint_files, checkpoint_folders
 from .checksums import find_change
 from .corrected import CorrectedClassifier
+from .label_scale import LabelScaleMixin
 from .log_sums import LogSums
 from .processes import may_drop_layers, search_for_unused_weights
 from .sharding import ShardingMixin
 from .watch import Watch
 
 
-class CheckpointMixin(ShardingMixin):
+class CheckpointMixin(LabelScaleMixin, ShardingMixin):
     """A `Trainer` that evaluates and saves the moving average if `ema_role` says so, and resumes bit for bit.
 
     `hf_ssl/training/checkpoint_files.py` lists the files of a checkpoint. The class that mixes it in sets the
@@ -227,12 +228,15 @@ class CheckpointMixin(ShardingMixin):
         folder = Path(output_dir or self.args.output_dir)
         with atomic_files(folder) as new:
             # Of a sharded model those to save are given, from all processes.
-            given = is_sharded(self.model) or not (self.args.ema_evaluates or self._answer or self.temperature)
+            own = self.args.ema_evaluates or self._answer or self.temperature or self._label_scale
+            given = is_sharded(self.model) or not own
             weights = contextlib.nullcontext() if given else self._evaluated_weights()
-            with weights, self._layerdrop.switched(on=True):
+            units = self._label_scale.folded() if self._label_scale else contextlib.nullcontext()
+            with weights, units, self._layerdrop.switched(on=True):
                 self._save_model(new, state_dict if given else None)
             checkpoint_files.save_settings(str(new), self.args)
             save_kept_weights(new, self.accelerator.unwrap_model(self.model), state_dict)
+            self._save_uncertainty(new)
             names = {path.name for path in new.iterdir()}
         checkpoint_files.delete_other_weights(folder, names)
 
@@ -296,6 +300,7 @@ class CheckpointMixin(ShardingMixin):
         self.accelerator.wait_for_everyone()
         if resume_from_checkpoint:
             resume_from_checkpoint = checkpoint_files.choose_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        self._read_left_out(resume_from_checkpoint or None)
         self._begin_sitting(resume_from_checkpoint or None)
         self._forget_evaluation()
         search_for_unused_weights(self.args, self.accelerator.ddp_handler)
@@ -305,10 +310,14 @@ class CheckpointMixin(ShardingMixin):
             with self._layerdrop.switched(on=may_drop):
                 return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
+            self._end_label_scale()
             self._stop_workers()
 
     def _begin_sitting(self, checkpoint: str | None) -> None:
         """What a subclass does before Trainer begins, or resumes from a checkpoint that is whole."""
+
+    def _read_left_out(self, checkpoint: str | None) -> None:
+        """Find out what of the pool is not drawn, when Trainer is about to begin, or to resume from a checkpoint."""
 
     def _forget_evaluation(self) -> None:
         """Let a model that was only evaluated so far be wrapped for training on several processes.
@@ -334,6 +343,7 @@ class CheckpointMixin(ShardingMixin):
         student = self.accelerator.unwrap_model(self.model if model is None else model)
         checkpoint_files.load_student(resume_from_checkpoint, student, self._trained_with)
         check_same_classes(resume_from_checkpoint, student)
+        self._label_scale = self._new_label_scale()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -361,10 +371,13 @@ class CheckpointMixin(ShardingMixin):
             # trained weights, so the classifier that answers is still to be put in: that of this checkpoint.
             if self._answer is not None:
                 checkpoint_files.load_state(folder, self.algorithm, name)
+            if (scale := self._new_label_scale()) is not None:
+                scale.fold()
         else:
             self._load_saved_model(model, folder)
             # What was saved has the classifier that answers.
             self._answer = None
+        self._load_best_uncertainty(folder)
         if self.ema is not None:
             self.ema.reset()
 
@@ -387,8 +400,10 @@ class CheckpointMixin(ShardingMixin):
         """
         self._complete_optimizer()
         copy_from_first([*self.algorithm.parameters(), *self.algorithm.buffers()])
+        self._begin_label_scale()
         if self._keeps_average:
             self.ema = self._new_average()
+        self._attach_label_scale()
         self._answer = None
         if self.algorithm.answer.answers:
             given = self.accelerator.unwrap_model(self.model), self.algorithm, self._content_free

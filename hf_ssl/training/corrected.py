@@ -14,8 +14,10 @@ from ..model.ema import ModelEma
 from ..model.forward import ModelForward
 from ..model.head import check_writable, find_head, head_weight, replaced_head
 from ..model.padding import View
+from ..problem_types import REGRESSION
 from ..views import Views
 from ..views.seeds import global_seeds
+from .label_scale import check_scalable
 
 # Under this name the averages of the correction's heads are part of the algorithm, and so of checkpoints.
 _AVERAGED = "averaged_heads"
@@ -73,13 +75,16 @@ def content_free_of(algorithm: SSLAlgorithm, views: Views, labeled: Any, device:
 def fit_to_head(algorithm: SSLAlgorithm, model: nn.Module) -> None:
     """Before the first step: let the heads of a correction that answers be what the model's own can be replaced with.
 
-    They begin where the model's own head is, which may have been trained or fitted before.
+    They begin where the model's own head is, which may have been trained or fitted before. A head of numbers must be
+    one whose units can be changed.
 
     Raises:
         ValueError: if nothing can be written into the head, as it is under an adapter, or if it has no bias and the
             correction answers with another one.
     """
     correction, head = algorithm.answer, find_head(model)
+    if algorithm.problem.problem_type == REGRESSION:
+        check_scalable(model)
     if not correction.answers:
         return
     if isinstance(head, nn.Linear) and head.bias is None:

@@ -9,39 +9,44 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 from transformers import Trainer
 from transformers.trainer_pt_utils import nested_detach
 from transformers.trainer_utils import has_length
 from transformers.utils import logging
 
+from ..algorithms.criteria import LABELED_LOSSES
 from ..class_sizes import SIZE_METRICS, Imbalance
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..distributed import gather
 from ..errors import NotFiniteError
 from ..metrics import METRICS, RunningMetrics
+from ..metrics.default import MAIN_METRICS, CollectedMetrics
 from ..model.wrapping import unwrap, without_adapters
+from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .supervised_loss import SupervisedLoss
 
 logger = logging.get_logger(__name__)
 
 # Of float32, a gigabyte; and what a stream is taken for, whose length is not known.
 _MOST_SCORES, _LENGTH_OF_STREAM = 1 << 28, 100_000
+# Metrics that choose the best checkpoint for some data, if the user names none.
+_CHOSEN_HERE = ("balanced_accuracy", MAIN_METRICS[MULTI_LABEL].name, MAIN_METRICS[REGRESSION].name)
 
 
 class EvaluationMixin(Trainer):
     """A `Trainer` that evaluates models of every kind alike: metrics and a loss wherever there are labels.
 
-    The loss is the model's own if it returns one, otherwise the mean cross-entropy of its logits; with a
-    `compute_loss_func` or label smoothing it is theirs, as in Trainer.
+    The loss is the model's own if it returns one, otherwise the mean cross-entropy of its logits. Of several labels or
+    of numbers (in the user's units) it is always that of `hf_ssl.algorithms.criteria`; with a `compute_loss_func` or
+    label smoothing it is theirs, as in Trainer.
     """
 
     args: SSLConfig
     criterion: SupervisedLoss | None = None
+    data: DataSummary | None
     # How many examples of the evaluation in progress have scores that are not finite, and how many there are.
     _not_finite: torch.Tensor | None = None
     # Step of an evaluation -> recall [C] of each class; of one dataset, measured by the default metrics.
@@ -51,18 +56,22 @@ class EvaluationMixin(Trainer):
         """Let the default metrics know the labeled counts; before the first evaluation of a training.
 
         If they are clearly imbalanced, the best checkpoint is chosen by balanced accuracy if `balance_decides`: the
-        loss of a test set with the same long tail hardly sees the rare classes.
+        loss of a test set with the same long tail hardly sees the rare classes. Of several labels and of numbers their
+        main metric chooses it.
         """
         self.class_recalls = {}
-        args = self.args
-        if args.metric_for_best_model == "balanced_accuracy" and not args.metric_is_chosen:
+        args, main = self.args, MAIN_METRICS[data.problem_type]
+        if args.metric_for_best_model in _CHOSEN_HERE and not args.metric_is_chosen:
             # An earlier trainer with these settings chose it for its data; this is Trainer's default.
             args.metric_for_best_model, args.greater_is_better = "loss", False
+        may_choose = balance_decides(args) and not isinstance(self.eval_dataset, dict)
+        if may_choose and isinstance(self.compute_metrics, CollectedMetrics):
+            args.metric_for_best_model, args.greater_is_better = main
         if not isinstance(self.compute_metrics, RunningMetrics):
             return
-        counts = np.bincount(data.labels, minlength=len(data.label_names))
+        counts = data.label_counts
         self.compute_metrics.class_counts = counts
-        if balance_decides(args) and Imbalance.of(counts).is_clear and not isinstance(self.eval_dataset, dict):
+        if may_choose and counts is not None and Imbalance.of(counts).is_clear:
             args.metric_for_best_model, args.greater_is_better = "balanced_accuracy", True
 
     def compute_loss(
@@ -76,12 +85,15 @@ class EvaluationMixin(Trainer):
         labels = inputs.get("labels")
         if labels is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        answers = answers_of(model(**_given(model, inputs)))
+        kind = SINGLE_LABEL if self.data is None else self.data.problem_type
+        # Of several labels and of numbers, not all models compute a loss: those for recordings take one class.
+        given = _given(model, inputs) if kind == SINGLE_LABEL else _without_labels(inputs)
+        answers = answers_of(model(**given))
         loss = answers.pop("loss", None)
         if self.criterion is not None:
             loss = self.criterion(answers["logits"], labels)
         elif loss is None:
-            loss = F.cross_entropy(answers["logits"].float(), labels)
+            loss = LABELED_LOSSES[kind](answers["logits"].float(), labels, None)
         return (loss, {"loss": loss, **answers}) if return_outputs else loss
 
     def prediction_step(
@@ -210,7 +222,11 @@ def takes_labels(model: nn.Module) -> bool:
 
 def _given(model: nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
     """The inputs without `labels`, unless the model takes them."""
-    return inputs if takes_labels(model) else {key: value for key, value in inputs.items() if key != "labels"}
+    return inputs if takes_labels(model) else _without_labels(inputs)
+
+
+def _without_labels(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in inputs.items() if key != "labels"}
 
 
 def answers_of(output: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from accelerate import Accelerator
 from ..algorithms import AlgorithmOutput
 from ..batches.collators import MISSING_LABEL
 from ..distributed import names_of_all
+from ..problem_types import MULTI_LABEL, SINGLE_LABEL
 
 
 class LogSums:
@@ -13,10 +14,12 @@ class LogSums:
 
     Args:
         num_classes: C, of the pseudo-labels that are counted by class; 0 counts none.
+        problem_type: what they are: only single classes are counted; of several labels their F1 is measured.
 
     Attributes:
         values: name -> [2], the sum of a term or metric over the batches, and the number of batches. For
-            `pseudo_label_accuracy` the weight of the right pseudo-labels, and that of all; for what is only counted,
+            `pseudo_label_accuracy` the weight of the right pseudo-labels, and that of all; for `pseudo_label_f1` twice
+            the weight of the right labels, and that of the pseudo-labels and the true ones; for what is only counted,
             the number and 0.
         classes: weight [C] of the pseudo-labels of each class since the last log line. Of a resumed training those
             before the checkpoint are not counted: they are a picture of what goes on, and no result.
@@ -29,9 +32,10 @@ class LogSums:
         tensor([3., 2.])
     """
 
-    def __init__(self, num_classes: int = 0) -> None:
+    def __init__(self, num_classes: int = 0, problem_type: str = SINGLE_LABEL) -> None:
         self.values: dict[str, torch.Tensor] = {}
-        self.num_classes = num_classes
+        self.problem_type = problem_type
+        self.num_classes = num_classes if problem_type == SINGLE_LABEL else 0
         self.classes: torch.Tensor | None = None
 
     @torch.no_grad()
@@ -42,15 +46,32 @@ class LogSums:
             output: of the algorithm.
             hidden_labels: classes [mu*B] of the unlabeled examples, if the pool has labels. Examples with
                 `MISSING_LABEL` are left out; a negative class that is none of the labeled dataset's is never right.
+                Of several labels [mu*B, C] of 0 and 1, NaN where they are not known.
         """
         for name, value in {**output.terms, **output.metrics}.items():
             value = value.detach().float()
             self._add(name, torch.stack([value, torch.ones_like(value)]))
         if output.pseudo_labels is None:
             return
-        labels = output.pseudo_labels
+        if self.problem_type == SINGLE_LABEL:
+            self._add_classes(output.pseudo_labels, output.mask, hidden_labels)
+        elif self.problem_type == MULTI_LABEL and hidden_labels is not None:
+            self._add_several(output.pseudo_labels, output.mask, hidden_labels)
+
+    def _add_several(self, found: torch.Tensor, mask: torch.Tensor | None, hidden: torch.Tensor) -> None:
+        """Compare several pseudo-labels [N, C] with the true ones, of which rows of NaN are not known."""
+        known = ~hidden.isnan()
+        weight = known.float() if mask is None else known * (mask if mask.ndim == 2 else mask[:, None])
+        found, true = (found > 0.5).float(), (hidden > 0.5).float()
+        both, either = (weight * found * true).sum(), (weight * (found + true)).sum()
+        self._add("pseudo_label_f1", torch.stack([2 * both, either]))
+
+    def _add_classes(
+        self, labels: torch.Tensor, mask: torch.Tensor | None, hidden_labels: torch.Tensor | None
+    ) -> None:
+        """Count classes [N], or the largest of distributions [N, C], and compare them with the true ones."""
         labels = labels.argmax(dim=-1) if labels.ndim == 2 else labels
-        weight = torch.ones_like(labels, dtype=torch.float32) if output.mask is None else output.mask.float()
+        weight = torch.ones_like(labels, dtype=torch.float32) if mask is None else mask.float()
         if weight.shape != labels.shape:
             return
         if self.num_classes:

@@ -94,6 +94,7 @@ class RoundsMixin(EvaluationMixin):
     watch: Any
     _algorithm_choice: Choice
     _has_pool: bool
+    foreign_rows: np.ndarray
     _resumed: checkpoint_files.RunSums | None
     _round = Round()
 
@@ -126,7 +127,7 @@ class RoundsMixin(EvaluationMixin):
     @property
     def labels_of_round(self) -> np.ndarray:
         """Their classes [L + K]."""
-        return np.concatenate([self.data.labels, self._joining.labels])
+        return np.concatenate([self.data.drawn_by, self._joining.labels])
 
     @property
     def _num_labeled(self) -> int:
@@ -298,7 +299,7 @@ class RoundsMixin(EvaluationMixin):
             return answers[0] if isinstance(answers, tuple) else answers
 
         classes, confidence = predict_pool(scores, self.unlabeled_dataset, self.views, self.args)
-        readable = np.flatnonzero(classes != UNREADABLE)
+        readable = np.setdiff1d(np.flatnonzero(classes != UNREADABLE), self.foreign_rows)
         counts = np.bincount(self.labels_of_round, minlength=len(self.data.label_names))
         picks = plan.pick(classes[readable], confidence[readable], self._round.number + 1, counts)
         index = readable[picks.index]

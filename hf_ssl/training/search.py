@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 from torch import nn
 from transformers import Trainer, set_seed
 from transformers.trainer_utils import enable_full_determinism, number_of_arguments
@@ -20,6 +21,8 @@ from ..algorithms import SSLAlgorithm
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.streams import beginning, is_stream
+from ..metrics import RunningMetrics
+from ..metrics.default import default_metrics
 from ..model.head import find_head, head_weight
 from ..model.loading import load_classifier
 from .algorithm import Choice
@@ -57,6 +60,8 @@ class SearchMixin(Trainer):
     # The settings with which data and algorithm were made, and whether a training has used the algorithm.
     _made_with: dict[str, Any] = {}
     _was_trained: bool = False
+    # Positions in the pool of examples that look foreign and are left out, see `open_set.py`.
+    foreign_rows: np.ndarray = np.zeros(0, dtype=np.int64)
     # The settings that all trials of a search start from.
     _searched: dict[str, Any] | None = None
 
@@ -86,7 +91,7 @@ class SearchMixin(Trainer):
 
         pool = beginning(self.unlabeled_dataset, self.args.stream_buffer_size)
         given = self.train_dataset, pool, self.data, self.processing_class, self.args
-        fit_head(self.model, *given, view_maker=self._custom_views)
+        fit_head(self.model, *given, view_maker=self._custom_views, left_out=self.foreign_rows)
         self._head_is_fitted = True
         head = find_head(self.model)
         self.algorithm.answer.begin_with(head_weight(head), head.bias)
@@ -95,6 +100,8 @@ class SearchMixin(Trainer):
         """Find out columns and classes from the first dataset of a trainer that was made without any."""
         if self.data is None:
             self._prepare_data(self.model, rows=dataset)
+            if isinstance(self.compute_metrics, RunningMetrics):
+                self.compute_metrics = default_metrics(self.data)
             load_for_evaluation(self.model, self.data, self.processing_class)
 
     def _look_at_first_model(self, trial: Any = None) -> nn.Module:

@@ -18,6 +18,7 @@ from ..config import SSLConfig
 from ..distributed import copy_from_first, part_like, whole
 from ..model.ema import ModelEma
 from ..model.sharding import is_sharded, ready_to_shard, reshard, shard_like_student, without_weights
+from ..problem_types import REGRESSION
 from ..sharding_settings import asks_for_fsdp
 
 _OPTIMIZER, _SCHEDULER = "optimizer.pt", "scheduler.pt"
@@ -206,6 +207,11 @@ def check_shardable(model: nn.Module, algorithm: SSLAlgorithm, *, asked: bool, s
         raise ValueError(
             f"a sharded model cannot be evaluated with the classifier of {algorithm.answer.title}, which replaces "
             "the model's own; leave fsdp out, or choose another correction"
+        )
+    if algorithm.problem.problem_type == REGRESSION:
+        raise ValueError(
+            "a sharded model cannot learn numbers: their mean and scale are written into the head as a whole; leave "
+            "fsdp out"
         )
     if algorithm.differentiates_twice:
         raise ValueError(

@@ -24,6 +24,7 @@ from ..views import Views
 from ..views.base import as_views
 from ..views.make import make_views
 from ..views.seeds import global_seeds
+from .algorithm import check_settings
 from .evaluation_only import first_of, inspect_evaluation
 from .optimization import refuse_ignored_settings
 from .processing import fitted_processor
@@ -142,7 +143,11 @@ def prepare_datasets(
             text_pair_column=args.text_pair_column,
             processor=processing_class,
             model_names=model_names,
+            label_columns=args.label_columns,
+            label_separator=args.label_separator,
+            problem_type=args.problem_type,
         )
+        check_settings(args, summary.problem_type)
         warn_of_doubtful_labels(train_dataset, summary)
         pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
         if is_stream(pool):

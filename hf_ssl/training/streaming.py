@@ -83,7 +83,7 @@ class StreamMixin(Trainer):
             *sizes, batches, self._reader, processes=processes, seed=seed, classes=self._drawn_classes
         )
         given = self.train_dataset, pool.prepare, self.views, self.algorithm.views, self.data.label_column
-        return StreamViews(*given, seed, args.on_broken_file == "skip", self.data.labels), sampler
+        return StreamViews(*given, seed, args.on_broken_file == "skip", self.data.drawn_by), sampler
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As in Trainer; rows that were read ahead are let go of at the end."""

@@ -17,6 +17,7 @@ from ..distributed import gather, gather_objects, local_part
 from ..errors import NotFiniteError
 from ..features.distillation import FeatureDistillation
 from ..model.precision import trained_in_half_precision
+from ..problem_types import SINGLE_LABEL
 from .class_watch import ClassWatch
 
 logger = logging.get_logger(__name__)
@@ -248,9 +249,9 @@ class Watch:
             progress: where training is.
         """
         early = self._early
-        # What a classifier of features says is not a guess of the model.
-        from_outside = isinstance(self.algorithm, FeatureDistillation)
-        if early is None or self.args.unsupervised_warmup_steps or from_outside:
+        # What a classifier of features says is not a guess of the model; and only for classes is chance one number.
+        is_other = isinstance(self.algorithm, FeatureDistillation) or self.algorithm.problem_type != SINGLE_LABEL
+        if early is None or self.args.unsupervised_warmup_steps or is_other:
             return
         steps = progress.step - early["steps"]
         for name in ("supervised", "mask_ratio"):
@@ -313,10 +314,13 @@ class Watch:
         """Warn once if the pseudo-labels collapse into one class, or drift away from the classes of the labels.
 
         Args:
-            counts: weights [C] of the pseudo-labels of each class since the last log line.
+            counts: weights [C] of the pseudo-labels of each class since the last log line; empty if they are no
+                classes.
             names: of the classes, [C].
             progress: where training is.
         """
+        if not counts:
+            return
         if self.classes is None:
             shares = self.algorithm.class_distribution.tolist()
             # Whoever corrects for classes of different sizes does not expect the labels' sizes of the pool.

@@ -181,6 +181,7 @@ def test_what_is_documented_not_to_split_says_so(name, runs):
 # Statistics of the joint batch: one message for all that is known at the same time. FreeMatch's term has a sum with
 # gradient.
 MESSAGES = {
+    "propagation": 1,
     "flexmatch": 1,
     "simmatch": 2,
     "comatch": 2,
@@ -194,6 +195,7 @@ MESSAGES = {
     "multimatch": 1,
     "regmixmatch": 3,
     "multi_label/cap": 1,
+    "iomatch": 1,
 }
 
 

@@ -34,6 +34,7 @@ WEIGHTS = {
     "fixmatch": "supervised + w*r * unsupervised",
     "uda": "supervised + w*r * unsupervised",
     "noisy_student": "supervised + w*r * unsupervised",
+    "propagation": "supervised + w*r * unsupervised",
     "flexmatch": "supervised + w*r * unsupervised",
     "adamatch": "supervised + w*r * unsupervised",
     "dash": "supervised + w*r * unsupervised",
@@ -55,6 +56,8 @@ WEIGHTS = {
     "multi_label/mean_teacher": "supervised + w*r*s * unsupervised",
     "multi_label/fixmatch": "supervised + w*r * unsupervised",
     "multi_label/cap": "supervised + w*r*s * unsupervised",
+    "openmatch": "supervised + w*r * unsupervised + one_vs_all + 0.3 * certainty + 0.7 * agreement",
+    "iomatch": "supervised + w*r * unsupervised + 0.6 * open + 0.8 * multi_binary",
 }
 # Metrics that weigh a term.
 SHARES = {"certain_ratio"}
@@ -88,6 +91,8 @@ def test_the_docstring_states_the_formula_and_its_source(name):
     terms |= {"contrastive": "contrastive_weight", "instance": "instance_weight", "distance": "cos("}
     terms |= {"divergences": "D(weak", "shrink": "certain_ratio", "ambiguous": "ambiguous_weight"}
     terms |= {"regmix": "regmix = sum", "class_aware": "class_aware = mean"}
+    terms |= {"certainty": "entropy_weight", "agreement": "consistency_weight", "open": "open_weight"}
+    terms |= {"one_vs_all": "one_vs_all = mean", "multi_binary": "multi_binary_weight"}
     for term in set(re.findall(r"[a-z_]{2,}", WEIGHTS[name])) & set(terms):
         assert terms[term] in text, term
     assert ("warmup *" in text) == ("*s" in WEIGHTS[name])

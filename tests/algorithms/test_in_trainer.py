@@ -80,7 +80,7 @@ def test_thirty_steps_change_every_trainable_weight(algorithm, modality, tmp_pat
     assert modality == "audio" or rows[-1]["supervised"] < rows[0]["supervised"]
 
 
-RESUMED = ("flexmatch", "simmatch", "comatch", "remixmatch", "shrinkmatch", "cgmatch", "multimatch")
+RESUMED = ("flexmatch", "simmatch", "comatch", "remixmatch", "shrinkmatch", "cgmatch", "multimatch", "iomatch")
 
 
 @pytest.mark.parametrize("algorithm", [*RESUMED, "regmixmatch"])

@@ -18,8 +18,10 @@ FILES = sorted([*FOLDER.glob("*.safetensors"), *FOLDER.glob("newer/*.safetensors
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 TWO_STEP_EPOCHS = {"comatch", "simmatch"}
 HEADS = ("projection", "projection_2", "projection_3", "rotation", "distance", "auxiliary_head", "heads")
+HEADS += ("multi_binary_head", "open_head")
 # Names of terms in the files that are not those of `AlgorithmOutput.terms`; a weight is not one of these.
 TERMS = {"cgmatch/easy": "unsupervised", "cgmatch/ambiguous_weight": None, "regmixmatch/entropy": "fairness"}
+TERMS |= {"iomatch/selected_ratio": "mask_ratio"}
 # Compared after each step, where a file has them.
 STATISTICS = {name: name for name in ("alignment_model", "confidence_mean", "count_gap_mean")}
 FREEMATCH = ("global_threshold", "class_probability", "label_histogram")
@@ -28,7 +30,9 @@ STATISTICS |= {"margin_thresholds_after": "margin_thresholds"}
 # Settings beside those of a file.
 VARIANTS = {"multimatch-published": {"published": True}}
 # Those of which there is no published code to compare with; their formulas are in the helpers.
-WITHOUT = {"entropy_minimization", "noisy_student"}
+WITHOUT = {"entropy_minimization", "noisy_student", "openmatch"}
+# Switches of the published code that ours has not.
+SWITCHES = {"iomatch": ["rotation"]}
 
 
 class Linear(nn.Module):
@@ -84,6 +88,7 @@ def trained(model, algorithm):
 def prepare(meta, golden, dtype, **variant):
     """The algorithm and the model of a file, with their initial parameters and statistics."""
     name, size = meta["algorithm"], meta["batch_size"]
+    settings = {key: value for key, value in meta["hyperparameters"].items() if key not in SWITCHES.get(name, ())}
     algorithm = get_algorithm(
         name,
         num_classes=meta["num_classes"],
@@ -94,7 +99,7 @@ def prepare(meta, golden, dtype, **variant):
         unlabeled_batch_size=size * meta["uratio"],
         class_distribution=golden.get("final/alignment_target") if name == "remixmatch" else None,
         unsupervised_weight=meta["lambda_u"],
-        **meta["hyperparameters"],
+        **settings,
         **variant,
     ).to(dtype)
     model = Linear(meta["dim"], meta["num_classes"]).to(dtype)
@@ -123,6 +128,8 @@ def compare_terms(name, golden, step, progress, algorithm, output):
     for key, statistic in STATISTICS.items():
         if f"step{step}/{key}" in golden:
             close(getattr(algorithm, statistic), golden[f"step{step}/{key}"], f"{statistic} of step {step}")
+    if f"step{step}/open_mask" in golden:
+        close(known["open_ratio"], golden[f"step{step}/open_mask"].mean(), f"open mask of step {step}")
     if f"step{step}/mask" in golden:
         mask = output.mask if output.labeled_mask is None else output.labeled_mask
         close(mask, golden[f"step{step}/mask"], f"mask of step {step}")

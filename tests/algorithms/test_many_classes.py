@@ -47,7 +47,7 @@ def batch_of(step):
     return SSLBatch(
         labeled=draw(2),
         labels=torch.randint(CLASSES, (2,), generator=generator),
-        unlabeled={name: draw(4) for name in ("weak", "medium", "strong", "strong_2", "rotated")},
+        unlabeled={name: draw(4) for name in ("weak", "weak_2", "medium", "strong", "strong_2", "rotated")},
         labeled_index=torch.tensor([5, CLASSES - 1]),
         unlabeled_index=torch.arange(4),
         labeled_strong=draw(2),

@@ -292,6 +292,11 @@ BAD = {
     "threshold_high": SHARE,
     "class_mixup_alpha": ABOVE_0,
     "smoothness": SHARE,
+    "start_fraction": (-0.1, 1, "nan"),
+    "consistency_weight": NON_NEGATIVE,
+    "open_threshold": SHARE,
+    "open_weight": NON_NEGATIVE,
+    "multi_binary_weight": NON_NEGATIVE,
 }
 CHOICES = {"tsa_schedule", "alignment_target", "base_threshold", "class_aware_weighting"}
 SETTINGS = [

@@ -11,7 +11,7 @@ import pytest
 
 from hf_ssl.cli import main
 from hf_ssl.cli.label_file import LabelFile
-from hf_ssl.features.picking import PICK_ORDER
+from hf_ssl.features.picking import DRAW_ORDER, PICK_ORDER
 
 from tests.helpers.command_data import audio_folders, image_folders, read_csv, save_model, texts, write_csv
 
@@ -84,6 +84,14 @@ def test_picked_labeled_and_trained_as_it_is(modality, suffix, tmp_path, lines, 
     # The pool was not encoded again.
     now = {path.name for path in cache.iterdir() if path.is_dir()}
     assert encoded in now and len(now) == 2
+
+
+def test_random_picks_are_a_sample_whose_labels_tell_how_frequent_a_class_is(tmp_path, lines, capsys):
+    model, picks = save_model("text", tmp_path / "model"), tmp_path / "picks.csv"
+    assert main(["pick", str(lines), "--model", model, "-n", "7", "--by", "random", "--output", str(picks)]) == 0
+    assert "Picked by random: 7 of 60" in capsys.readouterr().out
+    rows = read_csv(picks)
+    assert list(rows[0]) == ["text", DRAW_ORDER, "label"] and [row[DRAW_ORDER] for row in rows] == [*"1234567"]
 
 
 def test_a_second_round_leaves_out_what_is_in_the_file(tmp_path, lines, capsys):

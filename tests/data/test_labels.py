@@ -96,7 +96,7 @@ NO_CLASSES = {
         rows([12345678901234568.0, 12345678901234569.0]),
         "row 0 .* is 1.2345678901234568e.16, which is too large to be exact .* as texts",
     ),
-    "half a class": (rows([0.5, 1.0]), "row 0 .* is 0.5: not a class, which must be a text or a whole number"),
+    "half a class": (mixed([0.5, "a"]), "row 0 .* is 0.5: not a class, which must be a text or a whole number"),
 }
 
 

@@ -14,10 +14,12 @@ from hf_ssl.data.doubts import warn_of_doubtful_labels
 from hf_ssl.data.labels import UNKNOWN, different_labels, read_labels
 from hf_ssl.data.prepare import prepare, prepare_evaluation, prepare_pool
 from hf_ssl.model.loading import class_names
+from hf_ssl.problem_types import SINGLE_LABEL
 
 from tests.helpers.tiny_images import make_images, make_vit
 from tests.helpers.tiny_tasks import TASKS, make_sounds, make_texts, new_model, task
 
+ONE_CLASS = {"problem_type": SINGLE_LABEL}
 IMAGE, TEXT, AUDIO = (TASKS[modality][1]() for modality in ("image", "text", "audio"))
 
 
@@ -199,8 +201,8 @@ def test_missing_labels_of_the_pool_stay_missing():
     [
         (table(text=["a", "b"], label=["x", None]), {}, "no label in row 1 .* move them to the unlabeled dataset"),
         (classes_of(ABC, 0, -1), {}, "no label in row 1"),
-        (table(text=["a", "b"], label=[[0], [1]]), {}, "is a list: each example needs one class"),
-        (table(text=["a", "b"], label=[0.5, 1.0]), {}, "is 0.5: not a class"),
+        (table(text=["a", "b"], label=[[0], [1]]), ONE_CLASS, "is a list: each example needs one class"),
+        (table(text=["a", "b"], label=[0.5, 1.0]), ONE_CLASS, "is 0.5: not a class"),
         (table(text=["a", "b"], label=["x", "x"]), {}, "one class only"),
         (
             table(text=["a", "b"], label=[0, 1]),

@@ -5,9 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from hf_ssl.features.graph import Graph
 from hf_ssl.features.label_errors import SURE, _doubt, _groups, _held_out, find_label_errors
 from hf_ssl.features.probe import fit_probe, one_hot
+from hf_ssl.graph.spreading import Graph
 
 
 def examples(per_class=20, num_classes=4, pool=40, noise=0.15, seed=0):

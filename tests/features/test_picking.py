@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hf_ssl.features import pick
-from hf_ssl.features.normalization import unit_rows
 from hf_ssl.features.picking import MOST_ROWS, greedy_cover, pure_nearness, typicality
+from hf_ssl.graph.normalization import unit_rows
 
 
 def blobs(sizes, width=6, spread=0.05, seed=0):
@@ -29,6 +29,17 @@ def test_typical_leaves_clusters_with_a_label_for_later():
     labels = np.where(np.isin(np.arange(len(truth)), [35, 36]), 7, -1)  # two of the largest cluster
     rows = pick(features, 2, labels)
     assert set(truth[rows]) == {0, 2} and (labels[rows] < 0).all()
+
+
+def test_random_is_a_sample_of_what_has_no_label_in_which_each_row_is_equally_likely():
+    features = blobs([60, 20])[0]
+    labels = np.where(np.arange(80) < 10, 0, -1)
+    drawn = [pick(features, 20, labels, by="random", seed=seed) for seed in range(200)]
+    assert all(len(set(rows)) == 20 and (labels[rows] < 0).all() for rows in drawn)
+    counts = np.bincount(np.concatenate(drawn), minlength=80)[10:]
+    # 200 draws of 20 of 70 rows: 57.1 times each, with a standard deviation of 6.4.
+    assert abs(counts - 200 * 20 / 70).max() < 4 * 6.4
+    assert drawn[0].tolist() == pick(features, 20, labels, by="random", seed=0).tolist()
 
 
 def test_typicality_is_the_inverse_mean_distance_to_the_nearest():
@@ -144,7 +155,7 @@ def test_a_pool_that_is_labeled_or_unreadable_gives_nothing():
     ("change", "message"),
     [
         ({"n": 0}, "n must be at least 1, got 0"),
-        ({"by": "best"}, "by must be one of typical, cover, margin, got 'best'"),
+        ({"by": "best"}, "by must be one of typical, cover, margin, random, got 'best'"),
         ({"labels": np.zeros(3)}, r"labels must have shape \(20,\), got \(3,\)"),
         ({"features": np.zeros(20)}, r"features must be a matrix \[N, D\], got shape \(20,\)"),
         ({"by": "margin", "probabilities": np.zeros((3, 2))}, "probabilities must have 20 rows"),

@@ -79,6 +79,7 @@ CASES = {
     "noisy_student": Row(
         {"threshold": 0.4}, {"labeled_strong", "strong"}, {"threshold": 1.5}, views={"labeled_strong", "strong"}
     ),
+    "propagation": Row({"refresh_steps": 2, "neighbors": 3, "alpha": 0.7}, WEAK_STRONG, {"alpha": 1.0}),
     "flexmatch": Row({"threshold": 0.8}, WEAK_STRONG, {"threshold": 0.0}),
     "adamatch": Row({"threshold": 0.9, "momentum": 0.6}, WEAK_STRONG, {"momentum": 1.0}),
     "dash": Row(
@@ -125,6 +126,18 @@ CASES = {
         WEAK_STRONG,
         {"threshold_high": 1.5},
         splits=False,
+    ),
+    "openmatch": Row(
+        {"threshold": 0.5, "start_fraction": 0.1, "entropy_weight": 0.3, "consistency_weight": 0.7},
+        {*WEAK_STRONG, "weak", "weak_2"},
+        {"start_fraction": 1.0},
+        views={"weak", "weak_2", "strong"},
+    ),
+    "iomatch": Row(
+        {"threshold": 0.5, "open_weight": 0.6, "multi_binary_weight": 0.8, "alignment_queue_size": 2},
+        WEAK_STRONG,
+        {"open_threshold": 1.5},
+        steps_per_epoch=1,
     ),
 }
 
@@ -235,6 +248,7 @@ def make_batch(step, dtype=torch.float64, device="cpu"):
         perturbation=draw(UNLABELED, DIM),
     )
     batch.unlabeled["medium"] = {"x": draw(UNLABELED, DIM)}
+    batch.unlabeled["weak_2"] = {"x": draw(UNLABELED, DIM)}
     return batch
 
 

@@ -15,12 +15,14 @@ from tests.helpers.algorithm_references import (
     kl,
     mean_ce,
     moving_alignment,
+    queue_alignment,
     ramp,
     softmax,
     sup,
     weight,
 )
 
+LABELED_SET = 6
 # Row of the pool -> class: what was picked for the second round of those that train in rounds.
 PICKED = {0: 0, 2: 1, 3: 1, 5: 0, 6: 2, 7: 1, 9: 0, 11: 1}
 
@@ -40,6 +42,54 @@ def noisy_student(case):
         for row, logits in zip(case.index, case.strong, strict=True)
     ]
     return mean_ce(case.labeled_strong, case.y) + weight(case) * np.mean(each), mask
+
+
+def spread(features, labels, classes, k, alpha):
+    """Rows of (I - alpha P)^-1 Y, each with a sum of 1, by plain loops over a dense matrix."""
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    centered = unit - unit.mean(axis=0)
+    centered /= np.linalg.norm(centered, axis=1, keepdims=True)
+    cosines, size = centered @ centered.T, len(features)
+    chosen = np.zeros((size, size))
+    for i in range(size):
+        for j in sorted(set(range(size)) - {i}, key=lambda j: -cosines[i, j])[:k]:
+            chosen[i, j] = max(cosines[i, j], 0.0) ** 3
+    weights = chosen + chosen.T
+    scale = 1 / np.sqrt(np.maximum(weights.sum(axis=1), 1e-300))
+    targets = np.array([[1.0 if label == c else 0.0 for c in range(classes)] for label in labels])
+    z = np.linalg.solve(np.eye(size) - alpha * weights * scale[:, None] * scale[None, :], targets)
+    sums = z.sum(axis=1, keepdims=True)
+    return np.where(sums > 0, z / np.where(sums > 0, sums, 1.0), 1 / classes)
+
+
+def certainty(row):
+    return 1 + sum(p * np.log(p) for p in row if p > 0) / np.log(len(row))
+
+
+def propagation(case):
+    settings, state, size, first = case.settings, case.state, case.weak.shape[1], LABELED_SET
+    features = state.setdefault("seen_features", np.zeros((first + case.pool, case.x["weak"].shape[1])))
+    seen = state.setdefault("seen", np.zeros(first + case.pool))
+    labels = state.setdefault("labeled_classes", -np.ones(first, dtype=int))
+    found = state.setdefault("pool_probabilities", np.full((case.pool, size), 1 / size))
+    v, largest = state.setdefault("class_weights", np.ones(size)), state.setdefault("most_certain", 1.0)
+    if case.step > 0 and case.step % settings["refresh_steps"] == 0:
+        places = np.flatnonzero(seen)
+        known = [labels[place] if place < first else -1 for place in places]
+        rows = spread(features[places], known, size, settings["neighbors"], settings["alpha"])
+        largest = state["most_certain"] = max(map(certainty, rows))
+        classes = [np.argmax(row) if label < 0 else label for label, row in zip(known, rows, strict=True)]
+        v[:] = [len(places) / (size * max(classes.count(c), 1)) for c in range(size)]
+        for place, row in zip(places, rows, strict=True):
+            if place >= first:
+                found[place - first] = row
+    rows = [found[i] for i in case.index]
+    mask = [certainty(row) / largest * v[np.argmax(row)] for row in rows]
+    supervised = np.mean([v[y] * ce(logits, y) for logits, y in zip(case.labeled, case.y, strict=True)])
+    labels[case.labeled_index] = case.y
+    for place, view in ((case.labeled_index, "labeled"), (first + case.index, "weak")):
+        seen[place], features[place] = 1, case.x[view]
+    return supervised + weight(case) * mean_ce(case.strong, hard(rows), mask), mask
 
 
 def sequencematch(case):
@@ -161,3 +211,46 @@ def regmixmatch(case):
         error = ((softmax(logits) - lam * probs[i] - (1 - lam) * targets[place]) ** 2).mean()
         aware += max(probs[i]) ** 3 * error / len(others)
     return loss + case.unsupervised_ramp * (regmix + aware), mask
+
+
+def one_vs_all(logits):
+    """r [N, C] of the two-way classifiers, by their softmax."""
+    size = logits.shape[1] // 2
+    return np.array([[softmax(row[[c, size + c]])[1] for c in range(size)] for row in logits])
+
+
+def nearest_wrong(known, labels):
+    """mean(-log r_y - log(1 - r_j)) with the most likely wrong class j."""
+    rows = zip(known, labels, strict=True)
+    return np.mean([-np.log(row[y]) - np.log(1 - max(np.delete(row, y))) for row, y in rows])
+
+
+def openmatch(case):
+    settings = case.settings
+    known = {view: one_vs_all(case.head("multi_binary_head", case.x[view])) for view in ("labeled", "weak", "weak_2")}
+    begun = case.step >= round(settings["start_fraction"] * case.max_steps)
+    mask = fixed(case.weak, settings["threshold"]) * begun
+    mask = mask * [row[label] > 0.5 for row, label in zip(known["weak"], hard(case.weak), strict=True)]
+    entropies = [-r * np.log(r) - (1 - r) * np.log(1 - r) for r in (known["weak"], known["weak_2"])]
+    apart = 2 * ((known["weak"] - known["weak_2"]) ** 2).sum(axis=1).mean()
+    loss = sup(case) + weight(case) * mean_ce(case.strong, hard(case.weak), mask)
+    loss += nearest_wrong(known["labeled"], case.y) + settings["entropy_weight"] * np.mean(entropies)
+    return loss + settings["consistency_weight"] * apart, mask
+
+
+def iomatch(case):
+    settings = case.settings
+    labeled, known = (
+        one_vs_all(case.head("multi_binary_head", case.head("projection", case.x[view])))
+        for view in ("labeled", "weak")
+    )
+    mask, opened = [], 0.0
+    aligned = queue_alignment(case)
+    logits = case.head("open_head", case.head("projection", case.x["strong"]))
+    for p, r, row in zip(aligned, known, logits, strict=True):
+        target = np.array([*(p * r), sum(p * (1 - r))])
+        mask.append(1.0 if max(p) >= settings["threshold"] and target[-1] < 0.5 else 0.0)
+        if case.epoch > 0 and max(target) >= settings["open_threshold"]:
+            opened += ce(row, target) / len(aligned)
+    loss = sup(case) + weight(case) * mean_ce(case.strong, aligned, mask) + settings["open_weight"] * opened
+    return loss + settings["multi_binary_weight"] * nearest_wrong(labeled, case.y), np.array(mask)

@@ -314,6 +314,8 @@ def test_imbalanced_labels_choose_the_best_by_balanced_accuracy_unless_the_user_
     args = SSLConfig(str(tmp_path), use_cpu=True, **saving, **settings)
     trainer = SimpleNamespace(args=args, compute_metrics=RunningMetrics(), eval_dataset=[])
     labels = np.repeat(np.arange(2), counts)
-    evaluation.EvaluationMixin.measure_class_sizes(trainer, SimpleNamespace(labels=labels, label_names=["a", "b"]))
+    evaluation.EvaluationMixin.measure_class_sizes(
+        trainer, SimpleNamespace(label_counts=np.bincount(labels), problem_type="single_label_classification")
+    )
     assert args.metric_for_best_model == metric
     assert trainer.compute_metrics.class_counts.tolist() == counts

@@ -6,4 +6,5 @@ memory      embeddings of past batches
 projection  the embedding that is remembered
 mixup       convex combinations of examples
 rotation    predicting how an image was turned
+one_vs_all  one binary classifier for each class, which can all say no
 """

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from safetensors.numpy import save_file
 
-from ...features.normalization import normalize, pool_mean
+from ...graph.normalization import normalize, pool_mean
 
 INDEX = "index.safetensors"
 

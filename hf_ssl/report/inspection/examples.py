@@ -4,10 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ...features.normalization import normalize, pool_mean
-
-# Rows that are compared with all labeled examples at once.
-_ROWS = 4_096
+from ...features.foreignness import Foreignness
 
 
 def disagreement(probabilities: Sequence[np.ndarray]) -> np.ndarray:
@@ -42,31 +39,24 @@ def distance(first: np.ndarray, last: np.ndarray) -> np.ndarray:
     return np.abs(np.asarray(first, dtype=np.float64) - last).sum(axis=1) / 2
 
 
-def foreignness(features: np.ndarray, labeled: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    """How far examples are from the nearest labeled one, as a rank in 0..1 [N]: the share of the pool that is nearer.
+def foreign_ranks(features: np.ndarray, labels: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    """How foreign examples are to the labels, as a rank in 0..1 [N]: the share of the pool that is nearer to them.
 
     Args:
         features: [N, D] of all examples.
-        labeled, pool: which of them are, bool [N]. Labeled examples get 0.
+        labels: classes [N] of the labeled examples, -1 for all others. Labeled examples get 0.
+        pool: which examples are of the pool, bool [N].
 
     Example:
         >>> features = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [-1.0, 0.3]])
-        >>> labeled = np.array([True, False, False, False])
-        >>> foreignness(features, labeled, ~labeled).round(2).tolist()
+        >>> foreign_ranks(features, np.array([0, -1, -1, -1]), np.array([False, True, True, True])).round(2).tolist()
         [0.0, 0.0, 0.33, 0.67]
     """
-    normalized = normalize(features, pool_mean(features))
-    if not labeled.any() or not pool.any():
+    if not (labels >= 0).any() or not pool.any():
         return np.zeros(len(features))
-    nearest = np.concatenate(
-        [
-            (normalized[start : start + _ROWS] @ normalized[labeled].T).max(axis=1)
-            for start in range(0, len(normalized), _ROWS)
-        ]
-    )
-    far = 1 - nearest
-    rank = np.searchsorted(np.sort(far[pool]), far, side="left") / pool.sum()
-    return np.where(labeled, 0.0, rank)
+    scores = Foreignness.fit(features, labels).scores(features)
+    rank = np.searchsorted(np.sort(scores[pool]), scores, side="left") / pool.sum()
+    return np.where(labels >= 0, 0.0, rank)
 
 
 def places_of(shown: Mapping[str, int], most: int) -> dict[str, int]:

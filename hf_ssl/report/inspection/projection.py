@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 from sklearn.decomposition import PCA
 
-from ...features.normalization import normalize, pool_mean
+from ...graph.normalization import normalize, pool_mean
 
 MAPS = ("pca", "umap")
 # Share of the examples at either end of an axis that is put on the edge: a few odd ones would squeeze the others.

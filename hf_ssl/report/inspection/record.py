@@ -155,7 +155,7 @@ def stage_predictions(
     """
     known, in_pool = np.flatnonzero(reading.labels >= 0), np.flatnonzero(reading.labels < 0)
     pool, labeled = sample(len(in_pool)), sample(len(known))
-    hidden = np.full(len(in_pool), -1) if reading.hidden_labels is None else reading.hidden_labels
+    hidden = np.full(len(in_pool), -1) if reading.hidden_labels is None else np.maximum(reading.hidden_labels, -1)
     found = Predictions()
     found.rows = {"labeled": labeled, "pool": reading.pool_rows[pool].astype(np.int64)}
     found.labels = {"labeled": reading.labels[known[labeled]], "pool": np.asarray(hidden)[pool].astype(np.int64)}

@@ -10,7 +10,7 @@ import numpy as np
 from ...data.sources import count
 from ...errors import BrokenExampleError
 from ...features.near_duplicates import near_duplicates
-from .examples import disagreement, distance, first_shown, foreignness, places_of
+from .examples import disagreement, distance, first_shown, foreign_ranks, places_of
 from .media import file_name, medium
 from .parts import Part, value_of
 from .projection import project
@@ -143,10 +143,11 @@ class Shown:
 
     @cached_property
     def foreign(self) -> np.ndarray:
-        """Rank of the distance to the nearest label [N], NaN without features."""
+        """Rank of the distance to the nearest class of the labels [N], NaN without features."""
         if self.features is None or "labeled" not in self.parts or "pool" not in self.parts:
             return np.full(self.size, np.nan)
-        return foreignness(self.features, self.part == PARTS.index("labeled"), self.part == PARTS.index("pool"))
+        labels = np.where(self.part == PARTS.index("labeled"), self.labels, -1)
+        return foreign_ranks(self.features, labels, self.part == PARTS.index("pool"))
 
     # ---- What is seen of them ----
 

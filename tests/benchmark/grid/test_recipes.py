@@ -16,7 +16,16 @@ SPELLED = {"pseudolabel": "pseudo_label", "pimodel": "pi_model", "meanteacher": 
     "fullysupervised": FULLY_SUPERVISED
 }
 # Algorithms without a published configuration, and datasets that are none of the package's tasks.
-UNPUBLISHED = {"entropy_minimization", "noisy_student", "shrinkmatch", "cgmatch", "regmixmatch"}
+UNPUBLISHED = {
+    "entropy_minimization",
+    "noisy_student",
+    "propagation",
+    "shrinkmatch",
+    "cgmatch",
+    "regmixmatch",
+    "openmatch",
+    "iomatch",
+}
 FOREIGN_TASKS = {"semi_inat", "dbpedia", "imagenet"}
 TRAINING = {
     "batch_size": "global_batch_size",

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hf_ssl.report.inspection.examples import disagreement, distance, first_shown, foreignness, places_of
+from hf_ssl.features.foreignness import Foreignness
+from hf_ssl.report.inspection.examples import disagreement, distance, first_shown, foreign_ranks, places_of
 from hf_ssl.report.inspection.projection import project
 
 
@@ -40,17 +41,16 @@ def test_distance_is_the_largest_difference_of_any_event():
     np.testing.assert_allclose(distance(first, last), np.abs((first - last) @ events.T).max(axis=1))
 
 
-def test_foreignness_ranks_the_distance_to_the_nearest_label():
+def test_foreign_ranks_are_those_of_the_scores_that_training_uses():
     features = np.random.default_rng(0).normal(size=(40, 5))
-    labeled, pool = np.arange(40) < 4, (np.arange(40) >= 4) & (np.arange(40) < 30)
-    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
-    rows = rows - rows.mean(axis=0)
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    far = 1 - (rows @ rows[labeled].T).max(axis=1)
-    expected = [0.0 if labeled[i] else float((far[pool] < far[i]).mean()) for i in range(40)]
-    np.testing.assert_allclose(foreignness(features, labeled, pool), expected, atol=0.04)
+    labels, pool = np.full(40, -1), (np.arange(40) >= 4) & (np.arange(40) < 30)
+    labels[:4] = 0, 1, 1, 0
+    scores = Foreignness.fit(features, labels).scores(features)
+    expected = [0.0 if i < 4 else float((scores[pool] < scores[i]).mean()) for i in range(40)]
+    np.testing.assert_allclose(foreign_ranks(features, labels, pool), expected, atol=1e-9)
     nobody = np.zeros(40, dtype=bool)
-    assert not foreignness(features, nobody, pool).any() and not foreignness(features, labeled, nobody).any()
+    assert not foreign_ranks(features, np.full(40, -1), pool).any()
+    assert not foreign_ranks(features, labels, nobody).any()
 
 
 def test_every_example_is_shown_once_the_most_interesting_first():

@@ -1,18 +1,23 @@
-"""What the evidence on long tails is made of: features of several views of each example, encoded once, and draws.
+"""What `every_algorithm.py` and `long_tail.py` train on: features of several views of each example, encoded once.
 
 The encoder is frozen, so its features of a view never change: each training example is encoded as it is, in two weak
-and in six strong views, and a training draws from these. That makes a step cost milliseconds, and leaves everything
-above the encoder as in any other training: `SSLTrainer`, its algorithms and corrections.
+and in six strong views (and in some between them, if an algorithm asks for that), and a training draws from these.
+That makes a step cost milliseconds, and leaves everything above the encoder as in any other training: `SSLTrainer`,
+its algorithms and corrections.
 """
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import datasets
 import numpy as np
+import soundfile
 import torch
+from evidence_audio import SpeechEmbeddingClassifier
 from evidence_models import classified
 from evidence_tasks import Places
 from torch import nn
@@ -23,6 +28,7 @@ from transformers import (
     BertModel,
     PretrainedConfig,
     PreTrainedModel,
+    Wav2Vec2FeatureExtractor,
 )
 
 from hf_ssl import SSLConfig
@@ -33,8 +39,8 @@ from hf_ssl.features.start import classifier_head, probe_head
 from hf_ssl.views.base import Views
 
 VIEWS = {"weak": 2, "strong": 6}
-HELD_OUT = {"images": 2_000, "text": 800}
-_FOLDERS = {"images": "cifar10", "text": "ag_news"}
+HELD_OUT = {"images": 2_000, "text": 800, "audio": 600}
+_FOLDERS = {"images": "cifar10", "text": "ag_news", "audio": "speech_commands"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Encoded:
     """A data set as features.
 
     Args:
-        train: by kind of view ("plain", "weak", "strong"), float32 [n, N, D].
+        train: by kind of view ("plain", "weak", "strong", and "medium" if asked for), float32 [n, N, D].
         labels: classes [N] of the training examples.
         test, test_labels: features [T, D] and classes [T] of the test set.
         names: of the classes.
@@ -57,8 +63,15 @@ class Encoded:
     empty: np.ndarray
 
 
-def encode(task: str, places: Places, cache: Path) -> Encoded:
-    """The features of a data set; from the cache, if they were made before."""
+def encode(task: str, places: Places, cache: Path, more: Mapping[str, int] = MappingProxyType({})) -> Encoded:
+    """The features of a data set; from the cache, if they were made before.
+
+    Args:
+        task: "images", "text" or "audio".
+        places: where data and models are.
+        cache: folder of the features.
+        more: further kinds of views, and how many of each.
+    """
     data = datasets.load_dataset(str(places.data / _FOLDERS[task]))
     if task == "images":
         from PIL import Image
@@ -67,6 +80,13 @@ def encode(task: str, places: Places, cache: Path) -> Encoded:
         processor: Any = AutoImageProcessor.from_pretrained(places.image_model)
         processor.size, processor.do_center_crop = {"height": 96, "width": 96}, False
         empty: Any = {"image": [Image.new("RGB", (32, 32), (128, 128, 128))]}
+    elif task == "audio":
+        data = data.cast_column("audio", datasets.Audio(decode=False)).select_columns(["audio", "label"])
+        model = SpeechEmbeddingClassifier.from_onnx(num_labels=data["train"].features["label"].num_classes)
+        processor = Wav2Vec2FeatureExtractor(do_normalize=False)
+        silence = io.BytesIO()
+        soundfile.write(silence, np.zeros(16_000), 16_000, format="WAV")
+        empty = {"audio": [{"bytes": silence.getvalue(), "path": None}]}
     else:
         model, processor = (
             BertModel.from_pretrained(places.text_model),
@@ -75,11 +95,13 @@ def encode(task: str, places: Places, cache: Path) -> Encoded:
         # As `TextViews.content_free` has it: a mask between the special tokens.
         empty = {"text": [processor.mask_token]}
     empty = datasets.Dataset.from_dict({**empty, "label": [0]}, features=data["train"].features)
-    args = SSLConfig("unused", max_length=64, report_to="none", dataloader_num_workers=0, disable_tqdm=True)
-    given = {"args": args, "cache_dir": cache, "pooling": "head" if task == "images" else "mean"}
+    args = SSLConfig(
+        "unused", max_length=64, max_length_seconds=1.0, report_to="none", dataloader_num_workers=0, disable_tqdm=True
+    )
+    given = {"args": args, "cache_dir": cache, "pooling": "mean" if task == "text" else "head"}
     banks = {
         kind: FeatureBank.encode(model, data["train"], processor, views=(kind, count), **given)
-        for kind, count in VIEWS.items()
+        for kind, count in {**VIEWS, **more}.items()
     }
     test = FeatureBank.encode(model, data["test"], processor, **given)
     none = FeatureBank.encode(model, empty, processor, **given)
@@ -139,8 +161,10 @@ class StoredViews(Views):
     def __init__(self, modality: str, features: dict[str, np.ndarray], empty: np.ndarray, column: str):
         self.modality, self.features, self.empty, self.column = modality, features, empty, column
 
-    def __call__(self, kind: str, row: Any, rng: np.random.Generator) -> torch.Tensor:
-        """One of the stored views, at random."""
+    def __call__(self, kind: str, row: Any, rng: np.random.Generator) -> Any:
+        """One of the stored views, at random; a strong one for a rotated one, from which nothing is learned here."""
+        if kind == "rotated":
+            return self("strong", row, rng), 0
         stored = self.features[kind]
         return torch.tensor(stored[rng.integers(len(stored)), row[self.column][0]])
 
@@ -169,11 +193,11 @@ class Draw:
 
 
 # The column that a modality's rows of model inputs have; here it holds the number of an example.
-_COLUMNS = {"images": ("image", "pixel_values"), "text": ("text", "input_ids")}
+_COLUMNS = {"images": ("image", "pixel_values"), "text": ("text", "input_ids"), "audio": ("audio", "input_values")}
 
 
 def draw(task: str, data: Encoded, setting: dict[str, Any], seed: int, validation: bool) -> Draw:
-    """A long-tailed labeled set and pool.
+    """A labeled set and a pool, with long tails if `gamma` is not 1.
 
     Args:
         setting: "num_labeled", "num_unlabeled", "gamma" and "pool", as `draw_labels` takes them.

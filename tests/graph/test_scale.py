@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hf_ssl.features import neighbors
+from hf_ssl.graph import neighbors
 
 
 def test_the_benchmark_compares_with_scikit_learn(benchmark_scripts, tmp_path, monkeypatch, capsys):

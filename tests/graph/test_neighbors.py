@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from hf_ssl.features import nearest_neighbors, neighbors
+from hf_ssl.features import nearest_neighbors
+from hf_ssl.graph import neighbors
 
 HAS_FAISS = importlib.util.find_spec("faiss") is not None
 

@@ -7,7 +7,7 @@ from sklearn.datasets import make_moons
 from sklearn.semi_supervised import LabelSpreading
 
 from hf_ssl.features import Graph, affinity, normalize, propagate
-from hf_ssl.features.graph import class_shares, normalize_graph, symmetric_weights
+from hf_ssl.graph.spreading import class_shares, normalize_graph, symmetric_weights
 
 # Name -> symmetric weights and labels of a tiny graph.
 TINY = {

@@ -1,0 +1,212 @@
+"""Numbers from 50 and 250 labels: labels alone against every algorithm that predicts numbers, on three real tasks.
+
+    python examples/benchmarks/regression.py grid --data data --text-model M --cache features
+    python examples/benchmarks/regression.py run pitch rankup 50 10 --validation --set algorithm.threshold=0.9 ...
+    python examples/benchmarks/regression.py table
+
+The tasks are in `regression_data.py`. The encoder is frozen and its features are cached, so that a run takes seconds;
+what is trained is a residual adapter and a head. Ridge regression (scikit-learn, its strength cross-validated) on the
+labeled features is the baseline without any training of ours. Finished runs are skipped; settings were chosen with
+`--validation`, on held-out training examples and draws of other seeds, never on test rows.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from evidence_results import add, identity, machine, read
+from evidence_tasks import Places
+from regression_data import TASKS, Encoded, draw, encode, make_model
+from sklearn.linear_model import RidgeCV
+from transformers import PrinterCallback
+from transformers.utils import logging
+
+from hf_ssl import SSLConfig, SSLTrainer
+from hf_ssl.metrics import REGRESSION_METRICS, regression_metrics
+from hf_ssl.report.tables import table as markdown
+
+RESULTS = Path(__file__).parent / "results" / "regression.json"
+FIELDS = ("task", "algorithm", "labels", "seed")
+SEEDS, LABELS = (0, 1, 2, 3, 4), (50, 250)
+TRAINING: dict[str, Any] = {
+    "max_steps": 300,
+    "per_device_train_batch_size": 16,
+    "unlabeled_batch_ratio": 4,
+    "learning_rate": 1e-3,
+    "lr_scheduler_type": "cosine",
+    "weight_decay": 5e-4,
+    "ema_role": "evaluation",
+    "ema_decay": 0.98,
+}
+# Rows of the table -> the algorithm's name, and its settings; those of `SSLConfig` without a prefix.
+ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "supervised": ("supervised", {}),
+    "pi_model": ("pi_model", {}),
+    "mean_teacher": ("mean_teacher", {}),
+    "ucvme": ("ucvme", {}),
+    "rankup": ("rankup", {}),
+    "rankup+rda": ("rankup", {"algorithm.distribution_alignment": True}),
+}
+RIDGE = "ridge"
+
+
+def run(row: dict[str, Any], data: Encoded, changes: dict[str, Any], *, validation: bool = False) -> dict[str, Any]:
+    """Train and test once.
+
+    Args:
+        row: "task", "algorithm", "labels" and "seed".
+        data: the features.
+        changes: settings of `SSLConfig`, or with the prefix "algorithm." of the algorithm, that differ.
+        validation: test on a part of the pool.
+    """
+    drawn = draw(data, row["labels"], row["seed"], validation)
+    started = time.process_time()
+    if row["algorithm"] == RIDGE:
+        scores = _ridge(data, row["seed"], drawn.index)
+    else:
+        scores = _trained(row, data, drawn, changes)
+    return {
+        **row,
+        **{name: round(value, 5) for name, value in scores.items()},
+        "cpu_seconds": round(time.process_time() - started, 1),
+    }
+
+
+def _ridge(data: Encoded, seed: int, index: dict[str, np.ndarray]) -> dict[str, float]:
+    with torch.no_grad():
+        features = make_model(data, seed).scaled(torch.from_numpy(data.views["plain"][0])).numpy()
+    given, asked = index["labeled"], index["test"]
+    fitted = RidgeCV(np.logspace(-1, 5, 13)).fit(features[given], data.numbers[given])
+    return regression_metrics(fitted.predict(features[asked]), data.numbers[asked])
+
+
+def _trained(row: dict[str, Any], data: Encoded, drawn: Any, changes: dict[str, Any]) -> dict[str, float]:
+    algorithm, own = ALGORITHMS[row["algorithm"]]
+    settings = TRAINING | own | changes
+    prefix = "algorithm."
+    kwargs = {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix)}
+    with tempfile.TemporaryDirectory() as folder:
+        args = SSLConfig(
+            output_dir=folder,
+            algorithm=algorithm,
+            algorithm_kwargs=kwargs,
+            seed=row["seed"],
+            problem_type="regression",
+            label_column="number",
+            eval_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            duplicate_check_seconds=0,
+            dataloader_num_workers=0,
+            logging_steps=100,
+            per_device_eval_batch_size=500,
+            use_cpu=True,
+            **{name: value for name, value in settings.items() if not name.startswith(prefix)},
+        )
+        trainer = SSLTrainer(
+            make_model(data, row["seed"]),
+            args,
+            train_dataset=drawn.labeled,
+            unlabeled_dataset=drawn.pool,
+            eval_dataset=drawn.test,
+            views=drawn.views,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        found = trainer.evaluate()
+    return {name: found[f"eval_{name}"] for name in REGRESSION_METRICS}
+
+
+def rows(tasks: list[str], seeds: list[int]) -> Any:
+    """All runs, the seeds outermost, so that a part is a table, too."""
+    for values in itertools.product(seeds, tasks, (RIDGE, *ALGORITHMS), LABELS):
+        seed, task, algorithm, labels = values
+        yield {"task": task, "algorithm": algorithm, "labels": labels, "seed": seed}
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Mean and standard error of MAE and R2 over the seeds."""
+    lines = []
+    for algorithm in (RIDGE, *ALGORITHMS):
+        cells = [algorithm]
+        for task, labels in itertools.product(TASKS, LABELS):
+            mine = [
+                row for row in found if (row["task"], row["algorithm"], row["labels"]) == (task, algorithm, labels)
+            ]
+            cells.append(" / ".join(_cell([row[name] for row in mine]) for name in ("mae", "r2")) if mine else "")
+        lines.append(cells)
+    return markdown(["", *(f"{task}, {labels}" for task, labels in itertools.product(TASKS, LABELS))], lines)
+
+
+def _cell(values: list[float]) -> str:
+    error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return f"{mean(values):.2f} ± {error:.2f}"
+
+
+def _line(row: dict[str, Any]) -> str:
+    words = " ".join(str(row[name]) for name in FIELDS)
+    scores = ", ".join(f"{name} {row[name]:.3f}" for name in REGRESSION_METRICS)
+    return f"{words}: {scores}, {row['cpu_seconds']:.1f} s"
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "grid", "table"):
+        command = commands.add_parser(name)
+        command.add_argument("--results", type=Path, default=RESULTS)
+        if name == "table":
+            continue
+        command.add_argument("--data", required=True, type=Path, help="folder with ag_news and speech_commands")
+        command.add_argument("--text-model", default="sentence-transformers/all-MiniLM-L6-v2")
+        command.add_argument("--cache", type=Path, default=Path("features"), help="folder of the features")
+        command.add_argument("--validation", action="store_true")
+        if name == "run":
+            command.add_argument("row", nargs=len(FIELDS), metavar=" ".join(FIELDS).upper())
+            command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
+        else:
+            command.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+            command.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _parse(arguments)
+    if args.command == "table":
+        print(table(read(args.results)))
+        return 0
+    # One thread: a run takes the same time beside others, and its sums are added in the same order.
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    places = Places(args.data, "", args.text_model)
+    if args.command == "run":
+        row = dict(zip(FIELDS, (*args.row[:2], *map(int, args.row[2:])), strict=True))
+        changes = {name: json.loads(value) for name, _, value in (text.partition("=") for text in args.set)}
+        print(_line(run(row, encode(row["task"], places, args.cache), changes, validation=args.validation)))
+        return 0
+    encoded = {task: encode(task, places, args.cache) for task in args.tasks}
+    facts = {"machine": machine(), "settings": TRAINING}
+    for row in rows(args.tasks, args.seeds):
+        # Read each time: another process may have finished it.
+        if identity(row, FIELDS) in {identity(old, FIELDS) for old in read(args.results)}:
+            continue
+        finished = run(row, encoded[row["task"]], {}, validation=args.validation)
+        if not args.validation:
+            add(args.results, {**finished, **facts}, FIELDS)
+        print(_line(finished), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
