@@ -17,7 +17,7 @@ from ..distributed import gather, gather_objects, local_part
 from ..errors import NotFiniteError
 from ..features.distillation import FeatureDistillation
 from ..model.precision import trained_in_half_precision
-from ..problem_types import SINGLE_LABEL
+from ..problem_types import MULTI_LABEL, SINGLE_LABEL
 from .class_watch import ClassWatch
 
 logger = logging.get_logger(__name__)
@@ -302,12 +302,13 @@ class Watch:
         self._warned = True
         settings = self.algorithm.current_settings()
         lower = f"lower its threshold ({settings['threshold']} now), " if "threshold" in settings else ""
+        others = "cap" if self.algorithm.problem_type == MULTI_LABEL else "freematch, softmatch"
         self._warn(
             "no unlabeled example takes part",
             f"no unlabeled example took part in the last {step - self._last_nonzero_step:,} steps (mask_ratio 0): "
             f"no prediction is confident enough for {self.name}; {lower}raise learning_rate or max_steps, start "
             "from a pretrained model, label more examples, or use an algorithm without a fixed threshold "
-            "(freematch, softmatch)",
+            f"({others})",
         )
 
     def see_classes(self, counts: Sequence[float], names: Sequence[str], progress: Progress) -> None:
