@@ -292,6 +292,9 @@ BAD = {
     "threshold_high": SHARE,
     "class_mixup_alpha": ABOVE_0,
     "smoothness": SHARE,
+    "refresh_steps": COUNT,
+    "neighbors": COUNT,
+    "alpha": (0, 1.0, "nan"),
 }
 CHOICES = {"tsa_schedule", "alignment_target", "base_threshold", "class_aware_weighting"}
 SETTINGS = [
