@@ -3,7 +3,7 @@
 Both need no repeated fits: the prediction for an example that is left out follows from the fit to all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from scipy.optimize import nnls
 _PENALTIES = np.logspace(-5, 3, 33)
 # Examples that the expectation is worth, when ways to predict are mixed.
 _PRIOR_EXAMPLES = 15.0
+# Rows that are worked on at once.
+_ROWS = 16_384
 # The penalty of `project`, in mean variances of the features: so little that only directions without spread feel it.
 _PROJECTION = 1e-3
 
@@ -107,15 +109,33 @@ def mixture_of(held_out: Sequence[np.ndarray], targets: np.ndarray, expected: in
     return weights
 
 
-def project(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [D, K] and bias [K], float64, of the linear model nearest to targets [N, K] on features [N, D]."""
+def project(
+    features: np.ndarray, rows: np.ndarray, made: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight [D, K] and bias [K], float64, of the linear model of features [N, D] that comes nearest to other numbers.
+
+    Args:
+        features: [N, D].
+        rows: [N, R], from which the numbers are made.
+        made: from some of the rows to their numbers [n, K]; by default they are the numbers. Never more than 16,384
+            rows are asked for at once.
+
+    Example:
+        >>> weight, bias = project(np.array([[0.0], [1.0], [2.0]]), np.array([[5.0], [7.0], [9.0]]))
+        >>> weight.round(2).tolist(), bias.round(2).tolist()
+        ([[2.0]], [5.0])
+    """
+    width = features.shape[1]
     center = features.mean(axis=0, dtype=np.float64)
-    mean = targets.mean(axis=0)
-    centered = np.asarray(features, dtype=np.float64) - center
-    moments = centered.T @ centered
-    moments[np.diag_indices_from(moments)] += max(_PROJECTION * np.trace(moments) / len(moments), 1e-300)
-    weight = np.linalg.solve(moments, centered.T @ (targets - mean))
-    return weight, mean - center @ weight
+    moments, cross, total = np.zeros((width, width)), 0.0, 0.0
+    for start in range(0, len(features), _ROWS):
+        part = slice(start, start + _ROWS)
+        centered, numbers = features[part] - center, np.asarray(made(rows[part]), dtype=np.float64)
+        moments += centered.T @ centered
+        cross, total = cross + centered.T @ numbers, total + numbers.sum(axis=0)
+    moments[np.diag_indices(width)] += max(_PROJECTION * np.trace(moments) / width, 1e-300)
+    weight = np.linalg.solve(moments, cross)
+    return weight, total / len(features) - center @ weight
 
 
 def deviation_of(targets: np.ndarray) -> np.ndarray:

@@ -10,19 +10,18 @@ few labels cannot tell from chance. It helps if what is to be predicted is about
 otherwise; curves likewise. Which of the four to believe is told by left-out labels (`hf_ssl.features.ridge`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..graph.spreading import Graph
-from .ridge import fit_ridge, mixture_of, project
+from .ridge import Ridge, fit_ridge, mixture_of, project
 
 # Share of a smoothed feature that comes from the neighbors.
 _SMOOTHING = 0.8
 # The labeled examples, at most, with which all others are compared by the Gaussian kernel.
 _LANDMARKS = 1_000
-# Rows that are compared at once.
-_ROWS = 16_384
 # The weights of the four ways if there is no pool.
 LABELS_ALONE = np.array([1.0, 0.0, 0.0, 0.0])
 
@@ -67,10 +66,8 @@ class GaussianFeatures:
         self.root = vectors[:, used] / np.sqrt(values[used])
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """float32 [N, M] of features [N, D], M at most the number of landmarks."""
-        starts = range(0, len(features), _ROWS)
-        parts = (features[start : start + _ROWS].astype(np.float64) for start in starts)
-        return np.concatenate([(self._kernel(part) @ self.root).astype(np.float32) for part in parts])
+        """float64 [N, M] of features [N, D], M at most the number of landmarks."""
+        return self._kernel(features.astype(np.float64)) @ self.root
 
     def _kernel(self, rows: np.ndarray) -> np.ndarray:
         squares = np.square(rows).sum(axis=1)[:, None] + np.square(self.landmarks).sum(axis=1)
@@ -108,18 +105,27 @@ def taught(features: np.ndarray, known: np.ndarray, targets: np.ndarray, graph: 
         graph: of the N examples.
         expected: the way that is believed without labels, 0 to 3; see `Taught.ways`.
     """
-    found = []
-    for view in (features, smoothed(graph, features)):
-        for made in (view, GaussianFeatures(view, known)(view)):
-            if made is features:
-                ridge = fit_ridge(made[known], targets)
-                found.append((ridge, ridge.weight, ridge.bias))
-                continue
-            weight, bias = project(features, made)
-            ridge = fit_ridge(made[known], targets, features[known] @ weight + bias)
-            found.append((ridge, weight @ ridge.weight, bias @ ridge.weight + ridge.bias))
-    ways = mixture_of([ridge.held_out for ridge, _, _ in found], targets, expected)
-    weight = sum(way * weight for way, (_, weight, _) in zip(ways, found, strict=True))
-    bias = sum(way * bias for way, (_, _, bias) in zip(ways, found, strict=True))
-    held_out = sum(way * ridge.held_out for way, (ridge, _, _) in zip(ways, found, strict=True))
-    return Taught(np.asarray(weight), np.asarray(bias), np.asarray(held_out), ways)
+    smooth = smoothed(graph, features)
+    ways = [
+        fit_ridge(features[known], targets),
+        _seen_through(features, features, GaussianFeatures(features, known), known, targets),
+        _seen_through(features, smooth, np.asarray, known, targets),
+        _seen_through(features, smooth, GaussianFeatures(smooth, known), known, targets),
+    ]
+    shares = mixture_of([way.held_out for way in ways], targets, expected)
+    weight = np.tensordot(shares, np.stack([way.weight for way in ways]), axes=1)
+    bias = np.tensordot(shares, np.stack([way.bias for way in ways]), axes=1)
+    return Taught(weight, bias, np.tensordot(shares, np.stack([way.held_out for way in ways]), axes=1), shares)
+
+
+def _seen_through(
+    features: np.ndarray,
+    view: np.ndarray,
+    make: Callable[[np.ndarray], np.ndarray],
+    known: np.ndarray,
+    targets: np.ndarray,
+) -> Ridge:
+    """A ridge on what is made of a view, as a linear model of the features."""
+    weight, bias = project(features, view, make)
+    ridge = fit_ridge(make(view[known]), targets, seen_as=features[known] @ weight + bias)
+    return Ridge(weight @ ridge.weight, bias @ ridge.weight + ridge.bias, ridge.held_out)
