@@ -104,13 +104,13 @@ FORMS = {
         datasets.Dataset.from_dict(
             {
                 "text": [f"text {row}" for row in range(87)],
-                "target": [f"{3 + place / 10}" for place in range(1, 30) for _ in range(3)],
+                "target": [f"{3 + place / 4}" for place in range(1, 30) for _ in range(3)],
             }
         ),
         {},
         REGRESSION,
         ["target"],
-        [[round(3 + place / 10, 6)] for place in range(1, 30) for _ in range(3)],
+        [[3 + place / 4] for place in range(1, 30) for _ in range(3)],
     ),
     "texts of decimals": (table(target=["0.5", "2", "-1"]), {}, REGRESSION, ["target"], [[0.5], [2], [-1]]),
     "whole numbers that are said to be numbers": (
