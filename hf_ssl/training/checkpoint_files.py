@@ -5,6 +5,7 @@
     ssl_student.safetensors     the weights that are trained, under the names that the model has in memory; of a PEFT
                                 model only those that are trained, since the base model comes from elsewhere
     ssl_ema.safetensors         the moving average, if one is kept
+    uncertainty.safetensors     of numbers, a layer that tells how uncertain they are, if the algorithm has learned one
     ssl_algorithm.safetensors   buffers and heads of the algorithm
     ssl_round.safetensors       of a training in rounds: which one it is in, and what was picked for it
     ssl_log.safetensors         the sums of the next log line, and the loss and the time of the run so far, so that
