@@ -32,7 +32,8 @@ from transformers import PrinterCallback
 from transformers.utils import logging
 
 from hf_ssl import SSLConfig, SSLTrainer
-from hf_ssl.metrics import REGRESSION_METRICS, regression_metrics
+from hf_ssl.metrics import regression_metrics
+from hf_ssl.problem_types import REGRESSION_METRICS
 from hf_ssl.report.tables import table as markdown
 
 RESULTS = Path(__file__).parent / "results" / "regression.json"

@@ -233,6 +233,11 @@ def _of_lists(dataset: datasets.Dataset, form: LabelForm, said: str | None) -> t
     if said == SINGLE_LABEL:
         return said, form  # which reading the labels refuses
     inner = dataset.features[column].feature
+    if not isinstance(inner, datasets.Value | datasets.ClassLabel):
+        raise ValueError(
+            f"labels must be lists of texts or of numbers, got lists of {type(inner).__name__} in column {column!r}; "
+            "set label_column if that is another one"
+        )
     cells = [cell for cell in form.cells(dataset, column) if cell is not None]
     values = {value for cell in cells for value in cell}
     is_numeric = not isinstance(inner, datasets.ClassLabel) and all(isinstance(each, int | float) for each in values)

@@ -23,6 +23,7 @@ from .labels import (
     Classes,
     LabelIndex,
     StreamIndex,
+    as_number,
     different_labels,
     find_classes,
     index_labels,
@@ -195,8 +196,9 @@ class Numbers:
         size = len(rows[0])
         names = list(form.columns) if form.is_joined else [column]
         if len(names) != size:
-            numbered = [f"{column} {number}" for number in range(1, size + 1)]
-            names = list(model_names) if model_names is not None and len(model_names) == size else numbered
+            # A model without names of its outputs numbers them.
+            named = [name for name in model_names or () if as_number(name) is None]
+            names = named if len(named) == size else [f"{column} {number}" for number in range(1, size + 1)]
         return Classes(names, {}, True), np.asarray(rows, dtype=np.float32)
 
     def reader(

@@ -333,8 +333,8 @@ def index_labels(
 
 def _warn_of_unknown(names: Sequence[str], what: str) -> None:
     logger.warning_once(
-        f"the {what} dataset has labels that are not classes of the labeled dataset ({shortened(names, 5)}): "
-        "pseudo-labels of these examples count as wrong in pseudo_label_accuracy"
+        f"the {what} dataset has labels that are not classes of the labeled dataset ({shortened(names, 5)}): no "
+        "pseudo-label can be right about them"
     )
 
 

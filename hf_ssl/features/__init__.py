@@ -9,6 +9,8 @@
     ../graph/                                         labels spread over the graph of nearest neighbors
     probe.py, balance.py, self_training.py            linear models, and how often each class is expected
     classifier.py                                     graph and linear models together
+    ridge.py, teachers.py, targets.py                 ways to predict numbers, mixed by left-out labels
+    regressor.py, multi_label.py, answers.py          numbers; several labels per example
     picking.py                                        which examples to label next
     label_errors.py, near_duplicates.py               labels that look wrong, examples that are nearly the same
     start.py                                          the head of a training that begins so
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
     from ..graph.spreading import Graph, affinity, propagate
     from .bank import FeatureBank
     from .classifier import FeatureClassifier
+    from .multi_label import MultiLabelFeatureClassifier
     from .picking import pick
+    from .regressor import FeatureRegressor
 
 __all__ = [
     "FeatureBank",
     "FeatureClassifier",
+    "FeatureRegressor",
     "Graph",
+    "MultiLabelFeatureClassifier",
     "affinity",
     "nearest_neighbors",
     "normalize",
@@ -45,6 +51,8 @@ __getattr__, __dir__ = lazy_exports(
     {
         "FeatureBank": "bank",
         "FeatureClassifier": "classifier",
+        "FeatureRegressor": "regressor",
+        "MultiLabelFeatureClassifier": "multi_label",
         "Graph": ".graph.spreading",
         "affinity": ".graph.spreading",
         "nearest_neighbors": ".graph.neighbors",

@@ -26,7 +26,7 @@ from ..views.text import TextViews
 from . import store
 from .encoder import Encoder, load_encoder
 from .encoding import Pass, from_first_process
-from .inputs import Inputs, find_inputs, some_labels
+from .inputs import Inputs, find_inputs, label_size, some_labels
 from .keys import digest_of, object_key, processor_key, rows_key, weights_key
 from .windows import WindowMaker
 
@@ -43,7 +43,8 @@ class FeatureBank:
             examples.
         key: 64 hexadecimal digits: the digest of weights, processor, data and settings.
         modality: "image", "text" or "audio".
-        labels: classes, int64 [N], -1 for examples without one; None if the dataset has no labels.
+        labels: classes, int64 [N], -1 for examples without one; several labels [N, C] or numbers [N, K], float32, NaN
+            for examples without, if `data` was given; None if the dataset has no labels.
         label_names: names of the classes in the order of their indices.
         broken: positions of examples that could not be read.
         pooling: "head" or "mean"; see `hf_ssl.features.encoder`.
@@ -144,6 +145,7 @@ class FeatureBank:
             inputs.views,
             label_column=inputs.data.label_column,
             batch_size=batch_size,
+            label_size=label_size(inputs.data),
             by_length=inputs.data.modality == "text",
             kinds=(kind,) * count,
             seed=args.seed,
@@ -207,6 +209,8 @@ def _key(
     }
     if args.image_size is not None:
         settings["image_size"] = args.image_size
+    if maker.label_size is not None:
+        settings["label_size"] = maker.label_size
     if maker.kinds:
         settings |= {"kinds": maker.kinds, "seed": maker.seed}
         names = ("image_size", "crop_ratio", "horizontal_flip", "vertical_flip", "strong_operations", "strong_effects")

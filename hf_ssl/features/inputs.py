@@ -15,6 +15,7 @@ from ..data.prepare import prepare
 from ..data.rows import is_transformed
 from ..data.streams import as_datasets_stream, is_stream, read_sample
 from ..errors import BrokenExampleError
+from ..problem_types import SINGLE_LABEL
 from ..views.make import make_views
 
 # The first rows, from which columns and the usual length of recordings are found.
@@ -42,14 +43,18 @@ class Inputs:
     def labels(self) -> np.ndarray | None:
         """Classes of all rows, int64 [N], -1 for rows without one, `UNKNOWN` for other classes.
 
-        None if no row has one of the known classes, or rows are a stream.
+        Several labels are [N, C] and numbers [N, K], float32, rows of NaN where they are not known. None if no row has
+        a known one, or rows are a stream.
         """
-        raw = getattr(self.rows, "raw", self.rows)
-        if not isinstance(raw, datasets.Dataset) or self.data.label_column not in raw.column_names:
+        raw, form = getattr(self.rows, "raw", self.rows), self.data.label_form
+        columns = form.columns if form.is_joined else (self.data.label_column,)
+        if not isinstance(raw, datasets.Dataset) or not set(columns) <= set(raw.column_names):
             return None
         index = getattr(self.rows, "label_index", None)
-        cells = raw.with_format(None)[self.data.label_column][:]
+        cells = form.cells(raw, self.data.label_column)
         classes = [cell if index is None else index(cell) for cell in cells]
+        if (size := label_size(self.data)) is not None:
+            return some_labels(label_rows(classes, size))
         return some_labels(np.asarray([label if _is_told(label) else -1 for label in classes], dtype=np.int64))
 
 
@@ -57,9 +62,31 @@ def _is_told(label: int | None) -> bool:
     return label is not None and (label >= 0 or label == UNKNOWN)
 
 
+def label_size(data: DataSummary) -> int | None:
+    """How many numbers the label of an example is; None for one class."""
+    return None if data.problem_type == SINGLE_LABEL else len(data.label_names)
+
+
+def label_rows(labels: Sequence[Any], size: int) -> np.ndarray:
+    """Labels that are lists of numbers as float32 [N, size], NaN for None.
+
+    Example:
+        >>> label_rows([[0.0, 1.0], None], 2).tolist()
+        [[0.0, 1.0], [nan, nan]]
+    """
+    missing = [np.nan] * size
+    rows = [missing if label is None else label for label in labels]
+    return np.asarray(rows, dtype=np.float32).reshape(len(rows), size)
+
+
+def are_known(labels: np.ndarray) -> np.ndarray:
+    """Which examples have a label, bool [N]: a class from 0, or a row without NaN."""
+    return labels >= 0 if labels.ndim == 1 else np.isfinite(labels).all(axis=1)
+
+
 def some_labels(labels: np.ndarray) -> np.ndarray | None:
-    """The labels, or None if all are -1."""
-    return labels if (labels >= 0).any() else None
+    """The labels, or None if none is known."""
+    return labels if are_known(labels).any() else None
 
 
 def find_inputs(

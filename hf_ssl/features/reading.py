@@ -20,7 +20,9 @@ from torch import nn
 from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..model.head import feature_size, find_head, linear_of, write_head
+from ..problem_types import SINGLE_LABEL
 from .bank import FeatureBank
+from .inputs import are_known
 from .probe import fit_raw
 
 
@@ -31,12 +33,13 @@ class Reading:
     Args:
         features: [N, D], what classifiers are fitted to.
         head_features: [N, H], what the model's head reads.
-        labels: classes, int64 [N], -1 in the pool.
-        num_classes: C.
+        labels: classes, int64 [N], -1 in the pool; several labels [N, C] or numbers [N, K], float32, NaN in the pool.
+        num_classes: C, or K.
         pool_rows: positions int64 [U] in the pool of the rows without a label here; broken examples are left out.
         hidden_labels: classes [U] of the pool, -1 if they are not known, `UNKNOWN` if they are none of the C, only to
             say how often they were found; None without any.
-        tests: by name, features and head features of evaluation examples, and their classes.
+        tests: by name, features and head features of evaluation examples, and their labels.
+        problem_type: one of `hf_ssl.problem_types.PROBLEM_TYPES`.
     """
 
     features: np.ndarray
@@ -46,18 +49,24 @@ class Reading:
     pool_rows: np.ndarray
     hidden_labels: np.ndarray | None = None
     tests: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
+    problem_type: str = SINGLE_LABEL
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which examples are labeled, bool [N]."""
+        return are_known(self.labels)
 
     def without_pool_rows(self, rows: np.ndarray) -> "Reading":
         """The same without some examples of the pool, by their positions int64 [K] there."""
         stays = ~np.isin(self.pool_rows, rows)
-        kept = np.concatenate([np.flatnonzero(self.labels >= 0), np.flatnonzero(self.labels < 0)[stays]])
+        kept = np.concatenate([np.flatnonzero(self.known), np.flatnonzero(~self.known)[stays]])
         hidden = None if self.hidden_labels is None else self.hidden_labels[stays]
         parts = {"features": self.features[kept], "head_features": self.head_features[kept]}
         return replace(self, **parts, labels=self.labels[kept], pool_rows=self.pool_rows[stays], hidden_labels=hidden)
 
     @property
     def test_labels(self) -> np.ndarray | None:
-        """Classes of the test set, which has the name ""; None without one."""
+        """Labels of the test set, which has the name ""; None without one."""
         return self.tests[""][2] if "" in self.tests else None
 
 
@@ -128,7 +137,9 @@ def read(
 
     # A broken file among examples with labels is an error, as in training.
     banks = [encode(labeled, "error"), encode(unlabeled, args.on_broken_file)]
-    labels = np.concatenate([np.asarray(data.labels), np.full(len(banks[1]), -1)])
+    given = np.asarray(data.labels)
+    missing = -1 if given.dtype.kind in "iu" else np.nan
+    labels = np.concatenate([given, np.full((len(banks[1]), *given.shape[1:]), missing, dtype=given.dtype)])
     features = np.concatenate([bank.features for bank in banks])
     head_features = features if banks[0].head_features is banks[0].features else _joined(banks)
     readable = np.isfinite(features).all(axis=1)
@@ -141,7 +152,8 @@ def read(
         bank = encode(rows, "error")
         assert bank.head_features is not None and bank.labels is not None, "evaluation rows have labels"
         tests[name] = bank.features, bank.head_features, bank.labels
-    return Reading(features, head_features, labels, len(data.label_names), pool_rows, hidden, tests)
+    size, kind = len(data.label_names), data.problem_type
+    return Reading(features, head_features, labels, size, pool_rows, hidden, tests, kind)
 
 
 def _joined(banks: list[FeatureBank]) -> np.ndarray:

@@ -3,6 +3,8 @@
     start="head"      labels ── probe ──────────────────────────────> probabilities of labels and pool ──> head
     start="features"  labels + pool ── FeatureClassifier ──────────> probabilities of labels and pool ──> head
 
+(Several labels and numbers: `hf_ssl.features.answers`.)
+
 A new head guesses, and algorithms that count guesses as pseudo-labels can learn them for good. A fitted head does not
 guess, but is sure of its mistakes, too: it was fitted to one class for each example of the pool. It is therefore made
 as unsure as the teachers were that chose these classes (`softened`), which changes none of its answers. On held-out
@@ -20,6 +22,8 @@ from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..graph.normalization import normalize, pool_mean
 from ..model.head import check_writable, find_head
+from ..problem_types import SINGLE_LABEL
+from .answers import answers_of
 from .balance import ClassBalance
 from .classifier import FeatureClassifier
 from .probe import FREE, fit_probe, one_hot
@@ -62,6 +66,10 @@ def fit_head(
     check_writable(find_head(model))
     reading = read(model, labeled, unlabeled, data, processing_class, args, view_maker=view_maker)
     reading = reading if left_out is None else reading.without_pool_rows(left_out)
+    if data.problem_type != SINGLE_LABEL:
+        answers_of(reading, with_pool=args.start == "features").head.write(model)
+        logger.info(f"head fitted to {reading.known.sum() if args.start == 'head' else len(reading.known):,} examples")
+        return
     head, classes = probe_head(reading) if args.start == "head" else classifier_head(reading)
     head.write(model)
     counts = np.bincount(classes, minlength=len(data.label_names))

@@ -21,6 +21,7 @@ from ..batches.sampler import ExampleKey
 from ..data.rows import fetch_rows
 from ..errors import BrokenExampleError
 from ..views.seeds import global_seeds
+from .inputs import label_rows
 
 # Texts of this many batches are sorted together. Padding then costs little, and a window is encoded in seconds.
 _SORTED_BATCHES = 16
@@ -36,7 +37,7 @@ class Window:
         start: position of its first row in the dataset.
         size: W, its number of rows.
         views: per view the batches: model keywords, and the places [n] of their rows in the window.
-        labels: classes [W], int64, -1 without one.
+        labels: classes [W], int64, -1 without one; or float32 [W, `label_size`], NaN without.
         broken: places of the rows that cannot be read.
     """
 
@@ -55,6 +56,7 @@ class WindowMaker:
         views: the view maker.
         label_column: its name.
         batch_size: examples per batch.
+        label_size: see `hf_ssl.features.inputs.label_size`.
         by_length: whether rows are sorted by their length, as texts are.
         kinds: kinds of the views beside the evaluation view: ("weak", "weak") for two weak ones.
         seed: of their random numbers.
@@ -64,6 +66,7 @@ class WindowMaker:
     views: Any
     label_column: str
     batch_size: int
+    label_size: int | None = None
     by_length: bool = False
     kinds: tuple[str, ...] = ()
     seed: int = 0
@@ -90,7 +93,11 @@ class WindowMaker:
             places.append(place)
             for item, view in zip(made, items, strict=True):
                 view.append(item)
-        labels = np.asarray([_label(row, self.label_column) for row in rows], dtype=np.int64)
+        cells = [None if isinstance(row, BrokenExampleError) else row.get(self.label_column) for row in rows]
+        if self.label_size is None:
+            labels = np.asarray([-1 if cell is None else int(cell) for cell in cells], dtype=np.int64)
+        else:
+            labels = label_rows(cells, self.label_size)
         batches = [list(self._batches(view, np.asarray(places, dtype=np.int64))) for view in items]
         return Window(start, len(rows), batches, labels, broken)
 
@@ -170,8 +177,3 @@ def iterate(
 def _length(item: Any) -> int:
     """Tokens of a text; 0 for what has one size."""
     return len(item["input_ids"]) if isinstance(item, Mapping) and "input_ids" in item else 0
-
-
-def _label(row: Mapping[str, Any] | BrokenExampleError, column: str) -> int:
-    cell = None if isinstance(row, BrokenExampleError) else row.get(column)
-    return -1 if cell is None else int(cell)

@@ -118,8 +118,8 @@ def check_settings(args: SSLConfig, problem_type: str) -> None:
         return
     reasons = {
         "imbalance": (None, "it corrects for classes of different sizes, of which each example has one"),
-        "start": ("random", "heads are fitted to features for one class per example"),
         "label_smoothing_factor": (0.0, "it smooths the class of an example"),
+        "open_set": (None, "foreign examples are those of another class"),
     }
     for name, (usual, reason) in reasons.items():
         value = getattr(args, name)

@@ -210,7 +210,8 @@ class LabelScaleMixin(Trainer):
             self._label_scale.detach()
             return
         self._label_scale = self._new_label_scale()
-        if self._label_scale is not None and self._model_knows_numbers():
+        # A fitted head answers in the user's units.
+        if self._label_scale is not None and (self.args.start != "random" or self._model_knows_numbers()):
             self._label_scale.unfold()
 
     def _attach_label_scale(self) -> None:

@@ -1,0 +1,97 @@
+"""Numbers from a few labels and a pool of features: several ways to predict them, mixed by left-out labels.
+
+    labels ── ridge, Gaussian kernel ─────────────────────┐
+                                                          ├── one linear model of the features
+    labels + graph of the pool ── ridge, Gaussian kernel ─┘   mixed by left-out labels
+
+The first of these ways (`hf_ssl.features.teachers`) is labels alone. It is believed unless left-out labels speak for
+the others. The result is linear in the features, so that it can become a model's head.
+"""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from ..graph.spreading import Graph
+from .reading import LinearHead
+from .ridge import Ridge, fit_ridge
+from .targets import checked_targets
+from .teachers import LABELS_ALONE, Taught, taught
+
+# The way that is believed without labels: linear, on features as they are.
+_EXPECTED = 0
+
+
+class FeatureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Semi-supervised regression on feature vectors, with scikit-learn's interface.
+
+    Args:
+        neighbors: of each example in the graph, at least 1.
+        power: of the cosines that weigh its edges, above 0.
+
+    Attributes:
+        coef_, intercept_: [K, D] and [K] of the linear model, on features as they are.
+        ways_: [4], the weights of the ways: ridge and Gaussian kernel on features as they are, and on smoothed ones.
+        held_out_: [L, K], predictions for the labeled examples, in their order, each left out of the fits.
+        n_features_in_: D.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> features = rng.normal(size=(200, 6))
+        >>> numbers = 10 + features @ np.array([3.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+        >>> labels = np.where(np.arange(200) < 20, numbers, np.nan)
+        >>> regressor = FeatureRegressor().fit(features, labels)
+        >>> regressor.score(features, numbers) > 0.99
+        True
+    """
+
+    def __init__(self, *, neighbors: int = 15, power: float = 3.0):
+        self.neighbors = neighbors
+        self.power = power
+
+    def fit(self, X: Any, y: Any) -> "FeatureRegressor":
+        """Learn from labeled and unlabeled examples together.
+
+        Args:
+            X: features [N, D].
+            y: numbers [N] or [N, K]; rows of NaN are unlabeled.
+
+        Raises:
+            ValueError: if shapes, numbers or settings do not fit, or fewer than two examples have numbers.
+        """
+        X = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
+        y = None if y is None else np.asarray(y)
+        targets = checked_targets(y, len(X))
+        self._flat = y is not None and y.ndim == 1
+        known = np.flatnonzero(np.isfinite(targets[:, 0]))
+        found: Ridge | Taught
+        if len(known) == len(X):
+            found, self.ways_ = fit_ridge(X, targets), LABELS_ALONE
+        else:
+            graph = Graph.build(X, neighbors=self.neighbors, power=self.power)
+            found = taught(X, known, targets[known], graph, _EXPECTED)
+            self.ways_ = found.ways
+        self.coef_, self.intercept_, self.held_out_ = found.weight.T, found.bias, found.held_out
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Numbers [N, K] of features [N, D]; [N] if `y` was such."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float32)
+        numbers = X @ self.coef_.T + self.intercept_
+        return numbers[:, 0] if self._flat else numbers
+
+    def to_head(self, model: nn.Module) -> None:
+        """Write the linear model into the model's head, whose outputs are then these numbers.
+
+        Args:
+            model: one whose head reads the features that were fitted, with K outputs.
+
+        Raises:
+            ValueError: if the head is of another shape, has no bias, or is under an adapter.
+        """
+        check_is_fitted(self)
+        LinearHead(self.coef_.astype(np.float32), self.intercept_.astype(np.float32)).write(model)
