@@ -25,9 +25,10 @@ from ..model.wrapping import unwrap
 # The rate of the weights below a fitted head, as a share of the learning rate. Adam moves a weight by the learning
 # rate, however small its gradient, and the head turns the change of the features into one of the logits: below a head
 # whose weights are n times as large, the same rate is n times as fast. Fitted heads were 8 (texts) and 9 (recordings)
-# times as large as new ones, and at the full rate the features were distorted until the few labels had no loss left
-# (arXiv 2202.10054). On held-out texts (40 labels, 160 steps, FreeMatch, one run each) a fitted head of 86.3 % ended at
-# 84.5, with a third of the rate at 86.3, with an eighth at 85.9; made an eighth as large instead, it ended at 84.0.
+# times as large as new ones. Fine-tuning below a fitted head distorts the features that it was fitted to, the more the
+# higher the rate (arXiv 2202.10054). On held-out texts (40 labels, 160 steps, FreeMatch, one run each) a fitted head
+# of 86.3 % ended at 84.5, with a third of the rate at 86.3, with an eighth at 85.9; made an eighth as large instead,
+# it ended at 84.0.
 BELOW_FITTED_HEAD = 1 / 3
 
 # What comes before the blocks and after them, by its name inside the base model.
