@@ -10,8 +10,19 @@ import torch
 from transformers import SchedulerType, TrainingArguments
 
 from .script_options import yields_to_scripts
-from .setting_ranges import BATCH_NORM_VIEWS, BROKEN_FILES, EMA_ROLES, LR_SCHEDULES, NUMBER, RANGES, STARTS, is_of
+from .setting_ranges import (
+    BATCH_NORM_VIEWS,
+    BROKEN_FILES,
+    EMA_ROLES,
+    LR_SCHEDULES,
+    NUMBER,
+    RANGES,
+    STARTS,
+    TEACHER_SCHEDULES,
+    is_of,
+)
 from .sharding_settings import check_sharding, refuse_deepspeed
+from .step_settings import refuse_cut_batches, split_global_batch
 
 # With eight processes a step of 8 labeled and 56 unlabeled images of 224 pixels gets its views in about 80 ms.
 _MOST_WORKERS = 8
@@ -58,6 +69,8 @@ class SSLConfig(TrainingArguments):
     - `imbalance`, `imbalance_kwargs`: a correction for classes of different sizes, and its own settings.
     - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
       pool ("features").
+    - `teacher_column`, `teacher_weight`, `teacher_schedule`: what a larger model said of the pool, learned by an
+      auxiliary head beside any algorithm.
     - `unsupervised_weight`: factor of the unsupervised term, which rises from 0 over `unsupervised_warmup_steps`.
 
     **How fast each weight learns**
@@ -155,6 +168,24 @@ class SSLConfig(TrainingArguments):
             "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
             "'features', fitted to labels and pool together.",
             "choices": list(STARTS),
+        },
+    )
+    teacher_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the pool with the opinions of a larger model, as `hf-ssl teach` writes it: "
+            "probabilities by class (or a list of them in the order of the classes), or a class; empty where there is "
+            "none. If not set, nothing is learned from a teacher."
+        },
+    )
+    teacher_weight: float = field(
+        default=1.0, metadata={"help": "Factor of the teacher's term in the loss, at least 0."}
+    )
+    teacher_schedule: str = field(
+        default="falling",
+        metadata={
+            "help": "How the teacher's factor goes over the run: 'falling' to 0, 'constant', or 'rising' from 0.",
+            "choices": list(TEACHER_SCHEDULES),
         },
     )
     unlabeled_batch_ratio: int = field(
@@ -380,8 +411,8 @@ class SSLConfig(TrainingArguments):
         check_sharding(self)
         self._refuse_values_out_of_range()
         self._refuse_two_schedules()
-        self._refuse_cut_batches()
-        self._split_global_batch()
+        refuse_cut_batches(self)
+        split_global_batch(self)
 
     def to_dict(self) -> dict[str, Any]:
         """As in `TrainingArguments`, with plain numbers."""
@@ -404,37 +435,6 @@ class SSLConfig(TrainingArguments):
                 f"lr_schedule={self.lr_schedule!r} and lr_scheduler_type={kind.value!r} are two "
                 "schedules; leave out one of them"
             )
-
-    def _refuse_cut_batches(self) -> None:
-        """Refuse ways to share out batches under which a joint batch would be cut, silently."""
-        shared_out: Any = self.accelerator_config  # an AcceleratorConfig by now
-        if shared_out.dispatch_batches is True:
-            raise ValueError(
-                "dispatch_batches must not be True: it cuts the unlabeled part to the labeled size; leave it out of "
-                "accelerator_config"
-            )
-        if shared_out.split_batches:
-            raise ValueError(
-                "split_batches must not be True: it would cut joint batches; leave it out of accelerator_config, and "
-                "lower the batch size instead"
-            )
-        if self.n_gpu > 1:
-            raise ValueError(
-                f"a process must use one GPU, got {self.n_gpu}: DataParallel would cut joint batches; start the "
-                "training with `accelerate launch`, or show it one GPU with CUDA_VISIBLE_DEVICES=0"
-            )
-
-    def _split_global_batch(self) -> None:
-        """Set the batch size of one process from that of the whole step."""
-        if self.global_batch_size is None:
-            return
-        parts = self.world_size * self.gradient_accumulation_steps
-        if self.global_batch_size < parts or self.global_batch_size % parts != 0:
-            raise ValueError(
-                "global_batch_size must be a multiple of processes x gradient_accumulation_steps = "
-                f"{self.world_size} x {self.gradient_accumulation_steps}, got {self.global_batch_size}"
-            )
-        self.per_device_train_batch_size = self.global_batch_size // parts
 
     @property
     def ema_evaluates(self) -> bool:

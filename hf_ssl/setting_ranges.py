@@ -9,6 +9,7 @@ from typing import Any
 LR_SCHEDULES = ("trainer", "cosine_7_16")
 BROKEN_FILES = ("skip", "error")
 STARTS = ("random", "head", "features")
+TEACHER_SCHEDULES = ("falling", "constant", "rising")
 SAMPLING = ("random", "group_by_length")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
 BATCH_NORM_VIEWS = ("published", "labeled", "all")
@@ -95,6 +96,8 @@ RANGES = {
     "stream_buffer_size": _whole(0),
     "unsupervised_weight": _at_least(0),
     "unsupervised_warmup_steps": _whole(0),
+    "teacher_weight": _at_least(0),
+    "teacher_schedule": _one_of(TEACHER_SCHEDULES),
     "ema_decay": _SHARE,
     "ema_role": _one_of(EMA_ROLES),
     "view_micro_batch": _whole(1, optional=True),

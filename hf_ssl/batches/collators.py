@@ -12,6 +12,7 @@ The nested dict is what DataLoader and accelerate know how to move to a device.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import BrokenExampleError
@@ -49,7 +50,7 @@ class SSLCollator:
         (torch.Size([2, 3, 8, 8]), torch.Size([6, 3, 8, 8]))
     """
 
-    _NO_VIEWS = ("key", "label", "balanced_label", "broken")
+    _NO_VIEWS = ("key", "label", "balanced_label", "broken", "opinion")
 
     def __init__(self, views: Any):
         self.views = as_views(views)
@@ -60,8 +61,8 @@ class SSLCollator:
         Returns:
             "labels" [B], "labeled_index" [B], "unlabeled_index" `[mu*B]`; "labeled" and "unlabeled", from the names of
             views to keywords of the model; and, if there are any, "hidden_labels" `[mu*B]` of the pool
-            (`MISSING_LABEL` where there is none), "rotation_labels" `[mu*B]`, and "broken_index", the positions of
-            examples that could not be read.
+            (`MISSING_LABEL` where there is none), "rotation_labels" `[mu*B]`, "opinions" `[mu*B, C]`, and
+            "broken_index", the positions of examples that could not be read.
         """
         labeled = [item for item in items if item["key"].labeled]
         unlabeled = [item for item in items if not item["key"].labeled]
@@ -95,6 +96,8 @@ class SSLCollator:
             extras["hidden_labels"] = torch.tensor(hidden)
         if "rotated" in unlabeled[0]:
             extras["rotation_labels"] = torch.tensor([item["rotated"][1] for item in unlabeled])
+        if "opinion" in unlabeled[0]:
+            extras["opinions"] = torch.from_numpy(np.stack([item["opinion"] for item in unlabeled]))
         broken = [index for item in unlabeled for index in item.get("broken", ())]
         if broken:
             extras["broken_index"] = torch.tensor(broken)
@@ -129,6 +132,7 @@ class SSLCollator:
             balanced_labeled=labeled.pop("balanced_labeled", None),
             balanced_labels=inputs.get("balanced_labels"),
             rotation_labels=inputs.get("rotation_labels"),
+            opinions=inputs.get("opinions"),
         )
 
 

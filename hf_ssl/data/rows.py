@@ -21,6 +21,7 @@ from ..errors import BrokenExampleError
 from ..modality import MODEL_INPUTS
 from .cells import CellFormat, array_depth
 from .labels import LabelIndex
+from .opinions import OPINION, Opinions
 
 logger = logging.get_logger(__name__)
 
@@ -81,6 +82,7 @@ class Rows(Dataset):
         label_column: its name.
         label_index: from a cell of it to the index of the class; None if cells are indices already.
         formats: column of images or recordings -> what all of its cells have in common.
+        opinions: of a pool, what reads the column of a larger model's opinions; rows then have `OPINION`, too.
     """
 
     def __init__(
@@ -91,8 +93,9 @@ class Rows(Dataset):
         label_column: str = "label",
         label_index: LabelIndex | None = None,
         formats: Mapping[str, CellFormat] | None = None,
+        opinions: Opinions | None = None,
     ):
-        self.raw, self.tensors, self.formats = raw, tensors, dict(formats or {})
+        self.raw, self.tensors, self.formats, self.opinions = raw, tensors, dict(formats or {}), opinions
         self.label_column, self.label_index = label_column, label_index
         self.transformed = is_transformed(tensors)
         self.inputs = (*inputs, *(name + suffix for suffix in STRONG_SUFFIXES for name in inputs))
@@ -132,6 +135,9 @@ class Rows(Dataset):
         for name, cell_format in self.formats.items():
             for index, row in zip(indices, rows, strict=True):
                 row[name] = cell_format(row[name], index)
+        if self.opinions is not None:
+            for index, row in zip(indices, rows, strict=True):
+                row[OPINION] = self.opinions(row[self.opinions.column], index)
         if self.label_index is not None:
             for row in rows:
                 row[self.label_column] = self.label_index(row.get(self.label_column))

@@ -31,6 +31,7 @@ from .cells import CellFormat, find_format
 from .columns import DataSummary
 from .duplicates import digest
 from .labels import StreamIndex
+from .opinions import OPINION, Opinions, check_column
 from .rows import STRONG_SUFFIXES, undecoded
 
 logger = logging.get_logger(__name__)
@@ -175,6 +176,7 @@ class RowPreparer:
         label_column: its name.
         label_index: from a cell of it to the index of the class.
         inputs: names of what rows hold as tensors for the model.
+        opinions: what reads the column of a larger model's opinions, if there is one.
     """
 
     def __init__(
@@ -185,9 +187,10 @@ class RowPreparer:
         label_column: str,
         label_index: StreamIndex | None,
         inputs: Sequence[str],
+        opinions: Opinions | None = None,
     ):
         self.names, self.files, self.formats = dict(names), list(files), dict(formats)
-        self.label_column, self.label_index = label_column, label_index
+        self.label_column, self.label_index, self.opinions = label_column, label_index, opinions
         self.inputs = {*inputs, *(name + suffix for suffix in STRONG_SUFFIXES for name in inputs)}
 
     def __call__(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
@@ -203,6 +206,8 @@ class RowPreparer:
             made[name] = _fetched(made.get(name))
         for name, cell_format in self.formats.items():
             made[name] = cell_format(made.get(name), position)
+        if self.opinions is not None:
+            made[OPINION] = self.opinions(made.get(self.opinions.column), position)
         if self.label_index is not None and self.label_column in made:
             made[self.label_column] = self.label_index(made[self.label_column])
         return made
@@ -328,8 +333,13 @@ def _rows_of(stream: Any) -> Iterator[dict[str, Any]]:
     yield from StreamPart(stream).begin(0)  # type: ignore[misc]  # it has checked that they are dicts
 
 
-def make_row_preparer(given: datasets.Dataset, matched: datasets.Dataset, data: DataSummary) -> RowPreparer:
-    """What makes prepared rows of a stream's, whose first ones are `given`, and `matched` with columns renamed."""
+def make_row_preparer(
+    given: datasets.Dataset, matched: datasets.Dataset, data: DataSummary, teacher: str | None = None
+) -> RowPreparer:
+    """What makes prepared rows of a stream's, whose first ones are `given`, and `matched` with columns renamed.
+
+    `teacher` is the column of a larger model's opinions.
+    """
     names = {old: new for old, new in zip(given.column_names, matched.column_names, strict=True) if old != new}
     has_files = MODALITIES[data.modality].needs_files
     files = [name for name in data.input_columns if has_files and name in matched.column_names]
@@ -337,4 +347,8 @@ def make_row_preparer(given: datasets.Dataset, matched: datasets.Dataset, data: 
     formats = {name: cell_format for name, cell_format in found.items() if cell_format is not None}
     feature = matched.features.get(data.label_column)
     index = StreamIndex(feature, data.classes, "unlabeled", known=False) if data.label_names else None
-    return RowPreparer(names, files, formats, data.label_column, index, data.model_inputs)
+    opinions = None
+    if teacher is not None:
+        check_column(teacher, matched.column_names)
+        opinions = Opinions(data.classes, teacher, matched.features[teacher])
+    return RowPreparer(names, files, formats, data.label_column, index, data.model_inputs, opinions)
