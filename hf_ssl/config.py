@@ -15,11 +15,9 @@ from .setting_ranges import (
     BROKEN_FILES,
     EMA_ROLES,
     LR_SCHEDULES,
-    NUMBER,
-    RANGES,
     STARTS,
     TEACHER_SCHEDULES,
-    is_of,
+    refuse_values_out_of_range,
 )
 from .sharding_settings import check_sharding, refuse_deepspeed
 from .step_settings import refuse_cut_batches, split_global_batch
@@ -68,7 +66,7 @@ class SSLConfig(TrainingArguments):
     - `algorithm`, `algorithm_kwargs`: its name (`hf-ssl algorithms` lists them) and its own settings.
     - `imbalance`, `imbalance_kwargs`: a correction for classes of different sizes, and its own settings.
     - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
-      pool ("features").
+      pool ("features"), or to class names ("names", put into `start_template`).
     - `teacher_column`, `teacher_weight`, `teacher_schedule`: what a larger model said of the pool, learned by an
       auxiliary head beside any algorithm.
     - `unsupervised_weight`: factor of the unsupervised term, which rises from 0 over `unsupervised_warmup_steps`.
@@ -166,9 +164,13 @@ class SSLConfig(TrainingArguments):
         default="random",
         metadata={
             "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
-            "'features', fitted to labels and pool together.",
+            "'features', fitted to labels and pool together; 'names', to what a CLIP- or SigLIP-like model says of "
+            "labels and pool by the names of the classes.",
             "choices": list(STARTS),
         },
+    )
+    start_template: str = field(
+        default="a photo of {}.", metadata={"help": "What start='names' puts the name of a class into, at {}."}
     )
     teacher_column: str | None = field(
         default=None,
@@ -409,7 +411,7 @@ class SSLConfig(TrainingArguments):
         if isinstance(self.max_steps, NotSet) and not isinstance(self.num_train_epochs, NotSet):
             self.max_steps = -1
         check_sharding(self)
-        self._refuse_values_out_of_range()
+        refuse_values_out_of_range(self)
         self._refuse_two_schedules()
         refuse_cut_batches(self)
         split_global_batch(self)
@@ -418,15 +420,6 @@ class SSLConfig(TrainingArguments):
         """As in `TrainingArguments`, with plain numbers."""
         length = {"max_steps": int(self.max_steps), "num_train_epochs": float(self.num_train_epochs)}
         return {**super().to_dict(), **length}
-
-    def _refuse_values_out_of_range(self) -> None:
-        for name, allowed in RANGES.items():
-            value = getattr(self, name)
-            if (wanted := allowed.problem(value)) is not None:
-                note = f": {allowed.note}" if allowed.note else ""
-                raise ValueError(f"{name} must be {wanted}, got {value!r}{note}")
-        if self.max_steps == -1 and not (is_of(NUMBER, self.num_train_epochs) and self.num_train_epochs > 0):
-            raise ValueError(f"num_train_epochs must be above 0, got {self.num_train_epochs!r}; or set max_steps")
 
     def _refuse_two_schedules(self) -> None:
         kind = SchedulerType(self.lr_scheduler_type)

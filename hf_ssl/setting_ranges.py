@@ -8,7 +8,7 @@ from typing import Any
 
 LR_SCHEDULES = ("trainer", "cosine_7_16")
 BROKEN_FILES = ("skip", "error")
-STARTS = ("random", "head", "features")
+STARTS = ("random", "head", "features", "names")
 TEACHER_SCHEDULES = ("falling", "constant", "rising")
 SAMPLING = ("random", "group_by_length")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
@@ -124,3 +124,14 @@ RANGES = {
     "dataloader_in_order": _only(True, "resuming would continue with other batches; leave it on"),
     "train_sampling_strategy": _one_of(SAMPLING, "joint batches are always drawn at random"),
 }
+
+
+def refuse_values_out_of_range(args: Any) -> None:
+    """Raise a ValueError that names the first setting whose value is outside of `RANGES`."""
+    for name, allowed in RANGES.items():
+        value = getattr(args, name)
+        if (wanted := allowed.problem(value)) is not None:
+            note = f": {allowed.note}" if allowed.note else ""
+            raise ValueError(f"{name} must be {wanted}, got {value!r}{note}")
+    if args.max_steps == -1 and not (is_of(NUMBER, args.num_train_epochs) and args.num_train_epochs > 0):
+        raise ValueError(f"num_train_epochs must be above 0, got {args.num_train_epochs!r}; or set max_steps")

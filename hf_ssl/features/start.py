@@ -1,6 +1,7 @@
 """Training that begins with a fitted head instead of a random one.
 
     start="head"      labels ── probe ──────────────────────────────> probabilities of labels and pool ──> head
+    start="names"     class names ── CLIP, SigLIP (names.py) ───────> probabilities of labels and pool ──> head
     start="features"  labels + pool ── FeatureClassifier ──────────> probabilities of labels and pool ──> head
 
 A new head guesses, and algorithms that count guesses as pseudo-labels can learn them for good. A fitted head does not
@@ -21,6 +22,7 @@ from ..data.columns import DataSummary
 from ..model.head import check_writable, find_head
 from .balance import ClassBalance
 from .classifier import FeatureClassifier
+from .names import ZeroShotClassifier, best_scale, softmax, zero_shot
 from .normalization import normalize, pool_mean
 from .probe import FREE, fit_probe, one_hot
 from .reading import LinearHead, Reading, head_for, read
@@ -58,8 +60,13 @@ def fit_head(
         return
     # Before all examples are encoded.
     check_writable(find_head(model))
-    reading = read(model, labeled, unlabeled, data, processing_class, args, view_maker=view_maker)
-    head, classes = probe_head(reading) if args.start == "head" else classifier_head(reading)
+    given = labeled, unlabeled, data, processing_class, args
+    named = zero_shot(model, data.label_names, args.start_template) if args.start == "names" else None
+    reading = read(model, *given, view_maker=view_maker)
+    if named is not None:
+        head, classes = names_head(reading, named, read(named, *given, view_maker=view_maker))
+    else:
+        head, classes = probe_head(reading) if args.start == "head" else classifier_head(reading)
     head.write(model)
     counts = np.bincount(classes, minlength=len(data.label_names))
     logger.info(f"head fitted to {len(classes):,} examples ({', '.join(map(str, counts[:20]))} per class)")
@@ -105,6 +112,20 @@ def classifier_head(reading: Reading) -> tuple[LinearHead, np.ndarray]:
     head = head_for(reading.head_features, probabilities)
     sure = float(classifier.label_distributions_.max(axis=1).mean())
     return softened(head, reading.head_features, sure), probabilities.argmax(axis=1)
+
+
+def names_head(reading: Reading, named: ZeroShotClassifier, vectors: Reading) -> tuple[LinearHead, np.ndarray]:
+    """The head of class names, with the temperature that is best on the labels, and the classes by the names.
+
+    Args:
+        reading: of the classifier that gets the head.
+        named: the zero-shot classifier.
+        vectors: of it; the same examples.
+    """
+    cosines = named.cosines(vectors.head_features)
+    known = vectors.labels >= 0
+    probabilities = softmax(best_scale(cosines[known], vectors.labels[known]) * cosines)
+    return head_for(reading.head_features, probabilities), probabilities.argmax(axis=1)
 
 
 def softened(head: LinearHead, head_features: np.ndarray, sure: float) -> LinearHead:

@@ -40,7 +40,7 @@ _TEMPLATES = [
     "high",
     "low",
 ]
-VOCABULARY = ["<pad>", "<unk>", "<eos>", *dict.fromkeys([*_TEMPLATES, "middle", *WORDS, *NAMES])]
+VOCABULARY = ["<pad>", "<unk>", "<eos>", *dict.fromkeys([*_TEMPLATES, "middle", "dark", "bright", *WORDS, *NAMES])]
 _TEXT = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 _VISION = {**_TEXT, "image_size": 12, "patch_size": 4}
 
