@@ -5,7 +5,7 @@ and in six strong views, and a training draws from these. That makes a step cost
 above the encoder as in any other training: `SSLTrainer`, its algorithms and corrections.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,22 +57,9 @@ class Encoded:
     empty: np.ndarray
 
 
-def encode(
-    task: str,
-    places: Places,
-    cache: Path,
-    views: Mapping[str, int] = VIEWS,
-    sizes: tuple[int | None, int | None] = (None, None),
-) -> Encoded:
-    """The features of a data set; from the cache, if they were made before.
-
-    Args:
-        views: how many of each kind.
-        sizes: how many of the first training and test examples; None for all.
-    """
+def encode(task: str, places: Places, cache: Path) -> Encoded:
+    """The features of a data set; from the cache, if they were made before."""
     data = datasets.load_dataset(str(places.data / _FOLDERS[task]))
-    for split, size in zip(("train", "test"), sizes, strict=True):
-        data[split] = data[split].select(range(len(data[split]) if size is None else size))
     if task == "images":
         from PIL import Image
 
@@ -92,7 +79,7 @@ def encode(
     given = {"args": args, "cache_dir": cache, "pooling": "head" if task == "images" else "mean"}
     banks = {
         kind: FeatureBank.encode(model, data["train"], processor, views=(kind, count), **given)
-        for kind, count in views.items()
+        for kind, count in VIEWS.items()
     }
     test = FeatureBank.encode(model, data["test"], processor, **given)
     none = FeatureBank.encode(model, empty, processor, **given)

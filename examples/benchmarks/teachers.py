@@ -1,10 +1,10 @@
 """What a teacher brings: trainings with and without its opinions, 40 labels on texts and photographs, frozen views.
 
     python examples/benchmarks/teachers.py grid --data DATA --image-model M --text-model M --cache features
-    python examples/benchmarks/teachers.py run text freematch 0 --validation --data ...
+    python examples/benchmarks/teachers.py choose --data ...    # on held-out training data
     python examples/benchmarks/teachers.py table
 
-Encoders, views and the model on top of them are those of `long_tail.py`: features of a weak and two strong views of
+Encoders, views and the model on top of them are those of `long_tail.py`: features of two weak and six strong views of
 each example, encoded once, and a residual adapter with a head that starts fitted to the labels. Classes are of one
 size here. No weights of a model that writes text, of CLIP or of one of entailment were at hand, so the teachers are
 
@@ -16,17 +16,17 @@ size here. No weights of a model that writes text, of CLIP or of one of entailme
 Every student has 40 labels. `supervised` with a teacher is plain distillation beside the labels. Results are added to
 `results/teachers.json`; a grid that was stopped continues.
 
-`--validation` tests on a held-out part of the training data and writes nothing. So the schedule, the weight and the
-template were chosen, with FreeMatch and labels of seed 10, by accuracies in percent:
+`choose` tests on a held-out part of the training data and writes nothing. So schedule and weight were chosen, with
+FreeMatch and labels of seed 10, one run each, by accuracies in percent:
 
     VALIDATION
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -49,27 +49,31 @@ from hf_ssl.report.tables import markdown_table
 
 RESULTS = Path(__file__).parent / "results" / "teachers.json"
 FIELDS = ("task", "algorithm", "teacher", "seed")
-ALGORITHMS = ("supervised", "fixmatch", "freematch")
+ALGORITHMS = ("supervised", "freematch")
 SEEDS = (0, 1, 2, 3, 4)
-# Examples of each class.
+# Examples, as many of each class.
 TASKS: dict[str, dict[str, Any]] = {
-    "images": {"num_labeled": 4, "num_unlabeled": 350, "gamma": 1, "pool": "consistent"},
-    "text": {"num_labeled": 10, "num_unlabeled": 450, "gamma": 1, "pool": "consistent"},
+    "images": {"num_labeled": 40, "num_unlabeled": 5_000, "gamma": 1, "pool": "consistent"},
+    "text": {"num_labeled": 40, "num_unlabeled": 2_400, "gamma": 1, "pool": "consistent"},
 }
-# What is encoded: views, and the first training and test examples.
-VIEWS = {"weak": 1, "strong": 2}
-SIZES = {"images": (6_000, 2_000), "text": (2_900, 2_000)}
 TITLES = {"images": "CIFAR-10, a classifier of 250 labels", "text": "AG News, class names"}
 OUTSIDE_LABELS = 250
 TEMPLATE = "This text is about {}."
 # As a person would write them out.
 _NAMES = {"Sci/Tech": "science and technology", "World": "world politics"}
+# Half of the steps of `long_tail.py`, as a shared CPU affords.
+SETTINGS = TRAINING | {"max_steps": 150}
+# What is compared by `choose`.
+CHOICES: tuple[dict[str, Any], ...] = (
+    {"teacher_schedule": "falling"},
+    {"teacher_schedule": "constant"},
+    {"teacher_schedule": "rising"},
+    {"teacher_schedule": "falling", "teacher_weight": 3.0},
+)
 _TEMPERATURES = np.geomspace(0.005, 1.0, 40)
 
 
-def opinions(
-    task: str, data: Encoded, drawn: Draw, places: Places, template: str, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def opinions(task: str, data: Encoded, drawn: Draw, places: Places, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """What the teacher says of the pool and of the test examples: two arrays of probabilities [N, C]."""
     plain = drawn.views.features["plain"][0]
     pool, test, labeled = (
@@ -77,7 +81,7 @@ def opinions(
     )
     if task == "images":
         return _outside_classifier(data, plain, pool, test, labeled, seed)
-    logits = _unit(plain) @ _unit(_class_features(data.names, places, template)).T
+    logits = _unit(plain) @ _unit(_class_features(data.names, places)).T
     known = np.asarray(drawn.labeled["label"])
     losses = [-np.log(_softmax(logits[labeled] / t)[np.arange(len(known)), known]).mean() for t in _TEMPERATURES]
     probabilities = _softmax(logits / _TEMPERATURES[int(np.argmin(losses))])
@@ -98,8 +102,8 @@ def _outside_classifier(
     return classifier.predict_proba(plain[pool]), classifier.predict_proba(plain[test])
 
 
-def _class_features(names: list[str], places: Places, template: str) -> np.ndarray:
-    phrases = [template.format(_NAMES.get(name, name.lower())) for name in names]
+def _class_features(names: list[str], places: Places) -> np.ndarray:
+    phrases = [TEMPLATE.format(_NAMES.get(name, name.lower())) for name in names]
     rows = datasets.Dataset.from_dict({"text": phrases, "label": list(range(len(names)))})
     model, tokenizer = BertModel.from_pretrained(places.text_model), AutoTokenizer.from_pretrained(places.text_model)
     args = SSLConfig("unused", max_length=64, report_to="none", dataloader_num_workers=0, disable_tqdm=True)
@@ -118,16 +122,26 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def run(
-    row: dict[str, Any], data: Encoded, places: Places, changes: dict[str, Any], validation: bool
-) -> dict[str, Any]:
-    """Train and test once; `changes` are settings of `SSLConfig`, or the "template"."""
-    drawn = draw(row["task"], data, TASKS[row["task"]], row["seed"], validation)
-    template = changes.pop("template", TEMPLATE)
-    of_pool, of_test = opinions(row["task"], data, drawn, places, template, row["seed"])
-    pool, settings = drawn.pool, {}
+@dataclass(frozen=True)
+class Given:
+    """A draw of labels, and what the teacher says of its pool and its test examples."""
+
+    drawn: Draw
+    of_pool: np.ndarray
+    of_test: np.ndarray
+
+
+def given(task: str, data: Encoded, places: Places, seed: int, validation: bool) -> Given:
+    """What the runs of a task and seed share."""
+    drawn = draw(task, data, TASKS[task], seed, validation)
+    return Given(drawn, *opinions(task, data, drawn, places, seed))
+
+
+def run(row: dict[str, Any], data: Encoded, shared: Given, changes: dict[str, Any]) -> dict[str, Any]:
+    """Train and test once; `changes` are settings of `SSLConfig` that differ."""
+    drawn, pool, settings = shared.drawn, shared.drawn.pool, {}
     if row["teacher"]:
-        pool = pool.add_column("opinions", of_pool.astype(float).tolist())
+        pool = pool.add_column("opinions", shared.of_pool.astype(float).tolist())
         settings = {"teacher_column": "opinions"}
     started = time.process_time()
     model = make_model(data, row["seed"])
@@ -146,10 +160,10 @@ def run(
             logging_steps=50,
             per_device_eval_batch_size=500,
             use_cpu=True,
-            **TRAINING | settings | changes,
+            **SETTINGS | settings | changes,
         )
-        given = {"train_dataset": drawn.labeled, "unlabeled_dataset": pool, "eval_dataset": drawn.test}
-        trainer = SSLTrainer(model, args, views=drawn.views, **given)
+        rows = {"train_dataset": drawn.labeled, "unlabeled_dataset": pool, "eval_dataset": drawn.test}
+        trainer = SSLTrainer(model, args, views=drawn.views, **rows)
         trainer.remove_callback(PrinterCallback)
         before = trainer.evaluate()["eval_accuracy"]
         trainer.train()
@@ -157,8 +171,8 @@ def run(
     return {
         **row,
         "start_accuracy": before,
-        "teacher_accuracy": _accuracy(of_test, drawn.test),
-        "teacher_pool_accuracy": _accuracy(of_pool, drawn.pool),
+        "teacher_accuracy": _accuracy(shared.of_test, drawn.test),
+        "teacher_pool_accuracy": _accuracy(shared.of_pool, drawn.pool),
         "accuracy": after,
         "cpu_seconds": round(time.process_time() - started, 1),
         "machine": machine(),
@@ -199,25 +213,15 @@ def _mean(values: list[float], signed: bool = False) -> str:
     return f"{100 * mean(values):{'+' if signed else ''}.1f} ± {100 * error:.1f}"
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
     commands.add_parser("table")
-    grid, one = commands.add_parser("grid"), commands.add_parser("run")
-    one.add_argument("task", choices=list(TASKS))
-    one.add_argument("algorithm", choices=ALGORITHMS)
-    one.add_argument("seed", type=int)
-    one.add_argument("--without-teacher", action="store_true")
-    one.add_argument("--set", action="append", default=[], metavar="NAME=JSON", help="a setting that differs")
-    one.add_argument("--validation", action="store_true", help="test on held-out training data, and write nothing")
-    for command in (grid, one):
+    for command in (commands.add_parser("grid"), commands.add_parser("choose")):
         Places.add_arguments(command)
         command.add_argument("--cache", type=Path, required=True, help="folder of features")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    args = _parse(arguments)
+        command.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    args = parser.parse_args(arguments)
     if args.what == "table":
         print(table(read(RESULTS)))
         return 0
@@ -225,33 +229,34 @@ def main(arguments: list[str] | None = None) -> int:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    places = Places.of(args)
-    if args.what == "run":
-        rows = [(args.task, args.algorithm, not args.without_teacher, args.seed)]
-        changes = {name: json.loads(value) for name, value in (each.split("=", 1) for each in args.set)}
-    else:
-        rows = [
-            (task, name, teacher, seed)
-            for task in TASKS
-            for seed in SEEDS
-            for name in ALGORITHMS
-            for teacher in (False, True)
-        ]
-        changes = {}
-    known = {identity(row, FIELDS) for row in read(RESULTS)} if args.what == "grid" else set()
-    encoded: dict[str, Encoded] = {}
-    for values in rows:
-        if values in known:
-            continue
-        row = dict(zip(FIELDS, values, strict=True))
-        if row["task"] not in encoded:
-            encoded = {row["task"]: encode(row["task"], places, args.cache, VIEWS, SIZES[row["task"]])}
-        found = run(row, encoded[row["task"]], places, dict(changes), args.what == "run" and args.validation)
-        if args.what == "grid" or not args.validation:
-            add(RESULTS, found, FIELDS)
-        shown = {name: f"{100 * found[name]:.1f}" for name in ("start_accuracy", "teacher_accuracy", "accuracy")}
-        print(*values, changes, shown, f"{found['cpu_seconds']} s", flush=True)
+    for task in args.tasks:
+        (_grid if args.what == "grid" else _choose)(task, Places.of(args), args.cache)
     return 0
+
+
+def _choose(task: str, places: Places, cache: Path) -> None:
+    data = encode(task, places, cache)
+    shared = given(task, data, places, 10, validation=True)
+    row = {"task": task, "algorithm": "freematch", "seed": 10}
+    for teacher, changes in ((False, {}), *((True, each) for each in CHOICES)):
+        _show(run({**row, "teacher": teacher}, data, shared, changes), changes)
+
+
+def _grid(task: str, places: Places, cache: Path) -> None:
+    known, data = {identity(row, FIELDS) for row in read(RESULTS)}, encode(task, places, cache)
+    for seed in SEEDS:
+        rows = [(task, algorithm, teacher, seed) for algorithm in ALGORITHMS for teacher in (False, True)]
+        if missing := [row for row in rows if row not in known]:
+            shared = given(task, data, places, seed, validation=False)
+            for values in missing:
+                found = run(dict(zip(FIELDS, values, strict=True)), data, shared, {})
+                add(RESULTS, found, FIELDS)
+                _show(found, {})
+
+
+def _show(found: dict[str, Any], changes: dict[str, Any]) -> None:
+    shown = [f"{name} {100 * found[name]:.1f}" for name in ("start_accuracy", "teacher_accuracy", "accuracy")]
+    print(*(found[name] for name in FIELDS), changes or "", *shown, f"{found['cpu_seconds']} s", flush=True)
 
 
 if __name__ == "__main__":

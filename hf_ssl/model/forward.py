@@ -196,7 +196,8 @@ class ModelForward:
     @contextmanager
     def heard(self) -> Iterator[list[tuple[View, ViewOutput]]]:
         """Collect the views with gradient that calls inside the `with` block are given, each with its output."""
-        self._heard = found = []
+        found: list[tuple[View, ViewOutput]] = []
+        self._heard = found
         try:
             yield found
         finally:

@@ -63,7 +63,7 @@ class Writer:
             return ids
         room = self.limit - len(self._ids(self.template.replace("{}", "")))
         while room > 0:
-            kept = self.tokenizer.decode(self._ids(text, special=False)[:room])
+            kept = str(self.tokenizer.decode(self._ids(text, special=False)[:room]))
             if len(ids := self._ids(self.template.replace("{}", kept))) <= self.limit:
                 return ids
             room -= 1

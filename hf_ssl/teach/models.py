@@ -72,7 +72,7 @@ def kind_of(model: str) -> Kind:
         if architecture in _names(row.configurations()._model_mapping) or (
             modality == "image" and config.model_type == "timm_wrapper"
         ):
-            entails = modality == "text" and any(_is_entailment(name) for name in config.id2label.values())
+            entails = modality == "text" and any(_is_entailment(name) for name in (config.id2label or {}).values())
             task = "zero-shot-classification" if entails else row.pipeline
             return Kind(task, modality, _TEMPLATES.get(task))
     if architecture in _names(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):

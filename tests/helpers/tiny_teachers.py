@@ -60,7 +60,8 @@ def tokenizer(length: int = 64, ends: bool = True) -> PreTrainedTokenizerFast:
     )
 
 
-def _size(processor_class):
+def small_pictures(processor_class):
+    """A processor of pictures of 12 pixels."""
     return processor_class(
         size={"height": 12, "width": 12}, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
@@ -69,13 +70,13 @@ def _size(processor_class):
 def clip():
     text = {**_TEXT, "vocab_size": len(VOCABULARY), "max_position_embeddings": 64, "eos_token_id": 2}
     config = CLIPConfig(text_config=text, vision_config=_VISION, projection_dim=12)
-    return CLIPModel(config), [tokenizer(), _size(CLIPImageProcessor)]
+    return CLIPModel(config), [tokenizer(), small_pictures(CLIPImageProcessor)]
 
 
 def siglip():
     text = {**_TEXT, "vocab_size": len(VOCABULARY), "max_position_embeddings": 64, "projection_size": 16}
     config = SiglipConfig(text_config=text, vision_config=_VISION)
-    return SiglipModel(config), [tokenizer(), _size(SiglipImageProcessor)]
+    return SiglipModel(config), [tokenizer(), small_pictures(SiglipImageProcessor)]
 
 
 def clap():

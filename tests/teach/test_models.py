@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertConfig,
+    BertModel,
     CLIPImageProcessor,
 )
 
@@ -16,7 +19,7 @@ from hf_ssl.views.audio import decode
 
 from tests.helpers.command_data import save_model
 from tests.helpers.tiny_tasks import NAMES, make_images, make_sounds, make_texts
-from tests.helpers.tiny_teachers import _size, clap, save_teacher, tokenizer
+from tests.helpers.tiny_teachers import clap, save_teacher, small_pictures, tokenizer
 
 IMAGES, TEXTS = list(make_images(5, 0)["image"]), list(make_texts(5, 0)["text"])
 
@@ -53,7 +56,7 @@ def test_image_and_text_encoders_give_the_softmax_of_their_logits(kind, teachers
     model = AutoModel.from_pretrained(teachers[kind])
     lengths = {"padding": "max_length", "max_length": 64} if kind == "siglip" else {"padding": True}
     words = tokenizer()([f"a photo of {name}" for name in NAMES], return_tensors="pt", **lengths)
-    pixels = _size(CLIPImageProcessor)(IMAGES, return_tensors="pt")["pixel_values"]
+    pixels = small_pictures(CLIPImageProcessor)(IMAGES, return_tensors="pt")["pixel_values"]
     expected = model(pixel_values=pixels, **words).logits_per_image.softmax(dim=1)
     np.testing.assert_allclose(np.stack(found), expected.numpy(), atol=2e-5)
     assert np.ptp(expected.numpy(), axis=1).max() > 1e-3
@@ -127,8 +130,6 @@ def test_a_classifier_of_these_classes_is_a_teacher_in_any_order(modality, value
 
 
 def _name_classes(model: str, names: list[str]) -> None:
-    from transformers import AutoConfig
-
     config = AutoConfig.from_pretrained(model)
     config.id2label, config.label2id = dict(enumerate(names)), {name: place for place, name in enumerate(names)}
     config.save_pretrained(model)
@@ -149,8 +150,6 @@ def test_a_template_has_one_place(template):
 
 
 def test_models_that_cannot_be_teachers_are_refused(tmp_path):
-    from transformers import BertConfig, BertModel
-
     sizes = {
         "hidden_size": 8,
         "num_hidden_layers": 1,
