@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 
-from ..data.columns import inspect_data
+from ..data.columns import inspect_data, usual_label
 from ..data.duplicates import digest
-from ..data.labels import shortened
-from ..data.prepare import prepare
+from ..data.labels import missing_labels, shortened
 from ..data.sources import load_source
 from ..data.spelling import matched
 from ..errors import BrokenExampleError
@@ -124,14 +124,19 @@ def load_labeled(source: str, pool: Examples, label_column: str | None) -> Examp
         ValueError, OSError: in one line.
     """
     found = load_source(source, "labeled", modality=pool.modality, label_column=label_column)
-    summary = inspect_data(found.dataset, None, label_column)
+    dataset, column = found.dataset, label_column or usual_label(found.dataset)
+    if column is not None and column in dataset.column_names:
+        # As in training, where rows without a label join the pool.
+        dataset = dataset.select(np.flatnonzero(~missing_labels(dataset, column)))
+    if len(dataset) == 0:
+        raise ValueError(f"--labeled must hold labels, but in {source} no row has one in column {column!r}; add some")
+    summary = inspect_data(dataset, None, column)
     if summary.modality != pool.modality:
         raise ValueError(
             f"--labeled must hold {MODALITIES[pool.modality].plural}, as the teacher reads, got "
             f"{MODALITIES[summary.modality].plural} in {source}; give another one, or another --model"
         )
-    prepare(found.dataset, summary, "labeled", files=False)
-    labeled = Examples(found.dataset, list(summary.input_columns), pool.modality, source)
+    labeled = Examples(dataset, list(summary.input_columns), pool.modality, source)
     labeled.names, labeled.labels = list(summary.label_names), [int(label) for label in summary.labels]
     labeled.classes = labeled.names if summary.classes.named and not _are_numbers(labeled.names) else None
     return labeled

@@ -24,7 +24,7 @@ QUICK += ["--unlabeled-batch-ratio", "1", "--report-to", "none", "--dataloader_n
 @pytest.fixture
 def words(tmp_path):
     """A command on texts; eleven examples in the pool, one of them empty."""
-    labeled = write_csv(tmp_path / "few.csv", texts(6, 0))
+    labeled = write_csv(tmp_path / "few.csv", [*texts(6, 0), ("the sky is red", ""), ("a leaf", "")])
     pool = write_csv(
         tmp_path / "many.csv", [[text, str(i)] for i, (text, _) in enumerate(texts(11, 1))], ["text", "id"]
     )
@@ -48,7 +48,7 @@ def test_texts_get_the_probabilities_of_a_model_that_writes(words, tmp_path, cap
     for row, probabilities in zip(found, expected, strict=True):
         assert list(row["teacher"]) == ["blue", "green", "red"]
         np.testing.assert_allclose(list(row["teacher"].values()), probabilities, atol=1e-5)
-    few = read_csv(tmp_path / "few.csv")
+    few = read_csv(tmp_path / "few.csv")[:6]
     answers = Teacher(str(tmp_path / "teacher"), ["blue", "green", "red"], device="cpu")([row["text"] for row in few])
     right = sum(
         ["blue", "green", "red"][each.argmax()] == row["label"] for each, row in zip(answers, few, strict=True)
@@ -64,6 +64,8 @@ def test_texts_get_the_probabilities_of_a_model_that_writes(words, tmp_path, cap
     run = tmp_path / "run"
     assert main([*rest, "--algorithm", "freematch", "--output-dir", str(run), *QUICK]) == 0
     (row,) = json.loads((run / "results.json").read_text())["runs"]
+    # Two of its rows have no label, and join the pool without an opinion.
+    assert row["num_unlabeled"] == 13
     assert row["algorithm"] == "freematch"
     assert "opinions in 'teacher', weight 1, falling" in (run / "README.md").read_text(encoding="utf-8")
 
