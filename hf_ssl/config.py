@@ -66,7 +66,8 @@ class SSLConfig(TrainingArguments):
     - `algorithm`, `algorithm_kwargs`: its name (`hf-ssl algorithms` lists them) and its own settings.
     - `imbalance`, `imbalance_kwargs`: a correction for classes of different sizes, and its own settings.
     - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
-      pool ("features"), or to class names ("names", put into `start_template`).
+      pool ("features"), to class names ("names", put into `start_template`), or to a teacher's opinions
+      ("teacher").
     - `teacher_column`, `teacher_weight`, `teacher_schedule`: what a larger model said of the pool, learned by an
       auxiliary head beside any algorithm.
     - `unsupervised_weight`: factor of the unsupervised term, which rises from 0 over `unsupervised_warmup_steps`.
@@ -165,7 +166,7 @@ class SSLConfig(TrainingArguments):
         metadata={
             "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
             "'features', fitted to labels and pool together; 'names', to what a CLIP- or SigLIP-like model says of "
-            "labels and pool by the names of the classes.",
+            "labels and pool by the names of the classes; 'teacher', to labels and the opinions of teacher_column.",
             "choices": list(STARTS),
         },
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 LR_SCHEDULES = ("trainer", "cosine_7_16")
 BROKEN_FILES = ("skip", "error")
-STARTS = ("random", "head", "features", "names")
+STARTS = ("random", "head", "features", "names", "teacher")
 TEACHER_SCHEDULES = ("falling", "constant", "rising")
 SAMPLING = ("random", "group_by_length")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")

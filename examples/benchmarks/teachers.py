@@ -37,19 +37,23 @@ import torch
 from evidence_results import add, identity, machine, read
 from evidence_tasks import Places
 from long_tail import ALGORITHM_SETTINGS, TRAINING
-from long_tail_data import Draw, Encoded, draw, encode, fitted_head, make_model
+from long_tail_data import AdaptedFeatures, Draw, Encoded, draw, encode, fitted_head, make_model
 from transformers import AutoTokenizer, BertModel, PrinterCallback
 from transformers.utils import logging
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.benchmark.splits import draw_labels
 from hf_ssl.features import FeatureBank, FeatureClassifier
+from hf_ssl.features.reading import LinearHead, Reading
+from hf_ssl.features.start import teacher_head
 from hf_ssl.report.results import versions
 from hf_ssl.report.tables import markdown_table
 
 RESULTS = Path(__file__).parent / "results" / "teachers.json"
-FIELDS = ("task", "algorithm", "teacher", "seed")
+FIELDS = ("task", "algorithm", "teacher", "start", "seed")
 ALGORITHMS = ("supervised", "freematch")
+# With a teacher or without, and from which head.
+WAYS = ((False, "head"), (True, "head"), (True, "teacher"))
 SEEDS = (0, 1, 2, 3, 4)
 # Examples, as many of each class.
 TASKS: dict[str, dict[str, Any]] = {
@@ -145,7 +149,7 @@ def run(row: dict[str, Any], data: Encoded, shared: Given, changes: dict[str, An
         settings = {"teacher_column": "opinions"}
     started = time.process_time()
     model = make_model(data, row["seed"])
-    fitted_head(data, drawn, "head", model).write(model)
+    _head(row["start"], data, shared, model).write(model)
     with tempfile.TemporaryDirectory() as folder:
         args = SSLConfig(
             folder,
@@ -180,32 +184,46 @@ def run(row: dict[str, Any], data: Encoded, shared: Given, changes: dict[str, An
     }
 
 
+def _head(start: str, data: Encoded, shared: Given, model: AdaptedFeatures) -> LinearHead:
+    """The head with which `SSLConfig(start="head")` or `"teacher"` would begin, fitted to the features at hand."""
+    if start == "head":
+        return fitted_head(data, shared.drawn, start, model)
+    rows = [np.asarray(part[shared.drawn.views.column])[:, 0] for part in (shared.drawn.labeled, shared.drawn.pool)]
+    features = data.train["plain"][0][np.concatenate(rows)]
+    with torch.no_grad():
+        read = model.scaled(torch.from_numpy(features)).numpy()
+    labels = np.concatenate([data.labels[rows[0]], np.full(len(rows[1]), -1)])
+    reading = Reading(features, read, labels, len(data.names), np.arange(len(rows[1])))
+    return teacher_head(reading, shared.of_pool)[0]
+
+
 def _accuracy(probabilities: np.ndarray, rows: datasets.Dataset) -> float:
     return float((probabilities.argmax(axis=1) == np.asarray(rows["label"])).mean())
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: accuracies in percent with standard errors over the seeds, and the paired gain of the teacher."""
+    """Markdown: accuracies in percent with standard errors over the seeds, and paired gains over no teacher."""
     known = {identity(row, FIELDS): row for row in rows}
     lines = []
     for task in TASKS:
-        own = [known[task, "supervised", True, seed] for seed in SEEDS if (task, "supervised", True, seed) in known]
-        if own:
-            lines.append([TITLES[task], "teacher alone", _mean([row["teacher_accuracy"] for row in own]), "", ""])
-            lines.append(
-                [TITLES[task], "fitted head, no training", _mean([row["start_accuracy"] for row in own]), "", ""]
-            )
+        ways = {
+            (algorithm, *way): [known[key] for seed in SEEDS if (key := (task, algorithm, *way, seed)) in known]
+            for algorithm in ALGORITHMS
+            for way in WAYS
+        }
+        if not all(ways.values()):
+            continue
+        first = ways["supervised", True, "teacher"]
+        alone = [(row["teacher_accuracy"], row["start_accuracy"]) for row in first]
+        labels = [row["start_accuracy"] for row in ways["supervised", False, "head"]]
+        lines.append([TITLES[task], "teacher; head of the labels; head of teacher and labels"])
+        lines[-1] += [_mean([teacher for teacher, _ in alone]), _mean(labels), _mean([head for _, head in alone])]
         for algorithm in ALGORITHMS:
-            pairs = [
-                tuple(known[task, algorithm, teacher, seed]["accuracy"] for teacher in (False, True))
-                for seed in SEEDS
-                if all((task, algorithm, teacher, seed) in known for teacher in (False, True))
-            ]
-            if pairs:
-                without, with_one = (list(each) for each in zip(*pairs, strict=True))
-                gain = _mean([after - start for start, after in pairs], signed=True)
-                lines.append([TITLES[task], f"`{algorithm}`", _mean(without), _mean(with_one), gain])
-    return markdown_table(["data, teacher", "training", "without teacher", "with teacher", "gain"], lines)
+            without, *with_one = ([row["accuracy"] for row in ways[algorithm, *way]] for way in WAYS)
+            gains = [[after - before for after, before in zip(each, without, strict=True)] for each in with_one]
+            cells = [f"{_mean(each)} ({_mean(gain, True)})" for each, gain in zip(with_one, gains, strict=True)]
+            lines.append([TITLES[task], f"`{algorithm}`", _mean(without), *cells])
+    return markdown_table(["data, teacher", "training", "no teacher", "teacher", "teacher, its head first"], lines)
 
 
 def _mean(values: list[float], signed: bool = False) -> str:
@@ -237,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _choose(task: str, places: Places, cache: Path) -> None:
     data = encode(task, places, cache)
     shared = given(task, data, places, 10, validation=True)
-    row = {"task": task, "algorithm": "freematch", "seed": 10}
+    row = {"task": task, "algorithm": "freematch", "start": "head", "seed": 10}
     for teacher, changes in ((False, {}), *((True, each) for each in CHOICES)):
         _show(run({**row, "teacher": teacher}, data, shared, changes), changes)
 
@@ -245,7 +263,7 @@ def _choose(task: str, places: Places, cache: Path) -> None:
 def _grid(task: str, places: Places, cache: Path) -> None:
     known, data = {identity(row, FIELDS) for row in read(RESULTS)}, encode(task, places, cache)
     for seed in SEEDS:
-        rows = [(task, algorithm, teacher, seed) for algorithm in ALGORITHMS for teacher in (False, True)]
+        rows = [(task, algorithm, *way, seed) for algorithm in ALGORITHMS for way in WAYS]
         if missing := [row for row in rows if row not in known]:
             shared = given(task, data, places, seed, validation=False)
             for values in missing:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import datasets
+import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 from transformers.utils import logging
@@ -216,3 +217,20 @@ def fetch_rows(dataset: Any, indices: Sequence[int]) -> list[Mapping[str, Any]]:
     if hasattr(dataset, "__getitems__"):
         return dataset.__getitems__(list(indices))
     return [dataset[index] for index in indices]
+
+
+def opinions_at(pool: Any, rows: np.ndarray) -> np.ndarray:
+    """What a larger model said of rows [U] of a prepared pool: distributions [U, C], zero where it said nothing.
+
+    Example:
+        >>> from hf_ssl.data.labels import Classes
+        >>> classes = Classes(["cat", "dog"], {"cat": 0, "dog": 1}, True)
+        >>> raw = datasets.Dataset.from_dict({"text": ["a", "b"], "teacher": ["dog", None]})
+        >>> opinions_at(Rows(raw, opinions=Opinions(classes, "teacher")), np.array([1, 0])).tolist()
+        [[0.0, 0.0], [0.0, 1.0]]
+    """
+    if isinstance(pool, Rows) and pool.opinions is not None:
+        # Without the inputs, which may be files.
+        cells = pool.raw.with_format(None).select_columns([pool.opinions.column]).select(rows)[pool.opinions.column][:]
+        return np.stack([pool.opinions(cell, int(row)) for cell, row in zip(cells, rows, strict=True)])
+    return np.stack([row[OPINION] for row in fetch_rows(pool, rows.tolist())])

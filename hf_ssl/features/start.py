@@ -2,6 +2,7 @@
 
     start="head"      labels ── probe ──────────────────────────────> probabilities of labels and pool ──> head
     start="names"     class names ── CLIP, SigLIP (names.py) ───────> probabilities of labels and pool ──> head
+    start="teacher"   a larger model's opinions on the pool, and labels ──> head
     start="features"  labels + pool ── FeatureClassifier ──────────> probabilities of labels and pool ──> head
 
 A new head guesses, and algorithms that count guesses as pseudo-labels can learn them for good. A fitted head does not
@@ -19,6 +20,7 @@ from transformers.utils import logging
 
 from ..config import SSLConfig
 from ..data.columns import DataSummary
+from ..data.rows import opinions_at
 from ..model.head import check_writable, find_head
 from .balance import ClassBalance
 from .classifier import FeatureClassifier
@@ -65,6 +67,8 @@ def fit_head(
     reading = read(model, *given, view_maker=view_maker)
     if named is not None:
         head, classes = names_head(reading, named, read(named, *given, view_maker=view_maker))
+    elif args.start == "teacher":
+        head, classes = teacher_head(reading, opinions_at(unlabeled, reading.pool_rows))
     else:
         head, classes = probe_head(reading) if args.start == "head" else classifier_head(reading)
     head.write(model)
@@ -126,6 +130,24 @@ def names_head(reading: Reading, named: ZeroShotClassifier, vectors: Reading) ->
     known = vectors.labels >= 0
     probabilities = softmax(best_scale(cosines[known], vectors.labels[known]) * cosines)
     return head_for(reading.head_features, probabilities), probabilities.argmax(axis=1)
+
+
+def teacher_head(reading: Reading, opinions: np.ndarray) -> tuple[LinearHead, np.ndarray]:
+    """The head of labels and a larger model's opinions, and the classes of labels and pool by it.
+
+    It is distillation into the head alone, the first stage of ZeroMatch (arXiv 2502.12584) on frozen features.
+
+    Args:
+        reading: labels and pool.
+        opinions: on `reading.pool_rows`, distributions [U, C], zero where there is none.
+    """
+    wanted = np.zeros((len(reading.labels), reading.num_classes), dtype=np.float32)
+    known = reading.labels >= 0
+    wanted[known] = one_hot(reading.labels[known], reading.num_classes)
+    wanted[~known] = opinions
+    told = wanted.sum(axis=1) > 0
+    head = head_for(reading.head_features[told], wanted[told])
+    return head, head.logits(reading.head_features).argmax(axis=1)
 
 
 def softened(head: LinearHead, head_features: np.ndarray, sure: float) -> LinearHead:

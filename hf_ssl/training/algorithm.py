@@ -63,6 +63,11 @@ def _check_correction(args: SSLConfig) -> None:
 
 def _check_teacher(args: SSLConfig) -> None:
     """Refuse settings of a teacher that there is not."""
+    if args.teacher_column is None and args.start == "teacher":
+        raise ValueError(
+            "teacher_column must be named beside start='teacher', got None; name the column of the pool, or choose "
+            "another start"
+        )
     for name in ("teacher_weight", "teacher_schedule"):
         if args.teacher_column is None and getattr(args, name) != _DEFAULTS[name]:
             raise ValueError(
