@@ -214,12 +214,12 @@ def table(rows: list[dict[str, Any]]) -> str:
         if not all(ways.values()):
             continue
         first = ways["supervised", True, "teacher"]
-        alone = [(row["teacher_accuracy"], row["start_accuracy"]) for row in first]
-        labels = [row["start_accuracy"] for row in ways["supervised", False, "head"]]
-        lines.append([TITLES[task], "teacher; head of the labels; head of teacher and labels"])
-        lines[-1] += [_mean([teacher for teacher, _ in alone]), _mean(labels), _mean([head for _, head in alone])]
+        labels = _mean([row["start_accuracy"] for row in ways["supervised", False, "head"]])
+        distilled = _mean([row["start_accuracy"] for row in first])
+        lines.append([TITLES[task], "the teacher itself", "", _mean([row["teacher_accuracy"] for row in first]), ""])
+        lines.append([TITLES[task], "none: the fitted head", labels, "", distilled])
         for algorithm in ALGORITHMS:
-            without, *with_one = ([row["accuracy"] for row in ways[algorithm, *way]] for way in WAYS)
+            without, *with_one = ([row["accuracy"] for row in ways[(algorithm, *way)]] for way in WAYS)
             gains = [[after - before for after, before in zip(each, without, strict=True)] for each in with_one]
             cells = [f"{_mean(each)} ({_mean(gain, True)})" for each, gain in zip(with_one, gains, strict=True)]
             lines.append([TITLES[task], f"`{algorithm}`", _mean(without), *cells])
