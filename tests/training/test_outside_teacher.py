@@ -14,7 +14,7 @@ from hf_ssl.data.opinions import OPINION, Opinions
 from hf_ssl.data.prepare import prepare_pool
 
 from tests.helpers.resuming import everything
-from tests.helpers.tiny_tasks import NAMES, make_texts, new_model, task
+from tests.helpers.tiny_tasks import NAMES, new_model, task
 
 STEPS = 6
 
@@ -99,8 +99,7 @@ def _saved(trainer, folder):
     return folder / "saved"
 
 
-def test_a_student_learns_what_its_teacher_knows(tmp_path):
-    """Six labels, and a teacher that is right: the auxiliary head agrees with it on the pool."""
+def test_the_auxiliary_head_learns_to_agree_with_the_teacher(tmp_path):
     given = dict(task("text"))
     pool = given["unlabeled_dataset"]
     given["unlabeled_dataset"] = pool.add_column("teacher", [NAMES[label] for label in pool["label"]])
@@ -111,7 +110,6 @@ def test_a_student_learns_what_its_teacher_knows(tmp_path):
     trainer.train()
     first, *_, last = teacher_lines(trainer)
     assert first[1] > 0.5 and last[1] < 0.2
-    assert trainer.evaluate(make_texts(30, 8))["eval_accuracy"] > 0.9
 
 
 def test_a_stream_has_opinions_too(tmp_path):
