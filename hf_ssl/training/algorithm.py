@@ -121,11 +121,17 @@ def check_settings(args: SSLConfig, problem_type: str) -> None:
         "imbalance": (None, "it corrects for classes of different sizes, of which each example has one"),
         "label_smoothing_factor": (0.0, "it smooths the class of an example"),
         "open_set": (None, "foreign examples are those of another class"),
+        "teacher_column": (None, "opinions are about one class of several"),
     }
     for name, (usual, reason) in reasons.items():
         value = getattr(args, name)
         if value != usual:
             raise ValueError(f"{name} must be {usual!r} for problem_type={problem_type!r}, got {value!r}: {reason}")
+    if args.start in ("names", "teacher"):
+        raise ValueError(
+            f"start must be random, head or features for problem_type={problem_type!r}, got {args.start!r}: it "
+            "asks which one of several classes an example has"
+        )
 
 
 def _check_correction(args: SSLConfig) -> None:

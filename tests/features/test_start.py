@@ -186,7 +186,7 @@ def test_a_custom_view_maker_reads_the_examples(tmp_path):
 
 
 def test_an_unknown_start_is_named():
-    with pytest.raises(ValueError, match="start must be one of random, head, features, got 'pool'"):
+    with pytest.raises(ValueError, match="start must be one of random, head, features, names, teacher, got 'pool'"):
         SSLConfig("run", start="pool")
 
 
