@@ -48,7 +48,7 @@ class SSLConfig(TrainingArguments):
     - `algorithm`, `algorithm_kwargs`: its name (`hf-ssl algorithms` lists them) and its own settings.
     - `imbalance`, `imbalance_kwargs`: a correction for classes of different sizes, and its own settings.
     - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
-      pool ("features").
+      pool ("features"). Below a fitted head weights learn at a third of the learning rate.
     - `open_set`: what is done about examples of the pool that look foreign to the labels, see `training/open_set.py`.
     - `unsupervised_weight`: factor of the unsupervised term, which rises from 0 over `unsupervised_warmup_steps`.
 
@@ -147,7 +147,8 @@ class SSLConfig(TrainingArguments):
         default="random",
         metadata={
             "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
-            "'features', fitted to labels and pool together.",
+            "'features', fitted to labels and pool together. Below a fitted head weights learn at a third of the "
+            "learning rate.",
             "choices": list(STARTS),
         },
     )

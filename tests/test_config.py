@@ -205,3 +205,21 @@ def test_the_number_of_workers_follows_from_the_cores(tmp_path, monkeypatch, cor
     assert config(tmp_path, dataloader_num_workers=3).dataloader_num_workers == 3
     monkeypatch.setattr("multiprocessing.get_start_method", lambda allow_none: "spawn")
     assert config(tmp_path).dataloader_num_workers == 0
+
+
+def test_label_columns_may_be_one_text_with_commas_as_on_a_command_line(tmp_path):
+    (parsed,) = HfArgumentParser(SSLConfig).parse_args_into_dataclasses(
+        ["--output_dir", str(tmp_path), "--label_columns", "a, b,c", "--problem_type", "regression", "--use_cpu"]
+    )
+    assert (parsed.label_columns, parsed.problem_type) == (["a", "b", "c"], "regression")
+    assert SSLConfig(
+        str(tmp_path), label_columns=["a", "b"], problem_type="multi-label", use_cpu=True
+    ).problem_type == ("multi_label_classification")
+    for settings, message in [
+        ({"label_columns": "a,,b"}, "label_columns must be the names of different columns, got 'a,,b'"),
+        ({"label_columns": "a,b", "label_column": "a"}, "label_column must be left out beside label_columns, got 'a'"),
+        ({"label_separator": ""}, "label_separator must be a text that stands between labels, got ''"),
+        ({"problem_type": "ranking"}, "problem_type must be one of single_label_classification, .* got 'ranking'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            SSLConfig(str(tmp_path), use_cpu=True, **settings)

@@ -94,7 +94,8 @@ def encode(task: str, places: Places, cache: Path, more: Mapping[str, int] = Map
         )
         # As `TextViews.content_free` has it: a mask between the special tokens.
         empty = {"text": [processor.mask_token]}
-    empty = datasets.Dataset.from_dict({**empty, "label": [0]}, features=data["train"].features)
+    # Cast, since building it with the features of recordings would need torchcodec.
+    empty = datasets.Dataset.from_dict({**empty, "label": [0]}).cast(data["train"].features)
     args = SSLConfig(
         "unused", max_length=64, max_length_seconds=1.0, report_to="none", dataloader_num_workers=0, disable_tqdm=True
     )
@@ -105,8 +106,12 @@ def encode(task: str, places: Places, cache: Path, more: Mapping[str, int] = Map
     }
     test = FeatureBank.encode(model, data["test"], processor, **given)
     none = FeatureBank.encode(model, empty, processor, **given)
-    train = {kind: bank.view_features for kind, bank in banks.items()} | {"plain": banks["weak"].features[None]}
-    return Encoded(train, banks["weak"].labels, test.features, test.labels, test.label_names, none.features[0])
+    # In memory, where picking single rows is many times as fast as from a file.
+    train = {kind: np.array(bank.view_features) for kind, bank in banks.items()}
+    train["plain"] = np.array(banks["weak"].features)[None]
+    return Encoded(
+        train, banks["weak"].labels, np.array(test.features), test.labels, test.label_names, np.array(none.features[0])
+    )
 
 
 class AdaptedFeaturesConfig(PretrainedConfig):
@@ -159,22 +164,21 @@ class StoredViews(Views):
     """
 
     def __init__(self, modality: str, features: dict[str, np.ndarray], empty: np.ndarray, column: str):
-        self.modality, self.features, self.empty, self.column = modality, features, empty, column
+        self.features = {kind: torch.from_numpy(stored) for kind, stored in features.items()}
+        self.modality, self.empty, self.column = modality, torch.from_numpy(empty), column
 
-    def __call__(self, kind: str, row: Any, rng: np.random.Generator) -> Any:
-        """One of the stored views, at random; a strong one for a rotated one, from which nothing is learned here."""
-        if kind == "rotated":
-            return self("strong", row, rng), 0
+    def __call__(self, kind: str, row: Any, rng: np.random.Generator) -> torch.Tensor:
+        """One of the stored views, at random."""
         stored = self.features[kind]
-        return torch.tensor(stored[rng.integers(len(stored)), row[self.column][0]])
+        return stored[rng.integers(len(stored)), row[self.column][0]]
 
     def evaluation(self, row: Any) -> torch.Tensor:
         """The features of the example as it is."""
-        return torch.tensor(self.features["plain"][0, row[self.column][0]])
+        return self.features["plain"][0, row[self.column][0]]
 
     def content_free(self, row: Any) -> torch.Tensor:
         """The features of an input without content."""
-        return torch.tensor(self.empty)
+        return self.empty
 
     def collate(self, items: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Features [N, D]."""
@@ -182,21 +186,21 @@ class StoredViews(Views):
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What a run is trained and tested on: rows hold numbers of examples, in `views`."""
+class Split:
+    """Numbers of examples: of the training set, and for those of the test set the same ones plus its length.
 
-    labeled: datasets.Dataset
-    pool: datasets.Dataset
-    test: datasets.Dataset
-    views: StoredViews
-    counts: list[int]
+    Args:
+        labeled, pool, tested: int64, each in one dimension.
+        labels: classes of all examples, training set first.
+    """
+
+    labeled: np.ndarray
+    pool: np.ndarray
+    tested: np.ndarray
+    labels: np.ndarray
 
 
-# The column that a modality's rows of model inputs have; here it holds the number of an example.
-_COLUMNS = {"images": ("image", "pixel_values"), "text": ("text", "input_ids"), "audio": ("audio", "input_values")}
-
-
-def draw(task: str, data: Encoded, setting: dict[str, Any], seed: int, validation: bool) -> Draw:
+def split(task: str, data: Encoded, setting: dict[str, Any], seed: int, validation: bool) -> Split:
     """A labeled set and a pool, with long tails if `gamma` is not 1.
 
     Args:
@@ -204,10 +208,10 @@ def draw(task: str, data: Encoded, setting: dict[str, Any], seed: int, validatio
         validation: test on a part of the training examples, which then is neither labeled nor in the pool.
     """
     classes = len(data.names)
-    rows = np.arange(len(data.labels))
-    held = draw_labels(data.labels, num_classes=classes, num_labeled=HELD_OUT[task], seed=12_345)[0]
+    rows, tested = np.arange(len(data.labels)), np.arange(len(data.labels), len(data.labels) + len(data.test))
     if validation:
-        rows = np.setdiff1d(rows, held)
+        tested = draw_labels(data.labels, num_classes=classes, num_labeled=HELD_OUT[task], seed=12_345)[0]
+        rows = np.setdiff1d(rows, tested)
     labeled, pool = draw_labels(
         data.labels[rows],
         num_classes=classes,
@@ -218,28 +222,45 @@ def draw(task: str, data: Encoded, setting: dict[str, Any], seed: int, validatio
         pool_shape=setting["pool"],
         seed=seed,
     )
+    return Split(rows[labeled], rows[pool], tested, np.concatenate([data.labels, data.test_labels]))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A `Split` for `SSLTrainer`: rows hold numbers of examples, in `views`."""
+
+    labeled: datasets.Dataset
+    pool: datasets.Dataset
+    test: datasets.Dataset
+    views: StoredViews
+    counts: list[int]
+    split: Split
+
+
+# The column that a modality's rows of model inputs have; here it holds the number of an example.
+_COLUMNS = {"images": ("image", "pixel_values"), "text": ("text", "input_ids"), "audio": ("audio", "input_values")}
+
+
+def draw(task: str, data: Encoded, setting: dict[str, Any], seed: int, validation: bool) -> Draw:
+    """The datasets and views of a split; arguments as of `split`."""
+    found = split(task, data, setting, seed, validation)
     modality, column = _COLUMNS[task]
-    features = dict(data.train)
-    if validation:
-        tested = held
-    else:
-        tested = np.arange(len(data.labels), len(data.labels) + len(data.test))
-        features["plain"] = np.concatenate([data.train["plain"], data.test[None]], axis=1)
-    labels = np.concatenate([data.labels, data.test_labels])
+    features = {**data.train, "plain": np.concatenate([data.train["plain"], data.test[None]], axis=1)}
 
     def rows_of(index: np.ndarray) -> datasets.Dataset:
         named = datasets.Features(
             {column: datasets.List(datasets.Value("int64")), "label": datasets.ClassLabel(names=data.names)}
         )
-        return datasets.Dataset.from_dict({column: index[:, None].tolist(), "label": labels[index]}, features=named)
+        content = {column: index[:, None].tolist(), "label": found.labels[index]}
+        return datasets.Dataset.from_dict(content, features=named)
 
-    counts = np.bincount(data.labels[rows[labeled]], minlength=classes).tolist()
     return Draw(
-        rows_of(rows[labeled]),
-        rows_of(rows[pool]),
-        rows_of(tested),
+        rows_of(found.labeled),
+        rows_of(found.pool),
+        rows_of(found.tested),
         StoredViews(modality, features, data.empty, column),
-        counts,
+        np.bincount(found.labels[found.labeled], minlength=len(data.names)).tolist(),
+        found,
     )
 
 
@@ -251,13 +272,11 @@ def make_model(data: Encoded, seed: int) -> AdaptedFeatures:
     return model
 
 
-def fitted_head(data: Encoded, drawn: Draw, start: str, model: AdaptedFeatures) -> LinearHead:
+def fitted_head(data: Encoded, drawn: Split, start: str, model: AdaptedFeatures) -> LinearHead:
     """The head with which `SSLConfig(start="head")` or `"features"` would begin, fitted to the features at hand."""
-    column = drawn.views.column
-    labeled, pool = (np.asarray(rows[column])[:, 0] for rows in (drawn.labeled, drawn.pool))
-    features = data.train["plain"][0][np.concatenate([labeled, pool])]
+    features = data.train["plain"][0][np.concatenate([drawn.labeled, drawn.pool])]
     with torch.no_grad():
         head_features = model.scaled(torch.from_numpy(features)).numpy()
-    labels = np.concatenate([data.labels[labeled], np.full(len(pool), -1)])
-    reading = Reading(features, head_features, labels, len(data.names), np.arange(len(pool)))
+    labels = np.concatenate([data.labels[drawn.labeled], np.full(len(drawn.pool), -1)])
+    reading = Reading(features, head_features, labels, len(data.names), np.arange(len(drawn.pool)))
     return (probe_head if start == "head" else classifier_head)(reading)[0]

@@ -95,7 +95,7 @@ def run(row: dict[str, Any], data: Encoded, changes: dict[str, Any], *, validati
     drawn = draw(row["task"], data, setting, row["seed"], validation)
     started = time.process_time()
     model = make_model(data, row["seed"])
-    head = fitted_head(data, drawn, row["start"], model)
+    head = fitted_head(data, drawn.split, row["start"], model)
     head.write(model)
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(row, model, drawn, changes, folder)

@@ -16,7 +16,7 @@ from .steps import StepStatistics
 from .weak_strong import Outputs, WeakStrongAlgorithm
 
 # Without a setting: refreshes in a run.
-_REFRESHES = 50
+_REFRESHES = 20
 
 
 class Propagation(WeakStrongAlgorithm, StepStatistics):
@@ -35,7 +35,7 @@ class Propagation(WeakStrongAlgorithm, StepStatistics):
     `pool_probabilities` `[num_unlabeled, C]` are buffers. Needs `SSLBatch.labeled_index` and `unlabeled_index`.
 
     Args:
-        refresh_steps: steps from one graph to the next, at least 1; default None, a fiftieth of the run.
+        refresh_steps: steps from one graph to the next, at least 1; default None, a twentieth of the run.
         neighbors: k, of each example, at least 1; default 50.
         alpha: share of a label that comes from the neighbors, in (0, 1); default 0.99.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
@@ -97,7 +97,8 @@ class Propagation(WeakStrongAlgorithm, StepStatistics):
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         """A refresh first, if it is due, from what earlier steps saw."""
-        if not self._further and progress.step > 0 and progress.step % self.begins_at(progress) == 0:
+        due = not self._further and progress.step > 0 and progress.step % self.begins_at(progress) == 0
+        if due and self.seen.any():
             self.refresh()
         return super().forward(model, batch, progress)
 

@@ -33,6 +33,8 @@ class ReMixMatch(RotationTerm, MixMatch):
         kl_weight: factor of the unmixed strong term, at least 0; default 0.5.
         rotation_weight: factor of the rotation term, at least 0; default 0.5. It is set to 0 for text and
             audio.
+        momentum: weight of the past in the average that predictions are aligned by, in [0, 1); default 0.999. Runs of
+            a few hundred steps need less, since this average hardly leaves the first batch in them.
 
     Note:
         The paper and USB's recipes set `unsupervised_weight` to 1.5. As in MixMatch, several processes each mix their
@@ -63,13 +65,14 @@ class ReMixMatch(RotationTerm, MixMatch):
         mixup_alpha: float = 0.75,
         kl_weight: float = 0.5,
         rotation_weight: float = 0.5,
+        momentum: float = 0.999,
         **task: Any,
     ):
         super().__init__(temperature=temperature, warmup_fraction=warmup_fraction, mixup_alpha=mixup_alpha, **task)
         check(kl_weight >= 0, "kl_weight", kl_weight, "at least 0")
         self.kl_weight = kl_weight
         self.setup_rotation(rotation_weight, lambda: nn.Linear(self.problem.feature_size, 4))
-        self.alignment = MovingAverageAlignment(self.problem.num_classes, self.class_distribution)
+        self.alignment = MovingAverageAlignment(self.problem.num_classes, self.class_distribution, momentum)
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         unlabeled: dict[str, Any] = {name: batch.unlabeled[name] for name in ("strong", "strong_2", "weak")}

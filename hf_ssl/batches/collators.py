@@ -193,6 +193,12 @@ class EvaluationCollator:
             batch = self.views.collate([self.views.evaluation(row) for row in rows])
         except BrokenExampleError as error:
             raise BrokenExampleError(f"in the evaluation dataset: {error}") from error
-        if rows[0].get(self.label_column) is not None:
-            batch["labels"] = stack_labels([row[self.label_column] for row in rows])
+        labels = [row.get(self.label_column) for row in rows]
+        if all(label is not None for label in labels):
+            batch["labels"] = stack_labels(labels)
+        elif any(label is not None for label in labels):
+            raise ValueError(
+                f"an evaluation dataset must have a label in each row or in none, got both in column "
+                f"{self.label_column!r}; leave out the rows without"
+            )
         return PackedBatch(batch)

@@ -1,7 +1,6 @@
 """A trained classifier as `hf-ssl predict` and `hf-ssl evaluate` use it: some of its inputs may be broken."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -13,43 +12,13 @@ from ..features.encoder import Encoder
 from ..features.foreignness import FILE, Foreignness
 from ..model.folder import loading_error
 from ..model.limits import text_limit
-from .inputs import Item
+from ..model.uncertainty import load_uncertainty
+from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from .answers import Answer, Answers, ClassAnswers, LabelAnswers, NumberAnswers
 from .pretrained import trained_modality
 
 # So many inputs are held back at most while they are read to fill a batch: a long run of broken files fills none.
 _MOST_WAITING = 1024
-
-
-@dataclass
-class Answer:
-    """Probabilities in [0, 1] by class, the most probable first; or, if the input could not be read, the error.
-
-    `logits` are those of all classes [C] in the model's order, if they were asked for, and `foreign` is how foreign
-    the input looks, in standard deviations (see `hf_ssl.features.foreignness`).
-    """
-
-    probabilities: dict[str, float]
-    error: str = ""
-    logits: np.ndarray | None = None
-    foreign: float | None = None
-
-    def is_below(self, threshold: float) -> bool:
-        """Whether even the most probable class is less probable than `threshold`; an error is not.
-
-        Example:
-            >>> Answer({"cat": 0.6, "dog": 0.4}).is_below(0.8), Answer({}, "no image").is_below(0.8)
-            (True, False)
-        """
-        return max(self.probabilities.values(), default=threshold) < threshold
-
-    def is_foreign(self, limit: float | None) -> bool:
-        """Whether the input looks more foreign than `limit`; None is no limit, and an error is not.
-
-        Example:
-            >>> Answer({"cat": 0.9}, foreign=3.5).is_foreign(2.0), Answer({"cat": 0.9}, foreign=3.5).is_foreign(None)
-            (True, False)
-        """
-        return limit is not None and self.foreign is not None and self.foreign > limit
 
 
 class Classifier:
@@ -86,9 +55,8 @@ class Classifier:
             raise loading_error(model, error, f"cannot be used on {device or 'this device'}") from None
         config = self.pipeline.model.config
         self.names: list[str] = [config.id2label.get(index) for index in range(config.num_labels)]
-        # Numbers of a regression are no probabilities; with several labels each class has one of its own.
-        self.has_probabilities = config.problem_type != "regression"
-        self.is_exclusive = config.num_labels > 1 and config.problem_type in (None, "single_label_classification")
+        self.problem_type = _kind_of(config)
+        self.thresholds = _thresholds_of(config, self.names)
         if len(set(self.names) - {None}) < config.num_labels:
             raise ValueError(
                 f"{model} must name each of its {config.num_labels} classes, and each differently, got id2label "
@@ -99,6 +67,20 @@ class Classifier:
         path = cached_file(model, FILE, _raise_exceptions_for_missing_entries=False) if tells_foreign else None
         self.foreignness = None if path is None else Foreignness.load(path)
         self._encoder = None if path is None else Encoder(self.pipeline.model, self.modality)
+        self.uncertainty = load_uncertainty(model) if self.problem_type == REGRESSION else None
+
+    def told(self, top: int, threshold: float | None = None, foreign_limit: float | None = None) -> Answers:
+        """How answers of this kind of problem are told; see there for the arguments.
+
+        Args:
+            threshold: of several labels, one for all of them instead of those that were saved with the model.
+        """
+        if self.problem_type == REGRESSION:
+            return NumberAnswers(self.names, self.uncertainty is not None)
+        if self.problem_type == MULTI_LABEL:
+            thresholds = self.thresholds if threshold is None else dict.fromkeys(self.names, threshold)
+            return LabelAnswers(top, thresholds)
+        return ClassAnswers(top, threshold, foreign_limit)
 
     @property
     def foreign_limit(self) -> float | None:
@@ -156,12 +138,20 @@ class Classifier:
         """The answers to one batch. If the model cannot take it, its inputs one by one, to find out which it is."""
         if not inputs:
             return []
+        deviations: np.ndarray | None = None
         try:
-            logits, foreign = self._scores(self._collated(inputs))
+            if self.uncertainty is None:
+                logits, foreign = self._scores(self._collated(inputs))
+            else:
+                with self.uncertainty.listening(self.pipeline.model) as uncertainty:
+                    logits, foreign = self._scores(self._collated(inputs))
+                    deviations = uncertainty.take().numpy()
         except Exception as error:  # as in `_read`
             if len(inputs) == 1:
                 return [Answer({}, f"the model cannot take it: {_one_line(error)}")]
             return [answer for single in inputs for answer in self._classified([single], top_k, with_logits)]
+        if self.problem_type == REGRESSION:
+            return self._numbers(logits, deviations)
         answers = [self._answer(row, top_k) for row in probabilities_of(logits, self.pipeline.model.config)]
         if with_logits:
             for answer, row in zip(answers, logits, strict=True):
@@ -191,6 +181,18 @@ class Classifier:
         best = highest(probabilities, len(self.names) if top_k is None else top_k)
         return Answer({self.names[i]: p for i, p in zip(best, probabilities[best].tolist(), strict=True)})
 
+    def _numbers(self, numbers: np.ndarray, deviations: np.ndarray | None) -> list[Answer]:
+        """The answers of a regression, [N, K] in its user's units."""
+        answers = []
+        for place, row in enumerate(numbers):
+            if not np.isfinite(row).all():
+                answers.append(Answer({}, "the model's numbers are not finite; its weights are damaged"))
+                continue
+            spread = {} if deviations is None else dict(zip(self.names, deviations[place].tolist(), strict=True))
+            named = dict(zip(self.names, row.tolist(), strict=True))
+            answers.append(Answer({}, numbers=named, deviations=spread))
+        return answers
+
     def _preparation(self) -> Callable[[Any], Any]:
         """What makes the model's inputs of a value."""
         # Each needs packages of its modality only, which the others must not ask for.
@@ -213,6 +215,28 @@ class Classifier:
         return lambda value: preprocess(_as_text(value), truncation=True, max_length=length, padding=padding)
 
 
+def _kind_of(config: Any) -> str:
+    """The kind of problem, as transformers' pipelines take it from a model's configuration."""
+    if config.problem_type is not None:
+        return config.problem_type
+    # A single output of a model that does not say what it is for is a probability to pipelines.
+    return MULTI_LABEL if config.num_labels == 1 else SINGLE_LABEL
+
+
+def _thresholds_of(config: Any, names: Sequence[str]) -> dict[str, float]:
+    """The probability from which on an input has each label: what training has saved, or a half."""
+    saved = getattr(config, "label_thresholds", None)
+    if saved is None:
+        return dict.fromkeys(names, 0.5)
+    fits = isinstance(saved, list) and len(saved) == len(names) and all(isinstance(p, int | float) for p in saved)
+    if not fits or not all(0 <= p <= 1 for p in saved):
+        raise ValueError(
+            f"label_thresholds must be {len(names)} numbers from 0 to 1, one for each label, got {saved!s:.80}; "
+            "correct the model's config.json, or delete them there"
+        )
+    return dict(zip(names, saved, strict=True))
+
+
 def _cast(inputs: BatchFeature, dtype: Any) -> BatchFeature:
     return inputs if dtype is None else inputs.to(dtype=dtype)
 
@@ -230,9 +254,9 @@ def probabilities_of(logits: np.ndarray, config: Any) -> np.ndarray:
         >>> probabilities_of(np.log([[1.0, 3.0]]), config).round(2).tolist()
         [[0.25, 0.75]]
     """
-    if config.problem_type == "regression":
+    if config.problem_type == REGRESSION:
         return logits
-    if config.problem_type == "multi_label_classification" or config.num_labels == 1:
+    if _kind_of(config) == MULTI_LABEL:
         return 1 / (1 + np.exp(-logits))
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
@@ -269,73 +293,6 @@ def _as_text(value: Any) -> Any:
     if any(not isinstance(text, str) or not text.strip() for text in texts):
         raise ValueError("there is no text")
     return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
-
-
-def as_rows(items: Iterable[Item], answers: Iterable[Answer], top: int) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the table of all answers, see `header` and `cells_of`.
-
-    Example:
-        >>> head, rows = as_rows([Item("cats.csv", 0, "A cat.")], [Answer({"cat": 0.75, "dog": 0.25})], top=1)
-        >>> head
-        ['input', 'row', 'content', 'label', 'probability', 'error']
-        >>> rows
-        [['cats.csv', '0', 'A cat.', 'cat', '0.7500', '']]
-    """
-    items = list(items)
-    contents = max((len(item.contents()) for item in items), default=0)
-    rows = [cells_of(item, answer, contents, top) for item, answer in zip(items, answers, strict=True)]
-    return header(contents, top), rows
-
-
-def header(contents: int, top: int, with_foreign: bool = False) -> list[str]:
-    """Names of the columns: input, row, content (of rows of tables), label and probability `top` times, error.
-
-    Before the last one there may be "foreign".
-
-    Args:
-        contents: how many columns show what was classified: 0, or 1, or 2 for pairs of texts.
-        top: how many classes are shown.
-        with_foreign: whether it is told how foreign each input looks.
-    """
-    best = [*_numbered(["label", "probability"], top), *["foreign"] * with_foreign]
-    return ["input", "row", *_numbered(["content"], contents), *best, "error"]
-
-
-def cells_of(
-    item: Item,
-    answer: Answer,
-    contents: int,
-    top: int,
-    threshold: float | None = None,
-    foreign_limit: float | None = None,
-) -> list[str]:
-    """The row of one input, with the columns of `header`; what it does not have is empty.
-
-    Args:
-        threshold: the probability below which the most probable class is no answer: then no class is named, and the
-            probabilities alone are told; None names classes always.
-        foreign_limit: how foreign an input may look, beyond which no class is named either; None leaves the column
-            out.
-    """
-    shown = item.contents()
-    abstains = answer.is_foreign(foreign_limit) or (threshold is not None and answer.is_below(threshold))
-    pairs = list(answer.probabilities.items())[:top]
-    best = [cell for label, p in pairs for cell in ("" if abstains else label, f"{p:.4f}")]
-    row = "" if item.row is None else str(item.row)
-    return [
-        item.name,
-        row,
-        *shown,
-        *[""] * (contents - len(shown)),
-        *best,
-        *[""] * (2 * top - len(best)),
-        *([] if foreign_limit is None else ["" if answer.foreign is None else f"{answer.foreign:.4f}"]),
-        answer.error,
-    ]
-
-
-def _numbered(names: Sequence[str], times: int) -> list[str]:
-    return [name if k == 1 else f"{name}_{k}" for k in range(1, times + 1) for name in names]
 
 
 def _clips(feature_extractor: Any) -> Any:

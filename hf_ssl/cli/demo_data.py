@@ -24,7 +24,7 @@ from ..hub.demo.space import Demo
 from ..modality import MODALITIES
 from ..model.head import TwoHeads, find_head
 from .classifier import Classifier, probabilities_of
-from .evaluation import class_indices
+from .evaluation_data import class_indices
 from .inputs import cells, input_columns
 
 # Examples of each part at most; letters, seconds and pixels of one that is shown; examples to try.

@@ -11,8 +11,8 @@ import numpy as np
 from ..data.labels import UNKNOWN
 from ..data.sources import count
 from ..metrics import foreign_auroc
-from .classifier import Answer
-from .evaluation import Examples
+from .answers import Answer
+from .evaluation_data import Examples
 
 
 @dataclass(frozen=True)

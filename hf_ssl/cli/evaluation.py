@@ -1,4 +1,4 @@
-"""Labeled examples, a classifier's answers to them, and what the two say together: metrics, tables and files."""
+"""What a classifier's answers to labeled examples say: metrics, tables and files. `evaluation_data` loads them."""
 
 import json
 import math
@@ -6,25 +6,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import datasets
 import numpy as np
 from scipy.special import softmax
 
 from ..calibration import RunningCalibration, Selected
 from ..confusion import Confusion
-from ..data.columns import usual_label
-from ..data.labels import Classes, index_labels, read_labels
-from ..data.sources import count, load_source
+from ..data.sources import count
 from ..documents import read_json
 from ..files import atomic_write
 from ..metrics import ranking_metrics, size_metrics
 from ..report.plots import draw_class_recalls, draw_confusion, draw_reliability
 from ..report.spreadsheets import write_csv
 from ..report.tables import class_table, confusion_text, table
-from .classifier import Answer, Classifier, as_rows
-from .inputs import Item, cells, input_columns
+from .answers import Answer, ClassAnswers, as_rows
+from .evaluation_data import Examples, items_of
 from .output import drawn
 
 # Of each answer the classes that metrics look at are kept. More classes than these are drawn, or listed in
@@ -34,23 +31,6 @@ RANKS, _DRAWN, _LISTED = 5, 100, 1000
 _TOGETHER = 256
 # Metrics that are no shares.
 _NUMBERS = ("brier", "nll")
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Labeled data as a classifier sees them.
-
-    Args:
-        source: what the person called the data.
-        values: inputs [N], undecoded.
-        labels: true classes [N] as positions in the model's classes.
-        notes: what a person should know about how the data were read, a sentence each.
-    """
-
-    source: str
-    values: list[Any]
-    labels: np.ndarray
-    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -79,73 +59,6 @@ class Evaluation:
         """The recall [C] of each class, NaN for those without an example."""
         hits, true = self.confusion.hits, self.confusion.examples
         return np.where(true > 0, hits / np.maximum(true, 1), np.nan)
-
-
-def load_examples(
-    data: str, label_column: str | None, columns: Sequence[str] | None, classifier: Classifier, open_set: bool = False
-) -> Examples:
-    """Load labeled data for a classifier.
-
-    Args:
-        data: a file, a folder or a Hub dataset, as `hf_ssl.data.sources` lists them.
-        label_column, columns: of the class and of the input; found if None.
-        open_set: whether labels may be other classes than the model's; these become `UNKNOWN`.
-
-    Raises:
-        ValueError, OSError: in one line, if there are no such data, or inputs or labels that do not fit the model.
-    """
-    source = load_source(data, "test", modality=classifier.modality, label_column=label_column)
-    dataset = source.dataset
-    label_column = label_column or usual_label(dataset)
-    if label_column is None:
-        raise ValueError(
-            f"DATA must have a column of labels, got {data} with the columns {', '.join(dataset.column_names)}; name "
-            "it with --label-column"
-        )
-    labels = np.asarray(class_indices(dataset, label_column, classifier.names, open_set))
-    names = input_columns(dataset, classifier.modality, columns, data, label_column)
-    values = list(cells(dataset, names, classifier.modality))
-    return Examples(data, values, labels, source.notes)
-
-
-def class_indices(dataset: datasets.Dataset, column: str, names: Sequence[str], open_set: bool = False) -> list[int]:
-    """The true classes [N] as positions in the model's classes, matched by name.
-
-    Args:
-        dataset: labeled examples.
-        column: of their labels.
-        names: the model's classes, in the order of their indices.
-        open_set: whether labels that the model does not know become `UNKNOWN`.
-
-    Raises:
-        ValueError: if there is no such column, or a label that the model does not know; the message names it.
-
-    Example:
-        >>> dataset = datasets.Dataset.from_dict({"label": ["dog", "cat", "dog"]})
-        >>> class_indices(dataset, "label", ["cat", "dog"])
-        [1, 0, 1]
-    """
-    if column not in dataset.column_names:
-        raise ValueError(
-            f"--label-column must be one of {', '.join(dataset.column_names)}, got {column!r}; name one of them"
-        )
-    if all(name == f"LABEL_{i}" for i, name in enumerate(names)):
-        # A model saved without names: numbers are all that can be compared.
-        names = [str(i) for i in range(len(names))]
-    labels = read_labels(dataset, column, "evaluation", names)
-    if None in labels:
-        raise ValueError(
-            f"every row must have a label, but row {labels.index(None)} has no label in column {column!r}; add it, or "
-            "leave the row out"
-        )
-    classes = Classes(list(names), {index: index for index in range(len(names))}, named=True)
-    try:
-        feature = dataset.features[column]
-        mapping = index_labels(labels, feature, classes, "evaluation", known=not open_set, warns=False)
-    except ValueError as error:
-        raise ValueError(str(error).replace("the labeled dataset", "the model")) from None
-    # No label is missing, so none is mapped to None; without a mapping every label is its class's index already.
-    return cast(list[int], labels if mapping is None else [mapping[label] for label in labels])
 
 
 def labeled_counts(model: str, names: Sequence[str]) -> list[int] | None:
@@ -264,8 +177,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> list[str]:
     with atomic_write(folder / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(_as_json(evaluation), indent=2) + "\n", encoding="utf-8")
     examples = evaluation.examples
-    items = [Item(_name(value, examples.source), row, value) for row, value in enumerate(examples.values)]
-    header, rows = as_rows(items, evaluation.answers, 1)
+    header, rows = as_rows(items_of(examples), evaluation.answers, ClassAnswers(top=1))
     truth = [evaluation.names[label] for label in examples.labels]
     table_rows = [[*row, true] for row, true in zip(rows, truth, strict=True)]
     write_csv(folder / "predictions.csv", [*header, "true_label"], table_rows)
@@ -319,10 +231,3 @@ def _counts(confusion: Confusion, names: Sequence[str]) -> dict[str, Any]:
         return {"counts": confusion.matrix(range(len(names))).tolist()}
     pairs = zip(confusion.true, confusion.predicted, confusion.counts.tolist(), strict=True)
     return {"pairs": [[names[true], names[guess], number] for true, guess, number in pairs]}
-
-
-def _name(value: Any, data: str) -> str:
-    """The file that an example is, or the table that it is a row of."""
-    if isinstance(value, dict):
-        return value.get("path") or data
-    return data

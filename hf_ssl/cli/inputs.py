@@ -216,7 +216,7 @@ def input_columns(
     modality: str,
     given: Sequence[str] | None,
     what: str,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
 ) -> list[str]:
     """The column of the input in a table, or the two of a pair of texts: given, or those that training would find.
 

@@ -9,6 +9,7 @@ from ..data.sources import count
 from ..documents import read_json
 from ..features.label_errors import LabelError
 from ..report.inspection.subject import Subject
+from ..report.measures import Measure, measure_of, tested
 from .durations import duration
 from .train_doubts import LABEL_ERRORS
 from .train_stages import BASELINES
@@ -87,10 +88,11 @@ def summary_facts(subject: Subject, method: str, base: str) -> None:
     runs = [row for row in subject.results.get("runs", []) if isinstance(row, dict)]
     kept = next((row for row in runs if row.get("kept")), None)
     kept = kept or next((row for row in runs if row.get("algorithm") == method), {})
+    measure = measure_of(runs)
     facts: list[tuple[str, str | None]] = [
         ("Model", f"{method}, from {base}" if base else method),
-        ("Accuracy on the test set", _percent(kept.get("test_accuracy"))),
-        ("Labels alone", _percent(_alone(runs, method))),
+        (f"{measure.title.capitalize()} on the test set", _shown(measure, tested(kept))),
+        ("Labels alone", _shown(measure, _alone(runs, method, measure))),
         ("Labeled", _size(subject, "labeled", kept.get("num_labeled"))),
         ("Pool", _size(subject, "pool", kept.get("num_unlabeled"))),
         ("Test set", _size(subject, "test", None)),
@@ -103,15 +105,16 @@ def summary_facts(subject: Subject, method: str, base: str) -> None:
         subject.subtitle = f"{labeled} labeled{classes}" + (f", a pool of {pool}" if pool else "")
 
 
-def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{100 * share:.1f} %"
+def _shown(measure: Measure, value: float | None) -> str | None:
+    return None if value is None else measure.text([value])
 
 
-def _alone(runs: list[dict[str, Any]], method: str) -> float | None:
-    """The accuracy of labels without the pool, by the best of the baselines."""
+def _alone(runs: list[dict[str, Any]], method: str, measure: Measure) -> float | None:
+    """The result of labels without the pool, by the best of the baselines."""
     names = {"probe", *BASELINES} - {method}
-    found = [row["test_accuracy"] for row in runs if row.get("algorithm") in names and row.get("test_accuracy")]
-    return max(found, default=None)
+    values = (tested(row) for row in runs if row.get("algorithm") in names)
+    found = [value for value in values if value is not None]
+    return (max if measure.greater_is_better else min)(found, default=None)
 
 
 def _size(subject: Subject, part: str, noted: int | None) -> str | None:

@@ -139,6 +139,21 @@ def add_late_parser(
     parser.set_defaults(run=run)
 
 
+def add_label_options(parser: argparse.ArgumentParser) -> None:
+    """The options of commands that read several labels, or numbers, of each example."""
+    parser.add_argument(
+        "--label-columns",
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        metavar="A,B,C",
+        help="several columns instead: each a label with 0 or 1, or each a number",
+    )
+    parser.add_argument(
+        "--label-separator",
+        metavar="TEXT",
+        help="what stands between the labels in one cell, such as ; for cat;dog; JSON Lines and Parquet have lists",
+    )
+
+
 def add_classifier_options(parser: argparse.ArgumentParser) -> None:
     """The options of commands that use a trained classifier."""
     parser.add_argument(

@@ -1,30 +1,30 @@
-"""`hf-ssl predict`: classes and their probabilities for files, folders and tables, through transformers.pipeline.
+"""`hf-ssl predict`: classes, labels or numbers for files, folders and tables, through transformers.pipeline.
 
 Inputs are read, classified and written one batch at a time, so that a million of them need the memory of a few.
 """
 
 import argparse
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..problem_types import MULTI_LABEL, REGRESSION
 from ..report.spreadsheets import write_csv
 from .output import check_file, printable
 from .parser import Subparsers, add_classifier_options
 from .screen import progress, quiet_datasets
 
 if TYPE_CHECKING:
-    from .classifier import Answer
+    from .answers import Answer, Answers
 
 # How many classes are told of each input if --top-k is not given: in a file, and on the screen.
 _IN_FILE, _ON_SCREEN = 5, 1
 # The threshold of foreign inputs that is saved with the model.
 _AUTO = "auto"
-# Rows that are aligned with each other on the screen, and classes that are listed with their numbers of inputs.
-_ALIGNED, _LISTED = 1000, 20
+# Rows that are aligned with each other on the screen.
+_ALIGNED = 1000
 
 
 def register(subparsers: Subparsers) -> None:
@@ -32,7 +32,9 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "predict",
         help="classify files, folders and tables with a trained model",
-        description="Classify images, recordings or texts with a model, through transformers.pipeline. A file that "
+        description="Classify images, recordings or texts with a model, through transformers.pipeline. Of a model for "
+        "several labels, the column `labels` has all that reach their thresholds, the most probable first, with ; "
+        "between them; a model for numbers tells these, with their standard deviations if it knows them. A file that "
         "exists but cannot be read keeps its row in the table, with the error.",
     )
     parser.add_argument(
@@ -64,7 +66,9 @@ def register(subparsers: Subparsers) -> None:
         type=float,
         metavar="P",
         help="name no class for an input whose highest probability is below P, from 0 to 1: its label stays empty, "
-        "its probability is told. `hf-ssl evaluate` shows how often answers above which P are right",
+        "its probability is told. `hf-ssl evaluate` shows how often answers above which P are right. Of a model for "
+        "several labels: the probability from which on an input has a label, instead of the thresholds that were "
+        "saved with the model",
     )
     parser.add_argument(
         "--foreign-threshold",
@@ -114,7 +118,8 @@ def run(args: argparse.Namespace) -> None:
     if target is not None:
         check_file("--output", target, ".csv", args.inputs, args.overwrite)
     from ..data.sources import count
-    from .classifier import Classifier, cells_of, header
+    from .answers import cells_of, header
+    from .classifier import Classifier
     from .inputs import collect
 
     quiet_datasets()
@@ -126,48 +131,53 @@ def run(args: argparse.Namespace) -> None:
             "was not; train it with --open-set report, or leave --foreign-threshold out"
         )
     limit = classifier.foreign_limit if limit == _AUTO else limit
-    if args.threshold is not None and not classifier.has_probabilities:
-        raise ValueError(
-            f"--threshold must be given for a model of classes, got {args.model}, which predicts numbers; leave it out"
-        )
+    _check_kind(args, classifier.problem_type)
     items, notes = collect(args.inputs, classifier.modality, args.column)
     if not len(items):
         raise ValueError("INPUT must hold something to classify, got only empty files; give others")
     print("".join(f"{note}\n" for note in notes), end="")
     usual = _ON_SCREEN if target is None else _IN_FILE
     top = int(min(args.top_k or usual, len(classifier.names)))
-    tally = _Tally(args.threshold, limit)
-    answers = classifier((item.value for item in items), top)
+    told = classifier.told(top, args.threshold, limit)
+    tally = _Errors(told)
+    # Of several labels all may be above their thresholds.
+    answers = classifier((item.value for item in items), None if classifier.problem_type == MULTI_LABEL else top)
     if target is not None or len(items) < _ALIGNED:
         # A bar would stand between the tables of more rows.
         answers = progress(answers, len(items), "input")
     pairs = zip(items, map(tally.seen, answers), strict=True)
-    head = header(items.contents, top, with_foreign=limit is not None)
-    rows = (cells_of(item, answer, items.contents, top, args.threshold, limit) for item, answer in pairs)
+    head = header(items.contents, told)
+    rows = (cells_of(item, answer, items.contents, told) for item, answer in pairs)
     if target is None:
         _show(head, rows)
     else:
         written = write_csv(target, head, rows)
-        print(tally.table())
+        print(told.summary())
         print(f"\nWritten to {target}: {count(written, 'row')}")
-    tally.say_abstentions(len(items))
-    tally.say_errors(len(items))
+    print("".join(f"{line}\n" for line in told.closing(len(items))), end="")
+    tally.say(len(items))
 
 
-class _Tally:
-    """What is remembered of answers that went by: how many inputs have which class, none, and an error.
+def _check_kind(args: argparse.Namespace, problem_type: str) -> None:
+    """Refuse options that make no sense for a kind of problem.
 
-    Args:
-        threshold: the probability below which an answer names no class; None if there is none.
-        foreign_limit: how foreign an input may look; None if there is no limit.
+    Raises:
+        ValueError: in one line.
     """
+    if problem_type == REGRESSION:
+        for option, value in (("--threshold", args.threshold), ("--top-k", args.top_k)):
+            if value is not None:
+                raise ValueError(
+                    f"{option} must be given for a model of classes, got {args.model}, which predicts numbers; leave "
+                    "it out"
+                )
 
-    def __init__(self, threshold: float | None, foreign_limit: float | None = None) -> None:
-        self.labels: Counter[str] = Counter()
-        self.threshold = threshold
-        self.foreign_limit = foreign_limit
-        self.foreign = 0
-        self.abstentions = 0
+
+class _Errors:
+    """What is remembered of answers that went by: how many are errors, and the first; the others are counted."""
+
+    def __init__(self, told: "Answers") -> None:
+        self.told = told
         self.errors = 0
         self.first_error = ""
 
@@ -176,34 +186,11 @@ class _Tally:
         if answer.error:
             self.errors += 1
             self.first_error = self.first_error or answer.error
-        elif answer.is_foreign(self.foreign_limit):
-            self.foreign += 1
-        elif self.threshold is not None and answer.is_below(self.threshold):
-            self.abstentions += 1
         else:
-            self.labels[next(iter(answer.probabilities))] += 1
+            self.told.count(answer)
         return answer
 
-    def table(self) -> str:
-        """The most frequent classes with their numbers of inputs."""
-        from ..report.tables import table
-
-        rows = [[printable(label), f"{number:,}"] for label, number in self.labels.most_common(_LISTED)]
-        more = len(self.labels) - len(rows)
-        return table(["label", "inputs"], rows) + (f"\nand {more:,} more classes" if more else "")
-
-    def say_abstentions(self, total: int) -> None:
-        """Print how many inputs got no label, if a threshold was given."""
-        if self.foreign_limit is not None:
-            who = f"{self.foreign:,} of {total:,} inputs look" if self.foreign else "No input looks"
-            print(f"{who} foreign, beyond {self.foreign_limit:.4g}" + "; they got no label" * bool(self.foreign))
-        if self.threshold is not None and self.abstentions:
-            inputs = f"{self.abstentions:,} of {total:,} inputs"
-            print(f"{inputs} got no label: none of their classes reaches --threshold {self.threshold:g}")
-        elif self.threshold is not None:
-            print(f"All inputs that could be read reach --threshold {self.threshold:g}")
-
-    def say_errors(self, total: int) -> None:
+    def say(self, total: int) -> None:
         """Print how many inputs have an error.
 
         Raises:

@@ -4,6 +4,7 @@ train_options.py    what was asked for: options, recipe, defaults
 train_data.py       the datasets, loaded and put together
 train_imbalance.py  --imbalance, and what is said of unequal classes
 train_auto.py       --algorithm auto and features: probe, features, fine-tuning, and which of them is kept
+train_features.py   the same for several labels and for numbers: probe and features
 train_doubts.py     labels that look wrong, and test examples that are labeled ones: what --algorithm auto says of them
 train_stages.py     the trainings of a named algorithm: labels alone (--baseline), then the algorithm
 train_pace.py       how often a test set is evaluated
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _train(arguments: "TrainArguments", settings: dict[str, Any], given: set[str], began: float) -> None:
     """Train with these settings, of which the user chose those that are `given`."""
-    from ..algorithms import resolve_algorithm
+    from ..algorithms import known_name, resolve_algorithm
+    from ..problem_types import SINGLE_LABEL
     from ..training.evaluation import balance_decides
     from .places import is_hub_id
     from .train_imbalance import check_correction, imbalance_note
@@ -67,7 +69,7 @@ def _train(arguments: "TrainArguments", settings: dict[str, Any], given: set[str
 
     staged = settings["algorithm"] in STAGED
     if not staged:
-        resolve_algorithm(settings["algorithm"])
+        known_name(settings["algorithm"])
     check_correction(settings)
     check_folder(Path(settings["output_dir"]))
     check_outside(Path(settings["output_dir"]), [arguments.labeled, arguments.unlabeled, arguments.test])
@@ -77,13 +79,20 @@ def _train(arguments: "TrainArguments", settings: dict[str, Any], given: set[str
     request = start(with_evaluation_steps(prepare(arguments, settings), given), given)
     if request is None:
         return
+    kind = request.data.summary.problem_type
+    if not staged:
+        resolve_algorithm(settings["algorithm"], kind)
     output = Output(request)
     if request.is_main:
         by_balance = balance_decides(request.config) and request.data.test is not None
         sizes = imbalance_note(request.data.summary, settings, by_balance)
         for note in [*request.data.notes, *([sizes] if sizes else [])]:
             print(one_line(note), flush=True)
-    if staged:
+    if staged and kind != SINGLE_LABEL:
+        from .train_features import train_on_features
+
+        trainer = train_on_features(request, output, began)
+    elif staged:
         # Not at the top: only this needs scikit-learn, which takes a second to import.
         from .train_auto import train_in_stages
 

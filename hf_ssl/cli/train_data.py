@@ -12,6 +12,7 @@ from ..data.labels import missing_labels
 from ..data.prepare import empty_row
 from ..data.sources import count, load_source
 from ..modality import MODALITIES
+from ..problem_types import SINGLE_LABEL
 from .places import is_hub_id, public_name
 from .train_options import TrainArguments
 
@@ -71,7 +72,7 @@ def load_train_data(
     if arguments.test is not None:
         test = _load(arguments.test, "test", *_names(found), notes)
     if arguments.test_fraction is not None:
-        labeled, test = _split_off(labeled, found.label_column, arguments.test_fraction, settings["seed"])
+        labeled, test = _split_off(labeled, found, arguments.test_fraction, settings["seed"])
     if pool is None and settings["algorithm"] != "supervised":
         raise ValueError(
             "--unlabeled is missing: the pool to learn from; `hf-ssl train --algorithm supervised` needs none"
@@ -115,19 +116,27 @@ def _inspect(
 ) -> tuple[datasets.Dataset, datasets.Dataset | None, DataSummary]:
     """The rows with a label, those without one (None if there are none), and what the former contain."""
     whole, rest = labeled, None
-    label_column = settings["label_column"] or usual_label(labeled)
-    missing = np.zeros(len(labeled), dtype=bool)
-    if label_column is not None and label_column in labeled.column_names:
-        missing = missing_labels(labeled, label_column)
+    columns = settings.get("label_columns") or [settings["label_column"] or usual_label(labeled)]
+    present = [column for column in columns if column in labeled.column_names]
+    # Of several columns some may be empty by mistake, which `inspect_data` says.
+    empty = [missing_labels(labeled, column) for column in present]
+    missing = np.all(empty, axis=0) if present else np.zeros(len(labeled), dtype=bool)
     if missing.any():
         labeled, rest = whole.select(np.flatnonzero(~missing)), whole.select(np.flatnonzero(missing))
     if len(labeled) == 0:
         raise ValueError(
-            f"--labeled must hold labels, but in {arguments.labeled} no row has a label in column {label_column!r}; "
+            f"--labeled must hold labels, but in {arguments.labeled} no row has a label in column {columns[0]!r}; "
             "add some with `hf-ssl label`, or name another --label-column"
         )
     pair = settings["text_pair_column"]
-    found = inspect_data(labeled, settings["input_column"], label_column, text_pair_column=pair, processor=processor)
+    found = inspect_data(
+        labeled,
+        settings["input_column"],
+        None if settings.get("label_columns") else columns[0],
+        text_pair_column=pair,
+        processor=processor,
+        **{name: settings.get(name) for name in ("label_columns", "label_separator", "problem_type")},
+    )
     if not found.model_inputs:
         _check_inputs(whole, found, np.flatnonzero(~missing), arguments)
     return labeled, rest, found
@@ -193,10 +202,14 @@ def _with_rest(
 
 
 def _split_off(
-    labeled: datasets.Dataset, column: str, fraction: float, seed: int
+    labeled: datasets.Dataset, found: DataSummary, fraction: float, seed: int
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """The labeled examples without a share of each class, and that share, both in their old order."""
-    names, codes = np.unique([str(value) for value in labeled[column][:]], return_inverse=True)
+    """The labeled examples without a share of each class (of all, without classes), and that share, in their order."""
+    if found.problem_type != SINGLE_LABEL:
+        places = np.random.default_rng(seed).permutation(len(labeled))
+        size = max(round(fraction * len(labeled)), 1)
+        return labeled.select(np.sort(places[size:])), labeled.select(np.sort(places[:size]))
+    names, codes = np.unique([str(value) for value in labeled[found.label_column][:]], return_inverse=True)
     coded = datasets.Dataset.from_dict({"class": codes, "row": list(range(len(codes)))})
     coded = coded.cast_column("class", datasets.ClassLabel(names=names.tolist()))
     try:

@@ -11,6 +11,7 @@ from ..algorithms import IMBALANCE, get_algorithm, known_correction
 from ..class_sizes import Imbalance
 from ..data.columns import DataSummary
 from ..features.distillation import FeatureDistillation
+from ..problem_types import SINGLE_LABEL
 from ..training.recommended import Recommendation
 from .train_options import STAGED
 
@@ -101,6 +102,8 @@ def imbalance_note(data: DataSummary, settings: Mapping[str, Any], by_balance: b
         >>> imbalance_note(data, {"algorithm": "fixmatch", "imbalance": None})  # doctest: +ELLIPSIS
         "Imbalanced labels: 'cat' has about 9 times the labels of 'dog' (3 to 24 times at 95 %); nothing ...
     """
+    if data.problem_type != SINGLE_LABEL:
+        return None
     found = Imbalance.of(np.bincount(data.labels, minlength=len(data.label_names)))
     chosen = settings["imbalance"]
     if not found.is_clear:

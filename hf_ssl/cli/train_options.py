@@ -12,6 +12,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from ..algorithms import known_name
 from ..config import NotSet, SSLConfig
 from ..documents import parse_yaml, read_text
+from ..label_settings import known_problem_type, split_columns
 from .durations import seconds_of
 from .parser import HelpFormatter
 
@@ -358,6 +359,10 @@ def parse(words: Sequence[str]) -> tuple[TrainArguments, dict[str, Any]]:
     if not arguments.model:
         raise ValueError("--model is missing: the Hub id or folder of the model to start from")
     options["algorithm"] = known_name(options["algorithm"], STAGED)
+    if options.get("label_columns") is not None:
+        options["label_columns"] = split_columns(options["label_columns"])
+    if options.get("problem_type") is not None:
+        options["problem_type"] = known_problem_type(options["problem_type"])
     if arguments.time_budget is not None:
         seconds_of(arguments.time_budget)
     if arguments.calibrate and options["algorithm"] not in STAGED:

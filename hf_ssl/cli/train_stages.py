@@ -15,6 +15,7 @@ from ..documents import read_json
 from ..hub.card_facts import CardFacts
 from ..model.loading import load_classifier, load_processor
 from ..model.lora import with_lora
+from ..report.measures import MEASURES, tested
 from ..report.results import result_of
 from ..trainer import SSLTrainer
 from ..training.pool_changes import CountChanges
@@ -139,7 +140,7 @@ def train_algorithm(request: Request, earlier: Sequence[dict[str, Any]]) -> tupl
     Returns:
         the trainer, and the row for `results.json`.
     """
-    baseline = earlier[0] if earlier and earlier[0]["test_accuracy"] is not None else None
+    baseline = earlier[0] if earlier and tested(earlier[0]) is not None else None
     return _train(request, request.config, request.settings["resume_from_checkpoint"], card_facts(request), baseline)
 
 
@@ -175,7 +176,8 @@ def _train(
     trainer.add_callback(CountChanges(trainer))
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
-    last = next((row["step"] for row in reversed(trainer.state.log_history) if "eval_accuracy" in row), None)
+    measured = f"eval_{MEASURES[data.summary.problem_type].name}"
+    last = next((row["step"] for row in reversed(trainer.state.log_history) if measured in row), None)
     if data.test is not None and last != trainer.state.global_step:
         trainer.evaluate()
     return trainer, result_of(trainer.run_facts(), time.perf_counter() - start)

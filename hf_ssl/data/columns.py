@@ -19,7 +19,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ..modality import MODALITIES, MODEL_INPUTS
-from ..problem_types import SINGLE_LABEL
+from ..problem_types import IN_WORDS, SINGLE_LABEL
 from .cells import Levels, array_depth, find_levels
 from .input_rules import RULES, RULES_IF_GIVEN, RULES_IF_PAIR_GIVEN, Candidates, Found
 from .label_forms import JOINED_COLUMN, PLAIN_FORM, LabelForm, find_form
@@ -96,10 +96,25 @@ class DataSummary:
         """The label of a labeled example as a text: its class, its labels, or its numbers."""
         return self.label_kind.text(self.labels[row], self.label_names)
 
+    def require_classes(self, what: str) -> None:
+        """Raise a ValueError if examples do not have one class each, which `what` is for.
+
+        Example:
+            >>> rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [["x"], ["x", "y"]]})
+            >>> inspect_data(rows).require_classes("an ensemble")  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            ValueError: an ensemble is for one class per example, got several labels per example in column 'label'; ...
+        """
+        if self.problem_type != SINGLE_LABEL:
+            columns = " and ".join(repr(name) for name in self.label_columns)
+            raise ValueError(
+                f"{what} is for {IN_WORDS[SINGLE_LABEL]}, got {IN_WORDS[self.problem_type]} in column {columns}; "
+                "give each example one class, or train one model with SSLTrainer"
+            )
+
     def has_labels(self, dataset: Any) -> bool:
         """Whether a dataset, of the user or prepared, has the columns of labels."""
-        names = getattr(dataset, "column_names", None) or ()
-        return self.label_column in names or set(self.label_columns) <= set(names)
+        return set(self.label_columns) <= set(getattr(dataset, "column_names", None) or ())
 
 
 def inspect_data(

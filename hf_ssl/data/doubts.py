@@ -6,20 +6,21 @@ from transformers.utils import logging
 
 from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .columns import DataSummary
-from .labels import alike, shortened
+from .labels import alike, as_number, shortened
 
 logger = logging.get_logger(__name__)
 
 # What a text has several of, if its labels contradict each other.
 _ANSWERS = {SINGLE_LABEL: "class", MULTI_LABEL: "set of labels", REGRESSION: "number"}
+_SEPARATORS = ";|,"
 # This many classes, with fewer than two examples each on average, are more likely texts or numbers of rows.
 _MANY, _MOST_OF_ALL = 20, 0.5
 
 
 def warn_of_doubtful_labels(labeled: datasets.Dataset, data: DataSummary) -> None:
-    """Warn of classes without a label, whose names are alike or that are too many, and of texts with several labels.
+    """Warn of classes without a label, with names that are alike, too many, or that look like several in one text.
 
-    Of numbers, warn if all are the same.
+    Of numbers, warn if all are the same; and of texts that have several answers.
 
     Args:
         labeled: the labeled dataset.
@@ -37,6 +38,7 @@ def warn_of_doubtful_labels(labeled: datasets.Dataset, data: DataSummary) -> Non
         _warn_of_alike(data, data.label_counts)
     if data.labels.ndim == 1 and not isinstance(labeled.features[data.label_column], datasets.ClassLabel):
         _warn_of_too_many(data)
+        _warn_of_joined(data)
     if data.modality == "text" and data.input_columns and not data.model_inputs:
         _warn_of_contradictions(labeled, data)
 
@@ -78,7 +80,25 @@ def _warn_of_too_many(data: DataSummary) -> None:
         logger.warning_once(
             f"{len(data.labels):,} labeled examples have {seen:,} classes in column {data.label_column!r}, such as "
             f"{data.label_names[data.labels[0]]!r:.80}; if that is not the column of the class, set label_column"
+            + (f", and if these are numbers to predict, problem_type={REGRESSION!r}" if _are_numbers(data) else "")
         )
+
+
+def _are_numbers(data: DataSummary) -> bool:
+    return all(as_number(name) is not None for name in data.label_names)
+
+
+def _warn_of_joined(data: DataSummary) -> None:
+    """Texts that are several labels, of which there are fewer than different texts: "cat", "dog" and "cat;dog"."""
+    for separator in _SEPARATORS:
+        joined = [name for name in data.label_names if separator in name]
+        parts = {part.strip() for name in data.label_names for part in name.split(separator)}
+        if joined and len(parts) < len(data.label_names):
+            logger.warning_once(
+                f"classes such as {joined[0]!r:.80} in column {data.label_column!r} look like several labels in one "
+                f"text: if they are, set label_separator={separator!r}; each is now a class of its own"
+            )
+            return
 
 
 def _warn_of_contradictions(labeled: datasets.Dataset, data: DataSummary) -> None:

@@ -16,12 +16,14 @@ import datasets
 import numpy as np
 
 from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from .class_numbers import number_reader
 from .label_forms import LabelForm, labels_of, numbers_of
 from .labels import (
     UNKNOWN,
     Classes,
     LabelIndex,
     StreamIndex,
+    as_number,
     different_labels,
     find_classes,
     index_labels,
@@ -145,7 +147,7 @@ class MultiLabel:
         """
         size = len(classes.names)
         if form.multi_hot:
-            vector = Vector(size, what, required, multi_hot=True)
+            vector = Vector(size, what, required, _zeros_and_ones)
             if not required:
                 return vector, set()
             rows = _vectors(dataset, column, form, what, _zeros_and_ones, size)
@@ -161,7 +163,7 @@ class MultiLabel:
     def stream_reader(self, feature: Any, form: LabelForm, classes: Classes, what: str, known: bool) -> CellReader:
         """As in `SingleLabel`."""
         if form.multi_hot:
-            return Vector(len(classes.names), what, known, multi_hot=True)
+            return Vector(len(classes.names), what, known, _zeros_and_ones)
         inner = datasets.Value("string") if form.separator else getattr(feature, "feature", None)
         return MultiHot(StreamIndex(inner, classes, what, known), len(classes.names), form, what)
 
@@ -190,13 +192,13 @@ class Numbers:
         Raises:
             ValueError: if a number is missing, or is something else.
         """
-        _check_numeric(labeled, column, form)
-        rows = _vectors(labeled, column, form, "labeled", numbers_of)
+        rows = _vectors(labeled, column, form, "labeled", _number_reader(labeled.features, column, form))
         size = len(rows[0])
         names = list(form.columns) if form.is_joined else [column]
         if len(names) != size:
-            numbered = [f"{column} {number}" for number in range(1, size + 1)]
-            names = list(model_names) if model_names is not None and len(model_names) == size else numbered
+            # A model without names of its outputs numbers them.
+            named = [name for name in model_names or () if as_number(name) is None]
+            names = named if len(named) == size else [f"{column} {number}" for number in range(1, size + 1)]
         return Classes(names, {}, True), np.asarray(rows, dtype=np.float32)
 
     def reader(
@@ -207,14 +209,14 @@ class Numbers:
         Raises:
             ValueError: as there.
         """
-        size = len(classes.names)
+        size, read = len(classes.names), _number_reader(dataset.features, column, form)
         if required:
-            _vectors(dataset, column, form, what, numbers_of, size)
-        return Vector(size, what, required), set(range(size))
+            _vectors(dataset, column, form, what, read, size)
+        return Vector(size, what, required, read), set(range(size))
 
     def stream_reader(self, feature: Any, form: LabelForm, classes: Classes, what: str, known: bool) -> CellReader:
         """As in `SingleLabel`."""
-        return Vector(len(classes.names), what, known)
+        return Vector(len(classes.names), what, known, number_reader(feature, "label"))
 
     def counts(self, labels: np.ndarray, size: int) -> None:
         """None: numbers are not counted."""
@@ -273,16 +275,15 @@ class Vector:
         size: how many there must be.
         what: the dataset's name for errors.
         known: whether a cell that holds something else is an error; otherwise, as in the pool, it is not known.
-        multi_hot: whether all must be 0 or 1, beside -1 for one that is not known.
+        read: makes the list of a cell; None if it is not known. It raises a ValueError for what it cannot read.
 
     Example:
         >>> Vector(2, "test", True)(["0.5", 3]), Vector(2, "unlabeled", False)([0.5])
         ([0.5, 3.0], None)
     """
 
-    def __init__(self, size: int, what: str, known: bool, multi_hot: bool = False):
-        self.size, self.what, self.known = size, what, known
-        self.read = _zeros_and_ones if multi_hot else numbers_of
+    def __init__(self, size: int, what: str, known: bool, read: CellReader = numbers_of):
+        self.size, self.what, self.known, self.read = size, what, known, read
 
     def __call__(self, cell: Any) -> list[float] | None:
         try:
@@ -384,12 +385,14 @@ def _item_feature(dataset: datasets.Dataset, column: str, form: LabelForm) -> An
     return datasets.Value("string") if form.separator else getattr(feature, "feature", feature)
 
 
-def _check_numeric(dataset: datasets.Dataset, column: str, form: LabelForm) -> None:
-    """Refuse classes with names, whose indices are no numbers of theirs."""
-    for name in form.columns if form.is_joined else (column,):
-        feature = dataset.features[name]
-        if isinstance(feature, datasets.ClassLabel):
+def _number_reader(features: datasets.Features, column: str, form: LabelForm) -> CellReader:
+    """What reads the numbers of a row: its cell, or those of several columns, which are no classes then."""
+    if not form.is_joined:
+        return number_reader(features[column], column)
+    for name in form.columns:
+        if isinstance(features[name], datasets.ClassLabel):
             raise ValueError(
-                f"labels must be numbers for problem_type={REGRESSION!r}, got the class names {feature.names[:3]} in "
-                f"column {name!r}; cast it to numbers (cast_column), or leave problem_type out"
+                f"label_columns must hold numbers for problem_type={REGRESSION!r}, got the class names "
+                f"{features[name].names[:3]} in column {name!r}; cast it to numbers (cast_column)"
             )
+    return numbers_of

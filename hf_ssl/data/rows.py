@@ -122,7 +122,8 @@ class Rows(Dataset):
         return self.raw.features
 
     def __len__(self) -> int:
-        return len(self.raw)
+        # A dataset whose columns were all removed has no length of its own any more.
+        return len(self.raw if self.tensors is None else self.tensors)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.__getitems__([index])[0]

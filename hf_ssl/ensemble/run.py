@@ -111,6 +111,7 @@ def train_ensemble(
     names = (settings.get(name) for name in ("input_column", "label_column"))
     pair = settings.get("text_pair_column")
     summary = inspect_data(train_dataset, *names, text_pair_column=pair, processor=processor)
+    summary.require_classes("an ensemble")
     for model in models[1:]:
         # One that does not exist, or reads something else, is found before the others are trained.
         load_processor(model, summary.modality)

@@ -20,6 +20,7 @@ from ..data.columns import DataSummary
 from ..files import atomic_files, atomic_write
 from ..modality import MODALITIES
 from ..model.loading import count_trainable
+from ..report.measures import MEASURES
 from ..report.plots import draw_curves
 from ..report.run import RunFacts, draw_run_recalls
 from . import provenance
@@ -225,7 +226,8 @@ class HubMixin(Trainer):
 
     def _draw_curves(self) -> None:
         run = self.run_facts()
-        shown = any("eval_accuracy" in row or "mask_ratio" in row for row in run.history)
+        measured = f"eval_{MEASURES[run.data.problem_type].name}"
+        shown = any(measured in row or "mask_ratio" in row for row in run.history)
         if self.curves_drawn or not shown or find_spec("matplotlib") is None:
             return
         draw_run_recalls(Path(self.args.output_dir), run)

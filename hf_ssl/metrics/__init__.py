@@ -28,19 +28,16 @@ if TYPE_CHECKING:
         size_metrics,
     )
     from .multi_label import (
-        MULTI_LABEL_METRICS,
         MultiLabelMetrics,
         average_precisions,
         decision_metrics,
         multi_label_metrics,
         tune_thresholds,
     )
-    from .regression import REGRESSION_METRICS, regression_metrics
+    from .regression import regression_metrics
 
 __all__ = [
     "METRICS",
-    "MULTI_LABEL_METRICS",
-    "REGRESSION_METRICS",
     "ClassificationMetrics",
     "MultiLabelMetrics",
     "RunningMetrics",
@@ -64,10 +61,8 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "METRICS": "classification",
-        "MULTI_LABEL_METRICS": "multi_label",
         "ClassificationMetrics": "classification",
         "MultiLabelMetrics": "multi_label",
-        "REGRESSION_METRICS": "regression",
         "RunningMetrics": "classification",
         "average_precisions": "multi_label",
         "class_metrics": "classification",

@@ -7,29 +7,15 @@ numbers          `regression_metrics`
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from transformers import EvalPrediction
 
-from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from ..problem_types import MULTI_LABEL, SINGLE_LABEL
 from .classification import RunningMetrics, prediction_arrays
 from .multi_label import multi_label_metrics
 from .regression import regression_metrics
-
-
-class MainMetric(NamedTuple):
-    """The one number by which models are compared, and whether more of it is better."""
-
-    name: str
-    greater_is_better: bool
-
-
-MAIN_METRICS = {
-    SINGLE_LABEL: MainMetric("accuracy", True),
-    MULTI_LABEL: MainMetric("map", True),
-    REGRESSION: MainMetric("mae", False),
-}
 
 
 class CollectedMetrics:

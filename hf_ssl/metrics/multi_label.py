@@ -10,7 +10,6 @@ import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
 
-MULTI_LABEL_METRICS = ("map", "micro_f1", "macro_f1", "subset_accuracy")
 _CITATION = """@article{tsoumakas2007multi,
   title={Multi-Label Classification: An Overview},
   author={Tsoumakas, Grigorios and Katakis, Ioannis},

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-REGRESSION_METRICS = ("mae", "rmse", "r2", "spearman")
-
 
 def regression_metrics(
     predictions: ArrayLike, targets: ArrayLike, names: Sequence[str] | None = None

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..class_sizes import SIZE_METRICS, Imbalance
 from ..files import atomic_write
+from ..problem_types import MULTI_LABEL, MULTI_LABEL_METRICS, REGRESSION, REGRESSION_METRICS, SINGLE_LABEL
+from .measures import MEASURES
 
 if TYPE_CHECKING:  # Results are also read and written by commands that need no torch.
     from .run import RunFacts
 
+_METRICS = {MULTI_LABEL: MULTI_LABEL_METRICS, REGRESSION: REGRESSION_METRICS}
 # Of more classes than these, results do not list each.
 _LISTED = 1_000
 
@@ -35,7 +38,8 @@ def versions() -> dict[str, str]:
 def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict[str, Any]:
     """The row of a finished training in `results.json`; what was not measured is None.
 
-    Accuracies are in 0..1: `test_accuracy` of the last evaluation, and `best_accuracy` of the best one. With a
+    Accuracies are in 0..1: `test_accuracy` of the last evaluation, and `best_accuracy` of the best one; for several
+    labels and for numbers it is what `kind_facts` says. With a
     correction for long tails, `imbalance` is its name. If the labels are imbalanced, the best is chosen by balanced
     accuracy, and the row also says how classes of all sizes are recognized (`class_size_facts`).
 
@@ -44,16 +48,18 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
         seconds: how long it took, since it was resumed if it was.
         best_split: the split on which the best evaluation was chosen.
     """
-    measured = [row for row in run.history if "eval_accuracy" in row]
-    accuracies = [row["eval_accuracy"] for row in measured]
+    name = MEASURES[run.data.problem_type].name
+    measured = [row for row in run.history if f"eval_{name}" in row]
     best = max(measured, key=run.quality, default=None)
+    last = measured[-1] if measured else {}
     return {
         "algorithm": run.algorithm_name,
         **({"imbalance": run.imbalance} if run.imbalance is not None else {}),
         "seed": run.args.seed,
-        "test_accuracy": accuracies[-1] if accuracies else None,
-        "best_accuracy": best["eval_accuracy"] if best else None,
-        "best_split": best_split if accuracies else None,
+        "test_accuracy": last.get("eval_accuracy"),
+        "best_accuracy": best.get("eval_accuracy") if best else None,
+        "best_split": best_split if measured else None,
+        **kind_facts(run.data.problem_type, last, best or {}),
         "num_labeled": run.num_labeled,
         "num_unlabeled": run.num_unlabeled,
         "steps": run.state.global_step,
@@ -63,6 +69,28 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
         **({} if run.open_set is None else run.open_set.row()),
         **class_size_facts(run),
     }
+
+
+def kind_facts(
+    problem_type: str, last: Mapping[str, float], best: Mapping[str, float], prefix: str = "eval_"
+) -> dict[str, Any]:
+    """What is measured of several labels and of numbers, for `results.json`; empty for one class per example.
+
+    Args:
+        problem_type: one of `hf_ssl.problem_types`.
+        last, best: metrics of the last and of the best evaluation, whose names begin with `prefix`; {} without one.
+
+    Example:
+        >>> kind_facts("regression", {"eval_mae": 2.0, "eval_r2": 0.5}, {"eval_mae": 1.5, "eval_r2": 0.6})["best_mae"]
+        1.5
+    """
+    if problem_type == SINGLE_LABEL:
+        return {}
+    name = MEASURES[problem_type].name
+    named = {key: last.get(prefix + key) for key in _METRICS[problem_type]}
+    metrics = {key: value for key, value in named.items() if value is not None and math.isfinite(value)}
+    values = {f"test_{name}": last.get(prefix + name), f"best_{name}": best.get(prefix + name)}
+    return {"problem_type": problem_type, **values, "test_metrics": metrics}
 
 
 def class_size_facts(run: "RunFacts") -> dict[str, Any]:

@@ -15,8 +15,7 @@ from ..data.columns import DataSummary
 from ..data.duplicates import Duplicates
 from ..data.labels import shortened
 from ..features.fitted import FittedHead
-from ..metrics.default import MAIN_METRICS
-from ..problem_types import SINGLE_LABEL
+from ..problem_types import MAIN_METRICS, SINGLE_LABEL
 from ..training.open_set import OpenSet
 from ..training.optimization import describe_learning_rate
 from ..training.watch import describe_milestones

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .measures import Measure, measure_of, tested
 from .tables import markdown_table, table
 
 TITLES = {
@@ -12,7 +13,6 @@ TITLES = {
     "features": "features (labels and pool, frozen features)",
 }
 _ESTIMATE = "estimate from labels"
-_HEADER = ["stage", "test accuracy", _ESTIMATE, "seconds", "kept"]
 
 
 def stages_table(runs: Sequence[Mapping[str, Any]], markdown: bool = False) -> str:
@@ -38,22 +38,33 @@ def stage_rows(runs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[
     # Only for stages on frozen features are labels held out.
     estimated = not runs or any("estimate" in run for run in runs)
     several = len({run.get("seed") for run in runs}) > 1
-    header = [name for name in _HEADER if estimated or name != _ESTIMATE]
+    measure = measure_of(runs)
+    header = ["stage", f"test {measure.title}", *[_ESTIMATE] * estimated, "seconds", "kept"]
     rows, is_staged = [], any(run["algorithm"] in ("probe", "features") for run in runs)
     for run in runs:
         name = run["algorithm"]
-        accuracy = "-" if run.get("test_accuracy") is None else f"{100 * run['test_accuracy']:.1f} %"
+        value = tested(run)
         seconds = "-" if run.get("seconds") is None else f"{run['seconds']:.0f}"
         title = run.get("title") or TITLES.get(name, f"{name} (fine-tuned from there)" if is_staged else name)
         title += f", seed {run['seed']}" if several and "seed" in run else ""
-        estimate = [_estimate(run)] if estimated else []
-        rows.append([title, accuracy, *estimate, seconds, "yes" if run.get("kept") else ""])
+        estimate = [_estimate(run, measure)] if estimated else []
+        rows.append(
+            [
+                title,
+                measure.text([] if value is None else [value]),
+                *estimate,
+                seconds,
+                "yes" if run.get("kept") else "",
+            ]
+        )
     return header, rows
 
 
-def _estimate(run: Mapping[str, Any]) -> str:
+def _estimate(run: Mapping[str, Any], measure: Measure) -> str:
     if run.get("estimate") is None:
         return "-"
+    if not measure.is_share:
+        return f"{run['estimate']:.4g} ± {run['estimate_error']:.2g}"
     return f"{100 * run['estimate']:.0f} ± {100 * run['estimate_error']:.0f} %"
 
 

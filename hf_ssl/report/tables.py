@@ -3,12 +3,17 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
 
 from ..confusion import Confusion
+from ..problem_types import SINGLE_LABEL
+from .measures import MEASURES, Measure, measure_of
+
+# How shares are shown beside the measure of the results.
+_SHARE = MEASURES[SINGLE_LABEL]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], left: bool = False) -> str:
@@ -76,12 +81,14 @@ def results_table(runs: Sequence[Mapping[str, Any]]) -> str:
     If labels were imbalanced, there is a column of the balanced accuracy.
     """
     rows = []
-    measures = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced accuracy"}
-    shown = [key for key in measures if key == "test_accuracy" or any(run.get(key) is not None for run in runs)]
+    measure = measure_of(runs)
+    main = f"test_{measure.name}"
+    measures = {main: f"test {measure.title}", "balanced_accuracy": "balanced accuracy"}
+    shown = [key for key in measures if key == main or any(run.get(key) is not None for run in runs)]
     for name in dict.fromkeys(run["algorithm"] for run in runs):
         seeds = [run for run in runs if run["algorithm"] == name]
-        measured = [_percent_of(seeds, key) for key in shown]
-        used = [_percent_of(seeds, key) for key in ("mask_ratio", "pseudo_label_accuracy")]
+        measured = [_text_of(seeds, key, measure if key == main else _SHARE) for key in shown]
+        used = [_text_of(seeds, key) for key in ("mask_ratio", "pseudo_label_accuracy")]
         seconds = f"{mean(run['seconds'] for run in seeds):.0f}"
         rows.append([name, str(len(seeds)), *measured, seconds, *used])
     header = [
@@ -95,11 +102,8 @@ def results_table(runs: Sequence[Mapping[str, Any]]) -> str:
     return table(header, rows)
 
 
-def _percent_of(runs: Sequence[Mapping[str, Any]], key: str) -> str:
-    values = [100 * run[key] for run in runs if run.get(key) is not None]
-    if not values:
-        return "-"
-    return f"{mean(values):.1f} %" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+def _text_of(runs: Sequence[Mapping[str, Any]], key: str, measure: Measure = _SHARE) -> str:
+    return measure.text([run[key] for run in runs if run.get(key) is not None])
 
 
 def class_table(confusion: Confusion, names: Sequence[str], most: int = 100) -> str:

@@ -23,9 +23,9 @@ from ..data.columns import DataSummary
 from ..distributed import gather
 from ..errors import NotFiniteError
 from ..metrics import METRICS, RunningMetrics
-from ..metrics.default import MAIN_METRICS, CollectedMetrics
+from ..metrics.default import CollectedMetrics
 from ..model.wrapping import unwrap, without_adapters
-from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from ..problem_types import MAIN_METRICS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .supervised_loss import SupervisedLoss
 
 logger = logging.get_logger(__name__)

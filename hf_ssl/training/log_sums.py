@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from ..algorithms import AlgorithmOutput
 from ..batches.collators import MISSING_LABEL
 from ..distributed import names_of_all
-from ..problem_types import MULTI_LABEL, SINGLE_LABEL
+from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 
 class LogSums:
@@ -57,6 +57,8 @@ class LogSums:
             self._add_classes(output.pseudo_labels, output.mask, hidden_labels)
         elif self.problem_type == MULTI_LABEL and hidden_labels is not None:
             self._add_several(output.pseudo_labels, output.mask, hidden_labels)
+        elif self.problem_type == REGRESSION and hidden_labels is not None:
+            self._add_numbers(output.pseudo_labels, hidden_labels)
 
     def _add_several(self, found: torch.Tensor, mask: torch.Tensor | None, hidden: torch.Tensor) -> None:
         """Compare several pseudo-labels [N, C] with the true ones, of which rows of NaN are not known."""
@@ -65,6 +67,12 @@ class LogSums:
         found, true = (found > 0.5).float(), (hidden > 0.5).float()
         both, either = (weight * found * true).sum(), (weight * (found + true)).sum()
         self._add("pseudo_label_f1", torch.stack([2 * both, either]))
+
+    def _add_numbers(self, found: torch.Tensor, hidden: torch.Tensor) -> None:
+        """The absolute error of numbers [N, K], in the user's units, of which NaN are not known."""
+        known = ~hidden.isnan()
+        error = ((found - hidden).abs() * known).where(known, 0.0)
+        self._add("pseudo_label_mae", torch.stack([error.sum(), known.sum().to(error.dtype)]))
 
     def _add_classes(
         self, labels: torch.Tensor, mask: torch.Tensor | None, hidden_labels: torch.Tensor | None

@@ -4,9 +4,9 @@
                             open_set="report": said and logged; "drop": what looks foreign is left out of the draws
     after the last step     the same with the trained model, to be said, and saved for `hf-ssl predict`
 
-What is left out is decided once, at the start. On frozen features of CIFAR-10 the pretrained model tells foreign
-examples apart better than any that was trained on the labels of some classes, which learns to overlook what does not
-matter to them (`examples/benchmarks/README.md`). And since only the draw of the pool changes, it goes with every
+What is left out is decided once, at the start. With few labels the pretrained model tells foreign examples apart
+better than one that was trained, which learns to overlook what does not matter to its classes, and so does not gain
+from looking again (`examples/benchmarks/README.md`). And since only the draw of the pool changes, it goes with every
 algorithm and every correction, costs a step nothing, and is resumed exactly: checkpoints hold the positions of what is
 left out. Positions in the pool stay what they are. Labeled examples are never left out.
 """
@@ -20,8 +20,10 @@ import numpy as np
 import torch
 
 from ..config import SSLConfig
+from ..data.columns import DataSummary
 from ..data.streams import StreamedPool
 from ..features.foreignness import Foreignness, ForeignPool, find_foreign
+from ..problem_types import SINGLE_LABEL
 from . import checkpoint_files
 from .checkpointing import CheckpointMixin
 from .search import SearchMixin
@@ -83,6 +85,7 @@ class OpenSetMixin(SearchMixin, CheckpointMixin):
     args: SSLConfig
     open_set: OpenSet | None = None
     _has_pool: bool
+    data: DataSummary
     foreignness: Foreignness | None = None
 
     @property
@@ -134,6 +137,11 @@ class OpenSetMixin(SearchMixin, CheckpointMixin):
             ValueError: in one line, with the way out.
         """
         name = f"open_set={self.args.open_set!r}"
+        if self.data.problem_type != SINGLE_LABEL:
+            raise ValueError(
+                f"{name} must be left out for a {self.data.problem_type} problem: foreign is what is of none of the "
+                "classes"
+            )
         if isinstance(self.unlabeled_dataset, StreamedPool):
             raise ValueError(f"{name} must be left out for a streamed pool, which is never seen as a whole; load it")
         if not self._has_pool:

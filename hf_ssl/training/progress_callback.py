@@ -12,13 +12,14 @@ and between two of these one for each further twentieth of the time that has pas
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import has_length
 
+from ..problem_types import MAIN_METRICS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .progress import say
 
 # A line is due after this part of the steps or, if later than `_SECONDS`, of the time so far.
@@ -28,7 +29,14 @@ _EVALUATED_PART = 0.01
 # Columns that a bar takes at least, and those of a terminal that does not tell its width.
 _LEAST_BAR, _USUAL_COLUMNS = 6, 79
 # Accuracies that are not the one of the evaluation set.
-_OTHER_ACCURACIES = ("balanced_accuracy", "top5_accuracy", "pseudo_label_accuracy")
+_OTHER_ACCURACIES = ("balanced_accuracy", "top5_accuracy", "pseudo_label_accuracy", "subset_accuracy")
+# The main metric of each kind of problem -> what it is called, and how it is written.
+_MAIN: dict[str, tuple[str, Callable[[float], str]]] = {
+    MAIN_METRICS[SINGLE_LABEL].name: ("accuracy", lambda value: f"{100 * value:.1f} %"),
+    MAIN_METRICS[MULTI_LABEL].name: ("mAP", lambda value: f"{100 * value:.1f} %"),
+    MAIN_METRICS[REGRESSION].name: ("mean error", lambda value: f"{value:.4g}"),
+}
+_SHOWN = [*(title for title, _ in _MAIN.values()), "evaluation loss", "mask ratio", "loss"]
 
 
 class SSLProgressCallback(TrainerCallback):
@@ -172,16 +180,17 @@ def shown_values(logs: Mapping[str, Any]) -> dict[str, str]:
         {'mask ratio': '25.0 %', 'loss': '1.096'}
         >>> shown_values({"eval_loss": 0.3, "eval_accuracy": 0.9125, "eval_balanced_accuracy": 0.9})
         {'accuracy': '91.2 %'}
+        >>> shown_values({"eval_map": 0.5, "eval_subset_accuracy": 0.25}), shown_values({"eval_mae": 2.5, "loss": 1.0})
+        ({'mAP': '50.0 %'}, {'mean error': '2.5', 'loss': '1'})
         >>> shown_values({"eval_loss": 0.3})
         {'evaluation loss': '0.3'}
     """
-    accuracies = [
-        value for name, value in logs.items() if name.endswith("_accuracy") and not name.endswith(_OTHER_ACCURACIES)
-    ]
     shown = {}
-    if accuracies:
-        shown["accuracy"] = f"{100 * accuracies[-1]:.1f} %"
-    elif "eval_loss" in logs:
+    for metric, (title, written) in _MAIN.items():
+        values = [logs[name] for name in logs if name.endswith(f"_{metric}") and not name.endswith(_OTHER_ACCURACIES)]
+        if values:
+            shown[title] = written(values[-1])
+    if not shown and "eval_loss" in logs:
         shown["evaluation loss"] = f"{logs['eval_loss']:.4g}"
     if "mask_ratio" in logs:
         shown["mask ratio"] = f"{100 * logs['mask_ratio']:.1f} %"
@@ -205,8 +214,7 @@ class _Display:
     def take(self, values: Mapping[str, str]) -> None:
         """Remember values; each stays until there is a newer one."""
         merged = {**self.values, **values}
-        order = ["accuracy", "evaluation loss", "mask ratio", "loss"]
-        self.values = {name: merged[name] for name in order if name in merged}
+        self.values = {name: merged[name] for name in _SHOWN if name in merged}
 
     def seconds_left(self, step: int) -> float | None:
         """At the pace since the beginning, evaluations included; None before the first step."""

@@ -17,7 +17,7 @@ from ..distributed import gather, gather_objects, local_part
 from ..errors import NotFiniteError
 from ..features.distillation import FeatureDistillation
 from ..model.precision import trained_in_half_precision
-from ..problem_types import SINGLE_LABEL
+from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .class_watch import ClassWatch
 
 logger = logging.get_logger(__name__)
@@ -37,6 +37,12 @@ _TEACHER_READY = 0.2
 _HARDLY_LEARNED = 0.8
 # Steps after which a model may be expected to have learned something, and its first pseudo-labels are looked at.
 _FIRST_STEPS = 10
+# What to use instead of an algorithm for which no unlabeled example is good enough.
+_WITHOUT_THRESHOLD = {
+    SINGLE_LABEL: "without a fixed threshold (freematch, softmatch)",
+    MULTI_LABEL: "without a fixed threshold (cap)",
+    REGRESSION: "without a threshold (mean_teacher, ucvme)",
+}
 # Hours above which a person wants to know, and how often a step may repeat each of its examples.
 _LONG_HOURS, _MOST_REPEATS = 1.0, 32
 
@@ -301,13 +307,13 @@ class Watch:
             return
         self._warned = True
         settings = self.algorithm.current_settings()
+        others = _WITHOUT_THRESHOLD[self.algorithm.problem_type]
         lower = f"lower its threshold ({settings['threshold']} now), " if "threshold" in settings else ""
         self._warn(
             "no unlabeled example takes part",
             f"no unlabeled example took part in the last {step - self._last_nonzero_step:,} steps (mask_ratio 0): "
             f"no prediction is confident enough for {self.name}; {lower}raise learning_rate or max_steps, start "
-            "from a pretrained model, label more examples, or use an algorithm without a fixed threshold "
-            "(freematch, softmatch)",
+            f"from a pretrained model, label more examples, or use an algorithm {others}",
         )
 
     def see_classes(self, counts: Sequence[float], names: Sequence[str], progress: Progress) -> None:

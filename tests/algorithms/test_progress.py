@@ -297,6 +297,9 @@ BAD = {
     "open_threshold": SHARE,
     "open_weight": NON_NEGATIVE,
     "multi_binary_weight": NON_NEGATIVE,
+    "refresh_steps": COUNT,
+    "neighbors": COUNT,
+    "alpha": (0, 1.0, "nan"),
 }
 CHOICES = {"tsa_schedule", "alignment_target", "base_threshold", "class_aware_weighting"}
 SETTINGS = [

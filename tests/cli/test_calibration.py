@@ -86,7 +86,7 @@ def test_a_threshold_that_evaluate_prints_gives_the_answers_that_it_promises(tmp
 def test_classes_with_probabilities_of_their_own_have_no_calibration(tmp_path):
     model = text_model(tmp_path / "model", problem_type="multi_label_classification")
     table, out = write_csv(tmp_path / "t.csv", texts(6, 0)), tmp_path / "out"
-    assert main(["evaluate", model, str(table), "--output-dir", str(out)]) == 0
+    assert main(["evaluate", model, str(table), "--output-dir", str(out), "--label-separator", ";"]) == 0
     content = json.loads((out / "evaluation.json").read_text())
     assert "ece" not in content["metrics"] and "reliability" not in content
     assert not (out / "reliability.png").exists()

@@ -7,8 +7,9 @@ import datasets
 import numpy as np
 import pytest
 
-from hf_ssl.cli.classifier import Answer
-from hf_ssl.cli.evaluation import Examples, compare, shown, write_evaluation
+from hf_ssl.cli.answers import Answer
+from hf_ssl.cli.evaluation import compare, shown, write_evaluation
+from hf_ssl.cli.evaluation_data import Examples
 from hf_ssl.confusion import Confusion
 from hf_ssl.data import labels as labels_module
 from hf_ssl.data.labels import StreamIndex, find_classes

@@ -13,7 +13,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from hf_ssl.cli import classifier, main
-from hf_ssl.cli.classifier import Answer, Classifier, as_rows, highest
+from hf_ssl.cli.answers import Answer, ClassAnswers, as_rows
+from hf_ssl.cli.classifier import Classifier, highest
 from hf_ssl.cli.inputs import Item, collect
 from hf_ssl.cli.output import printable
 from hf_ssl.report import spreadsheets
@@ -62,7 +63,8 @@ def test_numbers_are_those_of_the_pipeline_for_each_kind_of_problem(tmp_path, ki
     model = save_text_model(tmp_path, classes, kind)
     (answer,) = Classifier(model, device="cpu")(["the sky"])
     expected = pipeline("text-classification", model, device="cpu")("the sky", top_k=None)
-    assert answer.probabilities == pytest.approx({row["label"]: row["score"] for row in expected}, rel=1e-6)
+    wanted = {row["label"]: row["score"] for row in expected}
+    assert answer.probabilities | answer.numbers == pytest.approx(wanted, rel=1e-6)
 
 
 def test_of_equal_scores_the_first_classes_are_the_highest():
@@ -166,7 +168,9 @@ def test_rows_carry_their_text_or_the_name_of_their_file(tmp_path, seven):
 
 
 def test_both_texts_of_a_pair_are_shown():
-    head, rows = as_rows([Item("t.csv", 0, ("one", "two")), Item("t.csv", 1, "one")], [Answer({"a": 1.0})] * 2, top=1)
+    head, rows = as_rows(
+        [Item("t.csv", 0, ("one", "two")), Item("t.csv", 1, "one")], [Answer({"a": 1.0})] * 2, ClassAnswers(1)
+    )
     assert head == ["input", "row", "content", "content_2", "label", "probability", "error"]
     assert rows == [
         ["t.csv", "0", "one", "two", "a", "1.0000", ""],
@@ -302,9 +306,13 @@ class Stub:
     """Answers at once."""
 
     modality, names = "text", [f"class {index}" for index in range(1000)]
+    problem_type, foreign_limit = "single_label_classification", None
 
-    def __init__(self, *_):
+    def __init__(self, *_, **__):
         pass
+
+    def told(self, top, *_):
+        return ClassAnswers(top)
 
     def __call__(self, values, top_k=None):
         return (Answer({f"class {k}": 0.5 for k in range(top_k)}) for _ in values)

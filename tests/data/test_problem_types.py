@@ -1,10 +1,13 @@
 """Which kind of problem labels pose, and what they become: one class, several labels, or numbers."""
 
+import re
+
 import datasets
 import numpy as np
 import pytest
 
 from hf_ssl.data.columns import inspect_data
+from hf_ssl.data.doubts import warn_of_doubtful_labels
 from hf_ssl.data.prepare import prepare, prepare_pool
 from hf_ssl.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
@@ -97,6 +100,18 @@ FORMS = {
         [[0, 1], [1, 1]],
     ),
     "decimals": (table(label=[0.5, 2.0, -1.0]), {}, REGRESSION, ["label"], [[0.5], [2], [-1]]),
+    "more decimals than codes have": (
+        datasets.Dataset.from_dict(
+            {
+                "text": [f"text {row}" for row in range(87)],
+                "target": [f"{3 + place / 4}" for place in range(1, 30) for _ in range(3)],
+            }
+        ),
+        {},
+        REGRESSION,
+        ["target"],
+        [[3 + place / 4] for place in range(1, 30) for _ in range(3)],
+    ),
     "texts of decimals": (table(target=["0.5", "2", "-1"]), {}, REGRESSION, ["target"], [[0.5], [2], [-1]]),
     "whole numbers that are said to be numbers": (
         table(label=[3, 5, 5]),
@@ -125,6 +140,27 @@ FORMS = {
         REGRESSION,
         ["label 1", "label 2"],
         [[0.5, 3], [1, 4]],
+    ),
+    "lists that a model names": (
+        table(label=[[0.5, 3], [1.0, 4]]),
+        {"model_names": ["x", "y"]},
+        REGRESSION,
+        ["x", "y"],
+        [[0.5, 3], [1, 4]],
+    ),
+    "lists that a model numbers": (
+        table(label=[[0.5, 3], [1.0, 4]]),
+        {"model_names": ["0", "1"]},
+        REGRESSION,
+        ["label 1", "label 2"],
+        [[0.5, 3], [1, 4]],
+    ),
+    "0 or 1 for each label that a model names": (
+        table(label=[[0, 1], [1, 1]]),
+        {"model_names": ["x", "y"]},
+        MULTI_LABEL,
+        ["x", "y"],
+        [[0, 1], [1, 1]],
     ),
     "one column of several": (
         table(price=[1.5, 2.5]),
@@ -286,6 +322,7 @@ WRONG = {
         {},
         "must have examples with labels, got none in column 'label'",
     ),
+    "lists of lists": (table(label=[[["a"]], [["b"]]]), {}, "must be lists of texts or of numbers, got lists of List"),
     "a negative index": (table(label=[[0, -3], [1]]), {}, "must be at least 0, got labels from -3"),
 }
 
@@ -322,3 +359,55 @@ def test_label_columns_are_never_the_input():
     rows = datasets.Dataset.from_dict({"sad": ["0", "1"], "glad": ["1", "1"], "comment": ["a", "b"]})
     found = inspect_data(rows, label_columns=["sad", "glad"])
     assert (found.input_columns, found.label_column) == (("comment",), "labels")
+
+
+# case: (labeled, settings, what is warned of)
+DOUBTS = {
+    "joined texts": (
+        table(label=["cat", "dog", "dog;cat"]),
+        {},
+        "look like several labels in one text: .* label_separator=';'",
+    ),
+    "several texts alike": (table(label=[["Cat"], ["cat "], ["dog"]]), {}, "labels that differ only in case"),
+    "a label without an example": (
+        tags_of(["a", "b", "c"], [[0], [1], []]),
+        {},
+        "1 of 3 labels have no labeled example",
+    ),
+    "one number": (table(label=[2.5, 2.5]), {}, "have the same number, so that there is nothing to learn: label"),
+    "a separator that is nowhere": (
+        table(label=["a", "b"]),
+        {"label_separator": "|"},
+        "no label .* has the label_separator",
+    ),
+    "two answers": (
+        datasets.Dataset.from_dict({"text": ["one", "one"], "label": [["a", "b"], ["b"]]}),
+        {},
+        r"more than one set of labels .* row 0 \('a, b'\) and row 1 \('b'\)",
+    ),
+    "two numbers": (
+        datasets.Dataset.from_dict({"text": ["one", "one"], "label": [0.5, 2.0]}),
+        {},
+        r"more than one number .* row 0 \('0.5'\) and row 1 \('2'\)",
+    ),
+    "many numbers": (
+        datasets.Dataset.from_dict({"text": [f"text {i}" for i in range(40)], "label": [7 * i for i in range(40)]}),
+        {},
+        "if these are numbers to predict, problem_type='regression'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("labeled", "settings", "message"), DOUBTS.values(), ids=DOUBTS)
+def test_labels_that_may_not_be_meant_are_warned_of(labeled, settings, message, monkeypatch):
+    warned = []
+    for module in ("label_forms", "doubts"):
+        monkeypatch.setattr(f"hf_ssl.data.{module}.logger.warning_once", warned.append)
+    warn_of_doubtful_labels(labeled, inspect_data(labeled, **settings))
+    assert len(warned) == 1 and re.search(message, warned[0]) and "\n" not in warned[0]
+
+
+def test_places_with_commas_are_no_lists(monkeypatch):
+    monkeypatch.setattr("hf_ssl.data.doubts.logger.warning_once", pytest.fail)
+    labeled = table(label=["Lyon, France", "Paris, France", "Lyon, France"])
+    warn_of_doubtful_labels(labeled, inspect_data(labeled))

@@ -68,7 +68,14 @@ CASES = {
         {"temperature": 0.5, "warmup_fraction": 0.4, "mixup_alpha": 0.5}, MIXED, {"mixup_alpha": 0.0}, splits=False
     ),
     "remixmatch": Row(
-        {"temperature": 0.5, "warmup_fraction": 0.2, "mixup_alpha": 0.7, "kl_weight": 0.4, "rotation_weight": 0.3},
+        {
+            "temperature": 0.5,
+            "warmup_fraction": 0.2,
+            "mixup_alpha": 0.7,
+            "kl_weight": 0.4,
+            "rotation_weight": 0.3,
+            "momentum": 0.6,
+        },
         {*MIXED, "strong_2", "rotated"},
         {"kl_weight": -1.0},
         splits=False,

@@ -149,7 +149,10 @@ def rotation(case):
 
 def remixmatch(case):
     settings = case.settings
-    guesses = [sharpen(p, settings["temperature"]) for p in moving_alignment(case, 0.999, case.class_distribution)]
+    guesses = [
+        sharpen(p, settings["temperature"])
+        for p in moving_alignment(case, settings["momentum"], case.class_distribution)
+    ]
     logits, targets = mixed(case, ["labeled", "strong", "strong_2", "weak"], guesses)
     n = len(case.y)
     unsupervised = weight(case) * ramp(case) * mean_ce(logits[n:], targets[n:])

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import datasets
 import numpy as np
+import torch
 
 from hf_ssl.problem_types import MULTI_LABEL, REGRESSION
 
@@ -35,6 +36,15 @@ def problem_task(modality: str, problem_type: str) -> dict:
         **{name: relabeled(dataset, problem_type) for name, dataset in sets.items()},
         "processing_class": processor(),
     }
+
+
+def problem_model(modality: str, problem_type: str, seed: int = 0):
+    """A new model for such a task, as a user makes one: with outputs without names."""
+    config = new_model(modality).config
+    config.num_labels = len(TAGS) if problem_type == MULTI_LABEL else 1
+    kind = type(TASKS[modality][2]())
+    torch.manual_seed(seed)
+    return kind(config)
 
 
 def label_settings(problem_type: str) -> dict:

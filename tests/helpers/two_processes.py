@@ -25,17 +25,22 @@ from hf_ssl.distributed import gather
 from hf_ssl.errors import NotFiniteError
 from hf_ssl.features import bank
 from hf_ssl.model.head import find_head
+from hf_ssl.problem_types import MULTI_LABEL, REGRESSION
 
 from tests.helpers.odd_algorithms import LateHead, Spoiled
+from tests.helpers.problem_tasks import label_settings, problem_model, problem_task
 from tests.helpers.resuming import everything, log_lines
 from tests.helpers.tiny_tasks import new_model, task
 
 # Equality with one process: a batch of 4 on one is 2 + 2 on two.
 EQUAL = ("supervised", "fixmatch", "mean_teacher", "flexmatch", "simmatch")
+# Of several labels and of numbers: kind of problem -> algorithm.
+EQUAL_OF_KIND = {MULTI_LABEL: "cap", REGRESSION: "mean_teacher"}
 KEYWORDS = {
     "fixmatch": {"threshold": 0.35},
     "flexmatch": {"threshold": 0.35},
     "simmatch": {"threshold": 0.35, "projection_size": 4},
+    "rankup": {"threshold": 0.5, "warmup_fraction": 0.1},
 }
 RESUMES = {
     "fixmatch": {"algorithm": "fixmatch", "save_steps": 5},
@@ -47,14 +52,19 @@ RESUMES = {
     "bert": {"modality": "text", "algorithm": "flexmatch", "save_steps": 5},
     "wav2vec2": {"modality": "audio", "algorithm": "fixmatch", "save_steps": 5},
     "labeled in part": {"algorithm": "fixmatch", "save_steps": 5, "labeled_in_part": True},
+    "several labels": {"algorithm": "cap", "save_steps": 5, "kind": MULTI_LABEL},
+    "numbers": {"algorithm": "rankup", "save_steps": 5, "kind": REGRESSION},
 }
 
 
 def make_trainer(
-    folder, algorithm, modality="image", seed=0, model=None, double=False, labeled_in_part=False, **config
+    folder, algorithm, modality="image", seed=0, model=None, double=False, labeled_in_part=False, kind=None, **config
 ):
+    if kind is not None:
+        model, config = problem_model(modality, kind, seed), label_settings(kind) | config
     model = new_model(modality, seed) if model is None else model
-    given = task(modality) | ({"unlabeled_dataset": pool_labeled_in_part()} if labeled_in_part else {})
+    given = task(modality) if kind is None else problem_task(modality, kind)
+    given = given | ({"unlabeled_dataset": pool_labeled_in_part()} if labeled_in_part else {})
     defaults = {
         "max_steps": 8,
         "unlabeled_batch_ratio": 1,
@@ -225,6 +235,12 @@ def main(folder: Path) -> None:
         )
         report["logs"][algorithm] = log_lines(trainer)
         report["evaluation"][algorithm] = trainer.evaluate()["eval_accuracy"]
+    for kind, algorithm in EQUAL_OF_KIND.items():
+        trainer = make_trainer(folder / kind, algorithm, double=True, kind=kind)
+        trainer.train()
+        tensors = {name: tensor.contiguous() for name, tensor in everything(trainer).items()}
+        save_file(tensors, folder / f"{kind}-rank{rank}.safetensors")
+        report["logs"][kind], report["evaluation"][kind] = log_lines(trainer), trainer.evaluate()
     for name, config in RESUMES.items():
         report["resumed"][name] = resume(folder / name.replace(", ", "-").replace(" ", "-"), 5, **config)
     report["stopped"] = stop_on_nan(folder / "nan", rank)

@@ -8,13 +8,13 @@ import pytest
 from sklearn import metrics as sk
 
 from hf_ssl.metrics import (
-    MULTI_LABEL_METRICS,
     MultiLabelMetrics,
     average_precisions,
     decision_metrics,
     multi_label_metrics,
     tune_thresholds,
 )
+from hf_ssl.problem_types import MULTI_LABEL_METRICS
 
 
 def random_case(examples=300, labels=7, digits=None):

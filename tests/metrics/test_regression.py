@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn import metrics as sk
 
-from hf_ssl.metrics import REGRESSION_METRICS, regression_metrics
+from hf_ssl.metrics import regression_metrics
+from hf_ssl.problem_types import REGRESSION_METRICS
 
 
 def numbers(examples=60, count=3):

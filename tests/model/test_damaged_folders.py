@@ -8,10 +8,12 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import datasets
 import pytest
 import torch
 from transformers import AutoConfig
 
+from hf_ssl.data.columns import inspect_data
 from hf_ssl.model.folder import check_folder, check_size
 from hf_ssl.model.loading import load_classifier, load_config, load_processor
 
@@ -33,8 +35,8 @@ def folder(whole, tmp_path):
 def load(folder: Path) -> None:
     """As a training does."""
     load_processor(str(folder), "text")
-    names = ["a", "b", "c"]
-    load_classifier(str(folder), SimpleNamespace(modality="text", label_names=names, input_columns=("text",)))
+    labeled = datasets.Dataset.from_dict({"text": ["one", "two", "three"], "label": ["a", "b", "c"]})
+    load_classifier(str(folder), inspect_data(labeled))
 
 
 class Runs:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import ResNetForImageClassification
 
+from hf_ssl.metrics.default import MAIN_METRICS
 from hf_ssl.model.head import find_head
 
 from tests.helpers import two_processes
@@ -50,6 +51,22 @@ def test_two_processes_train_like_one_with_the_whole_batch(algorithm, reports, t
     for row, again in zip(log_lines(whole), reports[1][0]["logs"][algorithm], strict=True):
         assert again == pytest.approx(row, rel=1e-4)
     assert whole.evaluate()["eval_accuracy"] == pytest.approx(reports[1][0]["evaluation"][algorithm])
+
+
+@pytest.mark.parametrize("kind", two_processes.EQUAL_OF_KIND)
+def test_two_processes_train_for_labels_and_numbers_like_one(kind, reports, tmp_path):
+    first, second = (load_file(reports[0] / f"{kind}-rank{rank}.safetensors") for rank in (0, 1))
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    config = {"double": True, "kind": kind, "per_device_train_batch_size": 4}
+    whole = two_processes.make_trainer(tmp_path, two_processes.EQUAL_OF_KIND[kind], **config)
+    whole.train()
+    expected = everything(whole)
+    far = {n: (expected[n].double() - first[n].double()).abs().max().item() for n in expected}
+    assert {n: d for n, d in far.items() if d > 1e-9} == {}
+    for row, again in zip(log_lines(whole), reports[1][0]["logs"][kind], strict=True):
+        assert again == pytest.approx(row, rel=1e-4)
+    metric = f"eval_{MAIN_METRICS[kind].name}"
+    assert whole.evaluate()[metric] == pytest.approx(reports[1][0]["evaluation"][kind][metric], rel=1e-5)
 
 
 def test_two_processes_in_pieces_train_like_one_without(reports, tmp_path):

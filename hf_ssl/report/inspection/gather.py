@@ -23,6 +23,8 @@ _CURVES = {
     "pseudo_label_accuracy": "pseudo_label_accuracy",
     "eval_accuracy": "accuracy",
     "eval_balanced_accuracy": "balanced_accuracy",
+    "eval_map": "mean average precision",
+    "eval_mae": "mean absolute error",
     "test_accuracy": "accuracy",
 }
 
