@@ -25,7 +25,7 @@ import datasets
 import torch
 from evidence_results import add, identity, machine, read
 from evidence_tasks import Places
-from long_tail_data import Encoded, make_model
+from frozen_views import Encoded, make_model
 from multi_label_data import draw, encode
 from transformers import PrinterCallback
 from transformers.utils import logging

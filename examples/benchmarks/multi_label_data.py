@@ -5,7 +5,7 @@
     collages  four CIFAR-10 photos in a square: 10 labels, of which the first is drawn ten times as often as the last
 
 2,000 examples to train on and 1,000 to test, always the same ones. The encoder is frozen, and its features of one
-plain, two weak and four strong views are cached, as in `long_tail_data.py`.
+plain, two weak and four strong views are cached, as in `frozen_views.py`.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 import numpy as np
 from evidence_tasks import Places
-from long_tail_data import Encoded, StoredViews
+from frozen_views import Encoded, StoredViews
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, AutoTokenizer, BertModel
 
@@ -84,9 +84,10 @@ def encode(task: str, places: Places, cache: Path) -> Encoded:
         dataset = datasets.Dataset.from_dict(rows, features=features)
         for kind, count in VIEWS.items() if split == "train" else [("weak", 0)]:
             banks[split, kind] = FeatureBank.encode(model, dataset, processor, views=(kind, count), **given)
-    train = {kind: banks["train", kind].view_features for kind in VIEWS}
-    train["plain"] = banks["train", "weak"].features[None]
-    test, names = banks["test", "weak"].features, source["train"].features["label"].names
+    # Copies in memory, of which tensors can be made.
+    train = {kind: np.array(banks["train", kind].view_features) for kind in VIEWS}
+    train["plain"] = np.array(banks["train", "weak"].features)[None]
+    test, names = np.array(banks["test", "weak"].features), source["train"].features["label"].names
     return Encoded(train, labels["train"], test, labels["test"], names, np.zeros(test.shape[1], np.float32))
 
 
