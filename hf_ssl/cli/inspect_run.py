@@ -18,7 +18,6 @@ from transformers import set_seed
 from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data
 from ..documents import read_json
-from ..hub.upload import BASE_CONFIG
 from ..model.loading import load_classifier, load_processor
 from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION
 from ..report.inspection.parts import (
@@ -33,7 +32,7 @@ from ..report.inspection.parts import (
 from ..report.inspection.record import Predictions, read_sources
 from ..report.inspection.subject import Subject
 from .inspect_facts import doubtful_labels, histories_of, kept_method, summary_facts, with_kept
-from .pretrained import trained_modality
+from .pretrained import trained_modality, trained_problem_type
 from .push import find_model
 from .screen import nothing_is_trained
 from .train_data import load_train_data
@@ -98,7 +97,7 @@ class _Folder:
             histories=histories_of(self.model, self.method),
             changes=self.predictions.changes,
         )
-        kind = self._problem_type()
+        kind = trained_problem_type(str(self.model))
         if kind in _NOT_SHOWN:
             subject.notes.append(_NOT_SHOWN[kind])
         given = None if kind in _NOT_SHOWN else self._data(subject)
@@ -112,13 +111,6 @@ class _Folder:
         subject.label_errors = doubtful_labels(self.model, list(subject.names))
         summary_facts(subject, self.method, self._base_model())
         return subject
-
-    def _problem_type(self) -> str | None:
-        """What the model's configuration says; of an adapter that of its base model, with these classes."""
-        path = next(
-            (self.model / name for name in ("config.json", BASE_CONFIG) if (self.model / name).is_file()), None
-        )
-        return None if path is None else read_json(path).get("problem_type")
 
     def _recorded(self) -> dict[str, Part]:
         return recorded_parts(self.predictions, self.sources.get("sizes", {}), self.args.examples)
