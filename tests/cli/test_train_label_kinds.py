@@ -1,9 +1,10 @@
-"""`hf-ssl train` for several labels and for numbers, from the files to a model that is used, inspected and published."""
+"""`hf-ssl train` for several labels and for numbers, from files to a model that is used, inspected and published."""
 
 import contextlib
 import io
 import json
 import re
+import shlex
 
 import pytest
 import torch
@@ -20,9 +21,6 @@ from tests.helpers.loopback_hub import LoopbackHub
 
 QUICK = ["--use-cpu", "--quiet", "--per-device-train-batch-size", "4", "--unlabeled-batch-ratio", "2"]
 STEPS = ["--max-steps", "4", "--save-strategy", "no"]
-# What stands for the first, second and third class of the tiny tasks.
-TAGS = ([], ["warm"], ["warm", "cold"])
-PRICES = (40.0, 45.5, 51.25)
 
 
 def media(folder, modality, count, seed):
@@ -36,9 +34,9 @@ def media(folder, modality, count, seed):
 
 
 def table(folder, modality, count, seed, header, cells):
-    """A table of inputs, and of what `cells` makes of their classes."""
+    """A table of inputs, and of what `cells` makes of their numbers."""
     inputs = media(folder, modality, count, seed)
-    rows = [[name, *cells[i % 3]] for i, name in enumerate(inputs)]
+    rows = [[name, *cells(i)] for i, name in enumerate(inputs)]
     return str(write_csv(folder / f"table-{seed}.csv", rows, ("text" if modality == "text" else modality, *header)))
 
 
@@ -48,27 +46,29 @@ def data_of(folder, modality, header, cells):
     return [
         *("--model", save_model(modality, folder / "model")),
         *("--labeled", table(folder, modality, 12, 0, header, cells)),
-        *("--unlabeled", table(folder, modality, 24, 1, [], [[]] * 3)),
+        *("--unlabeled", table(folder, modality, 24, 1, [], lambda i: [])),
         *("--test", table(folder, modality, 9, 2, header, cells)),
     ]
 
 
-JOINED = (["tags"], [[";".join(tags) or ";"] for tags in TAGS])
-COLUMNS = (["warm", "cold"], [["warm" in tags, "cold" in tags] for tags in map(list, TAGS)])
-COLUMNS = (COLUMNS[0], [list(map(int, cells)) for cells in COLUMNS[1]])
+# Of the classes in turn the first has no tag, the second one, the third both.
+TAGS = ("", "warm", "warm;cold")
+# Columns of the labels of a table, and the cells of its row i.
+JOINED = (["tags"], lambda i: [TAGS[i % 3] or ";"])
+COLUMNS = (["warm", "cold"], lambda i: [int(i % 3 > 0), int(i % 3 > 1)])
 BY_SEPARATOR = ["--label-column", "tags", "--label-separator", ";"]
-PRICE = (["price"], [[price] for price in PRICES])
-SIZES = (["width", "height"], [[i, 10.5 * i] for i in range(3)])
-STARS = (["label"], [[stars] for stars in (1, 3, 5)])
+PRICE = (["price"], lambda i: [40 + 5.5 * (i % 3) + i / 16])
+BY_PRICE = ["--label-column", "price"]
+SIZES = (["width", "height"], lambda i: [i % 3, 10.5 * (i % 3)])
+STARS = (["label"], lambda i: [1 + 2 * (i % 3)])
 # Algorithm, modality, how labels are written, options for it, and the names that the model has learned.
 RUNS = {
     "cap": ("text", JOINED, BY_SEPARATOR, ["cold", "warm"]),
     "fixmatch": ("image", COLUMNS, ["--label-columns", "warm,cold"], ["warm", "cold"]),
-    "rankup": ("audio", PRICE, ["--label-column", "price"], ["price"]),
+    "rankup": ("audio", PRICE, BY_PRICE, ["price"]),
     "ucvme": ("text", SIZES, ["--label-columns", "width,height"], ["width", "height"]),
     "mean_teacher": ("image", STARS, ["--problem-type", "regression"], ["label"]),
 }
-PIPELINE_INPUT = {"text": "the sea is blue", "image": "1-0.png", "audio": "1-0.wav"}
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +104,8 @@ def metrics_of(run, data, options, folder):
 @pytest.mark.parametrize("algorithm", RUNS)
 def test_a_named_algorithm_is_trained_measured_and_saved(finished, algorithm, tmp_path):
     run, data, _ = finished(algorithm)
-    modality, _, options, names = RUNS[algorithm]
-    kind = MULTI_LABEL if names != ["label"] and "warm" in names else REGRESSION
+    _, _, options, names = RUNS[algorithm]
+    kind = MULTI_LABEL if "warm" in names else REGRESSION
     config = json.loads((run / "config.json").read_text())
     assert (config["problem_type"], list(config["id2label"].values())) == (kind, names)
     (row,) = json.loads((run / "results.json").read_text())["runs"]
@@ -124,12 +124,10 @@ def test_a_named_algorithm_is_trained_measured_and_saved(finished, algorithm, tm
 @pytest.mark.parametrize("algorithm", RUNS)
 def test_the_card_of_a_run_says_what_is_predicted_and_its_code_runs(finished, algorithm, monkeypatch):
     run, data, _ = finished(algorithm)
-    modality, _, _, names = RUNS[algorithm]
+    names = RUNS[algorithm][-1]
     card = ModelCard.load(run / "README.md")
     content, values = card.content, {}
     assert "argmax" not in content and "classes" not in content.partition("## Training")[0]
-    for folder in (run.parent, data):
-        monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(run.parent)
     content = content.replace("photo.jpg", str(data / "1-0.png")).replace("recording.wav", str(data / "1-0.wav"))
     first, second = re.findall(r"```python\n(.*?)```", content, re.DOTALL)
@@ -161,8 +159,6 @@ def test_the_card_of_a_run_says_what_is_predicted_and_its_code_runs(finished, al
 def test_the_command_on_the_card_reads_the_labels_the_same_way(finished, algorithm):
     run, _, arguments = finished(algorithm)
     (line,) = [line for line in (run / "README.md").read_text().splitlines() if line.startswith("hf-ssl train")]
-    import shlex
-
     _, again = parse(shlex.split(line)[2:])
     _, first = parse(arguments[1:])
     for name in ("label_column", "label_columns", "label_separator", "problem_type", "algorithm"):
@@ -182,18 +178,9 @@ def test_a_run_is_inspected_without_what_is_for_classes(finished, algorithm, tmp
 
 def test_the_baseline_is_compared_in_the_measure_of_numbers_and_read_back(tmp_path, capsys):
     data = data_of(tmp_path / "data", "text", *PRICE)
-    arguments = [
-        "train",
-        *data,
-        "--algorithm",
-        "pi_model",
-        "--baseline",
-        "--output-dir",
-        str(tmp_path / "run"),
-        *QUICK,
-    ]
-    arguments.remove("--quiet")
-    arguments += ["--disable-tqdm", "true", "--max-steps", "4"]
+    options = [*BY_PRICE, "--algorithm", "pi_model", "--baseline", "--output-dir", str(tmp_path / "run")]
+    words = [word for word in QUICK if word != "--quiet"]
+    arguments = ["train", *data, *options, *words, "--disable-tqdm", "true", "--max-steps", "4"]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "test mean absolute error" in out and "pseudo-label error" in out
@@ -201,7 +188,7 @@ def test_the_baseline_is_compared_in_the_measure_of_numbers_and_read_back(tmp_pa
     assert [row["algorithm"] for row in rows] == ["supervised", "pi_model"]
     (line,) = [each for each in (tmp_path / "run" / "README.md").read_text().splitlines() if "(baseline)" in each]
     assert line.split("|")[3].strip() == f"{rows[0]['test_mae']:.4g}"
-    # A run that was stopped before its last checkpoint goes on from the one before.
+    # A run that was stopped before its results were written reads its baseline and its last checkpoint back.
     (tmp_path / "run" / "results.json").unlink()
     assert main([*arguments, "--resume"]) == 0
     again = json.loads((tmp_path / "run" / "results.json").read_text())["runs"]
@@ -228,7 +215,7 @@ def test_features_are_measured_with_the_thresholds_that_they_are_saved_with(tmp_
 
 WRONG = {
     "an algorithm for classes": (JOINED, [*BY_SEPARATOR, "--algorithm", "freematch"], "several labels per example ("),
-    "an algorithm for labels": (PRICE, ["--label-column", "price", "--algorithm", "cap"], "must be one for numbers ("),
+    "an algorithm for labels": (PRICE, [*BY_PRICE, "--algorithm", "cap"], "must be one for numbers ("),
     "no separator": (
         JOINED,
         ["--label-column", "tags", "--problem-type", MULTI_LABEL],
@@ -237,7 +224,7 @@ WRONG = {
     "names are no numbers": (JOINED, ["--label-column", "tags", "--problem-type", REGRESSION], "not a number"),
     "an unknown column": (COLUMNS, ["--label-columns", "warm,hot"], "'hot'"),
     "an unknown kind": (PRICE, ["--problem-type", "ranking"], "'ranking'"),
-    "a correction": (PRICE, ["--label-column", "price", "--imbalance", "debiaspl"], "imbalance"),
+    "a correction": (PRICE, [*BY_PRICE, "--imbalance", "debiaspl"], "imbalance"),
 }
 
 
@@ -253,14 +240,14 @@ def test_what_does_not_fit_the_labels_is_an_error_of_one_line(tmp_path, written,
 
 def test_commands_for_one_class_refuse_other_models_and_files_in_one_line(finished, tmp_path, capsys):
     cap, data, _ = finished("cap")
-    prices, price_data, _ = finished("ucvme")
+    prices = finished("ucvme")[0]
     lists = tmp_path / "lists.jsonl"
     lists.write_text("".join(json.dumps({"text": text, "labels": [name]}) + "\n" for text, name in texts(6, 0)))
     pool = str(data / "table-1.csv")
+    picking = ["pick", pool, "--model", str(data / "model"), "--labeled", str(lists)]
     cases = {
         "choosing without labels is for models for one class": ["select", str(cap), str(prices), "--unlabeled", pool],
-        "--labeled must hold one class per example, got several labels": ["pick", pool, "--model", str(data / "model")]
-        + ["--labeled", str(lists), "-n", "2", "--output", str(tmp_path / "p.csv")],
+        "--labeled must hold one class per example, got several": [*picking, "--output", str(tmp_path / "p.csv")],
         "must have one class per example, which is what": ["label", str(lists), "--terminal"],
         "must distinguish classes": ["demo", str(prices), "--output-dir", str(tmp_path / "demo")],
     }
