@@ -19,7 +19,7 @@ from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data
 from ..documents import read_json
 from ..model.loading import load_classifier, load_processor
-from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION
+from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from ..report.inspection.parts import (
     Data,
     Part,
@@ -39,8 +39,8 @@ from .train_data import load_train_data
 from .train_options import TrainArguments
 
 _NOT_SHOWN = {
-    kind: f"the model is for {IN_WORDS[kind]}: results, curves and settings are shown; map, examples, confusion, "
-    "calibration and doubtful labels are for one class per example"
+    kind: f"The model is for {IN_WORDS[kind]}. Map, examples, confusion, calibration and doubtful labels are shown of "
+    f"models for {IN_WORDS[SINGLE_LABEL]} only; `hf-ssl evaluate` measures this one in detail."
     for kind in (MULTI_LABEL, REGRESSION)
 }
 _OPTIONS = ("labeled", "unlabeled", "test")
@@ -99,7 +99,7 @@ class _Folder:
         )
         kind = trained_problem_type(str(self.model))
         if kind in _NOT_SHOWN:
-            subject.notes.append(_NOT_SHOWN[kind])
+            subject.absent = _NOT_SHOWN[str(kind)]
         given = None if kind in _NOT_SHOWN else self._data(subject)
         if given:
             self._look(subject, *given)

@@ -171,8 +171,9 @@ def test_a_run_is_inspected_without_what_is_for_classes(finished, algorithm, tmp
     page = tmp_path / "page.html"
     out = printed(["inspect", str(run), "--output", str(page)])
     kind = "several labels per example" if algorithm == "cap" else "numbers"
-    assert f"the model is for {kind}: results, curves and settings are shown" in out
+    assert f"The model is for {kind}. Map, examples, confusion" in out
     text = page.read_text()
+    assert f"The model is for {kind}." in text and 'id="confusion"' not in text
     assert ("mean average precision" if algorithm == "cap" else "mean absolute error") in text.lower()
 
 
