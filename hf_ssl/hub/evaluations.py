@@ -160,7 +160,7 @@ def eval_results(task: str, dataset: str | None, measured: Sequence[Evaluations]
     return results
 
 
-def result_table(run: RunFacts, found: Evaluations, baseline: Mapping[str, float] | None) -> str:
+def result_table(run: RunFacts, found: Evaluations, baseline: Mapping[str, Any] | None) -> str:
     """The evaluations of one dataset in Markdown: last and best, which of them this model is, and the baseline."""
     single = _of_single_numbers(run)
     keys = [key for key in found.saved if key not in ("step", "loss") and key not in single] or ["loss"]
@@ -169,7 +169,10 @@ def result_table(run: RunFacts, found: Evaluations, baseline: Mapping[str, float
         for title, row in _titled(run, found).items()
     ]
     if baseline is not None and not found.name and MEASURES[run.data.problem_type].name in keys:
-        values = {**baseline.get("test_metrics", {}), MEASURES[run.data.problem_type].name: tested(baseline)}
+        values: dict[str, Any] = {
+            **baseline.get("test_metrics", {}),
+            MEASURES[run.data.problem_type].name: tested(baseline),
+        }
         cells = [_value(key, values.get(key)) for key in keys]
         rows.append(["labeled examples alone (baseline), last", f"{baseline['steps']:,}", *cells])
     return markdown_table(["weights", "step", *(METRIC_NAMES.get(key) or plain(key) for key in keys)], rows)

@@ -4,8 +4,8 @@ depth 0        embeddings, stem, the convolutions before a speech encoder    lea
 depth i + 1    block i of L                                                  learning_rate * layer_decay ** (L - i)
 depth L + 1    final norm, pooler, classification head                       learning_rate
 
-Of texts, all below a head that was fitted before the training (`SSLConfig.start`) learns at a share of these rates, see
-`BELOW_FITTED_HEAD`.
+Of texts, all below a head that was fitted before the training (`SSLConfig.start`) learns at `BELOW_FITTED_HEAD` of
+these rates.
 """
 
 import math
@@ -23,13 +23,14 @@ from ..distributed import clip_gradients
 from ..model.head import find_head
 from ..model.wrapping import unwrap
 
-# The rate of the weights below a fitted head, as a share of the learning rate; 1 for other modalities. Adam moves a weight by the learning
-# rate, however small its gradient, and the head turns the change of the features into one of the logits: below a head
-# whose weights are n times as large, the same rate is n times as fast. Fitted heads were 8 (texts) and 9 (recordings)
-# times as large as new ones. Fine-tuning below a fitted head distorts the features that it was fitted to, the more the
-# higher the rate (arXiv 2202.10054). On held-out texts (40 labels, 160 steps, FreeMatch, one run each) a fitted head
-# of 86.3 % ended at 84.5, with a third of the rate at 86.3, with an eighth at 85.9; made an eighth as large instead,
-# it ended at 84.0. On recordings the whole rate was better (78.6 % on average, and 75.2 in the one draw at a third).
+# The rate of the weights below a fitted head, as a share of the learning rate; 1 for other modalities. Adam moves a
+# weight by the learning rate, however small its gradient, and the head turns the change of the features into one of
+# the logits: below a head whose weights are n times as large, the same rate is n times as fast. Fitted heads were 8
+# (texts) and 9 (recordings) times as large as new ones. Fine-tuning below a fitted head distorts the features that
+# it was fitted to, the more the higher the rate (arXiv 2202.10054). On held-out texts (40 labels, 160 steps,
+# FreeMatch, one run each) a fitted head of 86.3 % ended at 84.5, with a third of the rate at 86.3, with an eighth at
+# 85.9; made an eighth as large instead, it ended at 84.0. On recordings the whole rate was better (78.6 % on
+# average, and 75.2 in the one draw at a third).
 BELOW_FITTED_HEAD = {"text": 1 / 3}
 
 # What comes before the blocks and after them, by its name inside the base model.
