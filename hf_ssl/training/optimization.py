@@ -66,6 +66,7 @@ class OptimizationMixin(Trainer):
     """A `Trainer` whose optimizer has groups by layer and learns the algorithm's heads together with the model."""
 
     args: SSLConfig
+    data: Any
     algorithm: SSLAlgorithm
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
