@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import ResNetForImageClassification
 
-from hf_ssl.metrics.default import MAIN_METRICS
 from hf_ssl.model.head import find_head
+from hf_ssl.problem_types import MAIN_METRICS
 
 from tests.helpers import two_processes
 from tests.helpers.launching import ROOT, launch
