@@ -29,7 +29,8 @@ class Propagation(WeakStrongAlgorithm, StepStatistics):
 
     with the features (the input of the classification head) of each example when it was last seen: those of labeled
     examples x and weak views of u, so that no further pass over the pool is needed. Until the first refresh labels are
-    trained on alone; an example that was not seen before a refresh has no label until the next one.
+    trained on alone; an example that was not seen before a refresh has no label until the next one, so that a run must
+    be longer than one pass over the pool.
 
     Shapes: labeled `[B]`, unlabeled `[mu*B]`, mask w * v_q `[mu*B]`; features `[num_labeled + num_unlabeled, D]` and
     `pool_probabilities` `[num_unlabeled, C]` are buffers. Needs `SSLBatch.labeled_index` and `unlabeled_index`.
@@ -92,8 +93,9 @@ class Propagation(WeakStrongAlgorithm, StepStatistics):
         return max(progress.max_steps // _REFRESHES, 1) if self.refresh_steps is None else self.refresh_steps
 
     def milestones(self, progress: Progress) -> dict[str, int]:
-        """From when on the pool is trained on."""
-        return {"pool has labels": self.begins_at(progress)}
+        """From when on the pool is trained on: an example has no label before it was seen and is drawn again."""
+        first_pass = (self.num_unlabeled or 0) // max(self.problem.unlabeled_batch_size, 1)
+        return {"pool has labels": max(self.begins_at(progress), first_pass)}
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         """A refresh first, if it is due, from what earlier steps saw."""

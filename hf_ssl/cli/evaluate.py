@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,13 +111,16 @@ def _measure_classes(args: argparse.Namespace, classifier: "Classifier", example
     found = classifier(examples.values, RANKS, with_logits=True)
     answers = _asked(calibrated(found, examples.labels, calibration), examples)
     told: dict[str, float] = {}
+    foreign: int | None = None
     if args.open_set:
         parts = part(examples, answers, classifier.foreign_limit)
+        foreign = len(examples.labels) - len(parts.examples.labels)
         examples, answers, told = parts.examples, parts.answers, parts.metrics
         print(parts.note)
     counts = labeled_counts(args.model, classifier.names)
     evaluation = compare(examples, answers, classifier.names, counts, calibration if calibration.count else None)
     evaluation.metrics.update(told)
+    evaluation = replace(evaluation, foreign=foreign)
     return shown(evaluation), lambda folder: write_evaluation(folder, evaluation)
 
 

@@ -44,6 +44,7 @@ class Evaluation:
         confusion: which classes are taken for which.
         counts: labeled examples [C] that the model was trained on, if it was trained on imbalanced labels.
         calibration: of the probabilities; None if those of the classes do not sum to 1.
+        foreign: how many examples of other classes there were besides; None if nobody looked for them.
     """
 
     examples: Examples
@@ -53,6 +54,7 @@ class Evaluation:
     confusion: Confusion
     counts: list[int] | None = None
     calibration: RunningCalibration | None = None
+    foreign: int | None = None
 
     @property
     def recalls(self) -> np.ndarray:
@@ -211,6 +213,7 @@ def _as_json(evaluation: Evaluation) -> dict[str, Any]:
         "metrics": evaluation.metrics,
         "examples": len(answers) - unreadable,
         "unreadable": unreadable,
+        **({} if evaluation.foreign is None else {"foreign_examples": evaluation.foreign}),
         "classes": classes,
         "confusion_matrix": {"rows": "true class", "columns": "predicted class", **_counts(confusion, names)},
         **_calibration_json(evaluation.calibration),

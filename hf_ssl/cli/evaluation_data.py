@@ -16,6 +16,9 @@ from ..problem_types import SINGLE_LABEL
 from .classifier import Classifier
 from .inputs import Item, cells, input_columns
 
+# What to do about examples of classes that the model does not know.
+_OTHER_CLASSES = "; correct them, or measure with --open-set if they are foreign to it"
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -104,19 +107,22 @@ def class_indices(dataset: datasets.Dataset, column: str, names: Sequence[str], 
         # A model saved without names: numbers are all that can be compared.
         names = [str(i) for i in range(len(names))]
     labels = read_labels(dataset, column, "evaluation", names)
-    if None in labels:
-        raise ValueError(
-            f"every row must have a label, but row {labels.index(None)} has no label in column {column!r}; add it, or "
-            "leave the row out"
-        )
     classes = Classes(list(names), {index: index for index in range(len(names))}, named=True)
     try:
         feature = dataset.features[column]
-        mapping = index_labels(labels, feature, classes, "evaluation", known=not open_set, warns=False)
+        mapping = index_labels(
+            labels, feature, classes, "evaluation", known=not open_set, warns=False, way_out=_OTHER_CLASSES
+        )
     except ValueError as error:
         raise ValueError(str(error).replace("the labeled dataset", "the model")) from None
-    # No label is missing, so none is mapped to None; without a mapping every label is its class's index already.
-    return cast(list[int], labels if mapping is None else [mapping[label] for label in labels])
+    # Without a mapping every label is its class's index already.
+    found = labels if mapping is None else [mapping.get(label) for label in labels]
+    if None in found:
+        raise ValueError(
+            f"every row must have a label, but row {found.index(None)} has no label in column {column!r}; add it, or "
+            "leave the row out"
+        )
+    return cast(list[int], found)
 
 
 def items_of(examples: Examples) -> list[Item]:

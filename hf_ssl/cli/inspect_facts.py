@@ -95,6 +95,7 @@ def summary_facts(subject: Subject, method: str, base: str) -> None:
         ("Labels alone", _shown(measure, _alone(runs, method, measure))),
         ("Labeled", _size(subject, "labeled", kept.get("num_labeled"))),
         ("Pool", _size(subject, "pool", kept.get("num_unlabeled"))),
+        ("Foreign in the pool", _foreign(kept)),
         ("Test set", _size(subject, "test", None)),
         ("Time of all stages", duration(sum(row.get("seconds") or 0 for row in runs)) if runs else None),
     ]
@@ -107,6 +108,19 @@ def summary_facts(subject: Subject, method: str, base: str) -> None:
 
 def _shown(measure: Measure, value: float | None) -> str | None:
     return None if value is None else measure.text([value])
+
+
+def _foreign(row: Mapping[str, Any]) -> str | None:
+    """How many examples of the pool looked foreign before training, as `OpenSet.row` says; None if nobody looked.
+
+    Example:
+        >>> _foreign({"foreign_examples": 1_500, "foreign_ratio": 0.25, "foreign_dropped": 1_500})
+        '1,500 (25.0 %), left out'
+    """
+    if not isinstance(number := row.get("foreign_examples"), int):
+        return None
+    share = 100 * row.get("foreign_ratio", 0.0)
+    return f"{number:,} ({share:.1f} %)" + ", left out" * bool(row.get("foreign_dropped"))
 
 
 def _alone(runs: list[dict[str, Any]], method: str, measure: Measure) -> float | None:

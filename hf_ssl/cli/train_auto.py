@@ -22,6 +22,7 @@ from torch import nn
 from transformers import EvalPrediction, TrainerState, set_seed
 
 from ..algorithms import SSLAlgorithm, get_algorithm
+from ..batches.collators import MISSING_LABEL
 from ..config import SSLConfig
 from ..features.choose import Agreement, Comparison, Estimate, compare
 from ..features.distillation import FeatureDistillation
@@ -150,6 +151,7 @@ class _Stages:
         self.per_example = (time.perf_counter() - start) / total
         if self.request.is_main:
             report_doubts(trainer, self.reading, self.output.folder)
+        self.all_read = self.reading
         if trainer.args.open_set is not None:
             self.reading = trainer.look_for_foreign(self.reading)
             self._say(f"{trainer.open_set}.")
@@ -174,7 +176,8 @@ class _Stages:
             sizes = self._size_facts(logits, labels)
         in_pool = reading.labels < 0
         right = None
-        if reading.hidden_labels is not None and (known := reading.hidden_labels >= 0).any():
+        # Of foreign examples no pseudo-label is right, as in training.
+        if reading.hidden_labels is not None and (known := reading.hidden_labels != MISSING_LABEL).any():
             right = float((probabilities[in_pool].argmax(axis=1) == reading.hidden_labels)[known].mean())
         row = {
             "algorithm": name,
@@ -408,7 +411,8 @@ class _Stages:
             held = held_out[place] if place < len(held_out) else None
             answers[stage.row["algorithm"]] = Answers(stage.head, stage.logits, held, divisor)
         labels = None if found.held_out is None else found.held_out.labels
-        self.output.predictions = stage_predictions(self.reading, answers, labels)
+        # What was left out as foreign can be looked at, too.
+        self.output.predictions = stage_predictions(self.all_read, answers, labels)
 
     # ---- Common to all ----
 

@@ -33,6 +33,8 @@ from .labels import (
 
 # From the cell of a row's label to what the prepared row has; None for a label that is not known.
 CellReader = Callable[[Any], Any]
+# What to do about evaluation examples of classes that nobody labeled.
+_OTHER_CLASSES = "; leave the others out, which `hf-ssl evaluate --open-set` can measure after training"
 
 
 class SingleLabel:
@@ -81,7 +83,8 @@ class SingleLabel:
                 raise ValueError(without_label(dataset, column, what, labels.index(None)))
         else:
             labels = different_labels(dataset, column, what, classes.names)
-        index_of = index_labels(labels, dataset.features[column], classes, what, known=required)
+        feature = dataset.features[column]
+        index_of = index_labels(labels, feature, classes, what, known=required, way_out=_OTHER_CLASSES)
         seen = {label if index_of is None else index_of.get(label) for label in set(labels)}
         return None if index_of is None else LabelIndex(index_of), {each for each in seen if isinstance(each, int)}
 

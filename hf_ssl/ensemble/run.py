@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..algorithms import SSLAlgorithm, get_algorithm
+from ..batches.collators import MISSING_LABEL
 from ..config import SSLConfig
 from ..data.columns import inspect_data
 from ..documents import read_json
@@ -218,7 +219,8 @@ class _Run:
         labels = labels_of(trainer, trainer.eval_dataset) if tests else None
         row = row_of("ensemble", self.task, trainer.args.seed, test, labels)
         hidden = labels_of(trainer, trainer.unlabeled_dataset)
-        if hidden is not None and (known := hidden[self.voted_on] >= 0).any():
+        # Of foreign examples no pseudo-label is right, as in training.
+        if hidden is not None and (known := hidden[self.voted_on] != MISSING_LABEL).any():
             row["pseudo_label_accuracy"] = float((soft.argmax(axis=1) == hidden[self.voted_on])[known].mean())
         title = f"vote of {len(members)} ({self.vote})"
         row |= {

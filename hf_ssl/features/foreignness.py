@@ -206,7 +206,7 @@ def find_foreign(reading: "Reading") -> tuple[Foreignness, ForeignPool, np.ndarr
 
     Example:
         >>> from hf_ssl.features.reading import Reading
-    >>> features = np.array([[1, 0.2], [1, 0.1], [1, 0], [0, 1], [0.1, 1], [0.2, 1], [-1, -1], [1, 0.15]])
+        >>> features = np.array([[1, 0.2], [1, 0.1], [1, 0], [0, 1], [0.1, 1], [0.2, 1], [-1, -1], [1, 0.15]])
         >>> reading = Reading(features, features, np.array([0, 0, 0, 1, 1, 1, -1, -1]), 2, np.array([0, 1]))
         >>> _, found, rows = find_foreign(reading)
         >>> str(found), rows.tolist()

@@ -54,7 +54,8 @@ class Writer:
             yield (shifted / shifted.sum()).astype(np.float32)
 
     def _ids(self, text: str, special: bool = True) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=special)["input_ids"]
+        # Not verbose: it would warn of long texts, which are cut here.
+        return self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
 
     def _prompt(self, text: str) -> list[int]:
         """The tokens of the prompt, with as much of the text as fits."""

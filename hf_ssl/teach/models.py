@@ -19,6 +19,7 @@ from transformers.utils import logging
 from ..data.spelling import matched
 from ..modality import MODALITIES
 from ..model.folder import loading_error
+from ..model.limits import text_limit
 from ..model.loading import load_config
 from .continuations import Writer
 
@@ -133,6 +134,10 @@ class Teacher:
             else:
                 task = cast(Any, self.kind.task)  # the stub has one overload for each task
                 self._pipeline: Any = pipeline(task, model=model, device=device, trust_remote_code=False)
+                if self.kind.modality == "text":
+                    # Where pipelines cut texts; many tokenizers do not know their model's limit.
+                    tokenizer = self._pipeline.tokenizer
+                    tokenizer.model_max_length = text_limit(self._pipeline.model, tokenizer)
         except Exception as error:  # of any kind, if its files are damaged
             raise loading_error(model, error, f"cannot be used on {device or 'this device'}") from None
         self._places = self._own_classes(model) if self.kind.template is None else []

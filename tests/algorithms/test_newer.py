@@ -1,5 +1,7 @@
 """What the newer methods do beside their formulas: warm-ups, memories, heads, partners, the penalty on margins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ from hf_ssl.algorithms.parts.history import LabelHistory
 from hf_ssl.algorithms.parts.margins import MarginMemory, grouped_quantile
 from hf_ssl.algorithms.parts.partners import choose_partners
 from hf_ssl.algorithms.shrinkmatch import shrunken_classes
+from hf_ssl.training.watch import describe_milestones
 
-from tests.helpers.algorithm_cases import make_algorithm, make_batch, make_models, run_step
+from tests.helpers.algorithm_cases import POOL, UNLABELED, make_algorithm, make_batch, make_models, run_step
 
 # ---- EPASS ----
 
@@ -92,6 +95,19 @@ def test_the_warm_up_is_a_share_of_the_run_unless_it_is_set():
     progress = Progress(0, 5_000, 25)
     assert make_algorithm("cgmatch", warmup_steps=None).begins_at(progress) == 50
     assert make_algorithm("cgmatch", warmup_steps=7).begins_at(progress) == 7
+
+
+def test_propagation_trains_on_no_example_that_it_has_not_seen_before():
+    algorithm = make_algorithm("propagation", refresh_steps=2)
+    passes = POOL // UNLABELED
+    assert algorithm.milestones(Progress(0, 100, 1)) == {"pool has labels": max(2, passes)}
+    seen_once = make_algorithm("propagation", refresh_steps=1)
+    seen_once.problem = replace(seen_once.problem, num_unlabeled=20 * UNLABELED)
+    (late,) = describe_milestones(seen_once, Progress(0, 10, 1))
+    assert late == (
+        20,
+        "Label Propagation's pool has labels from step 20, after the end of this run of 10 steps: never",
+    )
 
 
 # ---- MultiMatch ----

@@ -1,15 +1,19 @@
 """From a pool with a class that nobody labeled to answers "none of these": train, predict, evaluate."""
 
+import csv
 import json
 import shutil
 
+import datasets
 import pytest
 
 from hf_ssl.cli import main
 from hf_ssl.cli.answers import Answer, ClassAnswers, cells_of, header
+from hf_ssl.cli.evaluation_data import class_indices
 from hf_ssl.cli.inputs import Item
+from hf_ssl.report.inspection.record import Predictions
 
-from tests.helpers.command_data import image_folders, read_csv, save_model
+from tests.helpers.command_data import COLORS, image_folders, read_csv, save_model
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,25 @@ def test_the_features_route_drops_foreign_images_before_the_graph(run):
     assert rows[1]["test_accuracy"] == 1.0
     card = (run / "run" / "README.md").read_text()
     assert "of 12 pool examples look foreign" in card and "--foreign-threshold auto" in card
+    # They can be looked at all the same.
+    assert len(Predictions.load(run / "run").rows["pool"]) == 12
+
+
+def test_no_pseudo_label_of_a_foreign_image_is_right(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_ssl.features.bank.default_cache", lambda: run / "features")
+    pool = tmp_path / "pool.csv"
+    with pool.open("w", newline="") as file:
+        images = sorted((run / "data" / "pool").rglob("[0-9]*.jpg"))
+        names = [[*COLORS][int(path.stem) % 3] for path in images]
+        csv.writer(file).writerows([["image", "label"], *zip(map(str, images), names, strict=True)])
+    arguments = ["--labeled", str(run / "data" / "labeled"), "--unlabeled", str(pool), "--algorithm", "features"]
+    arguments += ["--model", str(run / "model"), "--output-dir", str(tmp_path / "run"), "--use_cpu"]
+    assert main(["train", *arguments, "--open-set", "report", "--disable_tqdm", "true"]) == 0
+    row = json.loads((tmp_path / "run" / "results.json").read_text())["runs"][1]
+    # Of 4 red, 4 green and 4 blue images the first 8 have a class that can be right.
+    assert row["pseudo_label_accuracy"] == pytest.approx(8 / 12) and row["foreign_auroc"] == 1.0
+    assert main(["inspect", str(tmp_path / "run")]) == 0
+    assert "Foreign in the pool" in (tmp_path / "run" / "inspect.html").read_text()
 
 
 def test_predict_leaves_foreign_inputs_without_a_label(run, tmp_path, capsys):
@@ -66,11 +89,15 @@ def test_evaluate_measures_the_known_classes_and_tells_the_others(run, tmp_path,
     shutil.copytree(run / "data" / "test", data)
     shutil.copytree(run / "blue of test", data / "blue")
     given = ["evaluate", str(run / "run"), str(data)]
-    assert main(given) != 0 and "which is not a class of the model" in capsys.readouterr().err
+    assert main(given) != 0
+    error = capsys.readouterr().err
+    assert "which is not a class of the model" in error and "measure with --open-set" in error
     assert main([*given, "--open-set", "--output-dir", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "3 of 9 examples are of classes that the model does not know" in printed
-    metrics = json.loads((tmp_path / "out" / "evaluation.json").read_text())["metrics"]
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    metrics = found["metrics"]
+    assert found["examples"] == 6 and found["foreign_examples"] == 3
     assert metrics["accuracy"] == 1.0 and metrics["foreign_auroc"] == 1.0 and metrics["foreign_found"] == 1.0
     assert 0 <= metrics["known_rejected"] < 1
     assert len(read_csv(tmp_path / "out" / "predictions.csv")) == 6
@@ -104,6 +131,23 @@ def test_what_cannot_be_told_is_one_line(option, message, run, capsys):
     except SystemExit as error:
         assert error.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_test_set_with_further_classes_is_refused_with_the_way_out(run, tmp_path, capsys):
+    shutil.copytree(run / "data" / "test", tmp_path / "test")
+    shutil.copytree(run / "blue of test", tmp_path / "test" / "blue")
+    data = ["--labeled", str(run / "data" / "labeled"), "--unlabeled", str(run / "data" / "pool")]
+    given = ["--model", str(run / "model"), "--test", str(tmp_path / "test"), "--output-dir", str(tmp_path / "out")]
+    assert main(["train", *data, *given, "--open-set", "drop", "--use_cpu"]) != 0
+    error = capsys.readouterr().err
+    assert "the label 'blue', which is not a class of the labeled dataset" in error
+    assert "leave the others out, which `hf-ssl evaluate --open-set` can measure after training" in error
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "-1"], [0, 1, -1]], ids=["text", "number"])
+def test_minus_one_says_that_nobody_knows_also_in_an_open_set(labels):
+    with pytest.raises(ValueError, match="row 2 has no label in column 'label'"):
+        class_indices(datasets.Dataset.from_dict({"label": labels}), "label", ["a", "b"], open_set=True)
 
 
 def test_data_of_unknown_classes_alone_are_an_error(run, tmp_path, capsys):

@@ -1,5 +1,8 @@
 """What each kind of teacher says is what its model says, computed here by itself."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +84,26 @@ def test_entailment_of_each_class_is_compared(teachers):
     pairs = [(text, f"This example is {name}.") for text in TEXTS for name in NAMES]
     logits = torch.stack([model(**tokenizer()(*pair, return_tensors="pt")).logits[0, 2] for pair in pairs])
     np.testing.assert_allclose(np.stack(found), logits.reshape(5, 3).softmax(dim=1).numpy(), atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["entailment", "classifier"])
+def test_long_texts_are_cut_where_the_model_ends_if_its_tokenizer_does_not_know(kind, teachers, tmp_path):
+    """Training cuts them there, too."""
+    if kind == "entailment":
+        model = shutil.copytree(teachers[kind], tmp_path / "model")
+    else:
+        model = Path(save_model("text", tmp_path / "model"))
+        config = AutoConfig.from_pretrained(model)
+        config.id2label, config.label2id = dict(enumerate(NAMES)), {name: i for i, name in enumerate(NAMES)}
+        config.save_pretrained(model)
+    positions = AutoConfig.from_pretrained(model).max_position_embeddings
+    unlimited = AutoTokenizer.from_pretrained(model)
+    unlimited.model_max_length = 10**30
+    unlimited.save_pretrained(model)
+    texts = ["the sky is blue " * 1_000, "the sky is blue " * 2_000, "red"]
+    found = Teacher(str(model), NAMES, device="cpu", batch_size=2)(texts)
+    assert positions < 3_000 and np.abs(np.stack(found).sum(axis=1) - 1).max() < 1e-5
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
 @torch.no_grad()
