@@ -216,8 +216,5 @@ def thresholds_of(found: Answers, labels: np.ndarray) -> list[float]:
         labels: of the labeled examples, [L, C].
     """
     assert found.thresholds is not None, "labels have thresholds"
-    tuned = tune_thresholds(expit(found.held_out), labels)
-    positives = labels.sum(axis=0)
-    enough = np.minimum(positives, len(labels) - positives) >= 5
-    chosen = np.where(enough, tuned, found.thresholds)
-    return [round(float(value), 6) for value in np.clip(chosen, 1e-6, 1 - 1e-6)]
+    chosen = tune_thresholds(expit(found.held_out), labels, otherwise=found.thresholds)
+    return [round(value, 6) for value in chosen]
