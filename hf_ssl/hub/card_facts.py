@@ -66,7 +66,7 @@ class ModelFacts:
     evaluation: Mapping[str, DataSource] = field(default_factory=dict)
     labeled_hash: str | None = None
     hardware: str = "not known"
-    baseline: Mapping[str, float] | None = None
+    baseline: Mapping[str, Any] | None = None
     label_thresholds: Sequence[float] | None = None
     curves: bool = False
     class_recalls: bool = False

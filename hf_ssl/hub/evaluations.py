@@ -160,7 +160,7 @@ def eval_results(task: str, dataset: str | None, measured: Sequence[Evaluations]
     return results
 
 
-def result_table(run: RunFacts, found: Evaluations, baseline: Mapping[str, float] | None) -> str:
+def result_table(run: RunFacts, found: Evaluations, baseline: Mapping[str, Any] | None) -> str:
     """The evaluations of one dataset in Markdown: last and best, which of them this model is, and the baseline."""
     single = _of_single_numbers(run)
     keys = [key for key in found.saved if key not in ("step", "loss") and key not in single] or ["loss"]
