@@ -48,7 +48,7 @@ class SSLConfig(TrainingArguments):
     - `imbalance`, `imbalance_kwargs`: a correction for classes of different sizes, and its own settings.
     - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
       pool ("features"), to class names ("names", put into `start_template`), or to a teacher's opinions
-      ("teacher"). Below a fitted head weights learn at a third of the learning rate.
+      ("teacher"). Of texts, weights below a fitted head learn at a third of the rate.
     - `open_set`: what is done about examples of the pool that look foreign to the labels, see `training/open_set.py`.
     - `teacher_column`, `teacher_weight`, `teacher_schedule`: what a larger model said of the pool, learned by an
       auxiliary head beside any algorithm.
@@ -151,7 +151,7 @@ class SSLConfig(TrainingArguments):
             "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
             "'features', fitted to labels and pool together; 'names', to what a CLIP- or SigLIP-like model says of "
             "labels and pool by the names of the classes; 'teacher', to labels and the opinions of teacher_column. "
-            "Below a fitted head weights learn at a third of the learning rate.",
+            "Of texts, weights below a fitted head learn at a third of the learning rate.",
             "choices": list(STARTS),
         },
     )

@@ -138,7 +138,7 @@ def resolve_algorithm(algorithm: str | type[SSLAlgorithm], problem_type: str = S
     found = {IN_WORDS[kind]: known[name].presumes for kind, known in BY_PROBLEM_TYPE.items() if name in known}
     raise ValueError(
         f"algorithm must be one for {IN_WORDS[problem_type]} ({', '.join(table)}), got {name!r}, which is for "
-        f"{' and '.join(found)}: {next(filter(None, found.values()), 'there it is written in other terms')}"
+        f"{' and '.join(found)}: {next(filter(None, found.values()), 'set problem_type if the labels are meant so')}"
     )
 
 

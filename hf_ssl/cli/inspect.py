@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> None:
     subject = find_subject(place, args)
     document = gather(subject, args.map or usual_map(), args.examples)
     write_page(target, document)
-    print("".join(f"{one_line(note)}\n" for note in subject.notes), end="")
+    notes = [*([subject.absent] if subject.absent else []), *subject.notes]
+    print("".join(f"{one_line(note)}\n" for note in notes), end="")
     print(f"Written to {target}: {target.stat().st_size / 1e6:.1f} MB")
     if args.open and not webbrowser.open(target.resolve().as_uri()):
         print("No browser was found; open the file in one.")

@@ -18,9 +18,8 @@ from transformers import set_seed
 from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data
 from ..documents import read_json
-from ..hub.upload import BASE_CONFIG
 from ..model.loading import load_classifier, load_processor
-from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION
+from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from ..report.inspection.parts import (
     Data,
     Part,
@@ -33,15 +32,15 @@ from ..report.inspection.parts import (
 from ..report.inspection.record import Predictions, read_sources
 from ..report.inspection.subject import Subject
 from .inspect_facts import doubtful_labels, histories_of, kept_method, summary_facts, with_kept
-from .pretrained import trained_modality
+from .pretrained import trained_modality, trained_problem_type
 from .push import find_model
 from .screen import nothing_is_trained
 from .train_data import load_train_data
 from .train_options import TrainArguments
 
 _NOT_SHOWN = {
-    kind: f"the model is for {IN_WORDS[kind]}: results, curves and settings are shown; map, examples, confusion, "
-    "calibration and doubtful labels are for one class per example"
+    kind: f"The model is for {IN_WORDS[kind]}. Map, examples, confusion, calibration and doubtful labels are shown of "
+    f"models for {IN_WORDS[SINGLE_LABEL]} only; `hf-ssl evaluate` measures this one in detail."
     for kind in (MULTI_LABEL, REGRESSION)
 }
 _OPTIONS = ("labeled", "unlabeled", "test")
@@ -98,9 +97,9 @@ class _Folder:
             histories=histories_of(self.model, self.method),
             changes=self.predictions.changes,
         )
-        kind = self._problem_type()
+        kind = trained_problem_type(str(self.model))
         if kind in _NOT_SHOWN:
-            subject.notes.append(_NOT_SHOWN[kind])
+            subject.absent = _NOT_SHOWN[str(kind)]
         given = None if kind in _NOT_SHOWN else self._data(subject)
         if given:
             self._look(subject, *given)
@@ -112,13 +111,6 @@ class _Folder:
         subject.label_errors = doubtful_labels(self.model, list(subject.names))
         summary_facts(subject, self.method, self._base_model())
         return subject
-
-    def _problem_type(self) -> str | None:
-        """What the model's configuration says; of an adapter that of its base model, with these classes."""
-        path = next(
-            (self.model / name for name in ("config.json", BASE_CONFIG) if (self.model / name).is_file()), None
-        )
-        return None if path is None else read_json(path).get("problem_type")
 
     def _recorded(self) -> dict[str, Part]:
         return recorded_parts(self.predictions, self.sources.get("sizes", {}), self.args.examples)

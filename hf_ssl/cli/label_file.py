@@ -13,10 +13,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..data.columns import LABEL_COLUMNS, find_input
+from ..data.label_forms import find_form
 from ..data.sources import read_table
 from ..data.spelling import usual_name
 from ..files import atomic_write
 from ..limits import check_file
+from ..problem_types import IN_WORDS, SINGLE_LABEL
 from .label_rows import JsonRows, TableRows
 
 _ROWS: dict[str, type[TableRows] | type[JsonRows]] = {".csv": TableRows, ".tsv": TableRows, ".jsonl": JsonRows}
@@ -145,6 +147,12 @@ class LabelFile:
             raise ValueError(
                 f"{self.path} must have a column to be labeled, got the columns {', '.join(names)}; name it with "
                 "--column"
+            )
+        kind = find_form(dataset, [label])[0] if label in names else SINGLE_LABEL
+        if kind != SINGLE_LABEL:
+            raise ValueError(
+                f"{self.path} must have {IN_WORDS[SINGLE_LABEL]}, which is what this command writes, got "
+                f"{IN_WORDS[kind]} in column {label!r}; label it with another program, or name another --label-column"
             )
         rows = _ROWS[self.path.suffix.lower()](self.path, label)
         if len(rows.rows) != len(dataset):

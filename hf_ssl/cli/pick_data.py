@@ -17,6 +17,7 @@ from transformers import set_seed
 from ..config import SSLConfig
 from ..data.columns import DataSummary, usual_label
 from ..data.duplicates import digest
+from ..data.label_forms import find_form
 from ..data.labels import Classes
 from ..data.rows import fetch_rows
 from ..data.sources import count, load_source
@@ -28,6 +29,7 @@ from ..modality import MODALITIES
 from ..model.classes import config_names
 from ..model.head import find_head
 from ..model.loading import load_classifier, load_config, load_processor
+from ..problem_types import IN_WORDS, SINGLE_LABEL
 from .pretrained import check_modality, classified_by
 from .screen import nothing_is_trained
 from .train_options import default_seed
@@ -147,6 +149,12 @@ def _with_labeled(given: Given, labeled: str, label_column: str | None) -> Given
         raise ValueError(
             f"--labeled must have a column of labels, got {labeled} with the columns "
             f"{', '.join(found.dataset.column_names)}; name it with --label-column"
+        )
+    kind, _ = find_form(found.dataset, [column])
+    if kind != SINGLE_LABEL:
+        raise ValueError(
+            f"--labeled must hold {IN_WORDS[SINGLE_LABEL]}, got {IN_WORDS[kind]} in column {column!r} of {labeled}; "
+            "leave it out, and pick by what is typical of the pool"
         )
     inputs = find_inputs(found.dataset, given.processor, _for_labeled(given.config, column), skip_broken=True)
     if inputs.data.modality != given.modality:

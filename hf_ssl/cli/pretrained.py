@@ -5,9 +5,11 @@ from pathlib import Path
 from huggingface_hub import ModelCard
 
 from ..documents import parse_yaml, read_text
+from ..hub.upload import BASE_CONFIG
 from ..modality import MODALITIES, Modality
 from ..model.folder import check_folder, check_size
 from ..model.loading import load_config
+from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 
 def classified_by(model: str) -> list[str]:
@@ -47,6 +49,29 @@ def check_modality(model: str, able: list[str], modality: str) -> None:
         f"--model must classify {found}, as the labeled examples are, got {model}, which classifies {kinds}; choose "
         f"another --model, or another --input-column if you did not mean {found}"
     )
+
+
+def trained_problem_type(model: str) -> str | None:
+    """The kind of problem that a trained model's configuration names, one of `hf_ssl.problem_types`; None without one.
+
+    Args:
+        model: Hub id or folder; of an adapter, whose configuration is that of its base model with these classes.
+    """
+    base = Path(model, BASE_CONFIG).parent
+    place = str(base if base.is_dir() else model)
+    if Path(place).is_dir() and not Path(place, "config.json").is_file():
+        return None
+    return getattr(load_config(place), "problem_type", None)
+
+
+def require_one_class(model: str, what: str) -> None:
+    """Raise a ValueError if a trained model is for several labels or for numbers, which `what` is not for."""
+    kind = trained_problem_type(model)
+    if kind in (MULTI_LABEL, REGRESSION):
+        raise ValueError(
+            f"{what} is for models for {IN_WORDS[SINGLE_LABEL]}, got {model}, which is for {IN_WORDS[kind]}; compare "
+            "such models with `hf-ssl evaluate`"
+        )
 
 
 def trained_modality(model: str) -> Modality:

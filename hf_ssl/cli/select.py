@@ -109,9 +109,11 @@ def _load(args: argparse.Namespace) -> tuple[Any, list[str], str]:
     import numpy as np
 
     from ..data.sources import load_source
-    from .pretrained import trained_modality
+    from .pretrained import require_one_class, trained_modality
 
     quiet_datasets()
+    for name in args.runs:
+        require_one_class(name, "choosing without labels")
     kinds = {name: trained_modality(name).name for name in args.runs}
     modality = kinds[args.runs[0]]
     other = next((name for name, kind in kinds.items() if kind != modality), None)

@@ -149,7 +149,8 @@ class TrainArguments:
 _FIRST = set(
     """
     help model labeled unlabeled test test_fraction output_dir algorithm time_budget baseline calibrate resume
-    overwrite config quiet max_steps learning_rate per_device_train_batch_size input_column label_column seed use_cpu
+    overwrite config quiet max_steps learning_rate per_device_train_batch_size input_column label_column
+    label_columns label_separator problem_type seed use_cpu
     """.split()  # noqa: SIM905 - one word per line would be long
 )
 

@@ -14,7 +14,7 @@ texts (40 labels, 160 steps, two draws) FreeMatch fell to 80.7 and 85.2 % from s
 at three times the temperature it came to 85.5 and 85.9, and from random ones to 86.8 and 85.9.
 
 It is also several times as large as a new one, which makes the encoder below it learn as many times faster. Weights
-there take smaller steps therefore (`hf_ssl.training.optimization.BELOW_FITTED_HEAD`).
+there take smaller steps on texts therefore (`hf_ssl.training.optimization.BELOW_FITTED_HEAD`).
 """
 
 from typing import Any

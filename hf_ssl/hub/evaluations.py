@@ -169,7 +169,10 @@ def result_table(run: RunFacts, found: Evaluations, baseline: Mapping[str, Any] 
         for title, row in _titled(run, found).items()
     ]
     if baseline is not None and not found.name and MEASURES[run.data.problem_type].name in keys:
-        values = {**baseline.get("test_metrics", {}), MEASURES[run.data.problem_type].name: tested(baseline)}
+        values: dict[str, Any] = {
+            **baseline.get("test_metrics", {}),
+            MEASURES[run.data.problem_type].name: tested(baseline),
+        }
         cells = [_value(key, values.get(key)) for key in keys]
         rows.append(["labeled examples alone (baseline), last", f"{baseline['steps']:,}", *cells])
     return markdown_table(["weights", "step", *(METRIC_NAMES.get(key) or plain(key) for key in keys)], rows)

@@ -105,6 +105,9 @@ def _draw_panel(axis: Any, key: str, histories: Mapping[str, Sequence[History]],
         axis.set_ylim(max(10 * ((min(shown, default=0.0) - 5) // 10), 0), 102)
         axis.yaxis.get_major_locator().set_params(integer=True, steps=[1, 2, 5, 10])
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    else:
+        # An error of which a part is cut off would look larger than it is beside another.
+        axis.set_ylim(bottom=0)
     if shown:
         # Below the panel, where no curve is.
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, ncols=1)

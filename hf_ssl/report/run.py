@@ -178,7 +178,7 @@ def run_rows(run: RunFacts) -> dict[str, str]:
             **_batch_and_steps(run),
             **({} if run.rounds is None else {"rounds": run.rounds}),
             **_schedule(run),
-            "learning rate": describe_learning_rate(run.args, run.max_steps),
+            "learning rate": describe_learning_rate(run.args, run.max_steps, run.data.modality),
             "moving average": _moving_average(run),
         }
     if run.duplicates is not None:

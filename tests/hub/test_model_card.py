@@ -1,6 +1,9 @@
 """The model card, and the command on it."""
 
+import dataclasses
+
 import datasets
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
@@ -8,10 +11,12 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from hf_ssl.cli.repeat import repeat_command
 from hf_ssl.cli.train_options import parse
 from hf_ssl.data.duplicates import Duplicates, Overlap
+from hf_ssl.data.labels import Classes
 from hf_ssl.hub import provenance
 from hf_ssl.hub.card_facts import CardFacts
 from hf_ssl.hub.model_card import model_card
 from hf_ssl.hub.provenance import DataSource
+from hf_ssl.problem_types import MULTI_LABEL, REGRESSION
 
 from tests.helpers.run_facts import make_model, make_run
 from tests.helpers.tiny_images import make_images
@@ -239,6 +244,70 @@ def test_what_a_person_told_wins_over_what_was_found():
     assert metadata["datasets"] == ["someone/shades", "someone/usb-x"]
     assert metadata["tags"] == ["hf-ssl", "semi-supervised", "fixmatch", "gray"]
     assert metadata["model-index"][0]["name"] == "Shades"
+
+
+# ---- Several labels, and numbers ----
+
+
+def run_of_kind(problem_type, names, history=()):
+    """A run on labels or numbers of these names; what is measured stands in its log."""
+    run = make_run("supervised", history=history)
+    classes, labels = Classes(list(names), {}, named=True), np.zeros((6, len(names)), dtype=np.float32)
+    data = dataclasses.replace(run.data, classes=classes, labels=labels, problem_type=problem_type)
+    return dataclasses.replace(run, data=data)
+
+
+def number_rows(*errors):
+    return tuple({"eval_mae": mae, "eval_rmse": 2 * mae, "step": 10 * k} for k, mae in enumerate(errors, start=1))
+
+
+def test_the_best_of_numbers_is_the_one_with_the_smallest_error():
+    run = run_of_kind(REGRESSION, ("price",), number_rows(1234.5678, 99.5, 120.25))
+    card = model_card(
+        run, make_model(baseline={"test_mae": 140.0, "steps": 7, "problem_type": REGRESSION}), CardFacts()
+    )
+    assert "| last; this model | 30 | 120.2 | 240.5 |" in card.content
+    assert "| best seen, chosen by mean absolute error on these same examples | 20 | 99.5 | 199 |" in card.content
+    assert "| labeled examples alone (baseline), last | 7 | 140 |  |" in card.content
+    assert [(each.metric_type, each.metric_value) for each in card.data.eval_results] == [
+        ("mae", 120.25),
+        ("rmse", 240.5),
+    ]
+    assert card.data.metrics == ["mae", "rmse"] and "regression" in card.data.tags
+
+
+def test_each_of_several_numbers_has_its_row_whatever_it_is_called():
+    names = ("width", "a | b")
+    row = {f"eval_{metric}{of}": 0.5 for metric in ("mae", "r2") for of in ("", *(f"_{name}" for name in names))}
+    card = model_card(
+        run_of_kind(REGRESSION, names, ({**row, "eval_r2": float("nan"), "step": 1},)), make_model(), CardFacts()
+    )
+    assert (
+        "| weights | step | mean absolute error | R² |" in card.content
+        and "predicts 2 numbers: width, a" in card.content
+    )
+    assert r"| a \| b | 0.5 |  | 0.5000 |  |" in card.content
+    # What could not be measured is told as such, and is no result.
+    assert "| last; this model | 1 | 0.5 | - |" in card.content
+    assert [each.metric_type for each in card.data.eval_results] == ["mae"]
+
+
+def test_thresholds_of_labels_are_told_and_what_the_results_were_measured_with():
+    row = {"eval_map": 0.75, "eval_micro_f1": 0.5, "eval_macro_f1": 0.25, "eval_subset_accuracy": 0.125, "step": 10}
+    run = run_of_kind(MULTI_LABEL, ("sky", "sea"), (row,))
+    card = model_card(run, make_model(label_thresholds=[0.25, 0.625]), CardFacts())
+    assert "tells which of 2 labels an input has, any number of them: sky, sea." in card.content
+    assert "sky 0.25, sea 0.62." in card.content and "are those with 0.5 for each label" in card.content
+    found = {(each.metric_type, each.metric_name): each.metric_value for each in card.data.eval_results}
+    assert found == {
+        ("mean_average_precision", "Mean average precision"): 0.75,
+        ("f1", "Micro F1"): 0.5,
+        ("f1", "Macro F1"): 0.25,
+        ("accuracy", "Subset accuracy"): 0.125,
+    }
+    assert card.data.metrics == ["mean_average_precision", "f1", "accuracy"]
+    index = card.data.to_dict()["model-index"]
+    assert eval_results_to_model_index(*model_index_to_eval_results(index)) == index
 
 
 # ---- Where a run comes from ----

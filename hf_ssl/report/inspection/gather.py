@@ -52,6 +52,7 @@ def gather(subject: Subject, map_method: str = "pca", most: int = 10_000) -> dic
         "subtitle": subject.subtitle,
         "facts": [*facts, *(["Note", note] for note in subject.notes)],
         "verdict": subject.verdict,
+        "absent": subject.absent,
         "stages": list(subject.results.get("runs", [])),
         "curves": curves_of(subject.histories),
         "classes": _classes(subject),

@@ -57,6 +57,7 @@ def render_page(data: Mapping[str, Any]) -> str:
         title=one_line(data["title"]),
         subtitle=one_line(data["subtitle"]),
         verdict=one_line(data["verdict"]) if data["verdict"] else "",
+        absent=one_line(data["absent"]) if data.get("absent") else "",
         facts=[(one_line(name), one_line(value)) for name, value in data["facts"]],
         stage_header=header,
         stages=[

@@ -30,6 +30,7 @@ class Subject:
         changes: share of the looks at an example of the pool that found another class, [N]; None if not counted.
         of_pretrained: whether features are those of a model that has not seen the labels.
         notes: what could not be shown, and why.
+        absent: why nothing is shown of classes and single examples, a sentence; None if it is.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Subject:
     changes: np.ndarray | None = None
     of_pretrained: bool = False
     notes: list[str] = field(default_factory=list)
+    absent: str | None = None
 
     @property
     def kept(self) -> str | None:
