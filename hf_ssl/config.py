@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from .batch_settings import refuse_cut_batches, refuse_two_schedules, split_global_batch
-from .label_settings import settle_label_settings
 from .problem_types import PROBLEM_TYPES
-from .script_options import yields_to_scripts
-from .setting_ranges import (
+from .settings.batches import refuse_cut_batches, refuse_two_schedules, split_global_batch
+from .settings.labels import settle_label_settings
+from .settings.ranges import (
     BATCH_NORM_VIEWS,
     BROKEN_FILES,
     EMA_ROLES,
@@ -21,7 +20,8 @@ from .setting_ranges import (
     parsed_setting,
     refuse_values_out_of_range,
 )
-from .sharding_settings import check_sharding, refuse_deepspeed
+from .settings.script_options import yields_to_scripts
+from .settings.sharding import check_sharding, refuse_deepspeed
 from .workers import usual_workers
 
 

@@ -1,4 +1,4 @@
-"""Write guides/training_arguments.md from `hf_ssl/trainer_settings.py`: what becomes of each `TrainingArguments`.
+"""Write guides/training_arguments.md from hf_ssl/settings/training_arguments.py, a row for each setting of Trainer.
 
 python examples/benchmarks/arguments_page.py
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from hf_ssl.trainer_settings import KINDS, TRAINER_SETTINGS
+from hf_ssl.settings.training_arguments import KINDS, TRAINER_SETTINGS
 
 PAGE = Path(__file__).parents[1] / "guides" / "training_arguments.md"
 INTRODUCTION = """\

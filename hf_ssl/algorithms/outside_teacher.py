@@ -9,7 +9,7 @@ from .. import losses
 from ..batches.batch import SSLBatch, required
 from ..model.forward import ModelForward, ViewOutput
 from ..model.padding import View
-from ..setting_ranges import TEACHER_SCHEDULES
+from ..settings.ranges import TEACHER_SCHEDULES
 from .problem import ProblemSpec, Progress, check
 
 # Of the views that a step differentiates, the first one of these is learned from; the authors take the weak one.

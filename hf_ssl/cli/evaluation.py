@@ -21,7 +21,7 @@ from ..report.plots import draw_class_recalls, draw_confusion, draw_reliability
 from ..report.spreadsheets import write_csv
 from ..report.tables import class_table, confusion_text, table
 from .answers import Answer, ClassAnswers, as_rows
-from .evaluation_data import Examples, items_of
+from .evaluation_data import Examples, items_of, readable
 from .output import drawn
 
 # Of each answer the classes that metrics look at are kept. More classes than these are drawn, or listed in
@@ -122,9 +122,7 @@ def compare(
     Raises:
         ValueError: if not one could be read.
     """
-    read = [i for i, answer in enumerate(answers) if not answer.error]
-    if not read:
-        raise ValueError(f"none of the {count(len(answers), 'example')} in {examples.source} could be read")
+    read = readable(examples, answers)
     position = {name: index for index, name in enumerate(names)}
     ranked = np.array([[position[name] for name in islice(answers[i].probabilities, RANKS)] for i in read])
     metrics = ranking_metrics(ranked, examples.labels[read], len(names))

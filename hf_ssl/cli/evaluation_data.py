@@ -11,8 +11,9 @@ from ..data.columns import usual_label
 from ..data.label_forms import find_form
 from ..data.label_kinds import LABEL_KINDS
 from ..data.labels import Classes, index_labels, read_labels
-from ..data.sources import load_source
+from ..data.sources import count, load_source
 from ..problem_types import SINGLE_LABEL
+from .answers import Answer
 from .classifier import Classifier
 from .inputs import Item, cells, input_columns
 
@@ -35,6 +36,18 @@ class Examples:
     values: list[Any]
     labels: np.ndarray
     notes: list[str]
+
+
+def readable(examples: Examples, answers: Sequence[Answer]) -> list[int]:
+    """Positions of the examples that could be read, which are those without an error.
+
+    Raises:
+        ValueError: if not one could be read.
+    """
+    read = [i for i, answer in enumerate(answers) if not answer.error]
+    if not read:
+        raise ValueError(f"none of the {count(len(answers), 'example')} in {examples.source} could be read")
+    return read
 
 
 def load_examples(

@@ -11,10 +11,11 @@ import numpy as np
 from ..data.sources import count
 from ..files import atomic_write
 from ..metrics import average_precisions, multi_label_metrics
+from ..problem_types import MULTI_LABEL
 from ..report.spreadsheets import write_csv
 from ..report.tables import table
 from .answers import Answer, LabelAnswers, as_rows
-from .evaluation_data import Examples, items_of
+from .evaluation_data import Examples, items_of, readable
 from .output import printable
 
 FILES = ("evaluation.json", "predictions.csv", "labels.csv")
@@ -58,9 +59,7 @@ def compare_labels(examples: Examples, answers: Sequence[Answer], told: LabelAns
         >>> found.metrics["subset_accuracy"], found.labels["cat"]["recall"], found.labels["dog"]["F1"]
         (0.5, 0.5, 1.0)
     """
-    read = [i for i, answer in enumerate(answers) if not answer.error]
-    if not read:
-        raise ValueError(f"none of the {count(len(answers), 'example')} in {examples.source} could be read")
+    read = readable(examples, answers)
     names = list(told.thresholds)
     scores = np.array([[answers[i].probabilities[name] for name in names] for i in read])
     true, thresholds = examples.labels[read], np.array(list(told.thresholds.values()))
@@ -108,7 +107,7 @@ def write_labels(folder: Path, found: LabelEvaluation) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     unreadable = sum(bool(answer.error) for answer in found.answers)
     content: dict[str, Any] = {
-        "problem_type": "multi_label_classification",
+        "problem_type": MULTI_LABEL,
         "metrics": found.metrics,
         "examples": len(found.answers) - unreadable,
         "unreadable": unreadable,

@@ -11,12 +11,12 @@ import numpy as np
 from ..data.sources import count
 from ..files import atomic_write
 from ..metrics import regression_metrics
-from ..problem_types import REGRESSION_METRICS
+from ..problem_types import REGRESSION, REGRESSION_METRICS
 from ..report.numbers_plot import draw_numbers
 from ..report.spreadsheets import write_csv
 from ..report.tables import table
 from .answers import Answer, NumberAnswers, as_rows
-from .evaluation_data import Examples, items_of
+from .evaluation_data import Examples, items_of, readable
 from .output import drawn, printable
 
 FILES = ("evaluation.json", "predictions.csv", "numbers.png")
@@ -61,9 +61,7 @@ def compare_numbers(examples: Examples, answers: Sequence[Answer], told: NumberA
         >>> compare_numbers(examples, answers, NumberAnswers(["price"])).metrics["mae"]
         0.25
     """
-    read = [i for i, answer in enumerate(answers) if not answer.error]
-    if not read:
-        raise ValueError(f"none of the {count(len(answers), 'example')} in {examples.source} could be read")
+    read = readable(examples, answers)
     predicted = np.array([[answers[i].numbers[name] for name in told.names] for i in read])
     true = examples.labels[read]
     within = None
@@ -101,7 +99,7 @@ def write_numbers(folder: Path, found: NumberEvaluation) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     names = list(found.told.names)
     content: dict[str, Any] = {
-        "problem_type": "regression",
+        "problem_type": REGRESSION,
         "metrics": {name: value if np.isfinite(value) else None for name, value in found.metrics.items()},
         "examples": len(found.true),
         "unreadable": len(found.answers) - len(found.true),

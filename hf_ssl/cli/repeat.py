@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ..published_settings import is_published_setting
+from ..settings.published import is_published_setting
 from .places import public_place
 from .train_options import TrainArguments, default_seed, make_parser
 

@@ -34,22 +34,6 @@ from .train_stages import Request, card_facts, train_baseline
 
 # How often the labeled examples are drawn again to say how far an estimate may be off.
 _DRAWS = 200
-_REFUSED = ("imbalance", "open_set")
-
-
-def check_request(request: Request) -> None:
-    """Refuse what is for one class per example.
-
-    Raises:
-        ValueError: in one line.
-    """
-    kind = request.data.summary.problem_type
-    for name in _REFUSED:
-        if request.settings.get(name) is not None:
-            option = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{option} must be left out for {IN_WORDS[kind]}, got {request.settings[name]}")
-    if request.arguments.calibrate:
-        raise ValueError(f"--calibrate must be left out for {IN_WORDS[kind]}; it is for one class per example")
 
 
 def train_on_features(request: Request, output: Output, began: float) -> SSLTrainer:
@@ -63,7 +47,9 @@ def train_on_features(request: Request, output: Output, began: float) -> SSLTrai
     Raises:
         ValueError, OSError: in one line, if data, model and settings do not fit together.
     """
-    check_request(request)
+    if request.arguments.calibrate:
+        kind = IN_WORDS[request.data.summary.problem_type]
+        raise ValueError(f"--calibrate must be left out for {kind}; it is for one class per example")
     fits = _Fits(request, output)
     probe, features = fits.fit("probe", with_pool=False), fits.fit("features", with_pool=True)
     if request.arguments.baseline:
@@ -216,8 +202,5 @@ def thresholds_of(found: Answers, labels: np.ndarray) -> list[float]:
         labels: of the labeled examples, [L, C].
     """
     assert found.thresholds is not None, "labels have thresholds"
-    tuned = tune_thresholds(expit(found.held_out), labels)
-    positives = labels.sum(axis=0)
-    enough = np.minimum(positives, len(labels) - positives) >= 5
-    chosen = np.where(enough, tuned, found.thresholds)
-    return [round(float(value), 6) for value in np.clip(chosen, 1e-6, 1 - 1e-6)]
+    chosen = tune_thresholds(expit(found.held_out), labels, otherwise=found.thresholds)
+    return [round(value, 6) for value in chosen]

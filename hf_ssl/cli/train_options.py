@@ -12,7 +12,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from ..algorithms import known_name
 from ..config import NotSet, SSLConfig
 from ..documents import parse_yaml, read_text
-from ..label_settings import known_problem_type, split_columns
+from ..settings.labels import known_problem_type, split_columns
 from .durations import seconds_of
 from .parser import HelpFormatter
 

@@ -13,13 +13,13 @@ from ..config import SSLConfig
 from ..hub.card_kinds import pipeline_options
 from ..modality import MODALITIES
 from ..problem_types import MULTI_LABEL
-from ..published_settings import is_published_setting
 from ..report.inspection.record import Predictions, reading_settings, write_sources
 from ..report.plots import draw_curves
 from ..report.results import write_results
 from ..report.run import draw_run_recalls
 from ..report.stages import stages_table
 from ..report.tables import results_table
+from ..settings.published import is_published_setting
 from ..trainer import SSLTrainer
 from ..training.pool_changes import changes_of
 from .output import drawn

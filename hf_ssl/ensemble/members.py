@@ -22,8 +22,8 @@ from ..features.keys import digest_of, rows_key
 from ..features.start import classifier_head, probe_head
 from ..files import atomic_write
 from ..metrics import class_recalls, classification_metrics
-from ..published_settings import PRIVATE_SETTINGS
 from ..report.results import result_of, size_facts, write_results
+from ..settings.published import PRIVATE_SETTINGS
 from ..trainer import SSLTrainer
 from .base import Base, Task, merge_adapters
 from .methods import FITTED, TITLES

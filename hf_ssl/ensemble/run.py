@@ -20,8 +20,8 @@ from ..features.keys import digest_of
 from ..hub.card_facts import CardFacts
 from ..model.head import feature_size, find_head
 from ..model.loading import load_processor
-from ..published_settings import is_published_setting
 from ..report.results import result_of, write_results
+from ..settings.published import is_published_setting
 from ..trainer import SSLTrainer
 from ..training.checkpoint_files import choose_checkpoint
 from ..training.checkpoint_folders import checkpoints

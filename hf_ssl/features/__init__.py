@@ -9,7 +9,7 @@
     ../graph/                                         labels spread over the graph of nearest neighbors
     probe.py, balance.py, self_training.py            linear models, and how often each class is expected
     classifier.py                                     graph and linear models together
-    ridge.py, teachers.py, targets.py                 ways to predict numbers, mixed by left-out labels
+    ridge.py, ways.py, targets.py                     ways to predict numbers, mixed by left-out labels
     regressor.py, multi_label.py, answers.py          numbers; several labels per example
     picking.py                                        which examples to label next
     label_errors.py, near_duplicates.py               labels that look wrong, examples that are nearly the same

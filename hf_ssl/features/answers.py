@@ -58,13 +58,19 @@ def answers_of(reading: Reading, *, with_pool: bool) -> Answers:
     taught = slice(None) if with_pool else reading.known
     if reading.problem_type == MULTI_LABEL:
         classifier = MultiLabelFeatureClassifier().fit(features[taught], labels[taught])
-        outputs, held_out = classifier.decision_function(features), logit(classifier.held_out_)
+        outputs, held_out = classifier.decision_function(features), _finite_logits(classifier.held_out_)
         head = _head(reading, outputs, classifier)
         thresholds = thresholds_at(expit(head.logits(reading.head_features)), classifier.label_shares_)
         return Answers(outputs, held_out, head, thresholds)
     regressor = FeatureRegressor().fit(features[taught], labels[taught])
     outputs = regressor.predict(features)
     return Answers(outputs, regressor.held_out_, _head(reading, outputs, regressor))
+
+
+def _finite_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Logits of probabilities, of which those of clear cases may have been rounded to 0 or 1."""
+    nearest = np.finfo(np.float64).eps
+    return logit(np.clip(probabilities, nearest, 1 - nearest))
 
 
 def _head(reading: Reading, outputs: np.ndarray, fitted: MultiLabelFeatureClassifier | FeatureRegressor) -> LinearHead:

@@ -4,7 +4,7 @@
                                                           ├── one linear model of scores ── logits ── thresholds
     labels + graph of the pool ── ridge, Gaussian kernel ─┘   mixed by left-out labels
 
-The ways are those of `hf_ssl.features.teachers`, with 0 and 1 as the numbers. Neighbors mostly share their labels, so
+The ways are those of `hf_ssl.features.ways`, with 0 and 1 as the numbers. Neighbors mostly share their labels, so
 ridge regression on features that are smoothed over the graph is believed first. Scores become logits by one factor for
 all labels, which left-out examples tell, and a shift of each.
 """
@@ -17,11 +17,10 @@ from sklearn.base import BaseEstimator, MultiOutputMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from ..graph.spreading import Graph
+from ..metrics.multi_label import NEAREST
 from .reading import LinearHead
-from .ridge import Ridge, fit_ridge
 from .targets import checked_labels
-from .teachers import LABELS_ALONE, Taught, taught
+from .ways import fit_ways
 
 # The way that is believed without labels: linear, smoothed over the graph.
 _EXPECTED = 2
@@ -74,16 +73,10 @@ class MultiLabelFeatureClassifier(MultiOutputMixin, BaseEstimator):
         """
         X = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
         targets = checked_labels(y, len(X))
-        known = np.flatnonzero(np.isfinite(targets[:, 0]))
-        given = targets[known]
-        self.label_shares_ = (given.sum(axis=0) + 0.5) / (len(known) + 1)
-        found: Ridge | Taught
-        if len(known) == len(X):
-            found, self.ways_ = fit_ridge(X, targets), LABELS_ALONE
-        else:
-            graph = Graph.build(X, neighbors=self.neighbors, power=self.power)
-            found = taught(X, known, given, graph, _EXPECTED)
-            self.ways_ = found.ways
+        given = targets[np.isfinite(targets[:, 0])]
+        self.label_shares_ = (given.sum(axis=0) + 0.5) / (len(given) + 1)
+        found = fit_ways(X, targets, _EXPECTED, neighbors=self.neighbors, power=self.power)
+        self.ways_ = found.ways
         factor, shift = calibration(found.held_out, given, self.label_shares_)
         self.coef_, self.intercept_ = (found.weight * factor).T, found.bias * factor + shift
         self.held_out_ = expit(found.held_out * factor + shift)
@@ -166,4 +159,4 @@ def thresholds_at(probabilities: np.ndarray, shares: np.ndarray) -> np.ndarray:
         [0.4]
     """
     found = [np.quantile(column, 1 - share) for column, share in zip(probabilities.T, shares, strict=True)]
-    return np.clip(found, 1e-6, 1 - 1e-6)
+    return np.clip(found, NEAREST, 1 - NEAREST)

@@ -4,7 +4,7 @@
                                                           ├── one linear model of the features
     labels + graph of the pool ── ridge, Gaussian kernel ─┘   mixed by left-out labels
 
-The first of these ways (`hf_ssl.features.teachers`) is labels alone. It is believed unless left-out labels speak for
+The first of these ways (`hf_ssl.features.ways`) is labels alone. It is believed unless left-out labels speak for
 the others. The result is linear in the features, so that it can become a model's head.
 """
 
@@ -15,11 +15,9 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from ..graph.spreading import Graph
 from .reading import LinearHead
-from .ridge import Ridge, fit_ridge
 from .targets import checked_targets
-from .teachers import LABELS_ALONE, Taught, taught
+from .ways import fit_ways
 
 # The way that is believed without labels: linear, on features as they are.
 _EXPECTED = 0
@@ -66,14 +64,8 @@ class FeatureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         y = None if y is None else np.asarray(y)
         targets = checked_targets(y, len(X))
         self._flat = y is not None and y.ndim == 1
-        known = np.flatnonzero(np.isfinite(targets[:, 0]))
-        found: Ridge | Taught
-        if len(known) == len(X):
-            found, self.ways_ = fit_ridge(X, targets), LABELS_ALONE
-        else:
-            graph = Graph.build(X, neighbors=self.neighbors, power=self.power)
-            found = taught(X, known, targets[known], graph, _EXPECTED)
-            self.ways_ = found.ways
+        found = fit_ways(X, targets, _EXPECTED, neighbors=self.neighbors, power=self.power)
+        self.ways_ = found.ways
         self.coef_, self.intercept_, self.held_out_ = found.weight.T, found.bias, found.held_out
         return self
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-# Penalties that are tried, in mean squared lengths of the features.
+# Penalties that are tried, in mean squared lengths of the centered features, times the root of their number.
 _PENALTIES = np.logspace(-5, 3, 33)
 # Examples that the expectation is worth, when ways to predict are mixed.
 _PRIOR_EXAMPLES = 15.0

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 from transformers import EvalPrediction
 
 from ..problem_types import MULTI_LABEL, SINGLE_LABEL
@@ -79,5 +80,4 @@ def default_metrics(data: Any = None) -> RunningMetrics | CollectedMetrics:
 
 
 def _of_logits(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    # 1 / (1 + e^-x) without overflow.
-    return multi_label_metrics(0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64))), labels)
+    return multi_label_metrics(expit(logits.astype(np.float64)), labels)

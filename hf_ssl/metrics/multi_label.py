@@ -16,8 +16,8 @@ _CITATION = """@article{tsoumakas2007multi,
   journal={International Journal of Data Warehousing and Mining},
   year={2007}
 }"""
-# What keeps a threshold inside of (0, 1).
-_NEAREST = 1e-6
+# How near a threshold comes to 0 and to 1.
+NEAREST = 1e-6
 
 
 def multi_label_metrics(scores: ArrayLike, labels: ArrayLike, thresholds: float | ArrayLike = 0.5) -> dict[str, float]:
@@ -94,17 +94,20 @@ def average_precisions(scores: ArrayLike, labels: ArrayLike) -> np.ndarray:
     return np.where(positives > 0, (precision * hits).sum(axis=0) / np.maximum(positives, 1), np.nan)
 
 
-def tune_thresholds(scores: ArrayLike, labels: ArrayLike, fewest: int = 5) -> list[float]:
+def tune_thresholds(
+    scores: ArrayLike, labels: ArrayLike, fewest: int = 5, otherwise: float | ArrayLike = 0.5
+) -> list[float]:
     """The threshold [C] of each label at which its F1 is the highest, between two of the scores.
 
     Of equally good ones it is the one nearest to 0.5. A label with fewer than `fewest` positives, or negatives, keeps
-    0.5: the best threshold on a handful of examples is an accident.
+    the one that it has: the best threshold on a handful of examples is an accident.
 
     Args:
         scores: probabilities [N, C] in 0..1 of examples that the model was not trained on. Of those it was trained on
             it is surer than it is right, and thresholds that suit them do not suit others.
         labels: [N, C], 0 or 1.
         fewest: positives, and negatives, that a label needs, at least 1.
+        otherwise: the threshold of a label that has fewer, one for all or one for each [C].
 
     Raises:
         ValueError: as `multi_label_metrics`.
@@ -118,8 +121,9 @@ def tune_thresholds(scores: ArrayLike, labels: ArrayLike, fewest: int = 5) -> li
     probabilities, true = _checked(scores, labels)
     if fewest < 1:
         raise ValueError(f"fewest must be at least 1, got {fewest}")
-    labelwise = zip(probabilities.T, true.T, strict=True)
-    return [_best_threshold(mine, has) if _is_known(has, fewest) else 0.5 for mine, has in labelwise]
+    kept = np.broadcast_to(np.asarray(otherwise, np.float64), probabilities.shape[1:]).tolist()
+    labelwise = zip(probabilities.T, true.T, kept, strict=True)
+    return [_best_threshold(mine, has) if _is_known(has, fewest) else own for mine, has, own in labelwise]
 
 
 def _is_known(labels: np.ndarray, fewest: int) -> bool:
@@ -137,7 +141,7 @@ def _best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
     possible = np.append(ordered[1:] != ordered[:-1], True)
     best = np.flatnonzero(possible & (f1 >= f1[possible].max() - 1e-12))
     chosen = between[best[np.argmin(np.abs(between[best] - 0.5))]]
-    return float(np.clip(chosen, _NEAREST, 1 - _NEAREST))
+    return float(np.clip(chosen, NEAREST, 1 - NEAREST))
 
 
 class MultiLabelMetrics(evaluate.Metric):

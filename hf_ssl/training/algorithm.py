@@ -120,7 +120,7 @@ def check_settings(args: SSLConfig, problem_type: str) -> None:
     reasons = {
         "imbalance": (None, "it corrects for classes of different sizes, of which each example has one"),
         "label_smoothing_factor": (0.0, "it smooths the class of an example"),
-        "open_set": (None, "foreign examples are those of another class"),
+        "open_set": (None, "foreign examples are those of none of the classes"),
         "teacher_column": (None, "opinions are about one class of several"),
     }
     for name, (usual, reason) in reasons.items():

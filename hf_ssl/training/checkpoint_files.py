@@ -42,7 +42,7 @@ from ..model.ema import ModelEma
 from ..model.quantized import base_digests, find_other_base, quantized_names, readable_state
 from ..model.sharding import load_whole
 from ..model.uncertainty import FILE as UNCERTAINTY
-from ..published_settings import is_published_setting
+from ..settings.published import is_published_setting
 from .checkpoint_folders import checkpoints, step_of
 from .checksums import CHECKSUMS, find_change
 

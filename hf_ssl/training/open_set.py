@@ -23,7 +23,6 @@ from ..config import SSLConfig
 from ..data.columns import DataSummary
 from ..data.streams import StreamedPool
 from ..features.foreignness import Foreignness, ForeignPool, find_foreign
-from ..problem_types import SINGLE_LABEL
 from . import checkpoint_files
 from .checkpointing import CheckpointMixin
 from .search import SearchMixin
@@ -137,11 +136,6 @@ class OpenSetMixin(SearchMixin, CheckpointMixin):
             ValueError: in one line, with the way out.
         """
         name = f"open_set={self.args.open_set!r}"
-        if self.data.problem_type != SINGLE_LABEL:
-            raise ValueError(
-                f"{name} must be left out for a {self.data.problem_type} problem: foreign is what is of none of the "
-                "classes"
-            )
         if isinstance(self.unlabeled_dataset, StreamedPool):
             raise ValueError(f"{name} must be left out for a streamed pool, which is never seen as a whole; load it")
         if not self._has_pool:

@@ -19,7 +19,7 @@ from ..distributed import copy_from_first, part_like, whole
 from ..model.ema import ModelEma
 from ..model.sharding import is_sharded, ready_to_shard, reshard, shard_like_student, without_weights
 from ..problem_types import REGRESSION
-from ..sharding_settings import asks_for_fsdp
+from ..settings.sharding import asks_for_fsdp
 
 _OPTIMIZER, _SCHEDULER = "optimizer.pt", "scheduler.pt"
 

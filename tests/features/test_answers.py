@@ -1,14 +1,18 @@
 """Several labels and numbers through the features package: read from datasets, fitted, and put into a model's head."""
 
+from types import SimpleNamespace
+
 import datasets
 import numpy as np
 import pytest
 from scipy.special import expit
+from transformers import EvalPrediction
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.features import FeatureBank
 from hf_ssl.features.answers import answers_of
 from hf_ssl.features.reading import Reading, read
+from hf_ssl.metrics.default import default_metrics
 from hf_ssl.problem_types import MULTI_LABEL, REGRESSION
 
 from tests.helpers.problem_tasks import TAGS, label_settings, problem_task, save_base
@@ -141,6 +145,17 @@ def test_thresholds_give_labels_as_often_as_among_the_labeled_examples():
     shares = (truth[:40].sum(axis=0) + 0.5) / 41
     np.testing.assert_allclose((expit(found.head.logits(features)) > found.thresholds).mean(axis=0), shares, atol=3e-3)
     assert (expit(found.held_out).shape, found.outputs.shape) == ((40, 2), (400, 2))
+
+
+def test_clear_cases_have_finite_logits():
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 40, size=1_000)
+    features = (5 * np.eye(40)[kinds] + 0.01 * rng.normal(size=(1_000, 40))).astype(np.float32)
+    labels = np.where(np.arange(1_000)[:, None] < 500, np.eye(40)[kinds], np.nan)
+    reading = Reading(features, features, labels, 40, np.arange(500), problem_type=MULTI_LABEL)
+    found = answers_of(reading, with_pool=False)
+    metrics = default_metrics(SimpleNamespace(problem_type=MULTI_LABEL, label_names=[str(each) for each in range(40)]))
+    assert metrics(EvalPrediction(found.held_out, labels[:500]))["map"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("problem_type", KINDS)

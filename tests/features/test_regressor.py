@@ -12,7 +12,7 @@ from torch import nn
 
 from hf_ssl.features import FeatureRegressor, Graph
 from hf_ssl.features.ridge import fit_ridge, mixture_of, project
-from hf_ssl.features.teachers import GaussianFeatures, smoothed, taught
+from hf_ssl.features.ways import GaussianFeatures, mixed, smoothed
 
 
 def line(size=60, width=5, noise=0.5, seed=0):
@@ -138,7 +138,7 @@ def test_the_expected_way_is_kept_if_labels_cannot_tell():
     features, targets = line(60, noise=30)
     graph, known = Graph.build(features), np.arange(8)
     for expected in range(4):
-        found = taught(features.astype(np.float32), known, targets[known], graph, expected)
+        found = mixed(features.astype(np.float32), known, targets[known], graph, expected)
         assert found.ways.argmax() == expected and found.ways.sum() == pytest.approx(1)
 
 

@@ -129,6 +129,13 @@ def test_thresholds_by_hand(scores, labels, fewest, expected):
     assert tune_thresholds(scores, labels, fewest) == pytest.approx([expected])
 
 
+def test_labels_with_few_examples_keep_their_own_threshold():
+    scores, labels = np.array([[0.9, 0.3], [0.1, 0.2], [0.1, 0.1]]), np.array([[1, 1], [0, 1], [0, 0]])
+    assert tune_thresholds(scores, labels, fewest=2, otherwise=[0.7, 0.8]) == [0.7, 0.8]
+    assert tune_thresholds(scores, labels, fewest=2, otherwise=0.6) == [0.6, 0.6]
+    assert tune_thresholds(scores, labels, fewest=1, otherwise=[0.7, 0.8]) == pytest.approx([0.5, 0.15])
+
+
 def test_decisions_alone_have_the_same_numbers():
     scores, labels, _ = random_case()
     whole = multi_label_metrics(scores, labels)

@@ -13,7 +13,7 @@ import torch
 
 from ...algorithms import ALGORITHMS, get_algorithm, known_name
 from ...config import SSLConfig
-from ...published_settings import PUBLISHED_SETTINGS
+from ...settings.published import PUBLISHED_SETTINGS
 from .recipes import FULLY_SUPERVISED
 from .schedules import Settings
 from .small.models import SMALL_MODELS

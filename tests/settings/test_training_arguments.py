@@ -8,17 +8,17 @@ import pytest
 from transformers import TrainingArguments
 
 from hf_ssl import SSLConfig
-from hf_ssl.setting_ranges import RANGES
-from hf_ssl.trainer_settings import KINDS, TRAINER_SETTINGS
+from hf_ssl.settings.ranges import RANGES
+from hf_ssl.settings.training_arguments import KINDS, TRAINER_SETTINGS
 
-SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "benchmarks" / "arguments_page.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "benchmarks" / "arguments_page.py"
 THEIRS = {field.name: field for field in fields(TrainingArguments)}
 REFUSED = {name: setting.refused for name, setting in TRAINER_SETTINGS.items() if setting.refused is not None}
 
 
 def test_every_setting_of_the_installed_transformers_is_decided_on():
     undecided = sorted(THEIRS.keys() - TRAINER_SETTINGS.keys())
-    assert undecided == [], f"say in hf_ssl/trainer_settings.py what becomes of {undecided}"
+    assert undecided == [], f"say in hf_ssl/settings/training_arguments.py what becomes of {undecided}"
     gone = TRAINER_SETTINGS.keys() - THEIRS.keys()
     assert gone <= {"gradient_checkpointing", "gradient_checkpointing_kwargs"}, "transformers 6 drops these two"
 

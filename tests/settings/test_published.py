@@ -9,7 +9,7 @@ from hf_ssl import SSLConfig
 from hf_ssl.cli.repeat import repeat_command
 from hf_ssl.cli.train_options import parse
 from hf_ssl.cli.train_output import shown_settings
-from hf_ssl.published_settings import PRIVATE_SETTINGS, PUBLISHED_SETTINGS
+from hf_ssl.settings.published import PRIVATE_SETTINGS, PUBLISHED_SETTINGS
 from hf_ssl.training.checkpoint_files import CONFIG, save_settings
 
 FIELDS = [field.name for field in dataclasses.fields(SSLConfig)]
@@ -19,7 +19,7 @@ OURS = [name for name in FIELDS if name not in {field.name for field in dataclas
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_setting_is_decided_on(name):
     where = [name in PUBLISHED_SETTINGS, name in PRIVATE_SETTINGS]
-    assert sum(where) == 1, f"put {name} into one of the lists of hf_ssl/published_settings.py"
+    assert sum(where) == 1, f"put {name} into one of the lists of hf_ssl/settings/published.py"
 
 
 def test_all_settings_of_ours_are_published():

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .problem_types import MULTI_LABEL, PROBLEM_TYPES, SINGLE_LABEL
+from ..problem_types import MULTI_LABEL, PROBLEM_TYPES, SINGLE_LABEL
 
 _SHORT = {name.removesuffix("_classification"): name for name in (SINGLE_LABEL, MULTI_LABEL)}
 

@@ -23,7 +23,7 @@ _SMOOTHING = 0.8
 # The labeled examples, at most, with which all others are compared by the Gaussian kernel.
 _LANDMARKS = 1_000
 # The weights of the four ways if there is no pool.
-LABELS_ALONE = np.array([1.0, 0.0, 0.0, 0.0])
+_LABELS_ALONE = np.array([1.0, 0.0, 0.0, 0.0])
 
 
 def smoothed(graph: Graph, features: np.ndarray, alpha: float = _SMOOTHING) -> np.ndarray:
@@ -75,24 +75,41 @@ class GaussianFeatures:
 
 
 @dataclass(frozen=True)
-class Taught:
-    """The linear model that four ways agree on.
+class Mixture(Ridge):
+    """The linear model that four ways agree on; `held_out` is what they say together of the labeled examples.
 
     Args:
-        weight: float64 [D, K].
-        bias: float64 [K].
-        held_out: [L, K], what it says of the labeled examples, each left out of the fits.
         ways: [4], the weights of linear and Gaussian as they are, linear and Gaussian when smoothed; sum 1.
     """
 
-    weight: np.ndarray
-    bias: np.ndarray
-    held_out: np.ndarray
     ways: np.ndarray
 
 
-def taught(features: np.ndarray, known: np.ndarray, targets: np.ndarray, graph: Graph, expected: int) -> Taught:
-    """Learn numbers in four ways, and mix what becomes of them in a linear model of the features.
+def fit_ways(features: np.ndarray, targets: np.ndarray, expected: int, *, neighbors: int, power: float) -> Mixture:
+    """Learn the numbers of some examples in four ways with the help of all, or of all examples by ridge regression.
+
+    Args:
+        features: [N, D].
+        targets: [N, K], with rows of NaN for examples whose numbers are not known.
+        expected: the way that is believed without labels, 0 to 3; see `Mixture.ways`.
+        neighbors, power: of the graph, see `Graph.build`.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+        >>> found = fit_ways(features, 2 * features[:, :1] + 1, 0, neighbors=5, power=3.0)
+        >>> found.weight.round(2).ravel().tolist(), found.ways.tolist()
+        ([2.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0])
+    """
+    known = np.flatnonzero(np.isfinite(targets[:, 0]))
+    if len(known) == len(features):
+        alone = fit_ridge(features, targets)
+        return Mixture(alone.weight, alone.bias, alone.held_out, _LABELS_ALONE)
+    graph = Graph.build(features, neighbors=neighbors, power=power)
+    return mixed(features, known, targets[known], graph, expected)
+
+
+def mixed(features: np.ndarray, known: np.ndarray, targets: np.ndarray, graph: Graph, expected: int) -> Mixture:
+    """The four ways, mixed by what they say of left-out labels.
 
     Each way is linear in features of its own. Over the whole pool, these are made from the given ones as well as a
     linear map can; with the result a way is tried on left-out examples, since new examples have no neighbors in the
@@ -103,7 +120,7 @@ def taught(features: np.ndarray, known: np.ndarray, targets: np.ndarray, graph: 
         known: positions [L] of the labeled examples.
         targets: their numbers [L, K].
         graph: of the N examples.
-        expected: the way that is believed without labels, 0 to 3; see `Taught.ways`.
+        expected: as in `fit_ways`.
     """
     smooth = smoothed(graph, features)
     ways = [
@@ -115,7 +132,7 @@ def taught(features: np.ndarray, known: np.ndarray, targets: np.ndarray, graph: 
     shares = mixture_of([way.held_out for way in ways], targets, expected)
     weight = np.tensordot(shares, np.stack([way.weight for way in ways]), axes=1)
     bias = np.tensordot(shares, np.stack([way.bias for way in ways]), axes=1)
-    return Taught(weight, bias, np.tensordot(shares, np.stack([way.held_out for way in ways]), axes=1), shares)
+    return Mixture(weight, bias, np.tensordot(shares, np.stack([way.held_out for way in ways]), axes=1), shares)
 
 
 def _seen_through(
