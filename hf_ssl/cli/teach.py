@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .labeling import class_names
 from .output import check_file
 from .parser import Subparsers, add_classifier_options
 from .screen import one_line, progress, quiet_datasets, transformers_above_bars
@@ -75,6 +74,7 @@ def run(args: argparse.Namespace) -> None:
     from ..data.sources import count
     from ..teach.journal import Journal
     from ..teach.models import Teacher, kind_of
+    from .labeling import class_names
     from .teach_data import load_labeled, load_pool, named_classes, write_pool
 
     if args.batch_size < 1:

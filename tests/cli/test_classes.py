@@ -65,6 +65,9 @@ LABELS = {
 def test_evaluation_is_by_name(folder, labels):
     rows = [(text, labels[NAMES.index(name)]) for text, name in texts(9, 3)]
     table = write_csv(folder / "other.csv", reversed(rows))
+    config = AutoConfig.from_pretrained(folder / "expert")
+    config.problem_type = "single_label_classification"
+    config.save_pretrained(folder / "expert")
     assert main(["evaluate", str(folder / "expert"), str(table), "--output-dir", str(folder / "e")]) == 0
     assert json.loads((folder / "e" / "evaluation.json").read_text())["metrics"]["accuracy"] == 1.0
 

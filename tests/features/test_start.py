@@ -174,8 +174,9 @@ def test_all_below_a_fitted_head_of_texts_learns_at_a_third_of_the_rate(modality
     # Adam's first step moves every weight by its learning rate, or not at all.
     moved = {name: float((p - before[name]).detach().abs().max()) for name, p in trainer.model.named_parameters()}
     heads = {name for name in moved if name.startswith("classifier")}
-    assert {name: round(moved[name] / 1e-3, 2) for name in heads} == dict.fromkeys(heads, 1.0)
-    assert {round(moved[name] / 1e-3, 2) for name in moved.keys() - heads} - {0.0} == {round(below, 2)}
+    assert {name: round(moved[name] / 1e-3, 1) for name in heads} == dict.fromkeys(heads, 1.0)
+    # A little less where a gradient is hardly larger than Adam's epsilon.
+    assert {round(moved[name] / 1e-3, 1) for name in moved.keys() - heads} - {0.0} == {round(below, 1)}
     assert ("times 0.33 below the fitted head" in trainer.describe()) is (below < 1)
 
 

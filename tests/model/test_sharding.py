@@ -94,8 +94,10 @@ def test_layers_of_a_sharded_model_are_never_dropped(sharded):
     ],
 )
 def test_models_and_algorithms_that_cannot_be_sharded_are_refused(model, algorithm, sharding, message):
-    answer = SimpleNamespace(answers=False)
-    algorithm = SimpleNamespace(**{"differentiates_twice": False, "title": "VAT", "answer": answer, **algorithm})
+    answer, problem = SimpleNamespace(answers=False), SimpleNamespace(problem_type="single_label_classification")
+    algorithm = SimpleNamespace(
+        problem=problem, **{"differentiates_twice": False, "title": "VAT", "answer": answer, **algorithm}
+    )
     with pytest.raises(ValueError, match=message) as error:
         check_shardable(SimpleNamespace(**model), algorithm, asked=True, sharding=sharding)
     assert "\n" not in str(error.value)
