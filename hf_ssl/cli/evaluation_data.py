@@ -124,7 +124,7 @@ def class_indices(dataset: datasets.Dataset, column: str, names: Sequence[str], 
     try:
         feature = dataset.features[column]
         mapping = index_labels(
-            labels, feature, classes, "evaluation", known=not open_set, warns=False, way_out=_OTHER_CLASSES
+            labels, feature, classes, "evaluation", known=not open_set, warns=False, hint=_OTHER_CLASSES
         )
     except ValueError as error:
         raise ValueError(str(error).replace("the labeled dataset", "the model")) from None

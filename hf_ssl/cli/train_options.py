@@ -371,6 +371,11 @@ def parse(words: Sequence[str]) -> tuple[TrainArguments, dict[str, Any]]:
             f"--calibrate must be given with --algorithm auto or features, which hold labels out, got "
             f"{options['algorithm']}; leave it out, or let one of them train"
         )
+    if options.get("start", "random") != "random" and options["algorithm"] in STAGED:
+        raise ValueError(
+            f"--start must be left out for --algorithm {options['algorithm']}, which fits a head by itself, got "
+            f"{options['start']}; leave it out, or name another algorithm"
+        )
     if arguments.resume and arguments.overwrite:
         raise ValueError("--resume continues a run and --overwrite starts from scratch; give only one of them")
     return arguments, options

@@ -84,7 +84,7 @@ class SingleLabel:
         else:
             labels = different_labels(dataset, column, what, classes.names)
         feature = dataset.features[column]
-        index_of = index_labels(labels, feature, classes, what, known=required, way_out=_OTHER_CLASSES)
+        index_of = index_labels(labels, feature, classes, what, known=required, hint=_OTHER_CLASSES)
         seen = {label if index_of is None else index_of.get(label) for label in set(labels)}
         return None if index_of is None else LabelIndex(index_of), {each for each in seen if isinstance(each, int)}
 

@@ -297,13 +297,7 @@ def _in_model_order(names: list[str], model_names: Sequence[str] | None) -> list
 
 
 def index_labels(
-    labels: Iterable[Any],
-    feature: Any,
-    classes: Classes,
-    what: str,
-    known: bool = True,
-    warns: bool = True,
-    way_out: str = "",
+    labels: Iterable, feature: Any, classes: Classes, what: str, known: bool = True, warns: bool = True, hint: str = ""
 ) -> dict[Hashable, int | None] | None:
     """Cell of a dataset's label column -> index of its class, or None if every cell is that index already.
 
@@ -317,7 +311,7 @@ def index_labels(
         known: whether every label must be one of the classes; otherwise, as in the pool, others map to `UNKNOWN`, with
             a warning, and "-1" is a missing label.
         warns: whether there is that warning.
-        way_out: the end of the error, what to do about a label that is not one of the classes.
+        hint: the end of the error, what to do about a label that is not one of the classes.
 
     Raises:
         ValueError: for a label that is not one of the classes; the message names it.
@@ -330,7 +324,7 @@ def index_labels(
         more = f" (nor are {shortened([repr(name) for name in unknown[1:]], 4)})" if len(unknown) > 1 else ""
         raise ValueError(
             f"the {what} dataset has the label {unknown[0]!r}, which is not a class of the labeled dataset{more}; "
-            f"its classes are {shortened(classes.names)}{_if_numbers([*unknown, *classes.names]) or way_out}"
+            f"its classes are {shortened(classes.names)}{_if_numbers([*unknown, *classes.names]) or hint}"
         )
     result |= {label: UNKNOWN for label, index in result.items() if index is None and found[label] != "-1"}
     others = [name for name in unknown if name != "-1"]

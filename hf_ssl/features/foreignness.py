@@ -106,7 +106,7 @@ class Foreignness:
         Raises:
             ValueError: if the features are of another model.
         """
-        parts = []
+        parts = [np.empty(0, dtype=np.float32)]
         for start in range(0, len(features), _ROWS):
             parts.append(_distances(normalize(features[start : start + _ROWS], self.mean), self.class_means))
         return ((np.concatenate(parts) - self.center) / self.spread).astype(np.float32)

@@ -23,6 +23,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from ..data.labels import as_number, shortened
 from ..model.folder import loading_error
+from ..model.loading import load_config
 from ..model.wrapping import without_adapters
 
 # SigLIP's texts have this many tokens, by training.
@@ -96,9 +97,11 @@ def _load(source: str, title: str) -> tuple[Any, Any]:
     if not source:
         raise unfit
     try:
-        dual = AutoModel.from_pretrained(source, trust_remote_code=False).eval()
-        if not (hasattr(dual, "get_text_features") and hasattr(dual, "get_image_features")):
+        # Before any weights are loaded, with a report of those of the head that the model has no place for.
+        made = AutoModel._model_mapping.get(type(load_config(source)), None)
+        if not (hasattr(made, "get_text_features") and hasattr(made, "get_image_features")):
             raise unfit
+        dual = AutoModel.from_pretrained(source, trust_remote_code=False).eval()
         return dual, AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # of any kind, if its files are damaged
         if error is unfit:

@@ -85,10 +85,9 @@ def verdict(runs: Sequence[Mapping[str, Any]], found: Any, agreement: Any) -> st
             f"{_points(found.expected, found.expected_error)} to labels alone."
         )
     else:
-        verb = "supports" if found.second_is_better else "speaks against"
         parts.append(
             f"With {found.second.examples} labels held out in turn, the pool changes labels alone by "
-            f"{_points(found.difference, found.error)}, which {verb} it."
+            f"{_points(found.difference, found.error)}, {_says(found)}."
         )
     if agreement is not None:
         share = f"{100 * agreement.share:.0f} % of the pool"
@@ -102,6 +101,19 @@ def verdict(runs: Sequence[Mapping[str, Any]], found: Any, agreement: Any) -> st
         gain = kept["test_accuracy"] - alone["test_accuracy"]
         parts.append(f"On the test set it is {100 * gain:+.1f} points from the probe of labels alone.")
     return " ".join(parts)
+
+
+def _says(found: Any) -> str:
+    """What the labels that were held out in turn say of the pool; few of them weigh less than what was seen before."""
+    if not found.second_is_better:
+        return "which speaks against it"
+    if found.difference > 0:
+        return "which supports it"
+    expected = _points(found.expected, found.expected_error)
+    return (
+        "which is too uncertain to speak against it: together with what it brought on data that were looked at, "
+        f"{expected} are expected"
+    )
 
 
 def _points(value: float, error: float) -> str:

@@ -113,7 +113,7 @@ class OpenSetMixin(SearchMixin, CheckpointMixin):
                 "far known examples are from each other, got one of each; label more, or leave it out"
             )
         drops = self.args.open_set == "drop"
-        if drops and len(rows) == len(self.unlabeled_dataset):
+        if drops and found.foreign and found.foreign == found.examples:
             raise ValueError(
                 f"open_set='drop' must leave some of the pool, but all {len(rows):,} examples look foreign; look at "
                 "them with open_set='report'"

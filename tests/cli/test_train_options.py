@@ -181,3 +181,11 @@ def test_defaults_of_the_command_are_not_what_a_user_chose(tmp_path):
     assert given_options(["--model", "m"]) == {"model"}
     recipe = write_recipe(tmp_path / "recipe.yaml", {"model": "m", "eval-steps": 0.5})
     assert given_options(["--config", recipe, "--fp16"]) == {"config", "model", "eval_steps", "fp16"}
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "features"])
+def test_algorithms_that_fit_a_head_take_no_other_start(algorithm):
+    words = ["--model", "m", "--labeled", "l.csv", "--algorithm", algorithm, "--start"]
+    assert parse([*words, "random"])[1]["algorithm"] == algorithm
+    with pytest.raises(ValueError, match=f"^--start must be left out for --algorithm {algorithm}, .* got teacher; "):
+        parse([*words, "teacher", "--teacher-column", "teacher"])

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForImageClassification, pipeline
+from transformers import AutoModel, AutoModelForImageClassification, AutoModelForSequenceClassification, pipeline
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.features.names import best_scale, softmax, zero_shot
 from hf_ssl.features.reading import read
 from hf_ssl.features.start import names_head
 
+from tests.helpers.command_data import save_model
 from tests.helpers.tiny_images import make_images
 from tests.helpers.tiny_tasks import new_model, task
 from tests.helpers.tiny_teachers import save_teacher, tokenizer
@@ -96,7 +97,7 @@ def test_the_head_is_fitted_to_all_examples_at_the_best_temperature():
     np.testing.assert_allclose(softmax(head.logits(features)), softmax(scale * cosines), atol=0.05)
 
 
-def test_models_without_a_text_encoder_and_classes_without_names_are_refused(teacher, tmp_path):
+def test_models_without_a_text_encoder_and_classes_without_names_are_refused(teacher, tmp_path, monkeypatch):
     plain = SSLTrainer(
         new_model("image"),
         SSLConfig(str(tmp_path), start="names", use_cpu=True, report_to="none", max_steps=1, dataloader_num_workers=0),
@@ -109,5 +110,12 @@ def test_models_without_a_text_encoder_and_classes_without_names_are_refused(tea
     model = AutoModelForImageClassification.from_pretrained(teacher, num_labels=2)
     with pytest.raises(ValueError, match="start must not be 'names' for classes that are numbers, got 0, 1; give"):
         zero_shot(model, ["0", "1"], TEMPLATE)
+    text = AutoModelForSequenceClassification.from_pretrained(save_model("text", tmp_path / "text"))
+    loads = []
+    monkeypatch.setattr("transformers.AutoModel.from_pretrained", lambda *_, **__: loads.append(1))
+    with pytest.raises(ValueError, match="start must not be 'names' for BertForSequenceClassification"):
+        zero_shot(text, NAMES, TEMPLATE)
+    # Not even loaded, which tells people of weights that have no place.
+    assert not loads
     with pytest.raises(ValueError, match=r"start_template must hold \{\} once, .*got 'a cat'"):
         zero_shot(model, NAMES, "a cat")

@@ -177,6 +177,15 @@ def with_pool(folder, pool):
     return SSLTrainer(trainer.model, trainer.args, train_dataset=rows((5, 5, 0), 0), unlabeled_dataset=pool)
 
 
+def test_a_pool_of_which_all_that_can_be_read_is_foreign_is_an_error_too(tmp_path):
+    trainer = with_pool(tmp_path, rows((0, 0, 12), 1))
+    found = trainer._read_all()
+    with pytest.raises(ValueError, match="must leave some of the pool, but all 9 examples look foreign"):
+        trainer.look_for_foreign(found.without_pool_rows(np.array([0, 5, 11])))
+    none_left = found.without_pool_rows(np.arange(12))
+    assert len(trainer.look_for_foreign(none_left).pool_rows) == 0 and trainer.open_set.at_start.examples == 0
+
+
 @pytest.mark.parametrize(("make", "message"), ERRORS.values(), ids=ERRORS)
 def test_what_cannot_work_is_an_error_before_the_first_step(make, message, tmp_path):
     trainer = make(tmp_path)
