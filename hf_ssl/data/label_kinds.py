@@ -119,6 +119,11 @@ class MultiLabel:
         """
         if form.multi_hot:
             rows = _vectors(labeled, column, form, "labeled", _zeros_and_ones)
+            if not any(1.0 in row for row in rows):
+                raise ValueError(
+                    f"the labeled dataset must have examples with labels, got nothing but 0 in "
+                    f"{', '.join(form.columns)}; label examples that have one"
+                )
             classes = Classes(list(form.columns), dict(zip(form.columns, range(len(form.columns)), strict=True)), True)
             if not form.is_joined:
                 classes = find_classes(range(len(rows[0])), datasets.Value("int64"), model_names)

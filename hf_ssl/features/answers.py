@@ -8,7 +8,7 @@ With labels alone they are fitted to the labeled examples, otherwise to the pool
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from ..problem_types import MULTI_LABEL
 from .multi_label import MultiLabelFeatureClassifier, thresholds_at
@@ -58,7 +58,7 @@ def answers_of(reading: Reading, *, with_pool: bool) -> Answers:
     taught = slice(None) if with_pool else reading.known
     if reading.problem_type == MULTI_LABEL:
         classifier = MultiLabelFeatureClassifier().fit(features[taught], labels[taught])
-        outputs, held_out = classifier.decision_function(features), logit(classifier.held_out_)
+        outputs, held_out = classifier.decision_function(features), classifier.held_out_logits_
         head = _head(reading, outputs, classifier)
         thresholds = thresholds_at(expit(head.logits(reading.head_features)), classifier.label_shares_)
         return Answers(outputs, held_out, head, thresholds)
