@@ -14,6 +14,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+from transformers.utils import logging
 
 from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .class_numbers import number_reader
@@ -30,6 +31,11 @@ from .labels import (
     read_labels,
     without_label,
 )
+
+logger = logging.get_logger(__name__)
+
+# How far numbers may be rounded, in units of their standard deviation.
+_MOST_ROUNDING = 0.01
 
 # From the cell of a row's label to what the prepared row has; None for a label that is not known.
 CellReader = Callable[[Any], Any]
@@ -204,7 +210,7 @@ class Numbers:
             # A model without names of its outputs numbers them.
             named = [name for name in model_names or () if as_number(name) is None]
             names = named if len(named) == size else [f"{column} {number}" for number in range(1, size + 1)]
-        return Classes(names, {}, True), np.asarray(rows, dtype=np.float32)
+        return Classes(names, {}, True), _in_single_precision(np.asarray(rows, dtype=np.float64), names)
 
     def reader(
         self, dataset: datasets.Dataset, column: str, form: LabelForm, classes: Classes, what: str, required: bool
@@ -358,6 +364,19 @@ def _vectors(
                 f"numbers, got {len(row)}"
             )
     return rows
+
+
+def _in_single_precision(numbers: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Numbers [L, K] as float32, with a warning if what tells them apart is lost by it."""
+    rounded = numbers.astype(np.float32)
+    lost = np.abs(rounded - numbers).max(axis=0) > _MOST_ROUNDING * numbers.std(axis=0)
+    for place in np.flatnonzero(lost & (np.ptp(numbers, axis=0) > 0)):
+        first, last = numbers[:, place].min(), numbers[:, place].max()
+        logger.warning_once(
+            f"numbers must differ in their first seven digits, got {first:.12g} to {last:.12g} in {names[place]!r}: "
+            f"the rest is lost in float32; subtract a constant from all of them, such as {first:.12g}"
+        )
+    return rounded
 
 
 def _missing_column(cell: Any, column: str, form: LabelForm) -> str:
