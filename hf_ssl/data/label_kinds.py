@@ -370,7 +370,7 @@ def _in_single_precision(numbers: np.ndarray, names: Sequence[str]) -> np.ndarra
     """Numbers [L, K] as float32, with a warning if what tells them apart is lost by it."""
     rounded = numbers.astype(np.float32)
     lost = np.abs(rounded - numbers).max(axis=0) > _MOST_ROUNDING * numbers.std(axis=0)
-    for place in np.flatnonzero(lost & (np.ptp(numbers, axis=0) > 0)):
+    for place in np.flatnonzero(lost & (np.ptp(numbers, axis=0) > 0)).tolist():
         first, last = numbers[:, place].min(), numbers[:, place].max()
         logger.warning_once(
             f"numbers must differ in their first seven digits, got {first:.12g} to {last:.12g} in {names[place]!r}: "
