@@ -12,6 +12,7 @@ from ..data.label_forms import find_form
 from ..data.label_kinds import LABEL_KINDS
 from ..data.labels import Classes, index_labels, read_labels
 from ..data.sources import count, load_source
+from ..data.spelling import folded, matched
 from ..problem_types import SINGLE_LABEL
 from .answers import Answer
 from .classifier import Classifier
@@ -161,13 +162,7 @@ def _vectors(
         ValueError: in one line, if they are missing, or are not the model's.
     """
     kind, names = classifier.problem_type, classifier.names
-    if len(columns) > 1 and set(columns) == set(names):
-        columns = tuple(names)
-    elif len(columns) > 1 and len(columns) != len(names):
-        raise ValueError(
-            f"--label-columns must be {len(names)} columns, one for each of {', '.join(names)}, got "
-            f"{', '.join(columns)}; name them in this order"
-        )
+    columns = _in_order(columns, names) if len(columns) > 1 else columns
     form = find_form(dataset, columns, kind, separator)[1]
     classes = Classes(list(names), {index: index for index in range(len(names))}, named=True)
     try:
@@ -176,6 +171,28 @@ def _vectors(
         raise ValueError(str(error).replace("the labeled dataset", "the model")) from None
     assert read is not None, "cells of several labels and of numbers are always read"
     return np.array([read(cell) for cell in form.cells(dataset, columns[0])], dtype=np.float64)
+
+
+def _in_order(columns: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Label columns in the order of the model's labels or numbers, by their names, or else as they are given.
+
+    Raises:
+        ValueError: if there are more or fewer, or one has the name of another of the model's labels or numbers.
+
+    Example:
+        >>> _in_order(["dog", "cat"], ["cat", "dog"]), _in_order(["a", "b"], ["cat", "dog"])
+        (('cat', 'dog'), ('a', 'b'))
+    """
+    if (order := matched(names, columns)) is not None:
+        return tuple(columns[place] for place in order)
+    known = [folded(name) for name in names]
+    pairs = zip(map(folded, columns), known, strict=False)
+    if len(columns) != len(names) or any(column in known and column != name for column, name in pairs):
+        raise ValueError(
+            f"--label-columns must be {len(names)} columns, one for each of {', '.join(names)}, got "
+            f"{', '.join(columns)}; name them in this order"
+        )
+    return tuple(columns)
 
 
 def _name(value: Any, data: str) -> str:

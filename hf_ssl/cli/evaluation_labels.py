@@ -89,7 +89,7 @@ def _ratios(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
 
 def show_labels(found: LabelEvaluation) -> str:
     """What the screen shows: metrics, and a table by label."""
-    values = [[name, f"{100 * value:.2f} %"] for name, value in found.metrics.items()]
+    values = [[name, "-" if np.isnan(value) else f"{100 * value:.2f} %"] for name, value in found.metrics.items()]
     rows = [[printable(name), *_shown(row)] for name, row in list(found.labels.items())[:_SHOWN]]
     more = len(found.labels) - len(rows)
     read = sum(not answer.error for answer in found.answers)
@@ -108,7 +108,7 @@ def write_labels(folder: Path, found: LabelEvaluation) -> list[str]:
     unreadable = sum(bool(answer.error) for answer in found.answers)
     content: dict[str, Any] = {
         "problem_type": MULTI_LABEL,
-        "metrics": found.metrics,
+        "metrics": {name: value if np.isfinite(value) else None for name, value in found.metrics.items()},
         "examples": len(found.answers) - unreadable,
         "unreadable": unreadable,
         "labels": found.labels,

@@ -87,7 +87,8 @@ def show_numbers(found: NumberEvaluation) -> str:
 
 
 def _cells(metrics: dict[str, float], ending: str) -> list[str]:
-    return [f"{metrics[name + ending]:.4g}" for name in REGRESSION_METRICS]
+    values = [metrics[name + ending] for name in REGRESSION_METRICS]
+    return [f"{value:.4g}" if np.isfinite(value) else "-" for value in values]
 
 
 def write_numbers(folder: Path, found: NumberEvaluation) -> list[str]:

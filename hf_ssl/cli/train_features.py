@@ -28,6 +28,7 @@ from ..problem_types import IN_WORDS, MULTI_LABEL
 from ..report.measures import MEASURES
 from ..report.results import kind_facts
 from ..trainer import SSLTrainer
+from ..training.start import search_duplicates
 from .durations import duration
 from .train_output import Output
 from .train_stages import Request, card_facts, train_baseline
@@ -95,6 +96,10 @@ class _Fits:
         total = sum(len(part) for part in parts if part is not None)
         self._say(f"Encoding {total:,} examples with the frozen model, once; what was encoded before is kept.")
         tests = {} if trainer.eval_dataset is None else {"": trainer.eval_dataset}
+        if self.request.is_main:
+            seconds = trainer.args.duplicate_check_seconds
+            data = trainer.train_dataset, trainer.unlabeled_dataset, trainer.eval_dataset, trainer.data
+            trainer.duplicates = search_duplicates(*data, view_names=["weak"], seconds=seconds)
         given = trainer.model, trainer.train_dataset, trainer.unlabeled_dataset, trainer.data
         return read(*given, trainer.processing_class, trainer.args, evaluation=tests)
 
@@ -120,12 +125,12 @@ class _Fits:
             "pseudo_label_accuracy": None,
             "kept": False,
             "estimate": float(values[0]),
-            "estimate_error": float(values[1:].std()),
+            "estimate_error": _spread(values[1:]),
         }
         self.output.add(row, [])
         if self.request.is_main:
             self.output.write_results()
-            value = tested.get(self.measure.name)
+            value = row[f"test_{self.measure.name}"]
             shown = "" if value is None else f", test {self.measure.title} {self.measure.text([value])}"
             self._say(f"{name}: {duration(seconds)}{shown}")
         return found
@@ -176,7 +181,7 @@ class _Fits:
 
     def verdict(self, kept: str, seconds: float) -> str:
         """Which fit was kept, and why."""
-        difference, error = self.differences[0], self.differences[1:].std()
+        difference, error = self.differences[0], _spread(self.differences[1:])
         shown = f"{difference:+.3g} ± {error:.2g}"
         if self.measure.is_share:
             shown = f"{100 * difference:+.1f} ± {100 * error:.1f} points"
@@ -189,6 +194,16 @@ class _Fits:
     def _say(self, line: str) -> None:
         if self.request.is_main:
             print(line, flush=True)
+
+
+def _spread(values: np.ndarray) -> float:
+    """The standard deviation of drawn estimates, without those that are NaN: a draw may have no example with a label.
+
+    Example:
+        >>> _spread(np.array([1.0, np.nan, 3.0]))
+        1.0
+    """
+    return float(np.nanstd(values))
 
 
 def thresholds_of(found: Answers, labels: np.ndarray) -> list[float]:

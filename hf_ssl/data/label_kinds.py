@@ -14,6 +14,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+from transformers.utils import logging
 
 from ..problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .class_numbers import number_reader
@@ -30,6 +31,11 @@ from .labels import (
     read_labels,
     without_label,
 )
+
+logger = logging.get_logger(__name__)
+
+# How far numbers may be rounded, in units of their standard deviation.
+_MOST_ROUNDING = 0.01
 
 # From the cell of a row's label to what the prepared row has; None for a label that is not known.
 CellReader = Callable[[Any], Any]
@@ -122,6 +128,11 @@ class MultiLabel:
         """
         if form.multi_hot:
             rows = _vectors(labeled, column, form, "labeled", _zeros_and_ones)
+            if not any(1.0 in row for row in rows):
+                raise ValueError(
+                    f"the labeled dataset must have examples with labels, got nothing but 0 in "
+                    f"{', '.join(form.columns)}; label examples that have one"
+                )
             classes = Classes(list(form.columns), dict(zip(form.columns, range(len(form.columns)), strict=True)), True)
             if not form.is_joined:
                 classes = find_classes(range(len(rows[0])), datasets.Value("int64"), model_names)
@@ -202,7 +213,7 @@ class Numbers:
             # A model without names of its outputs numbers them.
             named = [name for name in model_names or () if as_number(name) is None]
             names = named if len(named) == size else [f"{column} {number}" for number in range(1, size + 1)]
-        return Classes(names, {}, True), np.asarray(rows, dtype=np.float32)
+        return Classes(names, {}, True), _in_single_precision(np.asarray(rows, dtype=np.float64), names)
 
     def reader(
         self, dataset: datasets.Dataset, column: str, form: LabelForm, classes: Classes, what: str, required: bool
@@ -356,6 +367,19 @@ def _vectors(
                 f"numbers, got {len(row)}"
             )
     return rows
+
+
+def _in_single_precision(numbers: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Numbers [L, K] as float32, with a warning if what tells them apart is lost by it."""
+    rounded = numbers.astype(np.float32)
+    lost = np.abs(rounded - numbers).max(axis=0) > _MOST_ROUNDING * numbers.std(axis=0)
+    for place in np.flatnonzero(lost & (np.ptp(numbers, axis=0) > 0)).tolist():
+        first, last = numbers[:, place].min(), numbers[:, place].max()
+        logger.warning_once(
+            f"numbers must differ in their first seven digits, got {first:.12g} to {last:.12g} in {names[place]!r}: "
+            f"the rest is lost in float32; subtract a constant from all of them, such as {first:.12g}"
+        )
+    return rounded
 
 
 def _missing_column(cell: Any, column: str, form: LabelForm) -> str:

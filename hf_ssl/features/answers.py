@@ -8,7 +8,7 @@ With labels alone they are fitted to the labeled examples, otherwise to the pool
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from ..problem_types import MULTI_LABEL
 from .multi_label import MultiLabelFeatureClassifier, thresholds_at
@@ -58,19 +58,13 @@ def answers_of(reading: Reading, *, with_pool: bool) -> Answers:
     taught = slice(None) if with_pool else reading.known
     if reading.problem_type == MULTI_LABEL:
         classifier = MultiLabelFeatureClassifier().fit(features[taught], labels[taught])
-        outputs, held_out = classifier.decision_function(features), _finite_logits(classifier.held_out_)
+        outputs, held_out = classifier.decision_function(features), classifier.held_out_logits_
         head = _head(reading, outputs, classifier)
         thresholds = thresholds_at(expit(head.logits(reading.head_features)), classifier.label_shares_)
         return Answers(outputs, held_out, head, thresholds)
     regressor = FeatureRegressor().fit(features[taught], labels[taught])
     outputs = regressor.predict(features)
     return Answers(outputs, regressor.held_out_, _head(reading, outputs, regressor))
-
-
-def _finite_logits(probabilities: np.ndarray) -> np.ndarray:
-    """Logits of probabilities, of which those of clear cases may have been rounded to 0 or 1."""
-    nearest = np.finfo(np.float64).eps
-    return logit(np.clip(probabilities, nearest, 1 - nearest))
 
 
 def _head(reading: Reading, outputs: np.ndarray, fitted: MultiLabelFeatureClassifier | FeatureRegressor) -> LinearHead:

@@ -41,7 +41,8 @@ class MultiLabelFeatureClassifier(MultiOutputMixin, BaseEstimator):
             with and half a one without it more.
         thresholds_: [C], the probabilities above which as large a part of the examples is as `label_shares_` says.
         ways_: [4], the weights of the ways: ridge and Gaussian kernel on features as they are, and on smoothed ones.
-        held_out_: [L, C], probabilities of the labeled examples, in their order, each left out of the fits.
+        held_out_logits_: [L, C], of the labeled examples, in their order, each left out of the fits.
+        held_out_: [L, C], the probabilities of these logits.
         n_features_in_: D.
 
     Example:
@@ -79,7 +80,9 @@ class MultiLabelFeatureClassifier(MultiOutputMixin, BaseEstimator):
         self.ways_ = found.ways
         factor, shift = calibration(found.held_out, given, self.label_shares_)
         self.coef_, self.intercept_ = (found.weight * factor).T, found.bias * factor + shift
-        self.held_out_ = expit(found.held_out * factor + shift)
+        # Not to be had from the probabilities: where labels are easy, these are 1 to the last digit.
+        self.held_out_logits_ = found.held_out * factor + shift
+        self.held_out_ = expit(self.held_out_logits_)
         self.thresholds_ = thresholds_at(self.predict_proba(X), self.label_shares_)
         return self
 

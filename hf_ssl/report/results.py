@@ -92,8 +92,13 @@ def kind_facts(
     name = MEASURES[problem_type].name
     named = {key: last.get(prefix + key) for key in _METRICS[problem_type]}
     metrics = {key: value for key, value in named.items() if value is not None and math.isfinite(value)}
-    values = {f"test_{name}": last.get(prefix + name), f"best_{name}": best.get(prefix + name)}
+    values = {f"test_{name}": _finite(last.get(prefix + name)), f"best_{name}": _finite(best.get(prefix + name))}
     return {"problem_type": problem_type, **values, "test_metrics": metrics}
+
+
+def _finite(value: float | None) -> float | None:
+    """None for NaN and infinity, which JSON does not know: no example of a test set may have a label."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def class_size_facts(run: "RunFacts") -> dict[str, Any]:

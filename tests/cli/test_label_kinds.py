@@ -115,7 +115,7 @@ def test_options_of_classes_are_refused_for_numbers(tmp_path, option, capsys):
 
 @pytest.mark.parametrize(
     "written",
-    ["columns", "separator", "lists"],
+    ["columns", "columns in another case", "separator", "lists"],
 )
 def test_evaluate_measures_labels_as_scikit_learn_does(tmp_path, written, capsys):
     model = model_of(MULTI_LABEL, tmp_path / "m", LABELS, label_thresholds=[0.4, 0.6, 0.5, 0.5])
@@ -124,6 +124,11 @@ def test_evaluate_measures_labels_as_scikit_learn_does(tmp_path, written, capsys
     if written == "columns":  # found by their names, in any order
         order = [3, 0, 2, 1]
         data = rows_of_table(tmp_path / "t.csv", [LABELS[i] for i in order], true[:, order].tolist())
+    elif written == "columns in another case":
+        order = [3, 0, 2, 1]
+        names = [LABELS[i].upper() for i in order]
+        data = rows_of_table(tmp_path / "t.csv", names, true[:, order].tolist())
+        options = ["--label-columns", ",".join(names)]
     elif written == "separator":
         cells = [[";".join(tags) or ";"] for tags in TAGS]
         data = rows_of_table(tmp_path / "t.csv", ["label"], cells)
@@ -180,6 +185,13 @@ def test_how_far_an_uncertainty_can_be_trusted_is_told(tmp_path, capsys):
         (MULTI_LABEL, ["label"], [["rose"]] * 5, [], "labels must be lists, texts with a label_separator or several"),
         (MULTI_LABEL, ["label"], [["tulip"]] * 5, ["--label-separator", ";"], "'tulip', which is not a class"),
         (MULTI_LABEL, ["a", "b"], [[0, 1]] * 5, ["--label-columns", "a,b"], "--label-columns must be 4 columns"),
+        (
+            MULTI_LABEL,
+            ["sky", "rose", "c", "d"],
+            [[0, 1, 0, 1]] * 5,
+            ["--label-columns", "sky,rose,c,d"],
+            "one for each of rose, sky, warm, cold, got sky, rose, c, d",
+        ),
         (REGRESSION, ["label"], [["tall"]] * 5, [], "'tall': not a number"),
         (REGRESSION, ["label"], [[1.5]] * 4 + [[""]], [], "has no label in row 4"),
         (REGRESSION, ["label"], [[1.5]] * 5, ["--label-columns", "size"], "--label-column must be one of"),

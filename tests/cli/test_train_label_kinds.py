@@ -214,7 +214,27 @@ def test_features_are_measured_with_the_thresholds_that_they_are_saved_with(tmp_
     assert "label_thresholds" not in json.loads((tmp_path / "cap" / "config.json").read_text())
 
 
+def test_a_test_set_without_labels_and_seen_examples_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hf_ssl.features.bank.default_cache", lambda: tmp_path / "features")
+    data, run = data_of(tmp_path / "data", "text", *COLUMNS), tmp_path / "run"
+    # Examples of the labeled set, and none of them has a label: their average precision is not defined.
+    test = data[data.index("--test") + 1] = table(tmp_path, "text", 6, 0, ["warm", "cold"], lambda i: [0, 0])
+    columns = ["--label-columns", "warm,cold"]
+    loud = [word for word in QUICK if word != "--quiet"]
+    assert main(["train", *data, *columns, "--output-dir", str(run), *loud]) == 0
+    told = capsys.readouterr()
+    assert "6 of 6 examples of the evaluation dataset are also among the labeled ones" in told.err
+    assert main(["evaluate", str(run), test, *columns, "--output-dir", str(run / "evaluation")]) == 0
+    assert "nan" not in (told.out + capsys.readouterr().out + (run / "README.md").read_text()).lower()
+    results, measured = (
+        json.loads((run / name).read_text()) for name in ("results.json", "evaluation/evaluation.json")
+    )
+    assert [row["test_map"] for row in results["runs"]] == [None, None] and measured["metrics"]["map"] is None
+    assert all(row["estimate_error"] >= 0 for row in results["runs"])
+
+
 WRONG = {
+    "no label at all": ((["warm", "cold"], lambda i: [0, 0]), ["--label-columns", "warm,cold"], "nothing but 0"),
     "an algorithm for classes": (JOINED, [*BY_SEPARATOR, "--algorithm", "freematch"], "several labels per example ("),
     "an algorithm for labels": (PRICE, [*BY_PRICE, "--algorithm", "cap"], "must be one for numbers ("),
     "no separator": (

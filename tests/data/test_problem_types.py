@@ -375,6 +375,11 @@ DOUBTS = {
         "1 of 3 labels have no labeled example",
     ),
     "one number": (table(label=[2.5, 2.5]), {}, "have the same number, so that there is nothing to learn: label"),
+    "seconds since 1970": (
+        table(label=[1.7e9 + 0.5, 1.7e9 + 100, 1.7e9 + 300]),
+        {},
+        "got 1700000000.5 to 1700000300 in 'label': the rest is lost in float32; subtract .* 1700000000.5",
+    ),
     "a separator that is nowhere": (
         table(label=["a", "b"]),
         {"label_separator": "|"},
@@ -401,7 +406,7 @@ DOUBTS = {
 @pytest.mark.parametrize(("labeled", "settings", "message"), DOUBTS.values(), ids=DOUBTS)
 def test_labels_that_may_not_be_meant_are_warned_of(labeled, settings, message, monkeypatch):
     warned = []
-    for module in ("label_forms", "doubts"):
+    for module in ("label_forms", "label_kinds", "doubts"):
         monkeypatch.setattr(f"hf_ssl.data.{module}.logger.warning_once", warned.append)
     warn_of_doubtful_labels(labeled, inspect_data(labeled, **settings))
     assert len(warned) == 1 and re.search(message, warned[0]) and "\n" not in warned[0]

@@ -170,3 +170,16 @@ def test_labels_of_a_stream_are_those_of_its_rows(problem_type, tmp_path):
     assert banks[0].labels.dtype == np.float32 and banks[0].labels.shape == (24, len(trainer.data.label_names))
     np.testing.assert_array_equal(banks[0].labels, banks[1].labels)
     np.testing.assert_allclose(banks[0].features, banks[1].features, atol=1e-6)
+
+
+def test_labels_that_are_easy_to_tell_have_finite_logits_left_out():
+    # As far apart as this, probabilities in double precision are 1, whose logits would be infinite.
+    rng = np.random.default_rng(0)
+    truth = (np.arange(120)[:, None] % [2, 12] == 0).astype(np.float32)
+    features = (10 * truth + 0.01 * rng.normal(size=(120, 2))).astype(np.float32)
+    labels = np.where(np.arange(120)[:, None] < 60, truth, np.nan)
+    reading = Reading(features, features, labels, 2, np.arange(60), problem_type=MULTI_LABEL)
+    for with_pool in (False, True):
+        held_out = answers_of(reading, with_pool=with_pool).held_out
+        assert np.abs(held_out).max() > 37 and np.isfinite(held_out).all()
+        assert ((held_out > 0) == truth[:60]).all()
