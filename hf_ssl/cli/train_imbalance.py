@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import IMBALANCE, get_algorithm, known_correction
+from ..algorithms import BY_PROBLEM_TYPE, IMBALANCE, get_algorithm, known_correction, known_name
 from ..class_sizes import Imbalance
 from ..data.columns import DataSummary
 from ..features.distillation import FeatureDistillation
@@ -73,7 +73,10 @@ def _try(algorithm: Any, settings: Mapping[str, Any]) -> None:
         sizes["targets"] = np.full((2, 2), 0.5)
     correction: dict[str, Any] = {name: settings[name] for name in ("imbalance", "imbalance_kwargs")}
     correction["class_counts"] = [1, 1]
-    get_algorithm(algorithm, num_classes=2, feature_size=2, **correction, **sizes)
+    # One for several labels or numbers alone is refused because of these, whatever the labels are.
+    tables = BY_PROBLEM_TYPE.items() if isinstance(algorithm, str) else ()
+    kind = next((kind for kind, table in tables if known_name(algorithm) in table), SINGLE_LABEL)
+    get_algorithm(algorithm, num_classes=2, feature_size=2, problem_type=kind, **correction, **sizes)
 
 
 def _parsed(given: Any) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hf_ssl.cli import main
-from hf_ssl.cli.train_imbalance import correctable
+from hf_ssl.cli.train_imbalance import check_correction, correctable
 from hf_ssl.training.recommended import Recommendation
 
 from tests.helpers.command_data import save_model, texts, write_csv
@@ -124,3 +124,12 @@ def test_what_cannot_work_is_said_in_one_line(command, options, message, tmp_pat
     *_, error = capsys.readouterr().err.strip().splitlines()
     assert error.startswith("hf-ssl: error: ") and message in error
     assert not (tmp_path / "run" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind"), [("cap", "several labels per example"), ("rankup", "numbers"), ("ucvme", "numbers")]
+)
+def test_algorithms_for_several_labels_or_numbers_alone_take_no_correction(algorithm, kind):
+    settings = {"algorithm": algorithm, "imbalance": "cdmad", "imbalance_kwargs": None}
+    with pytest.raises(ValueError, match=f"^imbalance must be None for {kind}, got 'cdmad'"):
+        check_correction(settings)
