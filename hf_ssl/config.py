@@ -15,12 +15,11 @@ from .setting_ranges import (
     BROKEN_FILES,
     EMA_ROLES,
     LR_SCHEDULES,
-    NUMBER,
     OPEN_SETS,
-    RANGES,
     STARTS,
-    is_of,
+    TEACHER_SCHEDULES,
     parsed_setting,
+    refuse_values_out_of_range,
 )
 from .sharding_settings import check_sharding, refuse_deepspeed
 from .workers import usual_workers
@@ -48,8 +47,11 @@ class SSLConfig(TrainingArguments):
     - `algorithm`, `algorithm_kwargs`: its name (`hf-ssl algorithms` lists them) and its own settings.
     - `imbalance`, `imbalance_kwargs`: a correction for classes of different sizes, and its own settings.
     - `start`: the head's first weights: "random", or fitted to frozen features of the labels ("head") or of labels and
-      pool ("features").
+      pool ("features"), to class names ("names", put into `start_template`), or to a teacher's opinions
+      ("teacher"). Below a fitted head weights learn at a third of the learning rate.
     - `open_set`: what is done about examples of the pool that look foreign to the labels, see `training/open_set.py`.
+    - `teacher_column`, `teacher_weight`, `teacher_schedule`: what a larger model said of the pool, learned by an
+      auxiliary head beside any algorithm.
     - `unsupervised_weight`: factor of the unsupervised term, which rises from 0 over `unsupervised_warmup_steps`.
 
     **How fast each weight learns**
@@ -147,7 +149,9 @@ class SSLConfig(TrainingArguments):
         default="random",
         metadata={
             "help": "Where the head starts: 'random'; 'head', fitted to the features of the labeled examples; "
-            "'features', fitted to labels and pool together.",
+            "'features', fitted to labels and pool together; 'names', to what a CLIP- or SigLIP-like model says of "
+            "labels and pool by the names of the classes; 'teacher', to labels and the opinions of teacher_column. "
+            "Below a fitted head weights learn at a third of the learning rate.",
             "choices": list(STARTS),
         },
     )
@@ -157,6 +161,27 @@ class SSLConfig(TrainingArguments):
             "help": "For a pool with classes that nobody labeled: 'report' says how many examples look foreign, and "
             "'drop' also leaves them out. If not set, nobody looks.",
             "choices": list(OPEN_SETS),
+        },
+    )
+    start_template: str = field(
+        default="a photo of {}.", metadata={"help": "What start='names' puts the name of a class into, at {}."}
+    )
+    teacher_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the pool with the opinions of a larger model, as `hf-ssl teach` writes it: "
+            "probabilities by class (or a list of them in the order of the classes), or a class; empty where there is "
+            "none. If not set, nothing is learned from a teacher."
+        },
+    )
+    teacher_weight: float = field(
+        default=1.0, metadata={"help": "Factor of the teacher's term in the loss, at least 0."}
+    )
+    teacher_schedule: str = field(
+        default="falling",
+        metadata={
+            "help": "How the teacher's factor goes over the run: 'falling' to 0, 'constant', or 'rising' from 0.",
+            "choices": list(TEACHER_SCHEDULES),
         },
     )
     unlabeled_batch_ratio: int = field(
@@ -398,7 +423,7 @@ class SSLConfig(TrainingArguments):
         if isinstance(self.max_steps, NotSet) and not isinstance(self.num_train_epochs, NotSet):
             self.max_steps = -1
         check_sharding(self)
-        self._refuse_values_out_of_range()
+        refuse_values_out_of_range(self)
         refuse_two_schedules(self)
         refuse_cut_batches(self)
         split_global_batch(self)
@@ -408,15 +433,6 @@ class SSLConfig(TrainingArguments):
         """As in `TrainingArguments`, with plain numbers."""
         length = {"max_steps": int(self.max_steps), "num_train_epochs": float(self.num_train_epochs)}
         return {**super().to_dict(), **length}
-
-    def _refuse_values_out_of_range(self) -> None:
-        for name, allowed in RANGES.items():
-            value = getattr(self, name)
-            if (wanted := allowed.problem(value)) is not None:
-                note = f": {allowed.note}" if allowed.note else ""
-                raise ValueError(f"{name} must be {wanted}, got {value!r}{note}")
-        if self.max_steps == -1 and not (is_of(NUMBER, self.num_train_epochs) and self.num_train_epochs > 0):
-            raise ValueError(f"num_train_epochs must be above 0, got {self.num_train_epochs!r}; or set max_steps")
 
     @property
     def ema_evaluates(self) -> bool:

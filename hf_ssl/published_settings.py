@@ -6,7 +6,8 @@ until somebody has looked at it, for which a test asks.
 
 # What decides over the training: whoever repeats it needs these.
 _TRAINING = """
-algorithm algorithm_kwargs imbalance imbalance_kwargs start open_set unlabeled_batch_ratio stream_buffer_size
+algorithm algorithm_kwargs imbalance imbalance_kwargs start start_template teacher_column
+teacher_weight teacher_schedule open_set unlabeled_batch_ratio stream_buffer_size
 global_batch_size unsupervised_weight unsupervised_warmup_steps
 ema_decay ema_role batch_norm_views layer_decay lr_schedule label_column label_columns label_separator
 problem_type input_column text_pair_column on_broken_file

@@ -10,7 +10,8 @@ from typing import Any
 LR_SCHEDULES = ("trainer", "cosine_7_16")
 BROKEN_FILES = ("skip", "error")
 OPEN_SETS = ("report", "drop")
-STARTS = ("random", "head", "features")
+STARTS = ("random", "head", "features", "names", "teacher")
+TEACHER_SCHEDULES = ("falling", "constant", "rising")
 SAMPLING = ("random", "group_by_length")
 EMA_ROLES = ("none", "evaluation", "teacher", "both")
 BATCH_NORM_VIEWS = ("published", "labeled", "all")
@@ -97,6 +98,8 @@ RANGES = {
     "stream_buffer_size": _whole(0),
     "unsupervised_weight": _at_least(0),
     "unsupervised_warmup_steps": _whole(0),
+    "teacher_weight": _at_least(0),
+    "teacher_schedule": _one_of(TEACHER_SCHEDULES),
     "ema_decay": _SHARE,
     "ema_role": _one_of(EMA_ROLES),
     "view_micro_batch": _whole(1, optional=True),
@@ -140,3 +143,14 @@ def parsed_setting(name: str, value: Any, example: str) -> Any:
         return json.loads(value) if isinstance(value, str) else value
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{name} must be JSON, got {value!r}: {error}; an example is '{example}'") from None
+
+
+def refuse_values_out_of_range(args: Any) -> None:
+    """Raise a ValueError that names the first setting whose value is outside of `RANGES`."""
+    for name, allowed in RANGES.items():
+        value = getattr(args, name)
+        if (wanted := allowed.problem(value)) is not None:
+            note = f": {allowed.note}" if allowed.note else ""
+            raise ValueError(f"{name} must be {wanted}, got {value!r}{note}")
+    if args.max_steps == -1 and not (is_of(NUMBER, args.num_train_epochs) and args.num_train_epochs > 0):
+        raise ValueError(f"num_train_epochs must be above 0, got {args.num_train_epochs!r}; or set max_steps")

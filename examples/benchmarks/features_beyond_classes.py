@@ -98,7 +98,8 @@ def groups(classes: np.ndarray, size: int, chance: np.random.Generator) -> tuple
     members = [chance.permutation(np.flatnonzero(classes == number)) for number in range(count)]
     used, found, labels = np.zeros(count, int), [], np.zeros((size, count))
     for number in range(size):
-        chosen = chance.permutation(count)[: chance.integers(1, 4)]
+        most = int(chance.integers(1, 4))
+        chosen = chance.permutation(count)[:most]
         found.append([int(members[each][used[each] % len(members[each])]) for each in chosen])
         used[chosen] += 1
         labels[number, chosen] = 1

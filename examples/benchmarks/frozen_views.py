@@ -208,10 +208,10 @@ def split(task: str, data: Encoded, setting: dict[str, Any], seed: int, validati
         validation: test on a part of the training examples, which then is neither labeled nor in the pool.
     """
     classes = len(data.names)
-    rows = np.arange(len(data.labels))
-    held = draw_labels(data.labels, num_classes=classes, num_labeled=HELD_OUT[task], seed=12_345)[0]
+    rows, tested = np.arange(len(data.labels)), np.arange(len(data.labels), len(data.labels) + len(data.test))
     if validation:
-        rows = np.setdiff1d(rows, held)
+        tested = draw_labels(data.labels, num_classes=classes, num_labeled=HELD_OUT[task], seed=12_345)[0]
+        rows = np.setdiff1d(rows, tested)
     labeled, pool = draw_labels(
         data.labels[rows],
         num_classes=classes,
@@ -222,7 +222,6 @@ def split(task: str, data: Encoded, setting: dict[str, Any], seed: int, validati
         pool_shape=setting["pool"],
         seed=seed,
     )
-    tested = held if validation else np.arange(len(data.labels), len(data.labels) + len(data.test))
     return Split(rows[labeled], rows[pool], tested, np.concatenate([data.labels, data.test_labels]))
 
 

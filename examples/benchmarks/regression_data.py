@@ -63,7 +63,11 @@ def _letters(places: Places, cache: Path) -> tuple[dict[str, np.ndarray], np.nda
     data = datasets.load_dataset(str(places.data / "ag_news"))
     encoded = frozen_views.encode("text", places, cache)
     texts = [*data["train"]["text"], *data["test"]["text"][:TESTED_TEXTS]]
-    return encoded.train, encoded.test[:TESTED_TEXTS], [float(np.mean([len(word) for word in text.split()])) for text in texts]
+    return (
+        encoded.train,
+        encoded.test[:TESTED_TEXTS],
+        [float(np.mean([len(word) for word in text.split()])) for text in texts],
+    )
 
 
 def _sum(places: Places, cache: Path) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

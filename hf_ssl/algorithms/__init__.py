@@ -9,6 +9,7 @@ criteria     what is minimized on labeled examples of each kind of problem
 correction   the contract of corrections for long tails, which can be put around an algorithm
 imbalance/   `IMBALANCE`, the table of these corrections, one file for each
 steps        statistics of whole steps, regardless of how many passes a step takes
+outside_teacher  the opinions of a larger model, which can be added to any algorithm
 weak_strong  the step that FixMatch and its descendants share
 parts/       what several algorithms are built from
 multi_label/ algorithms for examples with any number of labels
@@ -42,6 +43,7 @@ from .multi_label import MULTI_LABEL_ALGORITHMS
 from .multimatch import MultiMatch
 from .noisy_student import NoisyStudent
 from .openmatch import OpenMatch
+from .outside_teacher import OutsideTeacher
 from .pi_model import PiModel
 from .problem import PROBLEM_KEYWORDS, ProblemSpec, Progress
 from .propagation import Propagation
@@ -177,6 +179,7 @@ def get_algorithm(
     imbalance: str | type[Correction] | None = None,
     imbalance_kwargs: Mapping[str, Any] | None = None,
     class_counts: Any = None,
+    teacher: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> SSLAlgorithm:
     """An algorithm for one problem, by its name or from a custom class.
@@ -189,6 +192,8 @@ def get_algorithm(
         imbalance: a key of `IMBALANCE`, or a subclass of `Correction`: a correction for classes of different sizes.
         imbalance_kwargs: its own settings, which `IMBALANCE[imbalance].settings()` lists.
         class_counts: number of labeled examples [C] of each class; None takes them from `class_distribution`.
+        teacher: settings of `OutsideTeacher` ({} for its defaults): the algorithm also learns what a larger model said
+            of the pool, `SSLBatch.opinions`; None for no such term.
 
     Raises:
         ValueError: for an unknown name or a setting outside its range.
@@ -228,6 +233,8 @@ def get_algorithm(
         algorithm.correct_with(_correction(imbalance, imbalance_kwargs or {}, class_counts, algorithm.problem))
     elif imbalance_kwargs:
         raise ValueError(f"imbalance must be named beside imbalance_kwargs, got None; name one of {_names(IMBALANCE)}")
+    if teacher is not None:
+        algorithm.learn_from(OutsideTeacher(algorithm.problem, **teacher))
     return algorithm
 
 

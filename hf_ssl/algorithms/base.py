@@ -21,6 +21,7 @@ from ..model.forward import ModelForward
 from ..problem_types import REGRESSION
 from .correction import Correction
 from .criteria import LABELED_LOSSES
+from .outside_teacher import OutsideTeacher
 from .problem import PROBLEM_KEYWORDS, Criterion, ProblemSpec, Progress, check
 from .steps import StepStatistics
 
@@ -151,6 +152,7 @@ class SSLAlgorithm(nn.Module):
         self.unsupervised_weight = problem.unsupervised_weight
         self.problem = problem
         self.correction = Correction(problem=problem, class_counts=problem.frequencies())
+        self.outside_teacher: OutsideTeacher | None = None
 
     def correct_with(self, correction: Correction) -> None:
         """Put a correction for long tails around this algorithm, with its heads and views; before the first step.
@@ -170,6 +172,12 @@ class SSLAlgorithm(nn.Module):
         self.views = {**self.views, **correction.views}
         self.uses_teacher = self.uses_teacher or correction.uses_teacher
         self.remembers_pool = self.remembers_pool or correction.remembers_pool
+
+    def learn_from(self, teacher: OutsideTeacher) -> None:
+        """Add the term of a larger model's opinions (`SSLBatch.opinions`) to this algorithm; before the first step."""
+        self.outside_teacher = teacher
+        if not self.reads_pool:
+            self.views = {**self.views, "weak": "weak"}
 
     @property
     def answer(self) -> Correction:
@@ -194,7 +202,14 @@ class SSLAlgorithm(nn.Module):
         for part in self.modules():
             if isinstance(part, StepStatistics):
                 part.begin_pass(further)
-        return super().__call__(model, batch, progress)
+        if self.outside_teacher is None:
+            return super().__call__(model, batch, progress)
+        with model.heard() as outputs:
+            output: AlgorithmOutput = super().__call__(model, batch, progress)
+        term, share = self.outside_teacher(model, outputs, batch)
+        output.loss = output.loss + self.outside_teacher.weight_at(progress) * term
+        output.terms["teacher"], output.metrics["teacher_ratio"] = term.detach(), share
+        return output
 
     def begin_step(self) -> None:
         """Let the next call begin a step, also if its number is that of the last one: a new training begins."""

@@ -25,6 +25,7 @@ class SSLBatch:
         labeled_strong: model keywords of a strong view of the labeled examples.
         content_free: model keywords of one row that says nothing (a gray image, mask tokens, silence), each tensor
             `[1, ...]`, for corrections that read it.
+        opinions: what a larger model said of the pool, distributions `[mu*B, C]`; zero where it said nothing.
         rotation_labels: quarter turns `[mu*B]` of the "rotated" view, 0 to 3.
         balanced_labeled, balanced_labels: model keywords of views of B further labeled examples, of which every class
             is as likely as another, and their classes [B].
@@ -58,6 +59,7 @@ class SSLBatch:
     unlabeled_index: torch.Tensor | None = None
     labeled_strong: dict[str, torch.Tensor] | None = None
     content_free: Mapping[str, torch.Tensor] | None = None
+    opinions: torch.Tensor | None = None
     rotation_labels: torch.Tensor | None = None
     balanced_labeled: dict[str, torch.Tensor] | None = None
     balanced_labels: torch.Tensor | None = None

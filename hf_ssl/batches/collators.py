@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import BrokenExampleError
@@ -67,7 +68,7 @@ class SSLCollator:
         (torch.Size([2, 3, 8, 8]), torch.Size([6, 3, 8, 8]))
     """
 
-    _NO_VIEWS = ("key", "label", "balanced_label", "broken")
+    _NO_VIEWS = ("key", "label", "balanced_label", "broken", "opinion")
 
     def __init__(self, views: Any):
         self.views = as_views(views)
@@ -79,7 +80,7 @@ class SSLCollator:
             "labels" [B] (of several labels and of numbers [B, C], see `stack_labels`), "labeled_index" [B],
             "unlabeled_index" `[mu*B]`; "labeled" and "unlabeled", from the names of views to keywords of the model;
             and, if there are any, "hidden_labels" `[mu*B]` or `[mu*B, C]` of the pool, "rotation_labels" `[mu*B]`,
-            and "broken_index", the positions of examples that could not be read.
+            "opinions" `[mu*B, C]`, and "broken_index", the positions of examples that could not be read.
         """
         labeled = [item for item in items if item["key"].labeled]
         unlabeled = [item for item in items if not item["key"].labeled]
@@ -112,6 +113,8 @@ class SSLCollator:
             extras["hidden_labels"] = stack_labels(hidden)
         if "rotated" in unlabeled[0]:
             extras["rotation_labels"] = torch.tensor([item["rotated"][1] for item in unlabeled])
+        if "opinion" in unlabeled[0]:
+            extras["opinions"] = torch.from_numpy(np.stack([item["opinion"] for item in unlabeled]))
         broken = [index for item in unlabeled for index in item.get("broken", ())]
         if broken:
             extras["broken_index"] = torch.tensor(broken)
@@ -146,6 +149,7 @@ class SSLCollator:
             balanced_labeled=labeled.pop("balanced_labeled", None),
             balanced_labels=inputs.get("balanced_labels"),
             rotation_labels=inputs.get("rotation_labels"),
+            opinions=inputs.get("opinions"),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
+from ..data.opinions import OPINION
 from ..data.rows import fetch_rows, may_be_random
 from ..errors import BrokenExampleError
 from ..views.base import as_views
@@ -28,8 +29,9 @@ class ViewDataset(Dataset):
 
     An item holds "key", "label" (the class or a list of numbers, or None) and one entry per view: "labeled" and those
     of `LABELED_VIEWS` of a labeled example, the names of the algorithm's views ("weak", "strong", ...) of one of the
-    pool. A pool for which the algorithm has no view is never read. The view "balanced_labeled" is of another labeled
-    example, drawn at random with the same chance for each class; "balanced_label" is its class.
+    pool. A pool for which the algorithm has no view is never read. "opinion" is that of a larger model on one of the
+    pool, if rows have one. The view "balanced_labeled" is of another labeled example, drawn at random with the same
+    chance for each class; "balanced_label" is its class.
 
     Args:
         labeled, unlabeled: indexable; a row is a mapping of columns.
@@ -129,6 +131,8 @@ class ViewDataset(Dataset):
         names, dataset = (self.labeled_names, self.labeled) if key.labeled else (self.unlabeled_names, self.unlabeled)
         row = self._row(dataset, source.index, key) if row is None else row
         item: dict[str, Any] = {"key": source, "label": row.get(self.label_column)}
+        if not key.labeled and OPINION in row:
+            item["opinion"] = row[OPINION]
         if len(names) > 1 and self.views.shares_decoding:
             row = self.views.example(row)
         for number, (name, kind) in enumerate(names.items()):

@@ -24,6 +24,7 @@ from . import (
     quickstart,
     select,
     skill,
+    teach,
     train,
 )
 from .parser import CommandParser, with_hyphens
@@ -34,6 +35,7 @@ COMMANDS = (
     quickstart,
     pick,
     label,
+    teach,
     train,
     inspect,
     predict,

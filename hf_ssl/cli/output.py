@@ -107,3 +107,11 @@ def check_outside(folder: Path, inputs: Iterable[str | None]) -> None:
     for name in inputs:
         if name and Path(name).is_dir() and Path(name).resolve() in [place, *place.parents]:
             raise ValueError(f"--output-dir must be outside the data, got {folder} inside {name}; give another folder")
+
+
+def seen_from(folder: Path, path: Path) -> str:
+    """The path of a file as seen from a folder, with slashes; absolute if it cannot be."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # on another drive of Windows
+        return str(path.absolute())

@@ -26,7 +26,7 @@ from ..files import atomic_write, sync
 from ..modality import MODALITIES
 from ..report.spreadsheets import harmless
 from .labeling import label_command
-from .output import check_file
+from .output import check_file, seen_from
 
 if TYPE_CHECKING:
     from .pick_data import Given
@@ -224,14 +224,7 @@ def _cells(given: "Given", places: np.ndarray, output: Path) -> list[list[str]]:
         rows = fetch_rows(given.inputs.rows, places.tolist())
         return [[str(row[name]) for name in columns] for row in rows]
     folder = output.absolute().parent
-    return [[_seen_from(folder, path)] for path in _files(given, places, output)]
-
-
-def _seen_from(folder: Path, path: Path) -> str:
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:  # on another drive of Windows
-        return str(path.absolute())
+    return [[seen_from(folder, path)] for path in _files(given, places, output)]
 
 
 def _files(given: "Given", places: np.ndarray, output: Path) -> list[Path]:

@@ -66,7 +66,7 @@ def load_train_data(
     if arguments.unlabeled is not None:
         pool = _load(arguments.unlabeled, "unlabeled", *_names(found), notes)
     if rest is not None:
-        pool = _with_rest(pool, rest, list(found.input_columns), arguments)
+        pool = _with_rest(pool, rest, list(found.input_columns), settings["teacher_column"], arguments)
         joins = "joins" if len(rest) == 1 else "join"
         notes.append(f"{arguments.labeled}: {count(len(rest), 'row')} without a label {joins} the pool")
     if arguments.test is not None:
@@ -184,10 +184,15 @@ def _check_fraction(arguments: TrainArguments) -> None:
 
 
 def _with_rest(
-    pool: datasets.Dataset | None, rest: datasets.Dataset, columns: list[str], arguments: TrainArguments
+    pool: datasets.Dataset | None,
+    rest: datasets.Dataset,
+    columns: list[str],
+    teacher: str | None,
+    arguments: TrainArguments,
 ) -> datasets.Dataset:
-    """The pool with the rows of the labeled data that have no label."""
-    rest = rest.select_columns(columns)
+    """The pool with the rows of the labeled data that have no label; `teacher` is the column of opinions."""
+    said = [name for name in rest.column_names if name == teacher]
+    rest = rest.select_columns([*columns, *said])
     if pool is None:
         return rest
     missing = [name for name in columns if name not in pool.column_names]
@@ -197,8 +202,11 @@ def _with_rest(
             f"the pool, but {arguments.unlabeled} has the columns {', '.join(pool.column_names)}; rename one, or "
             "leave those rows out"
         )
-    pool = pool.select_columns(columns)
-    return datasets.concatenate_datasets([pool, rest.cast(pool.features)])
+    opinions = [name for name in pool.column_names if name == teacher]
+    pool, rest = pool.select_columns([*columns, *opinions]), rest.select_columns(columns)
+    # Those rows have no opinion.
+    same = datasets.Features({name: pool.features[name] for name in columns})
+    return datasets.concatenate_datasets([pool, rest.cast(same)])
 
 
 def _split_off(

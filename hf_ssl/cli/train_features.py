@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
+from scipy.special import expit
 from transformers import EvalPrediction, set_seed
 
 from ..config import SSLConfig
@@ -21,7 +21,7 @@ from ..features.answers import Answers, answers_of
 from ..features.fitted import FITTED
 from ..features.inputs import usual_tokens
 from ..features.reading import Reading, read
-from ..metrics import tune_thresholds
+from ..metrics import multi_label_metrics, tune_thresholds
 from ..metrics.default import default_metrics
 from ..model.loading import load_classifier
 from ..problem_types import IN_WORDS, MULTI_LABEL
@@ -149,7 +149,14 @@ class _Fits:
         if "" not in self.reading.tests:
             return {}
         _, head_features, labels = self.reading.tests[""]
-        return self.metrics(EvalPrediction(found.head.logits(head_features), labels))
+        logits = found.head.logits(head_features)
+        if self.trainer.data.problem_type == MULTI_LABEL:
+            # With the thresholds that the model is saved with.
+            return multi_label_metrics(expit(logits), labels, self._thresholds(found))
+        return self.metrics(EvalPrediction(logits, labels))
+
+    def _thresholds(self, found: Answers) -> list[float]:
+        return thresholds_of(found, self.reading.labels[self.reading.known])
 
     def _estimates(self, found: Answers) -> np.ndarray:
         """The measure of the left-out labeled examples, then of as many that are drawn from them with replacement."""
@@ -172,7 +179,7 @@ class _Fits:
         found.head.write(model)
         next(row for row in self.output.runs if row["algorithm"] == name)["kept"] = True
         if trainer.data.problem_type == MULTI_LABEL:
-            model.config.label_thresholds = thresholds_of(found, self.reading.labels[self.reading.known])
+            model.config.label_thresholds = self._thresholds(found)
         problem = trainer.algorithm.problem
         trainer.algorithm = FITTED[name](**{key: getattr(problem, key) for key in vars(problem)})
         trainer.algorithm_name = name
@@ -209,7 +216,7 @@ def thresholds_of(found: Answers, labels: np.ndarray) -> list[float]:
         labels: of the labeled examples, [L, C].
     """
     assert found.thresholds is not None, "labels have thresholds"
-    tuned = tune_thresholds(torch.sigmoid(torch.as_tensor(found.held_out)).numpy(), labels)
+    tuned = tune_thresholds(expit(found.held_out), labels)
     positives = labels.sum(axis=0)
     enough = np.minimum(positives, len(labels) - positives) >= 5
     chosen = np.where(enough, tuned, found.thresholds)

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import TrainerState, TrainingArguments
 
 from ..features.encoding import from_first_process
+from ..features.foreignness import FILE as FOREIGNNESS
 from ..report.inspection.record import PREDICTIONS, SOURCES
 from ..training.checkpoint_files import CONFIG, STATE, WEIGHTS, choose_checkpoint
 from ..training.checkpoint_folders import checkpoints, clean_up, leftovers
@@ -58,7 +59,16 @@ def prepare_folder(folder: Path, resume: bool, overwrite: bool) -> None:
         raise ValueError(f"--output-dir must be new or empty, but {folder} is not empty; {choice}")
     if overwrite:
         # The results first: with them a run that is killed from here on would seem to be finished.
-        for name in ("results.json", STATE, "README.md", "curves.png", "class_recalls.png", *WEIGHTS, *_LOCAL):
+        for name in (
+            "results.json",
+            STATE,
+            "README.md",
+            "curves.png",
+            "class_recalls.png",
+            FOREIGNNESS,
+            *WEIGHTS,
+            *_LOCAL,
+        ):
             (folder / name).unlink(missing_ok=True)
         folders = (folder / name for name in ("baseline", "members", ROUNDS))
         for entry in (*checkpoints(folder), *leftovers(folder), *folders):

@@ -26,6 +26,8 @@ logger = logging.get_logger(__name__)
 
 # What prepared rows call the label that several columns hold.
 JOINED_COLUMN = "labels"
+# More different decimals in a column of texts than these are no codes.
+_MOST_CODES = 20
 _LISTS = (datasets.List, datasets.LargeList)
 
 
@@ -138,7 +140,8 @@ def find_form(
     - Several columns: several labels if all cells are 0 or 1, otherwise numbers.
     - A text with a separator, and a list of texts, of whole numbers or of a `ClassLabel`: several labels. Lists of one
       length (two or more) with nothing but 0 and 1 say of each label whether the example has it.
-    - Numbers that are not whole: numbers. So are texts of such, as tables have them, if most rows have their own.
+    - Numbers that are not whole: numbers. So are texts of such, as tables have them, if most rows have their own, or
+      there are more than 20 different ones.
     - All else is one class, also whole numbers, unless `problem_type` says that they are numbers.
 
     Args:
@@ -273,5 +276,8 @@ def _is_of_decimals(dataset: datasets.Dataset, column: str) -> bool:
         return False
     if all(number.is_integer() for number in numbers):
         return False
-    # Texts that come again, or write one number in two ways ("1.1" and "1.10"), are chapters, versions or codes.
-    return not is_text or len(numbers) / 2 < len(set(numbers)) == len(set(cells))
+    if not is_text:
+        return True
+    # Few texts that come again and again, or write one number in two ways ("1.1" and "1.10"), are chapters or codes.
+    different = len(set(numbers))
+    return different == len(set(cells)) and different > min(len(numbers) / 2, _MOST_CODES)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from transformers.utils import logging
 
+from ..problem_types import REGRESSION
 from .spelling import folded, matched
 
 logger = logging.get_logger(__name__)
@@ -33,6 +34,7 @@ Label = int | bool | str
 _ROWS = 1_000_000
 # Above it not every whole number is a float, so that two labels may have become one.
 _LARGEST_EXACT = 2**53
+_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 
 
@@ -321,7 +323,7 @@ def index_labels(
         more = f" (nor are {shortened([repr(name) for name in unknown[1:]], 4)})" if len(unknown) > 1 else ""
         raise ValueError(
             f"the {what} dataset has the label {unknown[0]!r}, which is not a class of the labeled dataset{more}; "
-            f"its classes are {shortened(classes.names)}"
+            f"its classes are {shortened(classes.names)}{_if_numbers([*unknown, *classes.names])}"
         )
     result |= {label: UNKNOWN for label, index in result.items() if index is None and found[label] != "-1"}
     others = [name for name in unknown if name != "-1"]
@@ -329,6 +331,14 @@ def index_labels(
         _warn_of_unknown(others, what)
     same = all(not isinstance(label, bool | str) and label == index for label, index in result.items())
     return None if same and None not in different else result
+
+
+def _if_numbers(names: Sequence[str]) -> str:
+    """What to do if labels that were taken for names of classes are decimals."""
+    parts = [_DECIMAL.fullmatch(name.strip()) for name in names]
+    if not all(parts) or not any(part and part[1] for part in parts):
+        return ""
+    return f"; set problem_type={REGRESSION!r} if they are numbers to be predicted"
 
 
 def _warn_of_unknown(names: Sequence[str], what: str) -> None:

@@ -22,6 +22,7 @@ from .headers import unreadable
 from .label_forms import LabelForm
 from .label_kinds import CellReader
 from .labels import shortened
+from .opinions import opinions_of
 from .rows import Rows, missing_file, model_inputs, undecoded
 from .streams import StreamedPool, is_stream, make_row_preparer, read_sample
 
@@ -32,7 +33,14 @@ _ROWS = 100_000
 
 
 def prepare(
-    dataset: Any, data: DataSummary, what: str, *, label: bool = True, files: bool = True, as_given: bool = False
+    dataset: Any,
+    data: DataSummary,
+    what: str,
+    *,
+    label: bool = True,
+    files: bool = True,
+    as_given: bool = False,
+    teacher: str | None = None,
 ) -> Any:
     """A dataset of the user as views and collators want it: `Rows`, or the dataset itself if it already is like that.
 
@@ -48,6 +56,7 @@ def prepare(
         files: whether all files must exist, and no row be without an input (whether files can be read shows when they
             are).
         as_given: leave rows as the user formats them, for a custom collator; labels are still matched.
+        teacher: of a pool, the column of a larger model's opinions.
 
     Raises:
         ValueError: if a column, a file or a text is missing, or a label is not one of the classes; the message names
@@ -80,9 +89,10 @@ def prepare(
             _check_inputs(raw, data, what)
         _check_files(raw, data, what)
     formats = _formats(raw, data)
-    if tensors is None and label_index is None and not formats:
+    opinions = None if teacher is None else opinions_of(raw, teacher, data.classes)
+    if tensors is None and label_index is None and not formats and opinions is None:
         return raw
-    return Rows(raw, tensors, data.model_inputs, formats=formats, **labels)
+    return Rows(raw, tensors, data.model_inputs, formats=formats, opinions=opinions, **labels)
 
 
 def _formats(raw: datasets.Dataset, data: DataSummary) -> dict[str, CellFormat]:
@@ -192,20 +202,25 @@ def _warn_of_untested(data: DataSummary, found: set[int], what: str) -> None:
         )
 
 
-def prepare_pool(pool: Any, data: DataSummary, files: bool) -> Any:
-    """The unlabeled dataset, prepared; of a stream a `StreamedPool`; `files` as in `prepare`.
+def prepare_pool(pool: Any, data: DataSummary, files: bool, teacher: str | None = None) -> Any:
+    """The unlabeled dataset, prepared; of a stream a `StreamedPool`; `files` and `teacher` as in `prepare`.
 
     Raises:
         TypeError: if it is several splits.
-        ValueError: if it is empty, or lacks the input.
+        ValueError: if it is empty, or lacks the input or the column of opinions.
     """
     if is_stream(pool):
-        return _prepare_streamed_pool(pool, data)
+        return _prepare_streamed_pool(pool, data, teacher)
     if isinstance(pool, Mapping):
         check_kind(pool, "unlabeled_dataset")
     if len(pool) == 0:
         raise ValueError("the unlabeled dataset is empty; leave it out to train on the labeled examples alone")
-    return prepare(pool, data, "unlabeled", label=False, files=files)
+    if teacher is not None and not isinstance(pool, datasets.Dataset):
+        raise ValueError(
+            f"teacher_column must be left out for a pool that is not a datasets.Dataset, got {teacher!r} with a "
+            f"{type(pool).__name__}; make the pool one"
+        )
+    return prepare(pool, data, "unlabeled", label=False, files=files, teacher=teacher)
 
 
 def prepare_evaluation(dataset: Any, data: DataSummary, as_given: bool) -> Any:
@@ -215,13 +230,13 @@ def prepare_evaluation(dataset: Any, data: DataSummary, as_given: bool) -> Any:
     return prepare(dataset, data, "evaluation", as_given=as_given)
 
 
-def _prepare_streamed_pool(stream: Any, data: DataSummary) -> StreamedPool:
+def _prepare_streamed_pool(stream: Any, data: DataSummary, teacher: str | None) -> StreamedPool:
     """Columns are found from the first rows, by the rules for other datasets."""
     stream, rows, given = read_sample(stream)
     matched = _renamed(given, data, label=False)
     check_columns(matched, "unlabeled", () if data.model_inputs else data.input_columns)
     _check_model_inputs(given, data, "unlabeled")
-    preparer = make_row_preparer(given, undecoded(matched, data.input_columns), data)
+    preparer = make_row_preparer(given, undecoded(matched, data.input_columns), data, teacher)
     return StreamedPool(stream, rows, matched.column_names, preparer)
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import datasets
+import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 from transformers.utils import logging
@@ -22,6 +23,7 @@ from ..modality import MODEL_INPUTS
 from .cells import CellFormat, array_depth
 from .label_forms import PLAIN_FORM, LabelForm
 from .label_kinds import CellReader
+from .opinions import OPINION, Opinions
 
 logger = logging.get_logger(__name__)
 
@@ -84,6 +86,7 @@ class Rows(Dataset):
             indices already.
         form: how the labels are written; of several columns, `label_column` is one more.
         formats: column of images or recordings -> what all of its cells have in common.
+        opinions: of a pool, what reads the column of a larger model's opinions; rows then have `OPINION`, too.
     """
 
     def __init__(
@@ -95,8 +98,9 @@ class Rows(Dataset):
         label_index: CellReader | None = None,
         formats: Mapping[str, CellFormat] | None = None,
         form: LabelForm = PLAIN_FORM,
+        opinions: Opinions | None = None,
     ):
-        self.raw, self.tensors, self.formats = raw, tensors, dict(formats or {})
+        self.raw, self.tensors, self.formats, self.opinions = raw, tensors, dict(formats or {}), opinions
         self.label_column, self.label_index, self.form = label_column, label_index, form
         self.transformed = is_transformed(tensors)
         self.inputs = (*inputs, *(name + suffix for suffix in STRONG_SUFFIXES for name in inputs))
@@ -138,6 +142,9 @@ class Rows(Dataset):
         for name, cell_format in self.formats.items():
             for index, row in zip(indices, rows, strict=True):
                 row[name] = cell_format(row[name], index)
+        if self.opinions is not None:
+            for index, row in zip(indices, rows, strict=True):
+                row[OPINION] = self.opinions(row[self.opinions.column], index)
         if self.label_index is not None:
             for row in rows:
                 row[self.label_column] = self.label_index(self.form.cell(row, self.label_column))
@@ -216,3 +223,20 @@ def fetch_rows(dataset: Any, indices: Sequence[int]) -> list[Mapping[str, Any]]:
     if hasattr(dataset, "__getitems__"):
         return dataset.__getitems__(list(indices))
     return [dataset[index] for index in indices]
+
+
+def opinions_at(pool: Any, rows: np.ndarray) -> np.ndarray:
+    """What a larger model said of rows [U] of a prepared pool: distributions [U, C], zero where it said nothing.
+
+    Example:
+        >>> from hf_ssl.data.labels import Classes
+        >>> classes = Classes(["cat", "dog"], {"cat": 0, "dog": 1}, True)
+        >>> raw = datasets.Dataset.from_dict({"text": ["a", "b"], "teacher": ["dog", None]})
+        >>> opinions_at(Rows(raw, opinions=Opinions(classes, "teacher")), np.array([1, 0])).tolist()
+        [[0.0, 0.0], [0.0, 1.0]]
+    """
+    if isinstance(pool, Rows) and pool.opinions is not None:
+        # Without the inputs, which may be files.
+        cells = pool.raw.with_format(None).select_columns([pool.opinions.column]).select(rows)[pool.opinions.column][:]
+        return np.stack([pool.opinions(cell, int(row)) for cell, row in zip(cells, rows, strict=True)])
+    return np.stack([row[OPINION] for row in fetch_rows(pool, rows.tolist())])

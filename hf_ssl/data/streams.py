@@ -32,6 +32,7 @@ from .columns import DataSummary
 from .duplicates import digest
 from .label_forms import PLAIN_FORM, LabelForm
 from .label_kinds import CellReader
+from .opinions import OPINION, Opinions, check_column
 from .rows import STRONG_SUFFIXES, undecoded
 
 logger = logging.get_logger(__name__)
@@ -177,6 +178,7 @@ class RowPreparer:
         label_index: from a cell of it to the index of the class, or to the numbers of other labels.
         inputs: names of what rows hold as tensors for the model.
         form: how the labels are written.
+        opinions: what reads the column of a larger model's opinions, if there is one.
     """
 
     def __init__(
@@ -188,10 +190,12 @@ class RowPreparer:
         label_index: CellReader | None,
         inputs: Sequence[str],
         form: LabelForm = PLAIN_FORM,
+        opinions: Opinions | None = None,
     ):
         self.names, self.files, self.formats = dict(names), list(files), dict(formats)
         self.label_column, self.label_index, self.form = label_column, label_index, form
         self.label_columns = form.columns if form.is_joined else (label_column,)
+        self.opinions = opinions
         self.inputs = {*inputs, *(name + suffix for suffix in STRONG_SUFFIXES for name in inputs)}
 
     def __call__(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
@@ -207,6 +211,8 @@ class RowPreparer:
             made[name] = _fetched(made.get(name))
         for name, cell_format in self.formats.items():
             made[name] = cell_format(made.get(name), position)
+        if self.opinions is not None:
+            made[OPINION] = self.opinions(made.get(self.opinions.column), position)
         if self.label_index is not None and made.keys() >= set(self.label_columns):
             made[self.label_column] = self.label_index(self.form.cell(made, self.label_column))
         return made
@@ -332,8 +338,13 @@ def _rows_of(stream: Any) -> Iterator[dict[str, Any]]:
     yield from StreamPart(stream).begin(0)  # type: ignore[misc]  # it has checked that they are dicts
 
 
-def make_row_preparer(given: datasets.Dataset, matched: datasets.Dataset, data: DataSummary) -> RowPreparer:
-    """What makes prepared rows of a stream's, whose first ones are `given`, and `matched` with columns renamed."""
+def make_row_preparer(
+    given: datasets.Dataset, matched: datasets.Dataset, data: DataSummary, teacher: str | None = None
+) -> RowPreparer:
+    """What makes prepared rows of a stream's, whose first ones are `given`, and `matched` with columns renamed.
+
+    `teacher` is the column of a larger model's opinions.
+    """
     names = {old: new for old, new in zip(given.column_names, matched.column_names, strict=True) if old != new}
     has_files = MODALITIES[data.modality].needs_files
     files = [name for name in data.input_columns if has_files and name in matched.column_names]
@@ -343,4 +354,8 @@ def make_row_preparer(given: datasets.Dataset, matched: datasets.Dataset, data: 
     reader, form = None, data.label_form
     if data.label_names:
         reader = data.label_kind.stream_reader(feature, form, data.classes, "unlabeled", known=False)
-    return RowPreparer(names, files, formats, data.label_column, reader, data.model_inputs, form)
+    opinions = None
+    if teacher is not None:
+        check_column(teacher, matched.column_names)
+        opinions = Opinions(data.classes, teacher, matched.features[teacher])
+    return RowPreparer(names, files, formats, data.label_column, reader, data.model_inputs, form, opinions)

@@ -1,6 +1,6 @@
 """What a model card says besides the run: what only a person knows, and what is known of the model and its data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class ModelFacts:
         labeled_hash: SHA-256 of the labeled set; None for a large one.
         hardware: devices and precision in words.
         baseline: the row of `results.json` of a training on the labels alone, if there was one.
+        label_thresholds: of several labels, the probabilities in the model's configuration from which on an input has
+            them; None if it has none.
         curves, class_recalls: whether curves.png and class_recalls.png are beside the card.
     """
 
@@ -65,5 +67,6 @@ class ModelFacts:
     labeled_hash: str | None = None
     hardware: str = "not known"
     baseline: Mapping[str, float] | None = None
+    label_thresholds: Sequence[float] | None = None
     curves: bool = False
     class_recalls: bool = False

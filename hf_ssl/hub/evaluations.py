@@ -1,29 +1,51 @@
 """What was measured in a training, as the card's tables and the Hub's model index want it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from huggingface_hub import EvalResult
 
-from ..report.markdown import plain
+from ..problem_types import MULTI_LABEL_METRICS, REGRESSION, REGRESSION_METRICS
+from ..report.markdown import cell, plain
+from ..report.measures import MEASURES, tested
 from ..report.run import RunFacts
 from ..report.tables import markdown_table
 from .provenance import DataSource, is_dataset_id
 
-# What metrics are called in a model index; the averages of this package are over classes.
+# What metrics are called in a sentence; the averages of this package are over classes.
 METRIC_NAMES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "geometric_mean": "Geometric mean of recalls",
-    "many_recall": "Recall of classes with many labels",
-    "medium_recall": "Recall of classes with a medium number of labels",
-    "few_recall": "Recall of classes with few labels",
-    "precision": "Macro precision",
-    "recall": "Macro recall",
-    "f1": "Macro F1",
-    "top5_accuracy": "Top-5 accuracy",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "geometric_mean": "geometric mean of recalls",
+    "many_recall": "recall of classes with many labels",
+    "medium_recall": "recall of classes with a medium number of labels",
+    "few_recall": "recall of classes with few labels",
+    "precision": "macro precision",
+    "recall": "macro recall",
+    "f1": "macro F1",
+    "top5_accuracy": "top-5 accuracy",
+    "map": "mean average precision",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "subset_accuracy": "subset accuracy",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "spearman": "Spearman correlation",
 }
+# What the Hub calls metrics whose names here are others; the accuracy of several labels is that of all of an example.
+_TYPES = {
+    "map": "mean_average_precision",
+    "micro_f1": "f1",
+    "macro_f1": "f1",
+    "subset_accuracy": "accuracy",
+    "r2": "r_squared",
+    "spearman": "spearmanr",
+}
+# In the units of the labels: four decimals may be too many, or too few.
+_IN_UNITS = ("mae", "rmse")
 # What Trainer logs beside the metrics.
 _TIMINGS = ("runtime", "samples_per_second", "steps_per_second", "jit_compilation_time", "model_preparation_time")
 
@@ -60,8 +82,7 @@ def evaluations(run: RunFacts, sources: Mapping[str, DataSource]) -> list[Evalua
         rows = _measured(run.history, f"eval_{name}_" if name else "eval_")
         if not rows:
             continue
-        by = run.best_metric
-        best = max(rows, key=lambda row: row.get(by, 0.0)) if by in rows[-1] else rows[-1]
+        best = _best(run, rows)
         saved = rows[-1]
         if run.holds_best:
             saved = next((row for row in rows if row["step"] == run.state.best_global_step), rows[-1])
@@ -82,6 +103,13 @@ def _measured(history: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[st
     return rows
 
 
+def _best(run: RunFacts, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The best evaluation by the usual metric; the last one if that was not measured."""
+    by, sign = run.best_metric, 1 if MEASURES[run.data.problem_type].greater_is_better else -1
+    known = [row for row in rows if math.isfinite(row.get(by, math.nan))]
+    return max(known, key=lambda row: sign * row[by]) if known and by in rows[-1] else rows[-1]
+
+
 def trained_on_evaluation(run: RunFacts) -> bool:
     """Whether evaluation examples were found in the training data."""
     if run.duplicates is None:
@@ -92,7 +120,15 @@ def trained_on_evaluation(run: RunFacts) -> bool:
 def index_metrics(found: Evaluations) -> list[str]:
     """The metrics for the model index: those by which models are compared, or else all."""
     usual = ("accuracy", *(("balanced_accuracy",) if "few_recall" in found.saved else ()), "f1", "top5_accuracy")
-    return [key for key in usual if key in found.saved] or [key for key in found.saved if key not in ("step", "loss")]
+    kinds = (usual, MULTI_LABEL_METRICS, REGRESSION_METRICS)
+    named = next((names for names in kinds if names[0] in found.saved), tuple(found.saved))
+    # What a test set does not tell, such as a correlation with equal numbers, is NaN.
+    return [key for key in named if key not in ("step", "loss") and math.isfinite(found.saved.get(key, math.nan))]
+
+
+def index_types(found: Evaluations) -> list[str]:
+    """The Hub's names of these metrics, each once."""
+    return list(dict.fromkeys(_TYPES.get(key, key) for key in index_metrics(found)))
 
 
 def eval_results(task: str, dataset: str | None, measured: Sequence[Evaluations]) -> list[EvalResult]:
@@ -116,8 +152,8 @@ def eval_results(task: str, dataset: str | None, measured: Sequence[Evaluations]
                     # Results of the same dataset and split would be taken for one.
                     dataset_split=found.name or found.source.split,
                     dataset_revision=found.source.revision,
-                    metric_type=key,
-                    metric_name=METRIC_NAMES.get(key, key),
+                    metric_type=_TYPES.get(key, key),
+                    metric_name=_title(METRIC_NAMES[key]) if key in METRIC_NAMES else key,
                     metric_value=round(found.saved[key], 6),
                 )
             )
@@ -126,28 +162,57 @@ def eval_results(task: str, dataset: str | None, measured: Sequence[Evaluations]
 
 def result_table(run: RunFacts, found: Evaluations, baseline: Mapping[str, float] | None) -> str:
     """The evaluations of one dataset in Markdown: last and best, which of them this model is, and the baseline."""
-    keys = [key for key in found.saved if key not in ("step", "loss")] or ["loss"]
+    single = _of_single_numbers(run)
+    keys = [key for key in found.saved if key not in ("step", "loss") and key not in single] or ["loss"]
     rows = [
-        [title, f"{row['step']:,}", *(f"{row[key]:.4f}" for key in keys)] for title, row in _titled(run, found).items()
+        [title, f"{row['step']:,}", *(_value(key, row.get(key)) for key in keys)]
+        for title, row in _titled(run, found).items()
     ]
-    if baseline is not None and not found.name and "accuracy" in keys:
-        cells = [f"{baseline['test_accuracy']:.4f}" if key == "accuracy" else "" for key in keys]
+    if baseline is not None and not found.name and MEASURES[run.data.problem_type].name in keys:
+        values = {**baseline.get("test_metrics", {}), MEASURES[run.data.problem_type].name: tested(baseline)}
+        cells = [_value(key, values.get(key)) for key in keys]
         rows.append(["labeled examples alone (baseline), last", f"{baseline['steps']:,}", *cells])
-    return markdown_table(
-        ["weights", "step", *(_in_a_sentence(METRIC_NAMES.get(key) or plain(key)) for key in keys)], rows
-    )
+    return markdown_table(["weights", "step", *(METRIC_NAMES.get(key) or plain(key) for key in keys)], rows)
+
+
+def number_table(run: RunFacts, found: Evaluations) -> str | None:
+    """How well this model predicts each of several numbers, in Markdown; None for one number, and for classes."""
+    single = _of_single_numbers(run)
+    if not any(key in found.saved for key in single):
+        return None
+    rows = [
+        [cell(plain(name)), *(_value(key, found.saved.get(f"{key}_{name}")) for key in REGRESSION_METRICS)]
+        for name in run.data.label_names
+    ]
+    return markdown_table(["number", *(METRIC_NAMES[key] for key in REGRESSION_METRICS)], rows)
+
+
+def _of_single_numbers(run: RunFacts) -> set[str]:
+    """The names of the metrics of each number, which `regression_metrics` tells of several."""
+    if run.data.problem_type != REGRESSION:
+        return set()
+    return {f"{key}_{name}" for key in REGRESSION_METRICS for name in run.data.label_names}
+
+
+def _value(key: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.4g}" if key in _IN_UNITS else f"{value:.4f}"
 
 
 def _titled(run: RunFacts, found: Evaluations) -> dict[str, Mapping[str, Any]]:
-    by = plain(run.args.metric_for_best_model or run.best_metric)
+    by = (run.args.metric_for_best_model or run.best_metric).removeprefix("eval_")
+    by = METRIC_NAMES.get(by) or plain(by)
     if run.holds_best:
-        chosen = f"best, chosen by {by.removeprefix('eval_')} during training; this model"
+        chosen = f"best, chosen by {by} during training; this model"
         return {"last": found.last, chosen: found.saved}
-    seen = run.best_metric if run.best_metric in found.best else by
-    chosen = f"best seen, chosen by {_in_a_sentence(METRIC_NAMES.get(seen, seen))} on these same examples"
+    seen = METRIC_NAMES[run.best_metric] if run.best_metric in found.best else by
+    chosen = f"best seen, chosen by {seen} on these same examples"
     return {"this model": found.last} if run.is_fitted else {"last; this model": found.last, chosen: found.best}
 
 
-def _in_a_sentence(name: str) -> str:
-    """ "Macro F1" as "macro F1"."""
-    return name[:1].lower() + name[1:]
+def _title(name: str) -> str:
+    """ "macro F1" as "Macro F1"."""
+    return name[:1].upper() + name[1:]

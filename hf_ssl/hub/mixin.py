@@ -110,6 +110,7 @@ class HubMixin(Trainer):
             labeled_hash=self.labeled_hash,
             hardware=provenance.hardware(self.args),
             baseline=self.baseline,
+            label_thresholds=getattr(getattr(model, "config", None), "label_thresholds", None),
             curves=curves,
             class_recalls=class_recalls,
         )

@@ -13,23 +13,25 @@ from huggingface_hub import ModelCard, ModelCardData
 from .._version import __version__
 from ..modality import MODALITIES
 from ..report.markdown import cell, code, fence, plain
+from ..report.measures import MEASURES
 from ..report.results import versions
 from ..report.run import RunFacts, run_rows
 from ..report.stages import stages_table
 from ..report.tables import markdown_table
 from . import provenance
 from .card_facts import CardFacts, ModelFacts
+from .card_kinds import CARD_KINDS, answer_lines, notes, pipeline_options
 from .evaluations import (
     Evaluations,
     eval_results,
     evaluations,
-    index_metrics,
+    index_types,
+    number_table,
     result_table,
     trained_on_evaluation,
 )
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
-_MOST_CLASSES = 20
 
 USB_CITATION = """@inproceedings{wang2022usb,
   title = {{USB}: A Unified Semi-supervised Learning Benchmark for Classification},
@@ -90,9 +92,17 @@ def model_card(run: RunFacts, model: ModelFacts, card: CardFacts) -> ModelCard:
         num_labeled=f"{run.num_labeled:,}",
         num_unlabeled="a stream of" if run.num_unlabeled is None else f"{run.num_unlabeled:,}",
         method=plain(run.algorithm.title or run.algorithm_name),
-        num_classes=len(run.data.label_names),
-        classes=_classes(run.data.label_names),
-        results=[{"where": _where(found), "table": result_table(run, found, model.baseline)} for found in measured],
+        learned=CARD_KINDS[run.data.problem_type].learned(run.data.label_names),
+        limit=CARD_KINDS[run.data.problem_type].limit,
+        measure=MEASURES[run.data.problem_type].title.capitalize(),
+        results=[
+            {
+                "where": _where(found),
+                "table": result_table(run, found, model.baseline),
+                "numbers": number_table(run, found),
+            }
+            for found in measured
+        ],
         curves=model.curves,
         class_recalls=model.class_recalls,
         foreignness=run.open_set is not None,
@@ -128,7 +138,9 @@ def _metadata(
     repositories = list(dict.fromkeys(name for name in named if name and provenance.is_dataset_id(name)))
     imbalance = ["imbalanced", run.imbalance] if run.imbalance is not None else []
     adapter = ["peft"] if model.adapter else []
-    tags = ["hf-ssl", "semi-supervised", run.algorithm_name, *imbalance, *adapter, *card.tags]
+    kind = CARD_KINDS[run.data.problem_type].tag
+    tags = ["hf-ssl", "semi-supervised", *([kind] if kind else []), run.algorithm_name]
+    tags += [*imbalance, *adapter, *card.tags]
     return ModelCardData(
         language=card.language,
         license=card.license or (provenance.license_of(base) if base else None),
@@ -137,7 +149,7 @@ def _metadata(
         base_model=base,
         base_model_relation=("adapter" if model.adapter else "finetune") if base else None,
         datasets=repositories or None,
-        metrics=index_metrics(measured[0]) if measured else None,
+        metrics=index_types(measured[0]) if measured else None,
         tags=list(dict.fromkeys(tags)),
         model_name=title,
         eval_results=eval_results(task, dataset, measured) or None,
@@ -146,7 +158,8 @@ def _metadata(
 
 def _use(run: RunFacts, model: ModelFacts) -> dict[str, Any]:
     """The values in the card's lines of code."""
-    row = MODALITIES[run.data.modality]
+    row, kind, names = MODALITIES[run.data.modality], run.data.problem_type, run.data.label_names
+    deviations = run.algorithm.log_variance_layer() is not None
     pair = len(run.data.input_columns) == 2
     example = '{"text": "A text.", "text_pair": "Another text."}' if pair else f'"{row.example}"'
     return {
@@ -154,17 +167,15 @@ def _use(run: RunFacts, model: ModelFacts) -> dict[str, Any]:
         "task": row.pipeline,
         "auto_model": row.auto_model,
         "processor_part": row.processor_part,
+        "answer": answer_lines(kind, model.label_thresholds is not None),
+        "options": pipeline_options(kind, len(names)),
+        "notes": notes(kind, names, model.label_thresholds, are_measured=run.is_fitted, has_deviations=deviations),
         # Within quotes of Python, which are those of JSON.
         "public_name": json.dumps(model.public_name)[1:-1],
         "example": example,
         # A tokenizer takes the two texts of a pair one after the other.
         "example_arguments": '"A text.", "Another text."' if pair else example,
     }
-
-
-def _classes(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_CLASSES
-    return ", ".join(map(plain, names[:_MOST_CLASSES])) + (f" and {more} more." if more > 0 else ".")
 
 
 def _linked(name: str, kind: str) -> str:

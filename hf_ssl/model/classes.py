@@ -69,6 +69,9 @@ def name_classes(config: Any, names: Sequence[str], problem_type: str = SINGLE_L
         config.label_names = list(names)
     if hasattr(config, "problem_type"):
         config.problem_type = problem_type
+    if hasattr(config, "label_thresholds"):
+        # They were found for the probabilities that the model had before it is trained again.
+        del config.label_thresholds
 
 
 def is_of_other_kind(config: Any, problem_type: str) -> bool:

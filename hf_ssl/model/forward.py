@@ -141,6 +141,7 @@ class ModelForward:
         self._side: str | None = None
         # Each call of a sharded model gathers its weights from all processes, which so must make the same calls.
         self._in_step = is_sharded(self.unwrapped) and world_size() > 1
+        self._heard: list[tuple[View, ViewOutput]] | None = None
 
     def __call__(
         self,
@@ -187,7 +188,20 @@ class ModelForward:
             outputs |= self._run(self.beside, self.head, separate, update_statistics=False)
         if joint:
             outputs |= self._run(self.model, self.head, joint, update_statistics=update)
+        if self._heard is not None:
+            given = {**views, **(frozen or {})}
+            self._heard += [(view, outputs[name]) for name, view in given.items()]
         return {name: out.detach() if name in targets else out for name, out in outputs.items()}
+
+    @contextmanager
+    def heard(self) -> Iterator[list[tuple[View, ViewOutput]]]:
+        """Collect the views with gradient that calls inside the `with` block are given, each with its output."""
+        found: list[tuple[View, ViewOutput]] = []
+        self._heard = found
+        try:
+            yield found
+        finally:
+            self._heard = None
 
     def _assign(
         self, views: Mapping[str, View], frozen: Mapping[str, View], targets: Mapping[str, View]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,11 +11,24 @@ from ..calibration import Bin
 from ..class_sizes import size_groups
 from ..files import atomic_write
 
-# Key of a log line -> title of its panel.
+
+class _Panel(NamedTuple):
+    """How a number of the log is drawn: its title, whether it is a share, whether guessing a class has a level."""
+
+    title: str
+    is_share: bool = True
+    has_chance: bool = False
+
+
+# Key of a log line -> its panel.
 _PANELS = {
-    "eval_accuracy": "Test accuracy",
-    "mask_ratio": "Share of the pool that takes part\n(mask ratio)",
-    "pseudo_label_accuracy": "Share of its pseudo-labels that are right",
+    "eval_accuracy": _Panel("Test accuracy", has_chance=True),
+    "eval_map": _Panel("Test mean average precision"),
+    "eval_mae": _Panel("Test mean absolute error", is_share=False),
+    "mask_ratio": _Panel("Share of the pool that takes part\n(mask ratio)"),
+    "pseudo_label_accuracy": _Panel("Share of its pseudo-labels that are right", has_chance=True),
+    "pseudo_label_f1": _Panel("Micro F1 of its pseudo-labels"),
+    "pseudo_label_mae": _Panel("Mean absolute error of its pseudo-labels", is_share=False),
 }
 _BASELINE_COLOR = "#777777"
 _GROUP_COLORS = {"many": "#0b6fb8", "medium": "#c77d0a", "few": "#d1495b"}
@@ -33,7 +46,7 @@ History = Sequence[Mapping[str, Any]]
 def draw_curves(
     path: Path, histories: Mapping[str, Sequence[History]], title: str, num_classes: int | None = None
 ) -> None:
-    """Draw accuracy, mask ratio and pseudo-label accuracy over the steps, as far as they were logged.
+    """Draw the main metric, mask ratio and how good pseudo-labels are over the steps, as far as they were logged.
 
     A line is the mean over the seeds of an algorithm, a band their range.
 
@@ -41,7 +54,8 @@ def draw_curves(
         path: the picture's file; its suffix is the format.
         histories: algorithm -> one `log_history` of Trainer per seed.
         title: above the picture.
-        num_classes: number of classes, for the level of guessing one of them; None draws none.
+        num_classes: number of classes, for the level of guessing one of them; None draws none. It has no meaning for
+            several labels and for numbers.
 
     Raises:
         ImportError: if matplotlib is not installed.
@@ -54,40 +68,43 @@ def draw_curves(
     keys = [key for key in _PANELS if any(key in row for row in rows)] or [next(iter(_PANELS))]
     figure = Figure(figsize=(max(13 / 3 * len(keys), 6), 4.2 + 0.25 * len(histories)), layout="constrained")
     for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
-        _draw_panel(axis, key, histories, 100 / num_classes if num_classes else None)
+        _draw_panel(axis, key, histories, 100 / num_classes if num_classes and _PANELS[key].has_chance else None)
     figure.suptitle(title, fontsize=12)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
 def _draw_panel(axis: Any, key: str, histories: Mapping[str, Sequence[History]], chance: float | None) -> None:
-    """Draw one number of all algorithms, in percent."""
+    """Draw one number of all algorithms; shares and the level of chance are in percent."""
+    panel = _PANELS[key]
     others = [name for name in histories if name != "supervised"]
     colors = {**dict(zip(others, _COLORS, strict=False)), "supervised": _BASELINE_COLOR}
     shown: list[float] = [0.0] if key == "mask_ratio" else []
     for name, seeds in histories.items():
-        values = _percents(seeds, key)
+        values = _values(seeds, key, 100 if panel.is_share else 1)
         if not values:
             continue
         steps, means, color = list(values), [mean(v) for v in values.values()], colors.get(name)
         lowest, highest = [min(v) for v in values.values()], [max(v) for v in values.values()]
-        label = f"{name}: {means[-1]:.1f} %{_remark(key, lowest, highest)}"
+        last = f"{means[-1]:.1f} %" if panel.is_share else f"{means[-1]:.4g}"
+        label = f"{name}: {last}{_remark(key, lowest, highest)}"
         marker = "o" if len(steps) <= _MARKED else None
         axis.plot(steps, means, label=label, color=color, linewidth=2, marker=marker, markersize=4)
         axis.fill_between(steps, lowest, highest, color=color, alpha=0.15)
         shown += lowest
-    if chance is not None and key != "mask_ratio":
+    if chance is not None:
         axis.axhline(chance, color="black", linewidth=1, linestyle=":", label=f"chance: {chance:.1f} %")
         shown.append(chance)
-    axis.set_title(_PANELS[key], fontsize=11)
+    axis.set_title(panel.title, fontsize=11)
     axis.set_xlabel("training step")
-    # From 0 if the curves begin low, else from where their differences can be seen.
-    axis.set_ylim(max(10 * ((min(shown, default=0.0) - 5) // 10), 0), 102)
     axis.grid(alpha=0.25)
     axis.set_xlim(left=0)
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    axis.yaxis.get_major_locator().set_params(integer=True, steps=[1, 2, 5, 10])
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    if panel.is_share:
+        # From 0 if the curves begin low, else from where their differences can be seen.
+        axis.set_ylim(max(10 * ((min(shown, default=0.0) - 5) // 10), 0), 102)
+        axis.yaxis.get_major_locator().set_params(integer=True, steps=[1, 2, 5, 10])
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
     if shown:
         # Below the panel, where no curve is.
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, ncols=1)
@@ -102,9 +119,9 @@ def _remark(key: str, lowest: Sequence[float], highest: Sequence[float]) -> str:
     return "\n(no pseudo-label used)" if max(highest) < 0.05 else ""
 
 
-def _percents(seeds: Sequence[History], key: str) -> dict[int, list[float]]:
-    """Step -> what each seed logged there under `key`, in percent."""
-    curves = [{row["step"]: 100 * row[key] for row in history if key in row} for history in seeds]
+def _values(seeds: Sequence[History], key: str, scale: float) -> dict[int, list[float]]:
+    """Step -> what each seed logged there under `key`, times `scale`."""
+    curves = [{row["step"]: scale * row[key] for row in history if key in row} for history in seeds]
     steps = sorted({step for curve in curves for step in curve})
     return {step: [curve[step] for curve in curves if step in curve] for step in steps}
 

@@ -170,6 +170,9 @@ def run_rows(run: RunFacts) -> dict[str, str]:
     if run.imbalance is not None:
         corrected = _with_settings(run.imbalance, run.algorithm.correction.current_settings())
         rows = {"algorithm": rows.pop("algorithm"), "imbalance": corrected, **rows}
+    if run.args.teacher_column is not None:
+        weight = f"weight {run.args.teacher_weight:g}, {run.args.teacher_schedule}"
+        rows["teacher"] = f"opinions in {run.args.teacher_column!r}, {weight}"
     if not run.is_fitted:
         rows |= {
             **_batch_and_steps(run),

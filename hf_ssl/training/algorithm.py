@@ -53,6 +53,7 @@ def choose_algorithm(given: Choice | None, args: SSLConfig, problem_type: str | 
     # Cards, tables and checkpoints have one spelling.
     args.algorithm = known_name(args.algorithm)
     _check_correction(args)
+    _check_teacher(args)
     if isinstance(given, str):
         given = known_name(given)
     if problem_type is not None and (given is None or isinstance(given, str)):
@@ -120,11 +121,17 @@ def check_settings(args: SSLConfig, problem_type: str) -> None:
         "imbalance": (None, "it corrects for classes of different sizes, of which each example has one"),
         "label_smoothing_factor": (0.0, "it smooths the class of an example"),
         "open_set": (None, "foreign examples are those of another class"),
+        "teacher_column": (None, "opinions are about one class of several"),
     }
     for name, (usual, reason) in reasons.items():
         value = getattr(args, name)
         if value != usual:
             raise ValueError(f"{name} must be {usual!r} for problem_type={problem_type!r}, got {value!r}: {reason}")
+    if args.start in ("names", "teacher"):
+        raise ValueError(
+            f"start must be random, head or features for problem_type={problem_type!r}, got {args.start!r}: it "
+            "asks which one of several classes an example has"
+        )
 
 
 def _check_correction(args: SSLConfig) -> None:
@@ -136,6 +143,21 @@ def _check_correction(args: SSLConfig) -> None:
             f"imbalance must be named beside imbalance_kwargs, got None; set one of {', '.join(IMBALANCE)}"
         )
     _settings_of("imbalance_kwargs", args.imbalance_kwargs)
+
+
+def _check_teacher(args: SSLConfig) -> None:
+    """Refuse settings of a teacher that there is not."""
+    if args.teacher_column is None and args.start == "teacher":
+        raise ValueError(
+            "teacher_column must be named beside start='teacher', got None; name the column of the pool, or choose "
+            "another start"
+        )
+    for name in ("teacher_weight", "teacher_schedule"):
+        if args.teacher_column is None and getattr(args, name) != _DEFAULTS[name]:
+            raise ValueError(
+                f"teacher_column must be named beside {name}, got None; name the column of the pool, or leave {name} "
+                "out"
+            )
 
 
 def _settings_of(name: str, given: Any) -> Mapping[str, Any]:
@@ -152,6 +174,12 @@ def _refuse_ignored_settings(algorithm: SSLAlgorithm, args: SSLConfig) -> None:
                 f"{name} must be left out beside an algorithm object, got {getattr(args, name)!r}; make the object "
                 "with it (get_algorithm), or give its class"
             )
+    if (args.teacher_column is None) != (algorithm.outside_teacher is None):
+        there = "without a teacher" if algorithm.outside_teacher is None else "with a teacher"
+        raise ValueError(
+            "teacher_column must be set for an algorithm object that was made with a teacher, and for no other, got "
+            f"{args.teacher_column!r} beside one {there}; make it by get_algorithm(..., teacher={{}}), or give a class"
+        )
     weight, wanted = args.unsupervised_weight, algorithm.unsupervised_weight
     if weight not in (_DEFAULTS["unsupervised_weight"], wanted):
         raise ValueError(
@@ -199,8 +227,10 @@ def make_algorithm(
                 )
         return choice
     hyperparameters = _settings_of("algorithm_kwargs", args.algorithm_kwargs)
-    correction: dict[str, Any] = {"imbalance": args.imbalance, "imbalance_kwargs": args.imbalance_kwargs}
-    correction["class_counts"] = class_counts
+    beside: dict[str, Any] = {"imbalance": args.imbalance, "imbalance_kwargs": args.imbalance_kwargs}
+    beside["class_counts"] = class_counts
+    if args.teacher_column is not None:
+        beside["teacher"] = {"weight": args.teacher_weight, "schedule": args.teacher_schedule}
     if taken := sorted(problem.keys() & hyperparameters.keys()):
         raise TypeError(
             f"algorithm_kwargs must hold the algorithm's own settings, got {', '.join(taken)}, which comes from data "
@@ -209,4 +239,4 @@ def make_algorithm(
     with torch.random.fork_rng(devices=[]):
         # Heads start from the seed alone, regardless of what drew random numbers before.
         torch.manual_seed(args.seed)
-        return get_algorithm(choice, **correction, **problem, **hyperparameters)
+        return get_algorithm(choice, **beside, **problem, **hyperparameters)

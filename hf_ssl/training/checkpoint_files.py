@@ -36,6 +36,7 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from ..distributed import whole
+from ..features.foreignness import FILE as FOREIGNNESS
 from ..model.adapters import is_adapted, kept_weights
 from ..model.ema import ModelEma
 from ..model.quantized import base_digests, find_other_base, quantized_names, readable_state
@@ -172,8 +173,9 @@ def delete_other_weights(folder: Path, names: Collection[str]) -> None:
         for path in folder.iterdir():
             if _WHOLE_MODEL.fullmatch(path.name) and path.name not in names:
                 path.unlink()
-    if UNCERTAINTY not in names:
-        (folder / UNCERTAINTY).unlink(missing_ok=True)
+    # What an earlier model was saved with, and this one does not have.
+    for name in {UNCERTAINTY, FOREIGNNESS} - set(names):
+        (folder / name).unlink(missing_ok=True)
 
 
 def student_state(student: nn.Module) -> dict[str, torch.Tensor]:

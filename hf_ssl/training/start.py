@@ -152,7 +152,7 @@ def prepare_datasets(
         pool = train_dataset if unlabeled_dataset is None else unlabeled_dataset
         if is_stream(pool):
             check_stream_settings(args)
-        unlabeled = prepare_pool(pool, summary, files=args.on_broken_file == "error")
+        unlabeled = prepare_pool(pool, summary, args.on_broken_file == "error", args.teacher_column)
         labeled = prepare(train_dataset, summary, "labeled")
     # A collator of the user gets the rows of raw data, and of transforms, as the user formats them.
     keeps_rows = data_collator is not None and (not summary.model_inputs or is_transformed(rows))

@@ -163,6 +163,9 @@ def _train(forward: ModelForward, algorithm: SSLAlgorithm, batch: SSLBatch) -> f
     small.to(batch.labels.device)
     if small.correction.reads_content_free:
         batch.content_free = {name: values[:1] for name, values in batch.labeled.items()}
+    if small.outside_teacher is not None and batch.opinions is None:
+        # A stream is not read ahead of time.
+        batch.opinions = torch.zeros(_EXAMPLES, small.problem.num_classes, device=batch.labels.device)
     if next(forward.unwrapped.parameters()).dtype == torch.float64:
         small.double()
     began = time.perf_counter()
@@ -212,6 +215,8 @@ def _small(algorithm: SSLAlgorithm) -> SSLAlgorithm | None:
     if type(given) is not Correction:
         settings: Any = given.current_settings()
         small.correct_with(type(given)(problem=small.problem, class_counts=given.labeled_counts, **settings))
+    if (teacher := algorithm.outside_teacher) is not None:
+        small.learn_from(type(teacher)(small.problem, teacher.teacher_weight, teacher.schedule))
     return small
 
 

@@ -32,7 +32,7 @@ def test_help_lists_the_commands_each_on_a_line_with_what_it_does(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     lines = capsys.readouterr().out.splitlines()
-    first = ["quickstart", "pick", "label", "train", "inspect", "predict", "evaluate"]
+    first = ["quickstart", "pick", "label", "teach", "train", "inspect", "predict", "evaluate"]
     commands = [*first, "ensemble", "select", "algorithms", "push", "demo", "benchmark", "skill"]
     assert [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "] == commands
     assert all(any(line.startswith(f"    {name}  ") for line in lines) for name in commands)

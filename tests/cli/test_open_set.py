@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from hf_ssl.cli import main
-from hf_ssl.cli.classifier import Answer, cells_of, header
+from hf_ssl.cli.answers import Answer, ClassAnswers, cells_of, header
 from hf_ssl.cli.inputs import Item
 
 from tests.helpers.command_data import image_folders, read_csv, save_model
@@ -115,8 +115,9 @@ def test_data_of_unknown_classes_alone_are_an_error(run, tmp_path, capsys):
 
 def test_the_column_is_there_only_if_asked_for():
     item, answer = Item("a.png", None, None), Answer({"cat": 0.75}, foreign=2.5)
-    assert header(0, 1, with_foreign=True) == ["input", "row", "label", "probability", "foreign", "error"]
-    assert cells_of(item, answer, 0, 1, foreign_limit=3.0) == ["a.png", "", "cat", "0.7500", "2.5000", ""]
-    assert cells_of(item, answer, 0, 1, foreign_limit=2.0) == ["a.png", "", "", "0.7500", "2.5000", ""]
-    assert cells_of(item, answer, 0, 1) == ["a.png", "", "cat", "0.7500", ""]
-    assert cells_of(item, Answer({}, "broken"), 0, 1, foreign_limit=2.0) == ["a.png", "", "", "", "", "broken"]
+    above, below, unasked = (ClassAnswers(1, None, limit) for limit in (3.0, 2.0, None))
+    assert header(0, above) == ["input", "row", "label", "probability", "foreign", "error"]
+    assert cells_of(item, answer, 0, above) == ["a.png", "", "cat", "0.7500", "2.5000", ""]
+    assert cells_of(item, answer, 0, below) == ["a.png", "", "", "0.7500", "2.5000", ""]
+    assert cells_of(item, answer, 0, unasked) == ["a.png", "", "cat", "0.7500", ""]
+    assert cells_of(item, Answer({}, "broken"), 0, below) == ["a.png", "", "", "", "", "broken"]

@@ -7,7 +7,7 @@ import pytest
 
 from hf_ssl.data.columns import inspect_data
 from hf_ssl.data.doubts import warn_of_doubtful_labels
-from hf_ssl.data.labels import UNKNOWN, as_number
+from hf_ssl.data.labels import UNKNOWN, Classes, as_number, index_labels
 from hf_ssl.data.prepare import empty_row, prepare, prepare_evaluation, prepare_pool
 
 WORDS = [f"text {i}" for i in range(12)]
@@ -209,6 +209,17 @@ def test_another_spelling_is_said(warned):
         "the evaluation dataset spells classes of the labeled dataset in another way, and its labels are taken for "
         "those: 'POS' for 'pos'"
     ]
+
+
+def test_decimals_that_are_no_classes_are_told_to_be_numbers_perhaps():
+    classes = Classes(["1.5", "2"], {"1.5": 0, "2": 1}, True)
+    for label, ending in (
+        ("1.75", "2; set problem_type='regression' if they are numbers to be predicted"),
+        ("cat", "2"),
+    ):
+        with pytest.raises(ValueError) as error:
+            index_labels([label], datasets.Value("string"), classes, "test")
+        assert str(error.value).endswith(f"its classes are 1.5, {ending}")
 
 
 @pytest.mark.parametrize("label", ["cat", "Pos", "001", "1.10"])

@@ -100,6 +100,18 @@ FORMS = {
         [[0, 1], [1, 1]],
     ),
     "decimals": (table(label=[0.5, 2.0, -1.0]), {}, REGRESSION, ["label"], [[0.5], [2], [-1]]),
+    "more decimals than codes have": (
+        datasets.Dataset.from_dict(
+            {
+                "text": [f"text {row}" for row in range(87)],
+                "target": [f"{3 + place / 4}" for place in range(1, 30) for _ in range(3)],
+            }
+        ),
+        {},
+        REGRESSION,
+        ["target"],
+        [[3 + place / 4] for place in range(1, 30) for _ in range(3)],
+    ),
     "texts of decimals": (table(target=["0.5", "2", "-1"]), {}, REGRESSION, ["target"], [[0.5], [2], [-1]]),
     "whole numbers that are said to be numbers": (
         table(label=[3, 5, 5]),

@@ -6,6 +6,7 @@ import pytest
 from scipy.special import expit
 
 from hf_ssl import SSLConfig, SSLTrainer
+from hf_ssl.features import FeatureBank
 from hf_ssl.features.answers import answers_of
 from hf_ssl.features.reading import Reading, read
 from hf_ssl.problem_types import MULTI_LABEL, REGRESSION
@@ -140,3 +141,17 @@ def test_thresholds_give_labels_as_often_as_among_the_labeled_examples():
     shares = (truth[:40].sum(axis=0) + 0.5) / 41
     np.testing.assert_allclose((expit(found.head.logits(features)) > found.thresholds).mean(axis=0), shares, atol=3e-3)
     assert (expit(found.held_out).shape, found.outputs.shape) == ((40, 2), (400, 2))
+
+
+@pytest.mark.parametrize("problem_type", KINDS)
+def test_labels_of_a_stream_are_those_of_its_rows(problem_type, tmp_path):
+    trainer = make_trainer(tmp_path, problem_type, "text")
+    rows = problem_task("text", problem_type)["unlabeled_dataset"]
+    given = {"args": trainer.args, "data": trainer.data}
+    banks = [
+        FeatureBank.encode(trainer.model, part, trainer.processing_class, **given)
+        for part in (rows, rows.to_iterable_dataset())
+    ]
+    assert banks[0].labels.dtype == np.float32 and banks[0].labels.shape == (24, len(trainer.data.label_names))
+    np.testing.assert_array_equal(banks[0].labels, banks[1].labels)
+    np.testing.assert_allclose(banks[0].features, banks[1].features, atol=1e-6)

@@ -7,7 +7,7 @@ import torch
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.features import FeatureClassifier
 from hf_ssl.features.reading import Reading, head_for, read
-from hf_ssl.features.start import classifier_head, probe_head
+from hf_ssl.features.start import classifier_head, probe_head, teacher_head
 from hf_ssl.model.head import find_head
 
 from tests.helpers.resuming import everything
@@ -161,6 +161,21 @@ def test_resuming_does_not_fit_again(tmp_path):
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
 
+@pytest.mark.parametrize(("start", "below"), [("random", 1.0), ("head", 1 / 3), ("features", 1 / 3)])
+def test_all_below_a_fitted_head_learns_at_a_third_of_the_rate(start, below, tmp_path):
+    trainer = make_trainer(tmp_path, start=start, max_steps=1, learning_rate=1e-3, weight_decay=0.0)
+    trainer.train()
+    begun = make_trainer(tmp_path, start=start, max_steps=1, learning_rate=0.0)
+    begun.train()
+    before = dict(begun.model.named_parameters())
+    # Adam's first step moves every weight by its learning rate, or not at all.
+    moved = {name: float((p - before[name]).detach().abs().max()) for name, p in trainer.model.named_parameters()}
+    heads = {name for name in moved if name.startswith("classifier")}
+    assert {name: round(moved[name] / 1e-3, 2) for name in heads} == dict.fromkeys(heads, 1.0)
+    assert {round(moved[name] / 1e-3, 2) for name in moved.keys() - heads} - {0.0} == {round(below, 2)}
+    assert ("times 0.33 below the fitted head" in trainer.describe()) is (start != "random")
+
+
 def test_a_custom_view_maker_reads_the_examples(tmp_path):
     def strong_view(row, rng):
         return row["image"]
@@ -171,5 +186,35 @@ def test_a_custom_view_maker_reads_the_examples(tmp_path):
 
 
 def test_an_unknown_start_is_named():
-    with pytest.raises(ValueError, match="start must be one of random, head, features, got 'pool'"):
+    with pytest.raises(ValueError, match="start must be one of random, head, features, names, teacher, got 'pool'"):
         SSLConfig("run", start="pool")
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_a_head_can_begin_with_what_a_larger_model_said(modality, tmp_path):
+    pool = task(modality)["unlabeled_dataset"]
+    names = pool.features["label"].names
+    # Right about all but four examples, on which it says nothing.
+    cells = [None if row % 6 == 5 else names[label] for row, label in enumerate(pool["label"])]
+    given = {"unlabeled_dataset": pool.remove_columns("label").add_column("teacher", cells)}
+    trainer = make_trainer(tmp_path, modality, trainer=given, start="teacher", teacher_column="teacher")
+    before = trainer.evaluate(pool)["eval_loss"]
+    trainer.train()
+    assert trainer.evaluate(pool)["eval_loss"] < 0.95 * before
+    with pytest.raises(ValueError, match="teacher_column must be named beside start='teacher', got None"):
+        make_trainer(tmp_path, modality, start="teacher")
+
+
+def test_labels_and_opinions_count_alike_in_the_head_of_a_teacher():
+    rng = np.random.default_rng(0)
+    features, weight = rng.normal(size=(300, 6)).astype(np.float32), rng.normal(size=(6, 3))
+    truth = (features @ weight).argmax(axis=1)
+    labels = np.where(np.arange(300) < 20, truth, -1)
+    opinions = np.eye(3, dtype=np.float32)[truth[20:]]
+    opinions[::2] = 0
+    reading = Reading(features, features, labels, 3, np.arange(280))
+    head, classes = teacher_head(reading, opinions)
+    assert (classes == truth).mean() > 0.95
+    told = np.concatenate([np.arange(20), 20 + np.flatnonzero(opinions.sum(axis=1))])
+    expected = head_for(features[told], np.eye(3, dtype=np.float32)[truth[told]])
+    np.testing.assert_allclose(head.weight, expected.weight, rtol=1e-5, atol=1e-6)

@@ -17,7 +17,7 @@ BASES = ("fixmatch", "freematch", "adamatch")
 # The middle class is the largest: none may take the first one for it.
 COUNTS = torch.tensor([2.0, 3.0, 1.0])
 # Fields of a batch that are of the pool, and those that are of no example; the others are of labeled examples.
-_OF_POOL = ("unlabeled", "unlabeled_index", "rotation_labels", "perturbation")
+_OF_POOL = ("unlabeled", "unlabeled_index", "opinions", "rotation_labels", "perturbation")
 _OF_NONE = ("content_free",)
 Fields = Mapping[str, Any]
 

@@ -54,6 +54,27 @@ def test_chance_is_drawn_where_it_is(figure, tmp_path):
     assert [line.get_color() for line in accuracy.get_lines()[:2]] == ["#777777", "#0b6fb8"]
 
 
+OTHER_MEASURES = {
+    "eval_map": ([0.4, 0.625], "cap: 62.5 %", "Test mean average precision"),
+    "pseudo_label_f1": ([0.4, 0.5], "cap: 50.0 %", "Micro F1 of its pseudo-labels"),
+    "eval_mae": ([130.25, 99.5], "cap: 99.5", "Test mean absolute error"),
+    "pseudo_label_mae": ([0.004, 0.00312], "cap: 0.00312", "Mean absolute error of its pseudo-labels"),
+}
+
+
+@pytest.mark.parametrize("key", OTHER_MEASURES)
+def test_several_labels_and_numbers_have_curves_without_a_level_of_chance(figure, tmp_path, key):
+    values, label, title = OTHER_MEASURES[key]
+    rows = [{"step": 10 * place, key: value} for place, value in enumerate(values, start=1)]
+    draw_curves(tmp_path / "c.png", {"cap": [rows]}, "title", num_classes=8)
+    (axis,) = figure[0].axes
+    assert (legend(axis), axis.get_title()) == ([label], title)
+    # An error may be of any size, and is no share.
+    assert all(axis.get_ylim()[0] <= each * (1 if "mae" in key else 100) <= axis.get_ylim()[1] for each in values)
+    texts = [axis.yaxis.get_major_formatter()(tick, 0) for tick in axis.get_yticks()]
+    assert any("%" in text for text in texts) == ("mae" not in key)
+
+
 RATIOS = {
     "all": ([1.0, 1.0, 1.0], "fixmatch: 100.0 % (all pseudo-labels used, right or wrong)"),
     "none": ([0.0, 0.0], "fixmatch: 0.0 % (no pseudo-label used)"),

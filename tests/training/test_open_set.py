@@ -76,6 +76,7 @@ def test_the_log_the_block_the_row_and_the_card_say_it(tmp_path):
 
 def test_without_it_nothing_is_said(tmp_path):
     trainer = make_trainer(tmp_path, None)
+    (tmp_path / FILE).write_text("of an earlier model in this folder")
     trainer.train()
     trainer.save_model()
     trainer.create_model_card()
@@ -147,6 +148,15 @@ def test_the_head_is_fitted_without_what_is_dropped(tmp_path, monkeypatch):
 def test_it_goes_with_algorithms_of_every_kind(algorithm, tmp_path):
     trainer = make_trainer(tmp_path, algorithm=algorithm, max_steps=3)
     assert not drawn_in(trainer) & set(trainer.foreign_rows.tolist())
+
+
+def test_what_is_left_out_is_not_picked_for_a_later_round(tmp_path):
+    settings = {"rounds": 3, "threshold": 0.0}
+    saving = {"max_steps": 9, "save_strategy": "steps", "save_steps": 3}
+    trainer = make_trainer(tmp_path, algorithm="noisy_student", algorithm_kwargs=settings, **saving)
+    trainer.train()
+    foreign, picks = set(trainer.foreign_rows.tolist()), trainer._round.picks.index.tolist()
+    assert picks and not foreign & set(picks) and len(foreign) >= 12 and trainer.state.global_step == 9
 
 
 ERRORS = {

@@ -7,6 +7,7 @@ import torch
 import transformers as T
 
 from hf_ssl import SSLConfig
+from hf_ssl.model.head import find_head
 from hf_ssl.training.optimization import layer_scales, parameter_groups
 
 from tests.helpers.tiny_images import make_vit
@@ -266,6 +267,20 @@ def test_biases_norms_and_learned_inputs_are_not_decayed(name):
         )
         left_out = parameter.ndim == 1 or "Norm" in kind or kind.endswith("GRN") or learned_input
         assert (id(parameter) in decayed) is not left_out, path
+
+
+@pytest.mark.parametrize("layer_decay", [0.5, 1.0])
+@pytest.mark.parametrize("name", DEPTHS)
+def test_what_is_below_a_fitted_head_learns_slower_and_the_head_does_not(name, layer_decay):
+    model = make(name)
+    plain, slower = (rates(parameter_groups(model, 1.0, 0.0, layer_decay, below)) for below in (1.0, 0.25))
+    head = {id(parameter) for parameter in find_head(model).parameters()}
+    assert all(plain[key] == 1.0 for key in head)
+    assert slower == {key: rate if key in head else 0.25 * rate for key, rate in plain.items()}
+
+
+def rates(groups):
+    return {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
 
 
 def test_embedding_tables_of_words_are_decayed_and_of_patches_are_not():

@@ -326,7 +326,8 @@ REFUSED = {
     ),
     "one for labels": (REGRESSION, {"algorithm": "cap"}, "must be one for numbers .* got 'cap', which is for several"),
     "a correction": (MULTI_LABEL, {"imbalance": "abc"}, "imbalance must be None for problem_type='multi_label"),
-    "a fitted head": (REGRESSION, {"start": "features"}, "start must be 'random' for problem_type='regression'"),
+    "a head from names": (REGRESSION, {"start": "names"}, "start must be random, head or features for problem_type="),
+    "a teacher": (MULTI_LABEL, {"teacher_column": "t"}, "teacher_column must be None for problem_type='multi_label"),
     "smoothing": (MULTI_LABEL, {"label_smoothing_factor": 0.1}, "label_smoothing_factor must be 0.0 for problem_type"),
     "foreign examples": (REGRESSION, {"open_set": "report"}, "open_set must be None for problem_type='regression'"),
 }

@@ -237,7 +237,7 @@ def test_the_ready_grids_of_usb_are_its_tasks_at_all_label_settings(name, tasks)
 
 
 def test_every_ready_grid_loads_and_tells_what_it_is():
-    assert {"smoke", "long_tail", "usb_cv", "usb_nlp", "usb_audio", "usb_all"} <= set(ready_grids())
+    assert {"smoke", "long_tail", "routes", "usb_cv", "usb_nlp", "usb_audio", "usb_all"} <= set(ready_grids())
     for name in ready_grids():
         grid = load_grid(name)
         assert grid.name == name and grid.description.endswith(".") and grid.cells
