@@ -140,30 +140,33 @@ def _trained(row: dict[str, Any], data: Encoded, drawn: Any, changes: dict[str, 
     return {name: found[f"eval_{name}"] for name in REGRESSION_METRICS}
 
 
-def rows(tasks: list[str], seeds: list[int]) -> Any:
+def rows(tasks: list[str], seeds: list[int], counts: list[int]) -> Any:
     """All runs, the seeds outermost, so that a part is a table, too."""
-    for values in itertools.product(seeds, tasks, (*FITTED, *ALGORITHMS), LABELS):
+    for values in itertools.product(seeds, tasks, (*FITTED, *ALGORITHMS), counts):
         seed, task, algorithm, labels = values
         yield {"task": task, "algorithm": algorithm, "labels": labels, "seed": seed}
 
 
 def table(found: list[dict[str, Any]]) -> str:
     """Mean and standard error of MAE and R2 over the seeds."""
-    lines = []
+    lines, columns = [], [each for each in itertools.product(TASKS, LABELS) if _runs(found, each)]
     for algorithm in (*FITTED, *ALGORITHMS):
         cells = [algorithm]
-        for task, labels in itertools.product(TASKS, LABELS):
-            mine = [
-                row for row in found if (row["task"], row["algorithm"], row["labels"]) == (task, algorithm, labels)
-            ]
+        for column in columns:
+            mine = _runs(found, column, algorithm)
             cells.append(" / ".join(_cell([row[name] for row in mine]) for name in ("mae", "r2")) if mine else "")
         lines.append(cells)
-    return markdown(["", *(f"{task}, {labels}" for task, labels in itertools.product(TASKS, LABELS))], lines)
+    return markdown(["", *(f"{task}, {labels}" for task, labels in columns)], lines)
+
+
+def _runs(found: list[dict[str, Any]], column: tuple[str, int], algorithm: str | None = None) -> list[dict[str, Any]]:
+    mine = [row for row in found if (row["task"], row["labels"]) == column]
+    return [row for row in mine if algorithm in (None, row["algorithm"])]
 
 
 def _cell(values: list[float]) -> str:
     error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    return f"{mean(values):.2f} ± {error:.2f}"
+    return f"{mean(values):.3f} ± {error:.3f}"
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -190,6 +193,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         else:
             command.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
             command.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+            command.add_argument("--labels", nargs="+", type=int, default=list(LABELS))
     return parser.parse_args(arguments)
 
 
@@ -210,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     encoded = {task: encode(task, places, args.cache) for task in args.tasks}
     facts = {"machine": machine(), "settings": TRAINING, "task_settings": TASK_SETTINGS}
-    for row in rows(args.tasks, args.seeds):
+    for row in rows(args.tasks, args.seeds, args.labels):
         # Read each time: another process may have finished it.
         if identity(row, FIELDS) in {identity(old, FIELDS) for old in read(args.results)}:
             continue

@@ -19,7 +19,8 @@ def register(subparsers: Subparsers) -> None:
         description="Write one HTML page about a run, which needs no network and no server: results and learning "
         "curves, a map of labels, pool and test set, the examples themselves sorted by confidence, by disagreement of "
         "the methods, by change in training and by distance from the labels, confusion, calibration, labels that look "
-        "wrong and near duplicates. The page shows your data: share it as you would share them.",
+        "wrong and near duplicates. Of a model for several labels or for numbers it shows results, curves and "
+        "settings. The page shows your data: share it as you would share them.",
     )
     parser.add_argument(
         "place",

@@ -18,7 +18,9 @@ from transformers import set_seed
 from ..config import SSLConfig
 from ..data.columns import DataSummary, inspect_data
 from ..documents import read_json
+from ..hub.upload import BASE_CONFIG
 from ..model.loading import load_classifier, load_processor
+from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION
 from ..report.inspection.parts import (
     Data,
     Part,
@@ -37,6 +39,11 @@ from .screen import nothing_is_trained
 from .train_data import load_train_data
 from .train_options import TrainArguments
 
+_NOT_SHOWN = {
+    kind: f"the model is for {IN_WORDS[kind]}: results, curves and settings are shown; map, examples, confusion, "
+    "calibration and doubtful labels are for one class per example"
+    for kind in (MULTI_LABEL, REGRESSION)
+}
 _OPTIONS = ("labeled", "unlabeled", "test")
 # What loading asks the settings of a training for.
 _USUAL = {"input_column": None, "label_column": None, "text_pair_column": None, "algorithm": "supervised", "seed": 0}
@@ -91,7 +98,10 @@ class _Folder:
             histories=histories_of(self.model, self.method),
             changes=self.predictions.changes,
         )
-        given = self._data(subject)
+        kind = self._problem_type()
+        if kind in _NOT_SHOWN:
+            subject.notes.append(_NOT_SHOWN[kind])
+        given = None if kind in _NOT_SHOWN else self._data(subject)
         if given:
             self._look(subject, *given)
         elif self.predictions.rows:
@@ -102,6 +112,13 @@ class _Folder:
         subject.label_errors = doubtful_labels(self.model, list(subject.names))
         summary_facts(subject, self.method, self._base_model())
         return subject
+
+    def _problem_type(self) -> str | None:
+        """What the model's configuration says; of an adapter that of its base model, with these classes."""
+        path = next(
+            (self.model / name for name in ("config.json", BASE_CONFIG) if (self.model / name).is_file()), None
+        )
+        return None if path is None else read_json(path).get("problem_type")
 
     def _recorded(self) -> dict[str, Part]:
         return recorded_parts(self.predictions, self.sources.get("sizes", {}), self.args.examples)

@@ -76,12 +76,14 @@ def _train(arguments: "TrainArguments", settings: dict[str, Any], given: set[str
     if not any(is_hub_id(source) for source in (arguments.labeled, arguments.unlabeled, arguments.test) if source):
         # Reading files takes a moment; downloads take long and keep their bars.
         quiet_datasets()
-    request = start(with_evaluation_steps(prepare(arguments, settings), given), given)
+    prepared = prepare(arguments, settings)
+    kind = prepared.data.summary.problem_type
+    if not staged:
+        # Before an earlier run is replaced.
+        resolve_algorithm(settings["algorithm"], kind)
+    request = start(with_evaluation_steps(prepared, given), given)
     if request is None:
         return
-    kind = request.data.summary.problem_type
-    if not staged:
-        resolve_algorithm(settings["algorithm"], kind)
     output = Output(request)
     if request.is_main:
         by_balance = balance_decides(request.config) and request.data.test is not None

@@ -10,7 +10,9 @@ from typing import Any
 from transformers import TrainingArguments
 
 from ..config import SSLConfig
+from ..hub.card_kinds import pipeline_options
 from ..modality import MODALITIES
+from ..problem_types import MULTI_LABEL
 from ..published_settings import is_published_setting
 from ..report.inspection.record import Predictions, reading_settings, write_sources
 from ..report.plots import draw_curves
@@ -118,13 +120,19 @@ class Output:
 
     def closing(self) -> str:
         """The table of results, where they are, and how to use the model."""
-        kind = MODALITIES[self.request.data.summary.modality]
+        summary = self.request.data.summary
+        kind, options = MODALITIES[summary.modality], pipeline_options(summary.problem_type, len(summary.label_names))
         lines = ["", results_table(self.runs), ""]
         if self.verdict is not None:
             lines = ["", stages_table(self.runs), "", textwrap.fill(self.verdict, 100), ""]
         if self.request.data.test is None:
             lines += [
                 "Nothing was evaluated: give --test, or --test-fraction to set a part of the labeled examples aside.",
+                "",
+            ]
+        if summary.problem_type == MULTI_LABEL and self.verdict is None:
+            lines += [
+                "Labels are predicted from a probability of 0.5 on: no label was held out to tune thresholds.",
                 "",
             ]
         curves = ", curves.png" if self._has_curves else ""
@@ -136,7 +144,7 @@ class Output:
                 f"See it:  hf-ssl inspect {shlex.quote(str(self.folder))}",
                 f"Use it:  hf-ssl predict {shlex.quote(str(self.folder))} INPUT ...",
                 "or:      from transformers import pipeline",
-                f'         pipeline("{kind.pipeline}", "{self.folder}")("{kind.example}")',
+                f'         pipeline("{kind.pipeline}", "{self.folder}")("{kind.example}"{options})',
             ]
         )
 

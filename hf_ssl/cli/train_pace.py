@@ -68,7 +68,8 @@ def with_evaluation_steps(request: Request, given: Collection[str]) -> Request:
     chosen = {"eval_steps", "eval_strategy", "load_best_model_at_end"} & set(given)
     if chosen or test is None or settings["algorithm"] in STAGED:
         return request
-    config, algorithm = request.config, resolve_algorithm(settings["algorithm"])
+    algorithm = resolve_algorithm(settings["algorithm"], request.data.summary.problem_type)
+    config = request.config
     labeled = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     unlabeled = labeled * config.unlabeled_batch_ratio
     pool = request.data.labeled if request.data.unlabeled is None else request.data.unlabeled

@@ -3,6 +3,8 @@
 one class        accuracy, in percent                  test_accuracy, best_accuracy
 several labels   mean average precision, in percent    test_map, best_map
 numbers          mean absolute error, in their units   test_mae, best_mae
+
+Pseudo-labels are measured by accuracy, micro F1 (in percent) and mean absolute error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +22,16 @@ class Measure(NamedTuple):
         title: in words.
         is_share: whether it is shown in percent.
         greater_is_better: whether more of it is better.
+        pseudo: what the log calls the measure of pseudo-labels, which is a share as well, or none.
+        pseudo_title: the same in words.
     """
 
     name: str
     title: str
     is_share: bool
     greater_is_better: bool
+    pseudo: str
+    pseudo_title: str
 
     def text(self, values: Sequence[float]) -> str:
         """The mean of some values, and with several of them their standard deviation; "-" without any.
@@ -43,13 +49,13 @@ class Measure(NamedTuple):
 
 
 _TITLES = {
-    SINGLE_LABEL: ("accuracy", True),
-    MULTI_LABEL: ("mean average precision", True),
-    REGRESSION: ("mean absolute error", False),
+    SINGLE_LABEL: ("accuracy", True, "pseudo_label_accuracy", "pseudo-label accuracy"),
+    MULTI_LABEL: ("mean average precision", True, "pseudo_label_f1", "pseudo-label micro F1"),
+    REGRESSION: ("mean absolute error", False, "pseudo_label_mae", "pseudo-label error"),
 }
 MEASURES = {
-    kind: Measure(MAIN_METRICS[kind].name, title, is_share, MAIN_METRICS[kind].greater_is_better)
-    for kind, (title, is_share) in _TITLES.items()
+    kind: Measure(MAIN_METRICS[kind].name, title, is_share, MAIN_METRICS[kind].greater_is_better, *pseudo)
+    for kind, (title, is_share, *pseudo) in _TITLES.items()
 }
 
 

@@ -48,7 +48,8 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
         seconds: how long it took, since it was resumed if it was.
         best_split: the split on which the best evaluation was chosen.
     """
-    name = MEASURES[run.data.problem_type].name
+    measure = MEASURES[run.data.problem_type]
+    name = measure.name
     measured = [row for row in run.history if f"eval_{name}" in row]
     best = max(measured, key=run.quality, default=None)
     last = measured[-1] if measured else {}
@@ -65,7 +66,9 @@ def result_of(run: "RunFacts", seconds: float, best_split: str = "test") -> dict
         "steps": run.state.global_step,
         "seconds": round(run.earlier_seconds + seconds, 1),
         "mask_ratio": run.last("mask_ratio"),
-        "pseudo_label_accuracy": run.last("pseudo_label_accuracy"),
+        "pseudo_label_accuracy": None,
+        # Of several labels and of numbers it has another name.
+        measure.pseudo: run.last(measure.pseudo),
         **({} if run.open_set is None else run.open_set.row()),
         **class_size_facts(run),
     }

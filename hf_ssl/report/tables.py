@@ -88,7 +88,7 @@ def results_table(runs: Sequence[Mapping[str, Any]]) -> str:
     for name in dict.fromkeys(run["algorithm"] for run in runs):
         seeds = [run for run in runs if run["algorithm"] == name]
         measured = [_text_of(seeds, key, measure if key == main else _SHARE) for key in shown]
-        used = [_text_of(seeds, key) for key in ("mask_ratio", "pseudo_label_accuracy")]
+        used = [_text_of(seeds, "mask_ratio"), _text_of(seeds, measure.pseudo, measure)]
         seconds = f"{mean(run['seconds'] for run in seeds):.0f}"
         rows.append([name, str(len(seeds)), *measured, seconds, *used])
     header = [
@@ -97,7 +97,7 @@ def results_table(runs: Sequence[Mapping[str, Any]]) -> str:
         *(measures[key] for key in shown),
         "seconds per seed",
         "mask ratio",
-        "pseudo-label accuracy",
+        measure.pseudo_title,
     ]
     return table(header, rows)
 

@@ -11,6 +11,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..algorithms import AlgorithmOutput, SSLAlgorithm
+from ..problem_types import SINGLE_LABEL
 
 _NEVER = -1
 
@@ -88,6 +89,8 @@ class CountChanges(TrainerCallback):
             self._handle = None
 
     def _listen(self, algorithm: SSLAlgorithm, inputs: tuple[Any, ...], output: AlgorithmOutput) -> None:
+        if algorithm.problem.problem_type != SINGLE_LABEL:
+            return  # several labels and numbers have no class that could change
         size, index, classes = algorithm.problem.num_unlabeled, inputs[1].unlabeled_index, output.pseudo_labels
         if size is None or index is None or classes is None:
             return

@@ -21,6 +21,8 @@ _CURVES = {
     "loss": "loss",
     "mask_ratio": "mask_ratio",
     "pseudo_label_accuracy": "pseudo_label_accuracy",
+    "pseudo_label_f1": "pseudo_label_f1",
+    "pseudo_label_mae": "pseudo_label_mae",
     "eval_accuracy": "accuracy",
     "eval_balanced_accuracy": "balanced_accuracy",
     "eval_map": "mean average precision",

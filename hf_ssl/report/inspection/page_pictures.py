@@ -14,9 +14,11 @@ _TITLES = {
     "accuracy": "Accuracy",
     "mask_ratio": "Share of the pool that takes part (mask ratio)",
     "pseudo_label_accuracy": "Share of its pseudo-labels that are right",
+    "pseudo_label_f1": "Micro F1 of its pseudo-labels",
+    "pseudo_label_mae": "Mean absolute error of its pseudo-labels",
 }
 # Endings of the names of curves whose values are shares, shown in percent.
-_SHARES = ("accuracy", "ratio", "recall", "f1", "agreement")
+_SHARES = ("accuracy", "precision", "ratio", "recall", "f1", "agreement")
 # Colors in the styles; further lines repeat them with dashes.
 _COLORS = 6
 # Most points of a line.

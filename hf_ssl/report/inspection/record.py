@@ -34,7 +34,8 @@ _PLACES = ("model", "labeled", "unlabeled", "test", "source")
 _OF_THE_SITTING = ("resume", "overwrite", "quiet")
 # Settings that decide how examples are read.
 _OF_READING = (
-    *("input_column", "text_pair_column", "label_column", "on_broken_file", "image_size", "max_length"),
+    *("input_column", "text_pair_column", "label_column", "label_columns", "label_separator", "problem_type"),
+    *("on_broken_file", "image_size", "max_length"),
     *("max_length_seconds", "seed", "use_cpu", "dataloader_num_workers", "per_device_eval_batch_size"),
 )
 
