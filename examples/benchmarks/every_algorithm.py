@@ -14,24 +14,22 @@ continues.
 import argparse
 import copy
 import itertools
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from evidence_results import add, identity, machine, read
 from evidence_tasks import Places
 from frozen_views import AdaptedFeatures, Encoded, Split, encode, fitted_head, make_model, split
 from long_tail import TRAINING as LONG_TAIL
+from short_runs import be_quiet, parsed_settings, standard_error
 from transformers import get_cosine_schedule_with_warmup
-from transformers.utils import logging
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from hf_ssl.algorithms import ALGORITHMS, AlgorithmOutput, SSLAlgorithm
@@ -268,14 +266,14 @@ def _gain(pairs: list[float], draws: int) -> str:
         return ""
     count = f" ({len(pairs)})" if len(pairs) != draws else ""
     text = f"{mean(pairs):+.1f}{_spread(pairs)}{count}"
-    if len(pairs) < 3 or abs(mean(pairs)) <= 2 * stdev(pairs) / len(pairs) ** 0.5:
+    if len(pairs) < 3 or abs(mean(pairs)) <= 2 * standard_error(pairs):
         return text
     return f"**{text}**" if mean(pairs) > 0 else f"{text} ▼"
 
 
 def _spread(values: list[float]) -> str:
     """The standard error of the mean; nothing for a single value."""
-    return f" ± {stdev(values) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
+    return f" ± {standard_error(values):.1f}" if len(values) > 1 else ""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -295,13 +293,10 @@ def main(arguments: list[str] | None = None) -> int:
     if args.command == "table":
         print(table(read(args.results)))
         return 0
-    # One thread: a run takes the same time beside others, and its sums are added in the same order.
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    datasets.disable_progress_bars()
+    be_quiet()
     places = Places(args.data, args.image_model, args.text_model)
     data = {task: encode(task, places, args.cache, {"medium": 2}) for task in args.tasks}
-    changes = {name: json.loads(value) for name, _, value in (text.partition("=") for text in args.set)}
+    changes = parsed_settings(args.set)
     for seed, task in itertools.product(args.seeds, args.tasks):
         done = set() if args.validation else {identity(row, FIELDS) for row in read(args.results)}
         left = [name for name in args.algorithms if (task, name, seed) not in done]

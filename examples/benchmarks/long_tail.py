@@ -33,15 +33,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 from evidence_results import machine
 from evidence_tasks import Places
 from filelock import FileLock
 from frozen_views import AdaptedFeatures, Draw, Encoded, draw, encode, fitted_head, make_model
 from long_tail_report import PLAIN, picture, table
+from short_runs import QUIET, add_commands, be_quiet, parsed_settings
 from transformers import PrinterCallback
-from transformers.utils import logging
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.algorithms import get_algorithm
@@ -134,16 +133,7 @@ def _trainer(
         algorithm=row["algorithm"],
         algorithm_kwargs=own,
         seed=row["seed"],
-        eval_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        duplicate_check_seconds=0,
-        dataloader_num_workers=0,
-        logging_steps=50,
-        per_device_eval_batch_size=500,
-        use_cpu=True,
-        **settings,
+        **QUIET | settings,
     )
     return SSLTrainer(
         model,
@@ -205,24 +195,17 @@ def _line(row: dict[str, Any]) -> str:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "grid", "table", "picture"):
-        command = commands.add_parser(name)
-        command.add_argument("--results", type=Path, default=RESULTS)
-        if name in ("table", "picture"):
-            continue
+    commands = add_commands(parser, RESULTS, ["run", "grid"], ["table", "picture"])
+    for command in commands.values():
         command.add_argument("--data", required=True, type=Path, help="folder with cifar10 and ag_news")
         command.add_argument("--image-model", required=True)
         command.add_argument("--text-model", default="sentence-transformers/all-MiniLM-L6-v2")
-        command.add_argument("--cache", type=Path, default=Path("features"), help="folder of the features")
         command.add_argument("--validation", action="store_true")
-        if name == "run":
-            command.add_argument("row", nargs=len(FIELDS), metavar=" ".join(FIELDS).upper())
-            command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
-        else:
-            command.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-            command.add_argument("--starts", nargs="+", default=["head", "features"], choices=["head", "features"])
-            command.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    commands["run"].add_argument("row", nargs=len(FIELDS), metavar=" ".join(FIELDS).upper())
+    commands["run"].add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
+    commands["grid"].add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    commands["grid"].add_argument("--starts", nargs="+", default=["head", "features"], choices=["head", "features"])
+    commands["grid"].add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     return parser.parse_args(arguments)
 
 
@@ -234,14 +217,11 @@ def main(arguments: list[str] | None = None) -> int:
     if args.command == "picture":
         picture(read(args.results), args.results.with_suffix(".png"))
         return 0
-    # One thread: a run takes the same time beside others, and its sums are added in the same order.
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    datasets.disable_progress_bars()
+    be_quiet()
     places = Places(args.data, args.image_model, args.text_model)
     if args.command == "run":
         row = dict(zip(FIELDS, (*args.row[:-1], int(args.row[-1])), strict=True))
-        changes = {name: json.loads(value) for name, _, value in (text.partition("=") for text in args.set)}
+        changes = parsed_settings(args.set)
         row = run(row, encode(row["task"], places, args.cache), changes, validation=args.validation)
         print(_line(row))
         return 0

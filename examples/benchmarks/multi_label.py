@@ -13,22 +13,19 @@ were chosen there for one class per example; algorithms have their defaults. Not
 
 import argparse
 import itertools
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-import datasets
-import torch
 from evidence_results import add, identity, machine, read
 from evidence_tasks import Places
 from frozen_views import Encoded, make_model
 from multi_label_data import draw, encode
+from short_runs import QUIET, add_commands, be_quiet, parsed_settings, standard_error
 from transformers import PrinterCallback
-from transformers.utils import logging
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.report.tables import markdown_table
@@ -81,16 +78,7 @@ def run(
             algorithm=name,
             algorithm_kwargs={**settings, **own},
             seed=row["seed"],
-            eval_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            duplicate_check_seconds=0,
-            dataloader_num_workers=0,
-            logging_steps=50,
-            per_device_eval_batch_size=500,
-            use_cpu=True,
-            **{**TRAINING, **different, **changes},
+            **{**QUIET, **TRAINING, **different, **changes},
         )
         drawn = draw(row["task"], data, LABELED, row["seed"], validation)
         trainer = SSLTrainer(make_model(data, row["seed"]), args, **drawn)
@@ -129,7 +117,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _percent(values: list[float], sign: str = "") -> str:
-    error = f" ± {100 * stdev(values) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
+    error = f" ± {100 * standard_error(values):.1f}" if len(values) > 1 else ""
     return f"{100 * mean(values):{sign}.1f}{error}"
 
 
@@ -141,26 +129,15 @@ def _line(row: dict[str, Any]) -> str:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "grid", "table"):
-        command = commands.add_parser(name)
-        command.add_argument("--results", type=Path, default=RESULTS)
-        if name == "table":
-            continue
+    commands = add_commands(parser, RESULTS, ["run", "grid"])
+    for command in commands.values():
         Places.add_arguments(command)
-        command.add_argument("--cache", type=Path, default=Path("features"), help="folder of the features")
-        if name == "run":
-            command.add_argument("row", nargs=len(FIELDS), metavar=" ".join(FIELDS).upper())
-            command.add_argument("--validation", action="store_true")
-            command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
-            command.add_argument("--set-algorithm", nargs="+", default=[], metavar="NAME=VALUE")
-        else:
-            command.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    commands["run"].add_argument("row", nargs=len(FIELDS), metavar=" ".join(FIELDS).upper())
+    commands["run"].add_argument("--validation", action="store_true")
+    commands["run"].add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
+    commands["run"].add_argument("--set-algorithm", nargs="+", default=[], metavar="NAME=VALUE")
+    commands["grid"].add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     return parser.parse_args(arguments)
-
-
-def _values(given: list[str]) -> dict[str, Any]:
-    return {name: json.loads(value) for name, _, value in (text.partition("=") for text in given)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -168,13 +145,11 @@ def main(arguments: list[str] | None = None) -> int:
     if args.command == "table":
         print(table(read(args.results)))
         return 0
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    datasets.disable_progress_bars()
+    be_quiet()
     places = Places(args.data, args.image_model, args.text_model)
     if args.command == "run":
         row = dict(zip(FIELDS, (*args.row[:-1], int(args.row[-1])), strict=True))
-        changes, own = _values(args.set), _values(args.set_algorithm)
+        changes, own = parsed_settings(args.set), parsed_settings(args.set_algorithm)
         print(_line(run(row, encode(row["task"], places, args.cache), changes, own, args.validation)))
         return 0
     data = {task: encode(task, places, args.cache) for task in args.tasks}

@@ -34,8 +34,8 @@ from evidence_results import add, machine, read
 from evidence_tasks import Places
 from frozen_views import AdaptedFeatures, Encoded, StoredViews, encode, make_model
 from long_tail import ALGORITHM_SETTINGS, TRAINING
+from short_runs import QUIET, add_commands, be_quiet, parsed_settings, standard_error
 from transformers import PrinterCallback
-from transformers.utils import logging
 
 from hf_ssl import ModelForward, SSLConfig, SSLTrainer
 from hf_ssl.benchmark.splits import draw_labels
@@ -167,14 +167,7 @@ def _train(
             algorithm=row["method"],
             algorithm_kwargs=given,
             seed=row["seed"],
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            duplicate_check_seconds=0,
-            dataloader_num_workers=0,
-            logging_steps=50,
-            use_cpu=True,
-            **settings,
+            **QUIET | settings,
         )
         pools = data.rows_of(pool, [*KNOWN, "foreign"])
         labeled = data.rows_of(data.labeled, list(KNOWN))
@@ -235,7 +228,7 @@ def _mean(values: list[float | None]) -> str:
     known = [100 * value for value in values if value is not None]
     if len(known) < 2:
         return "" if not known else f"{known[0]:.1f}"
-    return f"{statistics.mean(known):.1f} ± {statistics.stdev(known) / len(known) ** 0.5:.1f}"
+    return f"{statistics.mean(known):.1f} ± {standard_error(known):.1f}"
 
 
 def table(found: list[dict[str, Any]]) -> str:
@@ -248,31 +241,24 @@ def table(found: list[dict[str, Any]]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run one method, all of them, or show the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "grid", "table"):
-        command = commands.add_parser(name)
-        command.add_argument("--results", type=Path, default=RESULTS)
-        if name == "table":
-            continue
+    commands = add_commands(parser, RESULTS, ["run", "grid"])
+    for command in commands.values():
         command.add_argument("--data", required=True, type=Path, help="folder with cifar10")
         command.add_argument("--image-model", required=True)
-        command.add_argument("--cache", type=Path, default=Path("features"), help="folder of the features")
-        if name == "run":
-            command.add_argument("method")
-            command.add_argument("open_set", choices=("none", "drop"))
-            command.add_argument("labels", type=int)
-            command.add_argument("seed", type=int)
-            command.add_argument("--validation", action="store_true")
-            command.add_argument("--set", nargs="*", default=[], metavar="NAME=NUMBER")
+    commands["run"].add_argument("method")
+    commands["run"].add_argument("open_set", choices=("none", "drop"))
+    commands["run"].add_argument("labels", type=int)
+    commands["run"].add_argument("seed", type=int)
+    commands["run"].add_argument("--validation", action="store_true")
+    commands["run"].add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     args = parser.parse_args(arguments)
     if args.command == "table":
         print(table(read(args.results)))
         return
-    logging.set_verbosity_error()
-    torch.set_num_threads(1)
+    be_quiet()
     encoded = encode("images", Places(args.data, args.image_model, ""), args.cache)
     if args.command == "run":
-        changes = {name: float(value) for name, _, value in (each.partition("=") for each in args.set)}
+        changes = parsed_settings(args.set)
         row = {"method": args.method, "open_set": args.open_set, "labels": args.labels, "seed": args.seed}
         print(run(row, encoded, changes, validation=args.validation))
         return

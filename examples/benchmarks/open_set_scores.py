@@ -19,6 +19,7 @@ from evidence_results import add, machine, read
 from evidence_tasks import Places
 from frozen_views import encode
 from scipy.special import logsumexp
+from short_runs import standard_error
 
 from hf_ssl.features.foreignness import Foreignness
 from hf_ssl.features.reading import Reading
@@ -70,7 +71,7 @@ def table(found: list[dict[str, Any]]) -> str:
 
 
 def _mean(values: list[float]) -> str:
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values) / len(values) ** 0.5:.1f}"
+    return f"{statistics.mean(values):.1f} ± {standard_error(values):.1f}"
 
 
 def main() -> None:

@@ -14,23 +14,21 @@ the number of steps, by labels alone; the algorithms have their published settin
 
 import argparse
 import itertools
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from evidence_results import add, identity, machine, read
 from evidence_tasks import Places
 from regression_data import TASKS, Encoded, draw, encode, make_model
+from short_runs import QUIET, add_commands, be_quiet, parsed_settings, standard_error
 from sklearn.linear_model import RidgeCV
 from transformers import PrinterCallback
-from transformers.utils import logging
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.features import FeatureRegressor
@@ -115,16 +113,7 @@ def _trained(row: dict[str, Any], data: Encoded, drawn: Any, changes: dict[str, 
             seed=row["seed"],
             problem_type="regression",
             label_column="number",
-            eval_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            duplicate_check_seconds=0,
-            dataloader_num_workers=0,
-            logging_steps=100,
-            per_device_eval_batch_size=500,
-            use_cpu=True,
-            **{name: value for name, value in settings.items() if not name.startswith(prefix)},
+            **QUIET | {name: value for name, value in settings.items() if not name.startswith(prefix)},
         )
         trainer = SSLTrainer(
             make_model(data, row["seed"]),
@@ -165,8 +154,7 @@ def _runs(found: list[dict[str, Any]], column: tuple[str, int], algorithm: str |
 
 
 def _cell(values: list[float]) -> str:
-    error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    return f"{mean(values):.3f} ± {error:.3f}"
+    return f"{mean(values):.3f} ± {standard_error(values):.3f}"
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -177,23 +165,16 @@ def _line(row: dict[str, Any]) -> str:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "grid", "table"):
-        command = commands.add_parser(name)
-        command.add_argument("--results", type=Path, default=RESULTS)
-        if name == "table":
-            continue
+    commands = add_commands(parser, RESULTS, ["run", "grid"])
+    for command in commands.values():
         command.add_argument("--data", required=True, type=Path, help="folder with ag_news")
         command.add_argument("--text-model", default="sentence-transformers/all-MiniLM-L6-v2")
-        command.add_argument("--cache", type=Path, default=Path("features"), help="folder of the features")
         command.add_argument("--validation", action="store_true")
-        if name == "run":
-            command.add_argument("row", nargs=len(FIELDS), metavar=" ".join(FIELDS).upper())
-            command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
-        else:
-            command.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-            command.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-            command.add_argument("--labels", nargs="+", type=int, default=list(LABELS))
+    commands["run"].add_argument("row", nargs=len(FIELDS), metavar=" ".join(FIELDS).upper())
+    commands["run"].add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
+    commands["grid"].add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    commands["grid"].add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    commands["grid"].add_argument("--labels", nargs="+", type=int, default=list(LABELS))
     return parser.parse_args(arguments)
 
 
@@ -202,14 +183,11 @@ def main(arguments: list[str] | None = None) -> int:
     if args.command == "table":
         print(table(read(args.results)))
         return 0
-    # One thread: a run takes the same time beside others, and its sums are added in the same order.
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    datasets.disable_progress_bars()
+    be_quiet()
     places = Places(args.data, "", args.text_model)
     if args.command == "run":
         row = dict(zip(FIELDS, (*args.row[:2], *map(int, args.row[2:])), strict=True))
-        changes = {name: json.loads(value) for name, _, value in (text.partition("=") for text in args.set)}
+        changes = parsed_settings(args.set)
         print(_line(run(row, encode(row["task"], places, args.cache), changes, validation=args.validation)))
         return 0
     encoded = {task: encode(task, places, args.cache) for task in args.tasks}

@@ -32,7 +32,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import datasets
@@ -40,10 +40,10 @@ import numpy as np
 import torch
 from evidence_results import add, identity, machine, read
 from evidence_tasks import Places
+from frozen_views import AdaptedFeatures, Draw, Encoded, draw, encode, fitted_head, make_model
 from long_tail import ALGORITHM_SETTINGS, TRAINING
-from long_tail_data import AdaptedFeatures, Draw, Encoded, draw, encode, fitted_head, make_model
+from short_runs import QUIET, be_quiet, standard_error
 from transformers import AutoTokenizer, BertModel, PrinterCallback
-from transformers.utils import logging
 
 from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.benchmark.splits import draw_labels
@@ -84,9 +84,7 @@ _TEMPERATURES = np.geomspace(0.005, 1.0, 40)
 def opinions(task: str, data: Encoded, drawn: Draw, places: Places, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """What the teacher says of the pool and of the test examples: two arrays of probabilities [N, C]."""
     plain = drawn.views.features["plain"][0]
-    pool, test, labeled = (
-        np.asarray(rows[drawn.views.column])[:, 0] for rows in (drawn.pool, drawn.test, drawn.labeled)
-    )
+    pool, test, labeled = drawn.split.pool, drawn.split.tested, drawn.split.labeled
     if task == "images":
         return _outside_classifier(data, plain, pool, test, labeled, seed)
     logits = _unit(plain) @ _unit(_class_features(data.names, places)).T
@@ -160,15 +158,7 @@ def run(row: dict[str, Any], data: Encoded, shared: Given, changes: dict[str, An
             algorithm=row["algorithm"],
             algorithm_kwargs=ALGORITHM_SETTINGS.get(row["algorithm"], {}),
             seed=row["seed"],
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            duplicate_check_seconds=0,
-            dataloader_num_workers=0,
-            logging_steps=50,
-            per_device_eval_batch_size=500,
-            use_cpu=True,
-            **SETTINGS | settings | changes,
+            **QUIET | SETTINGS | settings | changes,
         )
         rows = {"train_dataset": drawn.labeled, "unlabeled_dataset": pool, "eval_dataset": drawn.test}
         trainer = SSLTrainer(model, args, views=drawn.views, **rows)
@@ -191,8 +181,8 @@ def run(row: dict[str, Any], data: Encoded, shared: Given, changes: dict[str, An
 def _head(start: str, data: Encoded, shared: Given, model: AdaptedFeatures) -> LinearHead:
     """The head with which `SSLConfig(start="head")` or `"teacher"` would begin, fitted to the features at hand."""
     if start == "head":
-        return fitted_head(data, shared.drawn, start, model)
-    rows = [np.asarray(part[shared.drawn.views.column])[:, 0] for part in (shared.drawn.labeled, shared.drawn.pool)]
+        return fitted_head(data, shared.drawn.split, start, model)
+    rows = shared.drawn.split.labeled, shared.drawn.split.pool
     features = data.train["plain"][0][np.concatenate(rows)]
     with torch.no_grad():
         read = model.scaled(torch.from_numpy(features)).numpy()
@@ -232,8 +222,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _mean(values: list[float], signed: bool = False) -> str:
-    error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return f"{100 * mean(values):{'+' if signed else ''}.1f} ± {100 * error:.1f}"
+    return f"{100 * mean(values):{'+' if signed else ''}.1f} ± {100 * standard_error(values):.1f}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -248,10 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.what == "table":
         print(table(read(RESULTS)))
         return 0
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    datasets.disable_progress_bars()
+    be_quiet()
     for task in args.tasks:
         (_grid if args.what == "grid" else _choose)(task, Places.of(args), args.cache)
     return 0

@@ -11,7 +11,7 @@ from ..model.forward import ModelForward
 from .parts.alignment import MovingAverageAlignment
 from .parts.history import LabelHistory
 from .problem import Progress, check
-from .weak_strong import Outputs, WeakStrongAlgorithm
+from .weak_strong import Guesses, Outputs, WeakStrongAlgorithm
 
 # Published: 2,048 of 2^20 steps would be 0.2 %; the share of USB's runs of 204,800 steps is taken.
 _WARMUP_SHARE = 0.01
@@ -112,21 +112,13 @@ class CGMatch(WeakStrongAlgorithm):
             return probs
         return self.alignment(probs, labeled_probs)
 
-    def weigh(
-        self,
-        probs: torch.Tensor,
-        labeled_probs: torch.Tensor,
-        supervised: torch.Tensor,
-        out: Outputs,
-        batch: SSLBatch,
-        progress: Progress,
-    ) -> torch.Tensor:
+    def weigh(self, guesses: Guesses) -> torch.Tensor:
         """1 for easy examples; 0 for all of them in the warm-up."""
-        begin = self.begins_at(progress)
-        if progress.step < begin:
+        probs, step, begin = guesses.probs, guesses.progress.step, self.begins_at(guesses.progress)
+        if step < begin:
             return torch.zeros_like(probs[:, 0])
         counted = self.alignment.all_aligned()
-        return self.threshold(probs, counted, index=batch.unlabeled_index, first=progress.step == begin)
+        return self.threshold(probs, counted, index=guesses.batch.unlabeled_index, first=step == begin)
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """From the aligned distributions."""

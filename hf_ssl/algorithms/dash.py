@@ -1,13 +1,13 @@
 """Dash: pseudo-labels count if their loss is below a limit that falls during training."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from ..batches.batch import SSLBatch
 from .parts.thresholds import LossThreshold
 from .problem import Progress
-from .weak_strong import Outputs, WeakStrongAlgorithm
+from .weak_strong import Guesses, WeakStrongAlgorithm
 
 
 class Dash(WeakStrongAlgorithm):
@@ -71,20 +71,12 @@ class Dash(WeakStrongAlgorithm):
             steps_per_pass=steps_per_pass,
         )
 
-    def weigh(
-        self,
-        probs: torch.Tensor,
-        labeled_probs: torch.Tensor,
-        supervised: torch.Tensor,
-        out: Outputs,
-        batch: SSLBatch,
-        progress: Progress,
-    ) -> torch.Tensor:
+    def weigh(self, guesses: Guesses) -> torch.Tensor:
         """As in `WeakStrongAlgorithm`; measured is the cross-entropy, with which that of pseudo-labels is compared."""
         if self.criterion is not None:
-            right = labeled_probs.gather(1, batch.labels.unsqueeze(1))
-            supervised = -right.clamp_min(torch.finfo(right.dtype).tiny).log().mean()
-        return super().weigh(probs, labeled_probs, supervised, out, batch, progress)
+            right = guesses.labeled_probs.gather(1, guesses.batch.labels.unsqueeze(1))
+            guesses = replace(guesses, supervised=-right.clamp_min(torch.finfo(right.dtype).tiny).log().mean())
+        return super().weigh(guesses)
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """Soft, and hard once the limit has reached its minimum."""

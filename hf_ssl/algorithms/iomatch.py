@@ -13,7 +13,7 @@ from .parts.one_vs_all import known_probabilities, one_vs_all_loss
 from .parts.projection import projection_head
 from .parts.thresholds import FixedThreshold
 from .problem import Progress, check
-from .weak_strong import Outputs, WeakStrongAlgorithm
+from .weak_strong import Guesses, Outputs, WeakStrongAlgorithm
 
 
 class IOMatch(WeakStrongAlgorithm):
@@ -111,17 +111,9 @@ class IOMatch(WeakStrongAlgorithm):
         out["outlier"] = (aligned * (1 - out["known"])).sum(dim=-1)
         return aligned
 
-    def weigh(
-        self,
-        probs: torch.Tensor,
-        labeled_probs: torch.Tensor,
-        supervised: torch.Tensor,
-        out: Outputs,
-        batch: SSLBatch,
-        progress: Progress,
-    ) -> torch.Tensor:
+    def weigh(self, guesses: Guesses) -> torch.Tensor:
         """1 for confident examples that are rather of a known class than of none."""
-        return self.threshold(probs) * (out["outlier"] < 0.5)
+        return self.threshold(guesses.probs) * (guesses.out["outlier"] < 0.5)
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """The aligned distributions themselves."""

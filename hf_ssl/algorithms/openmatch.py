@@ -10,7 +10,7 @@ from ..model.forward import ModelForward
 from .parts.one_vs_all import known_probabilities, one_vs_all_distance, one_vs_all_entropy, one_vs_all_loss
 from .parts.thresholds import FixedThreshold
 from .problem import Progress, check
-from .weak_strong import Outputs, WeakStrongAlgorithm
+from .weak_strong import Guesses, Outputs, WeakStrongAlgorithm
 
 
 class OpenMatch(WeakStrongAlgorithm):
@@ -99,16 +99,9 @@ class OpenMatch(WeakStrongAlgorithm):
         """From when on pseudo-labels count."""
         return {"pseudo-labels count": self.begins_at(progress)} if self.begins_at(progress) else {}
 
-    def weigh(
-        self,
-        probs: torch.Tensor,
-        labeled_probs: torch.Tensor,
-        supervised: torch.Tensor,
-        out: Outputs,
-        batch: SSLBatch,
-        progress: Progress,
-    ) -> torch.Tensor:
+    def weigh(self, guesses: Guesses) -> torch.Tensor:
         """1 for confident examples whose class's own classifier agrees."""
+        probs, out, progress = guesses.probs, guesses.out, guesses.progress
         known = out["known"].detach().gather(-1, probs.argmax(dim=-1, keepdim=True)).squeeze(-1)
         out["inlier"] = known > 0.5
         begun = float(progress.step >= self.begins_at(progress))

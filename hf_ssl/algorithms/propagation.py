@@ -13,7 +13,7 @@ from .base import AlgorithmOutput
 from .parts.memory import last_occurrence
 from .problem import Progress, check
 from .steps import StepStatistics
-from .weak_strong import Outputs, WeakStrongAlgorithm
+from .weak_strong import Guesses, Outputs, WeakStrongAlgorithm
 
 # Without a setting: refreshes in a run.
 _REFRESHES = 20
@@ -162,16 +162,9 @@ class Propagation(WeakStrongAlgorithm, StepStatistics):
         """The rows that the graph gave to these examples."""
         return self.pool_probabilities[batch.unlabeled_index].to(probs)
 
-    def weigh(
-        self,
-        probs: torch.Tensor,
-        labeled_probs: torch.Tensor,
-        supervised: torch.Tensor,
-        out: Outputs,
-        batch: SSLBatch,
-        progress: Progress,
-    ) -> torch.Tensor:
+    def weigh(self, guesses: Guesses) -> torch.Tensor:
         """How certain the rows are, times the weight of their class."""
+        probs = guesses.probs
         certain = certainty(probs) / self.most_certain.clamp_min(torch.finfo(self.most_certain.dtype).tiny)
         return (certain * self.class_weights[probs.argmax(dim=-1)]).to(probs)
 

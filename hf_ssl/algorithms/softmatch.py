@@ -8,7 +8,7 @@ from ..batches.batch import SSLBatch
 from .parts.alignment import MovingAverageAlignment
 from .parts.thresholds import GaussianWeight
 from .problem import Progress
-from .weak_strong import Outputs, WeakStrongAlgorithm
+from .weak_strong import Guesses, Outputs, WeakStrongAlgorithm
 
 
 class SoftMatch(WeakStrongAlgorithm):
@@ -74,14 +74,6 @@ class SoftMatch(WeakStrongAlgorithm):
         """Aligned, for the weights only: the targets stay those of the model."""
         return self.alignment(probs, labeled_probs)
 
-    def weigh(
-        self,
-        probs: torch.Tensor,
-        labeled_probs: torch.Tensor,
-        supervised: torch.Tensor,
-        out: Outputs,
-        batch: SSLBatch,
-        progress: Progress,
-    ) -> torch.Tensor:
+    def weigh(self, guesses: Guesses) -> torch.Tensor:
         """By a Gaussian that is fitted to the aligned predictions of the whole step."""
-        return self.threshold(probs, counted=self.alignment.all_aligned())
+        return self.threshold(guesses.probs, counted=self.alignment.all_aligned())

@@ -1,5 +1,6 @@
 """The step that FixMatch and its descendants share: label the weak view, train the strong one."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,26 @@ from .problem import Progress, check
 
 # The `ViewOutput` of each view by its name, and what one part of the step leaves for a later one.
 Outputs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """What pseudo-labels are weighed by.
+
+    Args:
+        probs: refined distributions of the weak view `[mu*B, C]`.
+        labeled_probs: distributions of the labeled batch [B, C].
+        supervised: the loss on the labeled batch, a scalar.
+        out: outputs by name; what weighing leaves there is for later parts of the step.
+        batch, progress: of the step.
+    """
+
+    probs: torch.Tensor
+    labeled_probs: torch.Tensor
+    supervised: torch.Tensor
+    out: Outputs
+    batch: SSLBatch
+    progress: Progress
 
 
 class WeakStrongAlgorithm(SSLAlgorithm):
@@ -70,7 +91,7 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         weak = correction.weak_logits(out["weak"].logits.detach(), out, batch, progress)
         labeled_probs = losses.probabilities(out["labeled"].logits.detach())
         probs = self.refine(losses.probabilities(weak), labeled_probs, out, batch, progress)
-        mask = self.weigh(probs, labeled_probs, supervised.detach(), out, batch, progress)
+        mask = self.weigh(Guesses(probs, labeled_probs, supervised.detach(), out, batch, progress))
         mask = correction.mask(mask, probs, batch, progress)
         targets = correction.targets(self.targets(weak, probs), batch, progress)
         unsupervised = correction.unsupervised(out, targets, mask)
@@ -95,24 +116,14 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         """The distributions `[mu*B, C]` to judge, from those of the weak view and of the labeled batch `[B, C]`."""
         return probs
 
-    def weigh(
-        self,
-        probs: torch.Tensor,
-        labeled_probs: torch.Tensor,
-        supervised: torch.Tensor,
-        out: Outputs,
-        batch: SSLBatch,
-        progress: Progress,
-    ) -> torch.Tensor:
-        """The weights `[mu*B]` of the pseudo-labels, from refined distributions, those of the labeled batch and its
-        loss, a scalar.
-        """
+    def weigh(self, guesses: Guesses) -> torch.Tensor:
+        """The weights `[mu*B]` of the pseudo-labels."""
         return self.threshold(
-            probs,
-            labeled_probs=labeled_probs,
-            index=batch.unlabeled_index,
-            progress=progress,
-            supervised=supervised,
+            guesses.probs,
+            labeled_probs=guesses.labeled_probs,
+            index=guesses.batch.unlabeled_index,
+            progress=guesses.progress,
+            supervised=guesses.supervised,
         )
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
