@@ -1,4 +1,4 @@
-"""Every evidence script finds what it imports: a module beside it that was renamed shows at once, and not to a reader."""
+"""Every evidence script finds what it imports: a module beside it that was renamed shows at once."""
 
 import ast
 import importlib
