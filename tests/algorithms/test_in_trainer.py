@@ -8,6 +8,7 @@ from hf_ssl.algorithms import ALGORITHMS
 from hf_ssl.model.head import find_head
 
 from tests.helpers.algorithm_cases import CASES as CASES_OF_STEPS
+from tests.helpers.quiet import QUIET
 from tests.helpers.tiny_tasks import EAGER, TASKS, new_model, task
 
 # What takes part only if a prediction is uncertain, of three classes.
@@ -26,12 +27,7 @@ def train(algorithm, modality, folder, **changes):
         "unlabeled_batch_ratio": 2,
         "learning_rate": 1e-2,
         "logging_steps": 10,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
+        **QUIET,
     }
     trainer = SSLTrainer(new_model(modality), SSLConfig(**{**config, **changes}), **task(modality))
     before = {name: p.detach().clone() for name, p in named_weights(trainer)}

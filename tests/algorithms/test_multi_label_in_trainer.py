@@ -8,6 +8,7 @@ from hf_ssl.algorithms.multi_label import MULTI_LABEL_ALGORITHMS
 from hf_ssl.problem_types import MULTI_LABEL
 
 from tests.helpers.problem_tasks import label_settings, problem_task, save_base
+from tests.helpers.quiet import QUIET
 from tests.helpers.tiny_tasks import TASKS
 
 # So that every label of an untrained network counts.
@@ -23,12 +24,7 @@ def train(algorithm, modality, folder, resume=None, **changes):
         "unlabeled_batch_ratio": 2,
         "learning_rate": 1e-2,
         "logging_steps": 4,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
+        **QUIET,
     }
     args = SSLConfig(str(folder / "run"), algorithm=algorithm, **label_settings(MULTI_LABEL), **settings | changes)
     trainer = SSLTrainer(save_base(modality, folder / "base"), args, **problem_task(modality, MULTI_LABEL))

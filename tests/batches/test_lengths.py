@@ -18,6 +18,7 @@ from hf_ssl.data.columns import inspect_data
 from hf_ssl.data.prepare import prepare_pool
 from hf_ssl.views.text import TextViews
 
+from tests.helpers.quiet import QUIET
 from tests.helpers.tiny_tasks import new_model, task, tokenizer
 
 AG_NEWS = Path(__file__).parents[3] / "shared" / "data" / "ag_news"
@@ -81,12 +82,7 @@ def make_trainer(folder, **config):
         "per_device_train_batch_size": 2,
         "max_steps": 3,
         "algorithm_kwargs": {"threshold": 0.3},
-        "use_cpu": True,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
-        "report_to": "none",
-        "save_strategy": "no",
-        "disable_tqdm": True,
+        **QUIET,
     }
     return SSLTrainer(new_model("text"), SSLConfig(str(folder), **{**defaults, **config}), **task("text"))
 

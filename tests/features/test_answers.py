@@ -16,6 +16,7 @@ from hf_ssl.metrics.default import default_metrics
 from hf_ssl.problem_types import MULTI_LABEL, REGRESSION
 
 from tests.helpers.problem_tasks import TAGS, label_settings, problem_task, save_base
+from tests.helpers.quiet import QUIET
 
 KINDS = [MULTI_LABEL, REGRESSION]
 
@@ -31,12 +32,7 @@ def make_trainer(folder, problem_type, modality="image", trainer=None, **config)
         "max_steps": 2,
         "per_device_train_batch_size": 2,
         "learning_rate": 1e-6,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
+        **QUIET,
         **label_settings(problem_type),
         **config,
     }

@@ -10,6 +10,7 @@ from hf_ssl.features.reading import Reading, head_for, read
 from hf_ssl.features.start import classifier_head, probe_head, teacher_head
 from hf_ssl.model.head import find_head
 
+from tests.helpers.quiet import QUIET
 from tests.helpers.resuming import everything
 from tests.helpers.tiny_tasks import new_model, task
 
@@ -25,12 +26,7 @@ def make_trainer(folder, modality="image", seed=0, trainer=None, model=None, **c
         "max_steps": 4,
         "per_device_train_batch_size": 2,
         "learning_rate": 1e-6,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
+        **QUIET,
         **config,
     }
     return SSLTrainer(

@@ -11,6 +11,8 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from hf_ssl import SSLConfig, SSLTrainer
 
+from tests.helpers.quiet import QUIET
+
 SIZE, KNOWN, FOREIGN = 6, ["cat", "dog"], "truck"
 CENTERS = np.array([[4.0, 0, 0, 0, 0, 0], [0, 4, 0, 0, 0, 0], [0, 0, 4, 4, 0, 0]])
 
@@ -63,11 +65,7 @@ def make_trainer(folder: Path, open_set: str | None = "drop", labeled: int = 5, 
         "unlabeled_batch_ratio": 2,
         "learning_rate": 1e-2,
         "logging_steps": 2,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_num_workers": 0,
+        **QUIET,
     }
     torch.manual_seed(0)
     model = VectorClassifier(VectorConfig(num_labels=2))

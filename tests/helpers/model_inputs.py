@@ -4,6 +4,8 @@ import torch
 
 from hf_ssl import SSLConfig
 
+from tests.helpers.quiet import QUIET
+
 
 def short_settings(folder, **more):
     """One step on the CPU, three labeled examples and three of the pool."""
@@ -12,12 +14,7 @@ def short_settings(folder, **more):
         "max_steps": 1,
         "per_device_train_batch_size": 3,
         "unlabeled_batch_ratio": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_num_workers": 0,
-        "dataloader_pin_memory": False,
+        **QUIET,
     }
     return SSLConfig(**usual | more)
 

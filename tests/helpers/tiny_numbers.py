@@ -7,6 +7,7 @@ import torch
 
 from hf_ssl import SSLConfig, SSLTrainer
 
+from tests.helpers.quiet import QUIET
 from tests.helpers.tiny_tasks import TASKS, task
 
 
@@ -51,12 +52,7 @@ def number_trainer(folder, algorithm, modality="image", model=None, units=(1.0, 
         "unlabeled_batch_ratio": 2,
         "learning_rate": 1e-2,
         "logging_steps": 2,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
+        **QUIET,
         "label_columns" if second else "label_column": ["number", "minus"] if second else "number",
     }
     model = number_model(modality, count=2 if second else 1) if model is None else model

@@ -15,6 +15,7 @@ from hf_ssl.model.head import find_head, replaced_head
 from hf_ssl.report.results import result_of
 from hf_ssl.training.sharding import check_shardable
 
+from tests.helpers.quiet import QUIET
 from tests.helpers.resuming import everything, log_lines
 from tests.helpers.tiny_images import make_vit
 from tests.helpers.tiny_tasks import TASKS, new_model, task
@@ -41,12 +42,7 @@ def make_trainer(folder, modality="image", model=None, seed=0, trainer=None, **c
         "unlabeled_batch_ratio": 2,
         "learning_rate": 1e-2,
         "logging_steps": 3,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
+        **QUIET,
     }
     args = SSLConfig(output_dir=str(folder), **{**defaults, **config})
     model = new_model(modality, seed) if model is None else model

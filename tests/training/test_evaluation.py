@@ -16,6 +16,7 @@ from hf_ssl.metrics import METRICS, RunningMetrics, classification_metrics
 from hf_ssl.training import evaluation
 from hf_ssl.training.evaluation import answers_of
 
+from tests.helpers.quiet import QUIET
 from tests.helpers.tiny_images import make_vit
 from tests.helpers.tiny_tasks import NO_DROPOUT, task
 
@@ -83,12 +84,7 @@ def make(folder, model, algorithm="supervised", trainer=SSLTrainer, options=None
         "per_device_train_batch_size": 2,
         "per_device_eval_batch_size": 5,
         "unlabeled_batch_ratio": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
+        **QUIET,
         "duplicate_check_seconds": 0,
     }
     args = SSLConfig(output_dir=str(folder), algorithm=algorithm, **{**defaults, **config})

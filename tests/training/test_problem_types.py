@@ -14,6 +14,7 @@ from hf_ssl.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from hf_ssl.training.algorithm import label_shares, target_scale
 
 from tests.helpers.problem_tasks import TAGS, label_settings, problem_task, save_base, sigmoid
+from tests.helpers.quiet import QUIET
 from tests.helpers.resuming import everything, log_lines
 
 KINDS = [MULTI_LABEL, REGRESSION]
@@ -28,11 +29,7 @@ def trainer(model, folder, kind, modality="text", **settings):
         "max_steps": 2,
         "per_device_train_batch_size": 3,
         "logging_steps": 1,
-        "save_strategy": "no",
-        "dataloader_num_workers": 0,
-        "use_cpu": True,
-        "report_to": "none",
-        "disable_tqdm": True,
+        **QUIET,
     }
     return SSLTrainer(model, SSLConfig(str(folder), **label_settings(kind) | defaults | settings), **given)
 

@@ -22,6 +22,7 @@ from hf_ssl import SSLConfig, SSLTrainer
 from hf_ssl.algorithms import ALGORITHMS
 from hf_ssl.algorithms.rounds import InRounds, Picks
 
+from tests.helpers.quiet import QUIET
 from tests.helpers.tiny_tasks import EAGER, new_model, task
 
 # Eight steps are more than one pass over the pool.
@@ -126,12 +127,7 @@ def make(folder, algorithm, modality, **config):
         "optim": "adamw_torch_fused",
         "ema_role": "both",
         "logging_steps": 1000,
-        "save_strategy": "no",
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "dataloader_num_workers": 0,
+        **QUIET,
     }
     return CountedTrainer(new_model(modality), SSLConfig(str(folder), **{**defaults, **config}), **task(modality))
 

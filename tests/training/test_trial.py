@@ -14,6 +14,7 @@ from hf_ssl.batches.dataset import ViewDataset
 from hf_ssl.errors import BrokenExampleError
 from hf_ssl.training.trial import try_step
 
+from tests.helpers.quiet import QUIET
 from tests.helpers.sequence_models import GPT2, SMALL, decoder, fnet, make, xlnet
 from tests.helpers.tiny_tasks import new_model, task, tokenizer
 
@@ -21,12 +22,7 @@ CONFIG = {
     "max_steps": 2,
     "per_device_train_batch_size": 2,
     "unlabeled_batch_ratio": 1,
-    "use_cpu": True,
-    "report_to": "none",
-    "save_strategy": "no",
-    "disable_tqdm": True,
-    "dataloader_num_workers": 0,
-    "dataloader_pin_memory": False,
+    **QUIET,
 }
 
 
