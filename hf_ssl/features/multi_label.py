@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
-from sklearn.base import BaseEstimator, MultiOutputMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
+from sklearn.utils.validation import validate_data
 
 from ..metrics.multi_label import NEAREST
-from .reading import LinearHead
+from .linear_estimator import LinearEstimator
 from .targets import checked_labels
 from .ways import fit_ways
 
@@ -28,7 +26,7 @@ _EXPECTED = 2
 _FACTORS, _HALVINGS, _LARGEST_SHIFT = np.logspace(-1, 1.5, 26), 40, 30.0
 
 
-class MultiLabelFeatureClassifier(MultiOutputMixin, BaseEstimator):
+class MultiLabelFeatureClassifier(LinearEstimator):
     """Semi-supervised classification of feature vectors with several labels each, with scikit-learn's interface.
 
     Args:
@@ -58,10 +56,6 @@ class MultiLabelFeatureClassifier(MultiOutputMixin, BaseEstimator):
         Thresholds at which the pool has a label as often as the labeled examples are those of CAP (arXiv 2305.02795).
     """
 
-    def __init__(self, *, neighbors: int = 15, power: float = 3.0):
-        self.neighbors = neighbors
-        self.power = power
-
     def fit(self, X: Any, y: Any) -> "MultiLabelFeatureClassifier":
         """Learn from labeled and unlabeled examples together.
 
@@ -88,9 +82,7 @@ class MultiLabelFeatureClassifier(MultiOutputMixin, BaseEstimator):
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Logits [N, C] of features [N, D]."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float32)
-        return X @ self.coef_.T + self.intercept_
+        return self._outputs(X)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [N, C] of the labels, each by itself."""
@@ -103,18 +95,6 @@ class MultiLabelFeatureClassifier(MultiOutputMixin, BaseEstimator):
     def score(self, X: Any, y: Any) -> float:
         """The share of examples all of whose labels are right, in [0, 1], as of scikit-learn's classifiers."""
         return float((self.predict(X) == np.asarray(y)).all(axis=1).mean())
-
-    def to_head(self, model: nn.Module) -> None:
-        """Write the linear model into the model's head, whose outputs are then the logits.
-
-        Args:
-            model: one whose head reads the features that were fitted, with C outputs.
-
-        Raises:
-            ValueError: if the head is of another shape, has no bias, or is under an adapter.
-        """
-        check_is_fitted(self)
-        LinearHead(self.coef_.astype(np.float32), self.intercept_.astype(np.float32)).write(model)
 
 
 def calibration(scores: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,11 +11,10 @@ the others. The result is linear in the features, so that it can become a model'
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import validate_data
 
-from .reading import LinearHead
+from .linear_estimator import LinearEstimator
 from .targets import checked_targets
 from .ways import fit_ways
 
@@ -23,7 +22,7 @@ from .ways import fit_ways
 _EXPECTED = 0
 
 
-class FeatureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class FeatureRegressor(RegressorMixin, LinearEstimator):
     """Semi-supervised regression on feature vectors, with scikit-learn's interface.
 
     Args:
@@ -46,10 +45,6 @@ class FeatureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         True
     """
 
-    def __init__(self, *, neighbors: int = 15, power: float = 3.0):
-        self.neighbors = neighbors
-        self.power = power
-
     def fit(self, X: Any, y: Any) -> "FeatureRegressor":
         """Learn from labeled and unlabeled examples together.
 
@@ -71,19 +66,5 @@ class FeatureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Numbers [N, K] of features [N, D]; [N] if `y` was such."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float32)
-        numbers = X @ self.coef_.T + self.intercept_
+        numbers = self._outputs(X)
         return numbers[:, 0] if self._flat else numbers
-
-    def to_head(self, model: nn.Module) -> None:
-        """Write the linear model into the model's head, whose outputs are then these numbers.
-
-        Args:
-            model: one whose head reads the features that were fitted, with K outputs.
-
-        Raises:
-            ValueError: if the head is of another shape, has no bias, or is under an adapter.
-        """
-        check_is_fitted(self)
-        LinearHead(self.coef_.astype(np.float32), self.intercept_.astype(np.float32)).write(model)
