@@ -16,9 +16,10 @@ from tests.helpers.algorithm_cases import (
     make_models,
     run_step,
 )
+from tests.helpers.process_pairs import WORLD, in_two_processes, train_steps
 
 pytestmark = pytest.mark.multiprocess
-WORLD, STEPS, LR = 2, 5, 0.1
+STEPS, LR = 5, 0.1
 MIXING = ("mixmatch", "remixmatch", "regmixmatch")
 MEASURED = {"initial_loss_threshold": None, "warmup_fraction": 0.3}
 
@@ -74,27 +75,16 @@ def train(name, rank=None, wrapped=False, **settings):
         models = nn.parallel.DistributedDataParallel(student), teacher
     teacher.load_state_dict(student.state_dict())
     parameters = [*student.parameters(), *algorithm.parameters()]
-    losses = []
-    for step in range(STEPS):
-        batch = make_batch(step)
-        if rank is not None:
-            batch = part_of(batch, rank)
-        loss = run_step(name, algorithm, step, models, fix_mixup(name, batch)).loss
-        loss.backward()
-        average_gradients(algorithm.parameters() if wrapped else parameters)
-        mean = loss.detach().clone()
-        if rank is not None:
-            dist.all_reduce(mean)
-            mean /= WORLD
-        losses.append(mean)
-        with torch.no_grad():
-            for parameter in parameters:
-                parameter.sub_(LR * parameter.grad)
-                parameter.grad = None
-            for average, parameter in zip(teacher.parameters(), student.parameters(), strict=True):
-                average.lerp_(parameter, 0.1)
-    parameters = [parameter.detach() for parameter in parameters]
-    return {"losses": torch.stack(losses), "parameters": parameters, "buffers": algorithm.state_dict()}
+    averaged = list(algorithm.parameters()) if wrapped else parameters
+
+    def loss_of(step):
+        batch = make_batch(step) if rank is None else part_of(make_batch(step), rank)
+        return run_step(name, algorithm, step, models, fix_mixup(name, batch)).loss
+
+    teachers = list(zip(teacher.parameters(), student.parameters(), strict=True))
+    given = STEPS, LR, parameters, loss_of
+    losses = train_steps(*given, teachers=teachers, synchronize=lambda: average_gradients(averaged))
+    return {"losses": losses, "parameters": [p.detach() for p in parameters], "buffers": algorithm.state_dict()}
 
 
 def statistics(name, rank=None, **settings):
@@ -116,24 +106,19 @@ def count_messages(name, rank):
     return [step, messages(lambda: average_gradients(algorithm.parameters()))]
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=WORLD)
+def work(rank):
     runs = {name: train(name, rank) for name in ALL_CASES}
     runs |= {f"{name}, wrapped": train(name, rank, wrapped=True) for name in ALL_CASES}
     runs |= {f"{name}, features": train(name, rank, wrapped=True, modality="audio") for name in MIXING}
     runs |= {f"{name}, passes": statistics(name, rank) for name in ALL_CASES}
     runs["dash, measured"] = statistics("dash", rank, **MEASURED)
     runs["messages"] = {name: count_messages(name, rank) for name in ALL_CASES}
-    torch.save(runs, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return runs
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(work, (str(folder),), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    return in_two_processes(work, tmp_path_factory.mktemp("processes"))
 
 
 @pytest.mark.parametrize("name", list(ALL_CASES))

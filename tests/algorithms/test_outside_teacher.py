@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 
 from hf_ssl import ModelForward, Progress, SSLBatch, get_algorithm
 from hf_ssl.algorithms import ALGORITHMS
@@ -27,6 +26,7 @@ from tests.helpers.algorithm_cases import (
     run_step,
 )
 from tests.helpers.correction_cases import taken
+from tests.helpers.process_pairs import in_two_processes, train_steps
 from tests.helpers.text_model import Words
 
 # Two tests run all algorithms; what does not depend on them is shown for a few kinds of step.
@@ -209,29 +209,23 @@ def train(name, rank=None):
     """Some steps of gradient descent: the parameters of model and algorithm."""
     algorithm, models = make_algorithm(name, teacher={}), make_models()
     parameters = [*models[0].parameters(), *algorithm.parameters()]
-    for step in range(3):
+
+    def loss_of(step):
         batch: SSLBatch = replace(make_batch(step), opinions=opinions(UNLABELED, step))
         if rank is not None:
             batch = taken(batch, _half(rank, LABELED), _half(rank, UNLABELED))
-        step_of(name, algorithm, batch, models, step).loss.backward()
-        average_gradients(parameters)
-        with torch.no_grad():
-            for parameter in parameters:
-                parameter.sub_(0.1 * (0 if parameter.grad is None else parameter.grad))
-                parameter.grad = None
+        return step_of(name, algorithm, batch, models, step).loss
+
+    train_steps(3, 0.1, parameters, loss_of, synchronize=lambda: average_gradients(parameters))
     return [parameter.detach() for parameter in parameters]
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
-    torch.save({name: train(name, rank) for name in PAIRED}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+def work(rank):
+    return {name: train(name, rank) for name in PAIRED}
 
 
 @pytest.mark.multiprocess
 def test_two_processes_with_half_a_batch_each_train_like_one(tmp_path):
-    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    first, second = in_two_processes(work, tmp_path)
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     torch.testing.assert_close(first, {name: train(name) for name in PAIRED}, rtol=1e-7, atol=1e-9)

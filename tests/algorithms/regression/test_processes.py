@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from hf_ssl import SSLBatch
 from hf_ssl.distributed import average_gradients
 
 from tests.helpers.number_cases import CASES, make_algorithm, make_batch, make_models, run_step
+from tests.helpers.process_pairs import WORLD, in_two_processes, train_steps
 
 pytestmark = pytest.mark.multiprocess
-WORLD, STEPS, LR = 2, 5, 0.02
+STEPS, LR = 5, 0.02
 
 
 def part_of(batch, rank):
@@ -30,37 +30,22 @@ def train(case, rank=None):
     """Some steps of gradient descent; returns losses, parameters and state."""
     algorithm, models = make_algorithm(case), make_models()
     parameters = [*models[0].parameters(), *algorithm.parameters()]
-    losses = []
-    for step in range(STEPS):
+
+    def loss_of(step):
         batch = make_batch(step)
-        loss = run_step(algorithm, step, models, batch if rank is None else part_of(batch, rank)).loss
-        loss.backward()
-        average_gradients(parameters)
-        mean = loss.detach().clone()
-        if rank is not None:
-            dist.all_reduce(mean)
-            mean /= WORLD
-        losses.append(mean)
-        with torch.no_grad():
-            for parameter in parameters:
-                parameter.sub_(LR * parameter.grad)
-                parameter.grad = None
-    parameters = [parameter.detach() for parameter in parameters]
-    return {"losses": torch.stack(losses), "parameters": parameters, "state": algorithm.state_dict()}
+        return run_step(algorithm, step, models, batch if rank is None else part_of(batch, rank)).loss
+
+    losses = train_steps(STEPS, LR, parameters, loss_of, synchronize=lambda: average_gradients(parameters))
+    return {"losses": losses, "parameters": [p.detach() for p in parameters], "state": algorithm.state_dict()}
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=WORLD)
-    torch.save({case: train(case, rank) for case in CASES}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+def work(rank):
+    return {case: train(case, rank) for case in CASES}
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(work, (str(folder),), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    return in_two_processes(work, tmp_path_factory.mktemp("processes"))
 
 
 @pytest.mark.parametrize("case", list(CASES))
