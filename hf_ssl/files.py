@@ -1,6 +1,7 @@
 """Files written whole or not at all, and JSON that leaves the machine without its paths."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -125,6 +126,25 @@ def unfinished(folder: str | Path) -> list[Path]:
 def files_below(folder: str | Path) -> list[Path]:
     """The files in a folder and in the folders below it, in the order of their names."""
     return sorted(path for path in Path(folder).rglob("*") if path.is_file())
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "empty")
+        ...     path.touch()
+        ...     file_hash(path)[:8]
+        'e3b0c442'
+    """
+    # `hashlib.file_digest` came with Python 3.11.
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def sync(path: str | Path) -> None:

@@ -22,11 +22,9 @@ from typing import Any
 
 import datasets
 import torch
-from evidence_audio import SpeechEmbeddingClassifier, SpeechEmbeddingConfig
 from evidence_tasks import TASKS, Places, draw, load
 from stages import OPTIONS, POOL, _saved_model
 from stages_report import TITLES
-from transformers import AutoConfig, AutoModelForAudioClassification
 from transformers.utils import logging
 
 from hf_ssl.cli import main as command
@@ -117,8 +115,6 @@ def main(arguments: list[str] | None = None) -> int:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    AutoConfig.register("speech_embedding_classifier", SpeechEmbeddingConfig)
-    AutoModelForAudioClassification.register(SpeechEmbeddingConfig, SpeechEmbeddingClassifier)
     places = Places.of(args)
     for seed in args.seeds:
         for task in args.tasks:

@@ -4,15 +4,17 @@ It was trained to tell 5,000 spoken keywords apart. The package openwakeword 0.4
 read here with `onnx`; neither is needed for anything else:
 
     pip install onnx && pip install --no-deps openwakeword==0.4.0
+
+Once this file is imported, transformers' auto class loads folders of this model, too.
 """
 
 import importlib.util
 from pathlib import Path
 
 import torch
-from evidence_models import classified
+from evidence_models import classified, frozen_again
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForAudioClassification, PretrainedConfig, PreTrainedModel
 
 # Kernel (time, mel bins) and channels of each convolution; a pair with "pool" divides time and mel bins. As in the
 # ONNX graph.
@@ -62,12 +64,16 @@ class SpeechEmbeddingClassifier(PreTrainedModel):
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         self.classifier = nn.Linear(channels, config.num_labels)
         self.post_init()
-        self.freeze(config.frozen_blocks)
 
     def _init_weights(self, module):
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
+
+    @classmethod
+    def from_pretrained(cls, *args, **keywords) -> "SpeechEmbeddingClassifier":
+        """As usual; then `config.frozen_blocks` is heeded, which loading would undo."""
+        return frozen_again(super().from_pretrained(*args, **keywords), "frozen_blocks")
 
     @classmethod
     def from_onnx(cls, folder: Path | None = None, **settings) -> "SpeechEmbeddingClassifier":
@@ -126,6 +132,10 @@ class SpeechEmbeddingClassifier(PreTrainedModel):
 
     def forward(self, input_values, labels=None):
         return classified(self.classifier(self.norm(self.embed(input_values).mean(dim=-1))), labels)
+
+
+AutoConfig.register(SpeechEmbeddingConfig.model_type, SpeechEmbeddingConfig, exist_ok=True)
+AutoModelForAudioClassification.register(SpeechEmbeddingConfig, SpeechEmbeddingClassifier, exist_ok=True)
 
 
 def _installed() -> Path:

@@ -26,12 +26,10 @@ from typing import Any
 
 import datasets
 import torch
-from evidence_audio import SpeechEmbeddingClassifier, SpeechEmbeddingConfig
 from evidence_results import machine
 from evidence_tasks import TASKS, Places, draw, load, make_model
 from filelock import FileLock
 from stages_report import NAMES, TITLES, pictures, with_photographs
-from transformers import AutoConfig, AutoModelForAudioClassification
 from transformers.image_utils import PILImageResampling
 from transformers.utils import logging
 
@@ -114,11 +112,9 @@ def _saved_model(task: str, places: Places, names: list[str], folder: Path) -> P
     """What `--model` is given: the text encoder as it is; the others with the processor of the task."""
     if task == "text":
         return places.text_model
-    model, processor = make_model(task, places, {"frozen_blocks": 3}, names, 128, seed=0)
+    model, processor = make_model(task, places, {"frozen_blocks": 0}, names, 128, seed=0)
     if task == "images":
         processor.resample = PILImageResampling.BICUBIC
-    else:
-        model.config.frozen_blocks = 3
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -183,8 +179,6 @@ def main(arguments: list[str] | None = None) -> int:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    AutoConfig.register("speech_embedding_classifier", SpeechEmbeddingConfig)
-    AutoModelForAudioClassification.register(SpeechEmbeddingConfig, SpeechEmbeddingClassifier)
     places = Places.of(args)
     wanted = [
         (task, per_class, seed)

@@ -134,6 +134,8 @@ def _work(args: argparse.Namespace, grid: "Grid", results: Path) -> "Work":
         results=results,
         sources={task: _absolute(place) for task, place in sources.items()},
         backbones=grid.places,
+        data=grid.data,
+        imports=grid.imports,
         jobs=args.jobs,
         cores=args.cores,
         gpus=_gpus(args.gpus),

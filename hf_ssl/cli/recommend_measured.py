@@ -48,12 +48,15 @@ def labels_per_class(run: Run) -> int | None:
     """Labels of the run, on average over the classes and rounded; None for a task whose classes are not known here."""
     options = run.content["settings"].get("task")
     name = options.get("base", run.setting.task) if isinstance(options, dict) else run.setting.task
-    if name not in task_names():
+    classes = run.content["cell"].get("num_classes")
+    if name in task_names():
+        classes = len(grid_task(name).class_names)
+    if type(classes) is not int or classes < 1:
         return None
     # The setting of a long tail names its largest class, so the run's own count is taken.
     counted = run.row.get("num_labeled")
     total = counted if type(counted) is int and counted > 0 else run.setting.num_labeled
-    return round(total / len(grid_task(name).class_names))
+    return round(total / classes)
 
 
 def _row(results: Results, modality: str, few: bool, budget: str, most_views: int) -> list[str] | None:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..files import files_below
+from ..files import file_hash, files_below
 
 CHECKSUMS = "checksums.sha256"
 
@@ -85,5 +85,4 @@ def checksum(content: Path | bytes) -> str:
     """SHA-256 of a file or of bytes, in hexadecimal digits."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(content)

@@ -22,6 +22,7 @@ from .cells import Cell
 from .curves import curves, measured
 from .data import CellData, cell_data
 from .engines.base import Work
+from .imports import import_files
 from .machine import Meter
 from .recipes import FULLY_SUPERVISED
 from .small.models import SMALL_MODELS
@@ -34,6 +35,7 @@ def train(cell: Cell, work: Work, folder: Path) -> dict[str, Any]:
     Args:
         folder: of its checkpoints.
     """
+    import_files(work.imports)
     meter = Meter(work.cores, work.gpus)
     with quiet(), repeatable(work.cores), tracked(cell, work):
         data = cell_data(cell, work)
@@ -58,7 +60,10 @@ def train(cell: Cell, work: Work, folder: Path) -> dict[str, Any]:
     if sizes := size_facts(facts.data.label_names, facts.class_counts, metrics["last"], recalls):
         row |= sizes | {"best_balanced_accuracy": (metrics["best"] or {}).get("balanced_accuracy")}
     commit = getattr(getattr(trainer.model, "config", None), "_commit_hash", None)
-    noted = {"backbone_commit": commit} if commit else {}
+    noted: dict[str, Any] = {"backbone_commit": commit} if commit else {}
+    if "data" in cell.settings.get("task", {}):
+        # Of other tasks their table says it.
+        noted["num_classes"] = len(facts.data.label_names)
     return make_result(cell, data.draw, row, metrics, rows, meter.cost(row["seconds"]), **noted)
 
 

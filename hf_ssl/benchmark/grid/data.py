@@ -14,6 +14,7 @@ from ..splits import draw_labels
 from ..tasks import Task
 from .cells import Cell
 from .engines.base import Work
+from .own_data import LABEL, own_splits
 from .recipes import FULLY_SUPERVISED
 from .small.table import SmallTask
 from .tasks import grid_task
@@ -46,35 +47,51 @@ def cell_data(cell: Cell, work: Work) -> CellData:
     """
     options = dict(cell.settings.get("task", {}))
     name = options.get("base", cell.task)
-    splits = _splits(name, cell.num_labeled, cell.seed, work.source_of(name), _frozen(options), cell.algorithm)
+    place = _Place(name, work.source_of(name))
+    if "data" in options:
+        places = tuple(sorted(work.data[name].items()))
+        place = _Place(name, own=(places, cell.modality, options.pop("label_column", None)))
+        del options["data"]
+    splits = _splits(place, cell.num_labeled, cell.seed, tuple(sorted(options.items())), cell.algorithm)
     test = splits["test"]
     if (most := options.get("test_examples")) is not None and most < len(test):
-        test = _balanced(test, most, grid_task(name))
+        test = _balanced(test, most, place.label_column)
     labeled = splits["labeled"]
     return CellData(labeled, splits["unlabeled"], test, splits.get("validation"), rows_hash(labeled))
 
 
-def _frozen(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(options.items()))
+@dataclass(frozen=True)
+class _Place:
+    """What is loaded: a task by its name and source (None for the Hub), or by the arguments of `own_splits`."""
+
+    name: str
+    source: str | None = None
+    own: tuple[tuple[tuple[str, str], ...], str, str | None] | None = None
+
+    @property
+    def label_column(self) -> str:
+        return LABEL if self.own is not None else grid_task(self.name).label_column
 
 
 @lru_cache(maxsize=4)  # The cells of a grid come in an order in which neighbors share their data.
 def _splits(
-    name: str, num_labeled: int, seed: int, source: str | None, options: tuple[tuple[str, Any], ...], algorithm: str
+    place: _Place, num_labeled: int, seed: int, options: tuple[tuple[str, Any], ...], algorithm: str
 ) -> dict[str, datasets.Dataset]:
-    given, task = dict(options), grid_task(name)
+    given = dict(options)
+    task = grid_task(place.name) if place.own is None else None
     tail = {key: given[key] for key in _LONG_TAIL if key in given}
     if isinstance(task, Task) and not tail:
-        loaded = load_task(name, num_labeled, seed, source, deduplicated=bool(given.get("deduplicated")))
+        deduplicated = bool(given.get("deduplicated"))
+        loaded = load_task(place.name, num_labeled, seed, place.source, deduplicated=deduplicated)
         if algorithm == FULLY_SUPERVISED:
-            loaded["labeled"] = _whole(name, source)["train"]
+            loaded["labeled"] = _whole(place)["train"]
         return dict(loaded)
-    splits = dict(_whole(name, source))
+    splits = dict(_whole(place))
     train = splits.pop("train")
     if algorithm == FULLY_SUPERVISED:
         return {**splits, "labeled": train, "unlabeled": train}
-    labels = np.asarray(train[task.label_column])
-    classes = len(task.class_names)
+    labels = np.asarray(train[place.label_column])
+    classes = train.features[place.label_column].num_classes
     shuffle = bool(getattr(task, "shuffle_first", False))
     labeled, rest = draw_labels(
         labels, num_classes=classes, num_labeled=num_labeled, seed=seed, shuffle_first=shuffle, **tail
@@ -85,19 +102,22 @@ def _splits(
 
 
 @lru_cache(maxsize=4)
-def _whole(name: str, source: str | None) -> Mapping[str, datasets.Dataset]:
+def _whole(place: _Place) -> Mapping[str, datasets.Dataset]:
     """All of a task's data, as "train", "test" and, if there is one, "validation"."""
-    task = grid_task(name)
+    if place.own is not None:
+        places, modality, label_column = place.own
+        return own_splits(dict(places), modality, label_column)
+    task = grid_task(place.name)
     if isinstance(task, SmallTask):
         return task.load()
-    return datasets.load_dataset(str(find_repository(task, source)), "full")
+    return datasets.load_dataset(str(find_repository(task, place.source)), "full")
 
 
-def _balanced(data: datasets.Dataset, most: int, task: Task | SmallTask) -> datasets.Dataset:
+def _balanced(data: datasets.Dataset, most: int, label_column: str) -> datasets.Dataset:
     """The same examples in every cell, equally many of each class, in their old order."""
-    classes = len(task.class_names)
+    classes = data.features[label_column].num_classes
     number = most // classes * classes
-    index, _ = draw_labels(data[task.label_column], num_classes=classes, num_labeled=number, seed=0)
+    index, _ = draw_labels(data[label_column], num_classes=classes, num_labeled=number, seed=0)
     return data.select(np.sort(index))
 
 

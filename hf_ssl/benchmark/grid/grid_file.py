@@ -15,10 +15,13 @@ algorithms:
     settings: {threshold: 0.8}
 imbalance: [null, abc]                  # corrections for long tails; none by default
 backbones: {text: google-bert/bert-base-uncased@COMMIT}     # by modality or task; the task's own by default
+imports: [my_models.py]                 # Python files that register models or algorithms
 budget: {cell: 30m, total: 8h}
+
+Tasks may also be data of one's own: own_data.py. Files and folders are those of the current directory.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import product
@@ -26,6 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from ...documents import parse_yaml, read_text
+from ...files import file_hash
+from ..tasks import Task
 from .cells import Cell, short_hash
 from .grid_names import (
     Names,
@@ -43,8 +48,11 @@ from .grid_names import (
     number,
     table,
 )
+from .hashes import model_hash
+from .imports import import_files
+from .own_data import OWN_KEYS, own_task
 from .schedules import SCHEDULES, Settings, merged, scheduled
-from .tasks import TASK_OPTIONS, grid_task, task_names, task_revision
+from .tasks import TASK_OPTIONS, AnyTask, OwnTask, grid_task, task_names, task_revision
 
 _TOPICS = ("training", "model")
 _KEYS = (
@@ -57,6 +65,7 @@ _KEYS = (
     "algorithms",
     "imbalance",
     "backbones",
+    "imports",
     "budget",
 )
 _TASK_KEYS = (
@@ -66,6 +75,7 @@ _TASK_KEYS = (
     "seeds",
     "backbones",
     *_TOPICS,
+    *OWN_KEYS,
     *(key for key in TASK_OPTIONS if key != "base"),
 )
 _ALGORITHM_KEYS = ("algorithm", "name", "settings", "training", "imbalance", "imbalance_settings")
@@ -83,6 +93,8 @@ class Grid:
         description: a sentence about it.
         budget: "cell" and "total": durations as they were written.
         places: backbone -> local folder, for those that the file gives as folders.
+        data: task -> split -> place, for data of one's own.
+        imports: Python files that are run wherever cells are.
     """
 
     name: str
@@ -90,6 +102,8 @@ class Grid:
     description: str = ""
     budget: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    imports: tuple[str, ...] = ()
 
 
 def ready_grids() -> list[str]:
@@ -156,7 +170,15 @@ def parse_grid(content: Any, name: str) -> Grid:
                 else f"{name}: {cell.title!r} is listed twice; leave one out"
             )
     texts = {key: str(value) for key, value in budget.items()}
-    return Grid(str(content.get("name", name)), cells, str(content.get("description", "")), texts, reader.places)
+    return Grid(
+        str(content.get("name", name)),
+        cells,
+        str(content.get("description", "")),
+        texts,
+        reader.places,
+        {name: dict(task.places) for name, task in reader.own.items()},
+        tuple(map(str, reader.imports)),
+    )
 
 
 class _Reader:
@@ -164,6 +186,9 @@ class _Reader:
 
     def __init__(self, content: Mapping[str, Any], where: Names):
         self.content, self.where = content, where
+        self.imports = self._imports(content.get("imports"))
+        self.content_of_imports = {path.name: file_hash(path)[:16] for path in self.imports}
+        self.own: dict[str, OwnTask] = {}
         self.schedule, self.base, self.changes = self._schedule(content.get("schedule", "short"))
         self.algorithms = [self._algorithm(entry) for entry in self._all(content["algorithms"], "algorithms")]
         self.places: dict[str, str] = {}
@@ -172,6 +197,16 @@ class _Reader:
 
     def _all(self, entries: Any, key: str) -> list[Any]:
         return list(algorithm_names()) if entries == "all" else listed(entries, self.where / key)
+
+    def _imports(self, entry: Any) -> list[Path]:
+        """The Python files of `imports`, which have run: they may bring algorithms that the file names."""
+        where = self.where / "imports"
+        paths = [Path(str(each)).expanduser() for each in ([] if entry is None else listed(entry, where))]
+        for path in paths:
+            if path.suffix != ".py" or not path.is_file():
+                raise ValueError(f"{where} must be Python files, got {path}; write the path of one")
+        import_files(paths)
+        return [path.resolve() for path in paths]
 
     def _schedule(self, entry: Any) -> tuple[str, str, Settings]:
         """Name, base and changes of the schedule."""
@@ -236,17 +271,20 @@ class _Reader:
         """An entry of `tasks` with all of its keys."""
         where = self.where / "tasks"
         entry = {"task": entry} if isinstance(entry, str) else table(entry, _TASK_KEYS, where)
-        name = known(entry.get("task"), task_names(), "task", where)
-        task, where = grid_task(name), where / name
+        task = self._which(entry, where)
+        name, where = task.name, where / task.name
         options = {key: entry[key] for key in TASK_OPTIONS if key in entry}
         check_options(options, where)
         label = str(entry.get("name", name))
         if label != name:
             options["base"] = name
-        elif set(options) - {"test_examples"}:
+        elif set(options) - {"test_examples"} and not isinstance(task, OwnTask):
             raise ValueError(f"{where}: a task with {', '.join(options)} must have its own name; add one")
+        if isinstance(task, OwnTask):
+            options |= task.options
         labels = entry.get("labels", self.content.get("labels"))
-        free = "labeled_imbalance" in options or not hasattr(task, "readers")
+        # USB has no other draws of its tasks.
+        free = "labeled_imbalance" in options or not isinstance(task, Task)
         labels = (
             list(task.label_settings) if labels is None else [number(each, where) for each in listed(labels, where)]
         )
@@ -255,9 +293,13 @@ class _Reader:
         seeds = [
             number(each, where) for each in listed(entry.get("seeds", self.content.get("seeds", [0, 1, 2])), where)
         ]
-        for seed in seeds if hasattr(task, "readers") and not free else ():
-            known(seed, task.seeds, "seed", where)
+        drawn = task.seeds if isinstance(task, Task) and not free else seeds
+        for seed in seeds:
+            known(seed, drawn, "seed", where)
         backbones = entry.get("backbones", self._backbones(name, task.modality))
+        for key, value in {"labels": labels or None, "backbones": backbones or task.backbone}.items():
+            if value is None:
+                raise ValueError(f"{where}: {key} is missing, and the task has none of its own; list at least one")
         changes = check_settings({topic: entry[topic] for topic in _TOPICS if topic in entry}, where)
         return {
             **{"task": task, "label": label, "options": options, "labels": labels, "seeds": seeds},
@@ -267,10 +309,24 @@ class _Reader:
             "changes": changes,
         }
 
+    def _which(self, entry: Mapping[str, Any], where: Names) -> AnyTask:
+        """The task of an entry: one that has a name, or data of one's own."""
+        if "data" not in entry:
+            for key in OWN_KEYS:
+                if key in entry:
+                    raise ValueError(f"{where}: {key} is for data of your own; name them with data, or leave it out")
+            return grid_task(known(entry.get("task"), task_names(), "task", where))
+        task = own_task(entry, where)
+        if (other := self.own.setdefault(task.name, task)) != task:
+            raise ValueError(
+                f"{where}: {task.name} must have the same data in every entry; give other data another name"
+            )
+        return other
+
     def _backbones(self, task: str, modality: str) -> Any:
         entry = self.content.get("backbones")
         if isinstance(entry, Mapping):
-            keys = [*task_names(), "image", "text", "audio"]
+            keys = [*task_names(), *self.own, "image", "text", "audio"]
             for key in entry:
                 known(key, keys, "task or modality", self.where / "backbones")
             return entry.get(task, entry.get(modality))
@@ -287,7 +343,7 @@ class _Reader:
                     f"{self.where / 'backbones'}: two folders must not have one name, got {other} and {place}; "
                     "rename one"
                 )
-            return called, folder_hash(folder)
+            return called, model_hash(folder)
         return name, revision or None
 
     def _cell(
@@ -304,7 +360,7 @@ class _Reader:
         place = id(entry), labels, id(algorithm), correction
         if place not in self.settings:
             base = scheduled(self.base, task, labels, name)
-            options = {"task": entry["options"]}
+            options = {"task": entry["options"], "imports": self.content_of_imports}
             self.settings[place] = merged(base, self.changes, entry["changes"], algorithm["changes"], options)
             if correction is None:
                 self.settings[place].pop("imbalance", None)
@@ -320,7 +376,8 @@ class _Reader:
             imbalance=correction,
             variant=algorithm["variant"],
             backbone_revision=backbone[1],
-            task_revision=task_revision(task.name),
+            # Of data of one's own, what defines it is among the settings.
+            task_revision=None if isinstance(task, OwnTask) else task_revision(task.name),
             modality=task.modality,
             # With settings of its own a task is no longer trained as the schedule says.
             schedule=f"{self.base}, changed" if entry["changes"] and self.schedule == self.base else self.schedule,
@@ -332,20 +389,3 @@ class _Reader:
         if (known_as := short_hash(training)) not in self.checked:
             check_training(training, where)
             self.checked.add(known_as)
-
-
-def folder_hash(folder: Path) -> str:
-    """A hash of the files of a local model: of small files their content, of weights their content as well."""
-    parts: list[Sequence[str]] = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".txt", ".model", ".safetensors", ".bin"):
-            parts.append((path.name, file_hash(path)))
-    return short_hash(parts)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -67,6 +67,7 @@ def _written(cell: Cell, work: Work) -> dict[str, Any]:
     plain = {item.name: getattr(work, item.name) for item in fields(work)}
     plain |= {"results": str(work.results), "scratch": str(work.checkpoints)}
     plain |= {"sources": dict(work.sources), "backbones": dict(work.backbones)}
+    plain |= {"data": {task: dict(places) for task, places in work.data.items()}}
     return {"cell": cell.record(), "settings": dict(cell.settings), "work": plain}
 
 
@@ -78,7 +79,7 @@ def _main(arguments: list[str] | None = None) -> None:
     content = read_json(args.job)
     plain = content["work"]
     plain |= {"results": Path(plain["results"]), "scratch": Path(plain["scratch"])}
-    work = Work(**{**plain, "report_to": tuple(plain["report_to"])})
+    work = Work(**{**plain, **{name: tuple(plain[name]) for name in ("report_to", "imports")}})
     try:
         found = train(Cell.from_record(content["cell"], content["settings"]), work, args.job.parent)
     except Exception as error:

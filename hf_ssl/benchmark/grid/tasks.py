@@ -1,6 +1,7 @@
-"""The tasks of a grid: those of `TASKS` and the small ones, and what identifies their data."""
+"""The tasks of a grid: those of `TASKS`, the small ones and data of one's own, and what identifies their data."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -9,7 +10,34 @@ from ..tasks import TASKS, Task
 from .cells import short_hash
 from .small.table import SMALL_TASKS, SmallTask
 
-AnyTask = Task | SmallTask
+
+@dataclass(frozen=True)
+class OwnTask:
+    """A task of one's own. The fields that `Task` also has mean the same.
+
+    Args:
+        places: split -> where it is, as `load_source` takes it; local ones are absolute.
+        content: split -> hash of its local files, or the name on the Hub.
+        label_column: None to find it.
+    """
+
+    name: str
+    modality: str
+    places: Mapping[str, str]
+    content: Mapping[str, str]
+    label_column: str | None = None
+    label_settings: tuple[int, ...] = ()
+    backbone: str | None = None
+    views: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the cells say of it, in `settings["task"]`."""
+        column = {} if self.label_column is None else {"label_column": self.label_column}
+        return {"data": dict(self.content), **column}
+
+
+AnyTask = Task | SmallTask | OwnTask
 # Options of a task in a grid, `settings["task"]` of its cells.
 TASK_OPTIONS = {
     "base": "name of the task, if the grid calls the entry by another name",
@@ -31,8 +59,8 @@ def task_names() -> list[str]:
     return [*TASKS, *SMALL_TASKS]
 
 
-def grid_task(name: str) -> AnyTask:
-    """The task of that name, which is known to exist."""
+def grid_task(name: str) -> Task | SmallTask:
+    """The task of that name, which is one of `task_names`."""
     return SMALL_TASKS[name] if name in SMALL_TASKS else TASKS[name]
 
 

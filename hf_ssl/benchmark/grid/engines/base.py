@@ -18,6 +18,8 @@ class Work:
             `results/.work`. It must be on a disk that every worker sees if cells may move between machines.
         sources: task -> raw or built data (see `load_task`); "" is used for every other task. The Hub if neither.
         backbones: name of a backbone -> local folder, for those that are not on the Hub.
+        data: task -> split -> place, for data of one's own.
+        imports: Python files that are run before a cell is: they register models or algorithms.
         jobs: cells at a time; None lets the engine choose.
         cores: CPU cores (and torch threads) per cell.
         gpus: accelerators per cell; 0 for the CPU alone, and above 1 a cell runs through `accelerate launch`.
@@ -36,6 +38,8 @@ class Work:
     scratch: Path | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     backbones: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    imports: tuple[str, ...] = ()
     jobs: int | None = None
     cores: int = 1
     gpus: int = 0

@@ -241,9 +241,10 @@ def _mark(group: Sequence[Cell]) -> str:
 def _check_places(work: Work) -> None:
     """Raise a ValueError if cells need something of this machine: jobs see the Hub alone."""
     local = [source for source in work.sources.values() if is_local(source)]
-    local += list(work.backbones)
+    local += [place for places in work.data.values() for place in places.values() if is_local(place)]
+    local += [*work.backbones, *work.imports]
     if local:
         raise ValueError(
             f"jobs run elsewhere, so data and backbones must be on the Hub, got {local[0]}; publish it there "
-            "(`hf-ssl benchmark publish` for tasks), and give its id"
+            "(`hf-ssl benchmark publish` for tasks), and give its id; files of `imports` cannot be there"
         )

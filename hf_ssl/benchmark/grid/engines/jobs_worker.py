@@ -38,6 +38,7 @@ def request(cells: Sequence[Cell], repo_id: str, work: Work, until: float) -> st
         "results": repo_id,
         "cells": [{"cell": cell.record(), "settings": cell.settings} for cell in cells],
         "sources": dict(work.sources),
+        "data": {task: dict(places) for task, places in work.data.items()},
         "seconds_per_cell": work.seconds_per_cell,
         "replace": work.replace,
         "project": work.project,
@@ -58,7 +59,7 @@ def main() -> None:
         scratch=scratch if scratch.is_dir() else None,
         cores=os.cpu_count() or 1,
         gpus=torch.cuda.device_count(),
-        **{name: told[name] for name in ("sources", "seconds_per_cell", "replace", "project")},
+        **{name: told[name] for name in ("sources", "data", "seconds_per_cell", "replace", "project")},
     )
     api, repo_id, failed = HfApi(), told["results"], False
     # A job that is tried again finds what the first try finished.

@@ -38,7 +38,7 @@ class LocalEngine:
     runner = ("hf_ssl.benchmark.grid.running", "run_cell")
 
     def run(self, cells: Sequence[Cell], work: Work) -> Iterator[Outcome]:
-        """As `Engine.run`. Workers see one GPU each if `work.gpus` is 1, and share none."""
+        """As `Engine.run`. Workers see one GPU each if `work.gpus` is 1; more `work.jobs` than GPUs share them."""
         work.checkpoints.mkdir(parents=True, exist_ok=True)
         pool = _Pool(cells, work, self.runner)
         try:
@@ -57,9 +57,7 @@ def usual_jobs(work: Work) -> int:
     if work.jobs is not None:
         return work.jobs
     if work.gpus:
-        import torch
-
-        return max(torch.accelerator.device_count() // work.gpus, 1)
+        return max(_device_count() // work.gpus, 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(cores // work.cores, 1)
 
@@ -226,13 +224,22 @@ class _Pool:
         self.workers.clear()
 
 
+def _device_count() -> int:
+    import torch
+
+    return torch.accelerator.device_count()
+
+
 def _settings(place: int, work: Work) -> dict[str, str]:
     """What must be known before a worker imports torch: its threads and its GPUs."""
     settings = repeatable(work.cores)
     if work.gpus:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
-        all_of_them = given.split(",") if given else [str(i) for i in range(64)]
-        mine = all_of_them[place * work.gpus : (place + 1) * work.gpus]
+        all_of_them = given.split(",") if given else [str(number) for number in range(_device_count())]
+        # The last group is whole: GPUs that are left over serve no worker.
+        groups = max(len(all_of_them) // work.gpus, 1)
+        first = place % groups * work.gpus
+        mine = all_of_them[first : first + work.gpus]
         settings["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
     return settings
 
