@@ -4,13 +4,14 @@
     python examples/benchmarks/ensemble.py run --task text --seed 0 --data ...
     python examples/benchmarks/ensemble.py table
 
-Data, encoders and draws of labels are those of `evidence.py` (texts of 32 tokens, the first 5,000 photographs); 1,000
-examples of the test set, as many of each class, are predicted. Members of texts are a probe and a `FeatureClassifier`
-of frozen features, the upper third of the layers and LoRA; of photographs the first two and all weights, each of two
-copies of the network that see 128 and 160 pixels. The student is the first model with the first method. Every rule
-votes, the student learns from `mean_probabilities`, and `hf_ssl.select` ranks the members by 500 examples of the pool.
-Steps and the share of unlabeled examples are those in `TASKS`, as few as a shared CPU affords; all other settings are
-the package's defaults, and nothing was chosen by these runs. Seconds are those of the CPU, with one thread.
+Data, encoders and draws of labels are those of `evidence_tasks.py` (texts of 32 tokens, the first 5,000 photographs);
+1,000 examples of the test set, as many of each class, are predicted. Members of texts are a probe and a
+`FeatureClassifier` of frozen features, the upper third of the layers and LoRA; of photographs the first two and all
+weights, each of two copies of the network that see 128 and 160 pixels. The student is the first model with the first
+method. Every rule votes, the student learns from `mean_probabilities`, and `hf_ssl.select` ranks the members by 500
+examples of the pool. Steps and the share of unlabeled examples are those in `TASKS`, as few as a shared CPU affords;
+all other settings are the package's defaults, and nothing was chosen by these runs. Seconds are those of the CPU, with
+one thread.
 """
 
 import argparse

@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-IDENTITY = ("task", "algorithm", "labels", "seed")
 
-
-def identity(row: dict[str, Any], names: Sequence[str] = IDENTITY) -> tuple:
+def identity(row: dict[str, Any], names: Sequence[str]) -> tuple:
     """What tells a row from others."""
     return tuple(row[name] for name in names)
 
@@ -23,7 +21,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
 
 
-def add(path: Path, row: dict[str, Any], names: Sequence[str] = IDENTITY) -> None:
+def add(path: Path, row: dict[str, Any], names: Sequence[str]) -> None:
     """Add a row, or put it in the place of the one of the same identity, by these fields."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(path) + ".lock"):
@@ -33,12 +31,6 @@ def add(path: Path, row: dict[str, Any], names: Sequence[str] = IDENTITY) -> Non
         lines = ",\n".join(json.dumps(rows[key]) for key in sorted(rows))
         temporary.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding="utf-8")
         os.replace(temporary, path)
-
-
-def find(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """The row of the same identity and settings, if it is finished."""
-    same = ("task", "algorithm", "labels", "seed", "settings")
-    return next((row for row in read(path) if all(row[name] == wanted[name] for name in same)), None)
 
 
 def machine() -> dict[str, Any]:

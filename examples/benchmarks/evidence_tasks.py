@@ -1,8 +1,8 @@
 """What the evidence is made of: three tasks, their data, models and settings, and the draws of labels.
 
 A task's settings are the same for labeled-only training and for all algorithms; what an algorithm gets in addition is
-in `ALGORITHM_SETTINGS`. They were chosen on a part of the training data (`--validation`) with labels of seed 10, one
-run each, by these accuracies in percent:
+in the schedule `short` (`hf_ssl/benchmark/grid/schedules.py`). They were chosen on a part of the training data
+(`hold_out`) with labels of seed 10, one run each, by these accuracies in percent:
 
     images, 40 labels, 64 pixels, 200 steps of 8 labeled images
         labeled only: learning rate 3e-4 38.1, 1e-3 43.8, 3e-3 31.1; ema_decay 0.98 instead of 0.99 46.9
@@ -31,15 +31,11 @@ run each, by these accuracies in percent:
         400 steps of 10: labeled only 29.0, fixmatch 31.5
         300 steps of 8: labeled only 28.3, freematch 21.8, mean_teacher 26.8
 
-Not chosen this way: FlexMatch's `threshold_warmup` and, for images, Mean Teacher's weight of 10 follow from rows on
-the test set with seed 0 (42.7 and 38.1 against 43.6 labeled only, 40 labels). Images with 250 labels and texts with 40
-came first after rows with 40 and 8 under earlier settings, with which the pool helped little or not at all (seed 0,
-test set): images labeled only 43.6, fixmatch 45.0, softmatch 45.9, adamatch 44.8, pseudo_label 42.7, with the warm-up
-42.5 to 44.7; texts labeled only 65.1, fixmatch 59.1, softmatch 25.1, adamatch 66.7.
+Not chosen this way: FlexMatch's `threshold_warmup` follows from rows on the test set with seed 0 (photographs, 42.7
+against 43.6 labeled only, 40 labels).
 """
 
 import argparse
-import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,25 +48,6 @@ from evidence_models import MeanPooledClassifier
 from transformers import AutoImageProcessor, AutoModelForImageClassification, AutoTokenizer, Wav2Vec2FeatureExtractor
 
 from hf_ssl.benchmark.splits import draw_labels, index_hash
-
-ALGORITHMS = (
-    *(
-        "supervised",
-        "pseudo_label",
-        "mean_teacher",
-        "fixmatch",
-        "flexmatch",
-        "freematch",
-        "softmatch",
-        "adamatch",
-        "simmatch",
-    ),
-)
-# Beside these, on texts: logistic regression on frozen embeddings, and SetFit (arXiv 2209.11055), same encoder.
-OUTSIDE = ("linear_probe", "setfit")
-# SetFit's pairs grow with the square of the labels: 200 of them would take about 40 minutes, by the time of 40.
-SETFIT_LABELS = 40
-SEEDS = (0, 1, 2)
 
 COMMON = {
     "lr_scheduler_type": "cosine",
@@ -85,7 +62,6 @@ class Task:
 
     Args:
         folder: of the data, below `--data`.
-        labels: in all, the count that most was run with first.
         settings: of `SSLConfig`.
         own: settings of this script: `frozen_layers` and so on.
         group: column whose values are never divided between training and validation.
@@ -94,7 +70,6 @@ class Task:
 
     folder: str
     title: str
-    labels: tuple[int, ...]
     settings: dict[str, Any]
     own: dict[str, Any] = field(default_factory=dict)
     group: str | None = None
@@ -105,7 +80,6 @@ TASKS = {
     "images": Task(
         folder="cifar10",
         title="CIFAR-10, MobileNetV1-0.25 from ImageNet",
-        labels=(250, 40),
         settings=COMMON
         | {
             "max_steps": 300,
@@ -121,7 +95,6 @@ TASKS = {
     "text": Task(
         folder="ag_news",
         title="AG News, all-MiniLM-L6-v2",
-        labels=(40, 200),
         settings=COMMON
         | {
             "max_steps": 160,
@@ -137,7 +110,6 @@ TASKS = {
     "audio": Task(
         folder="speech_commands",
         title="Speech Commands, Google's speech embedding",
-        labels=(50, 100),
         settings=COMMON
         | {
             "max_steps": 200,
@@ -151,27 +123,6 @@ TASKS = {
         group="speaker",
     ),
 }
-
-# What an algorithm is given besides, by task: its own settings, and those of `SSLConfig` in `_TRAINING`.
-_TRAINING = ("unsupervised_weight", "ema_decay")
-_MOVING = ("freematch", "softmatch", "adamatch")
-_FIXED = ("fixmatch", "flexmatch", "simmatch")
-ALGORITHM_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
-    "images": {name: {"momentum": 0.95} for name in _MOVING} | {name: {"threshold": 0.8} for name in _FIXED},
-    "text": {name: {"momentum": 0.9} for name in _MOVING} | {name: {"threshold": 0.8} for name in _FIXED},
-    "audio": {name: {"momentum": 0.9} for name in _MOVING} | {name: {"threshold": 0.8} for name in _FIXED},
-}
-for _task in ALGORITHM_SETTINGS.values():
-    # So few steps see a part of the pool only: the warm-up of the thresholds would not end.
-    _task["flexmatch"] = {**_task["flexmatch"], "threshold_warmup": False}
-    # The default average, over 1,000 steps, would be the untrained head's for all of so short a run.
-    _task["simmatch"] = {**_task["simmatch"], "ema_decay": 0.98}
-    _task["mean_teacher"] = {"unsupervised_weight": 1, "ema_decay": 0.9}
-    # It repeats what it believes of the same view, so that a mistake that counts once is learned.
-    _task["pseudo_label"] = {"threshold": 0.95}
-# On images fixmatch's threshold; and a weight chosen as told above, with the average that is evaluated as the teacher.
-ALGORITHM_SETTINGS["images"]["pseudo_label"] = {"threshold": 0.8}
-ALGORITHM_SETTINGS["images"]["mean_teacher"] = {"unsupervised_weight": 10, "ema_decay": 0.98}
 
 
 @dataclass(frozen=True)
@@ -273,24 +224,3 @@ def make_model(
     processor.size, processor.do_center_crop = {"height": image_size, "width": image_size}, False
     # On a CPU, convolutions of so few channels take half the time when the channels lie side by side.
     return model.to(memory_format=torch.channels_last), processor
-
-
-def resolved(task: str, algorithm: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """All settings of a run: those of `SSLConfig`, the algorithm's own, and this script's."""
-    chosen = copy.deepcopy(TASKS[task].settings)
-    if algorithm in OUTSIDE:
-        chosen = {"max_length": chosen["max_length"]}
-    settings = {
-        "settings": chosen,
-        "algorithm_settings": dict(ALGORITHM_SETTINGS[task].get(algorithm, {})),
-        "own": {} if algorithm in OUTSIDE else dict(TASKS[task].own),
-        "test_examples": TASKS[task].test_examples,
-    }
-    for name in _TRAINING:
-        if name in settings["algorithm_settings"]:
-            settings["settings"][name] = settings["algorithm_settings"].pop(name)
-    for name, value in (changes or {}).items():
-        place, _, key = name.rpartition(".")
-        target = {"": settings["settings"], "algorithm": settings["algorithm_settings"], "own": settings["own"]}[place]
-        target[key] = value
-    return settings

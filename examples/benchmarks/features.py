@@ -2,7 +2,7 @@
 
     python examples/benchmarks/features.py --data DATA --image-model M --text-model M --output results/features.json
 
-The three tasks, encoders and test sets are those of evidence.py (images at 128 pixels and enlarged by cubic
+The three tasks, encoders and test sets are those of evidence_tasks.py (images at 128 pixels and enlarged by cubic
 interpolation, texts of 64 tokens, pools of 5,000 photographs, all texts and all recordings); labels are drawn by
 `hf_ssl.benchmark.splits` with seeds 0 to 4. One pass of the frozen encoder gives the features of pool and test set;
 test rows are only ever predicted. Columns:

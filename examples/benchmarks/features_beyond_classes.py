@@ -14,7 +14,7 @@ Sets are built from three public ones and scikit-learn's, training and test rows
 - diabetes: 10 measurements of 342 patients without an encoder; how the disease progressed.
 
 5 % of the training rows have labels, or 50 and 250 have numbers, drawn with seeds 0 to 4. The others are the pool.
-Test rows are only ever predicted. The encoders are those of evidence.py. Ways:
+Test rows are only ever predicted. The encoders are those of evidence_tasks.py. Ways:
 
 - logistic: one logistic regression per label, the penalty for all by five-fold cross-validation among the labels;
 - ridge: `MultiLabelFeatureClassifier`, `FeatureRegressor` fitted to the labeled rows alone;

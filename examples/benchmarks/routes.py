@@ -3,23 +3,25 @@
     python examples/benchmarks/routes.py table
     python examples/benchmarks/routes.py picture
 
-Nothing is trained: the runs are those of `stages.json`, `evidence.json`, `starts.json` and `ensemble.json` in
-`results`, each with its own script and settings. Two runs belong together if they have the same hash of the labeled
-examples and as many test examples; a run without a probe of frozen features that it belongs to is left out, and the
-gain of a route is paired with that probe.
+Nothing is trained: the runs are those of `stages.json`, `ensemble.json` and the cells of `evidence` in `results`, each
+with its own script and settings. Two runs belong together if they have the same labeled examples and as many test
+examples; photographs of the cells were tested on half of the others' test examples, and are paired all the same. A run
+without a probe of frozen features that it belongs to is left out; the gain of a route is paired with that probe.
+
+The stages have a hash of the labeled rows' numbers, the cells one of their content; the draws of a seed are the same.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from hf_ssl.benchmark.grid import read_results
 from hf_ssl.report.tables import markdown_table
-from hf_ssl.training.optimization import BELOW_FITTED_HEAD
 
 RESULTS = Path(__file__).parent / "results"
 PICTURE = RESULTS / "routes.png"
@@ -57,7 +59,12 @@ _STAGES = {
     "features": "features of labels and pool",
     "tuned": "fine-tuned from these features (`hf-ssl train`)",
 }
-# Algorithms of both files.
+# Of the cells: (task, backbone) -> task; and the algorithms.
+_CELLS = {
+    ("ag_news_4000", "minilm-mean-upper"): "text",
+    ("cifar10_5000", "mobilenetv1-025"): "images",
+    ("speech_commands_3156", "speech-embedding-upper"): "audio",
+}
 _TRAINED = {"freematch": "FreeMatch", "adamatch": "AdaMatch"}
 
 
@@ -68,16 +75,16 @@ def _stages(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
                 yield _STAGES[stage], found["test_accuracy"]
 
 
-def _evidence(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    if row["labels"] == LABELS[row["task"]][1] and row["algorithm"] in _TRAINED:
-        yield f"{_TRAINED[row['algorithm']]} from a new head", row["test_accuracy"]
-
-
-def _starts(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    # With today's rate below the head; texts had the whole one before.
-    rate = round(BELOW_FITTED_HEAD.get(row["task"], 1.0), 3)
-    if row["below_head"] == rate and row["labels"] == LABELS[row["task"]][1] and row["algorithm"] in _TRAINED:
-        yield f"{_TRAINED[row['algorithm']]} from features", row["test_accuracy"]
+def _cell(content: Mapping[str, Any], draws: Mapping[tuple[str, int], str]) -> Iterator[Measured]:
+    """The route of a cell of the evidence; draws are those of the stages, by task and seed."""
+    cell, run = content["cell"], content["runs"][0]
+    task = _CELLS.get((cell["task"], cell["backbone"]))
+    draw = draws.get((task or "", cell["seed"]))
+    if task is None or draw is None or cell["num_labeled"] != LABELS[task][1] or cell["algorithm"] not in _TRAINED:
+        return
+    start = "features" if cell["variant"] == "features" else "a new head"
+    route = f"{_TRAINED[cell['algorithm']]} from {start}"
+    yield Measured(route, task, draw, run["num_test"], 100 * run["test_accuracy"])
 
 
 def _ensemble(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -91,8 +98,6 @@ def _ensemble(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 _FILES: dict[str, Callable[[dict[str, Any]], Iterator[tuple[str, float]]]] = {
     "stages.json": _stages,
-    "evidence.json": _evidence,
-    "starts.json": _starts,
     "ensemble.json": _ensemble,
 }
 
@@ -106,7 +111,10 @@ def measured(folder: Path) -> list[Measured]:
             for route, accuracy in read(row):
                 run = Measured(route, row["task"], draw, examples, 100 * accuracy)
                 found.setdefault((route, row["task"], draw, examples), run)
-    return list(found.values())
+    stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))["runs"]
+    draws = {(row["task"], row["seed"]): row["draw"] for row in stages if row["per_class"] == LABELS[row["task"]][0]}
+    cells = [run for content in read_results(folder / "evidence") for run in _cell(content, draws)]
+    return [*found.values(), *cells]
 
 
 @dataclass(frozen=True)
@@ -122,15 +130,22 @@ class Route:
 
 def route_of(runs: list[Measured], route: str, task: str) -> Route | None:
     """Sum up the runs of a route on one task; None without any."""
-    probes = {(run.draw, run.examples): run.accuracy for run in runs if (run.route, run.task) == (PROBE, task)}
-    mine = [run for run in runs if (run.route, run.task) == (route, task) and (run.draw, run.examples) in probes]
+    probes = [run for run in runs if (run.route, run.task) == (PROBE, task)]
+    pairs = [(run, _nearest(probes, run)) for run in runs if (run.route, run.task) == (route, task)]
+    mine = [(run, probe) for run, probe in pairs if probe is not None]
     if not mine:
         return None
     # Of a draw that was tested on several sizes of the test set, the largest.
-    best = {run.draw: run for run in sorted(mine, key=lambda run: run.examples)}
-    values = [run.accuracy for run in best.values()]
-    gains = [run.accuracy - probes[run.draw, run.examples] for run in best.values()]
+    best = {run.draw: (run, probe) for run, probe in sorted(mine, key=lambda pair: pair[0].examples)}
+    values = [run.accuracy for run, _ in best.values()]
+    gains = [run.accuracy - probe.accuracy for run, probe in best.values()]
     return Route(mean(values), _error(values), len(values), mean(gains), _error(gains))
+
+
+def _nearest(probes: list[Measured], run: Measured) -> Measured | None:
+    """The probe of the same draw: on as many test examples, or else on the most."""
+    same = [probe for probe in probes if probe.draw == run.draw]
+    return max(same, key=lambda probe: (probe.examples == run.examples, probe.examples), default=None)
 
 
 def _error(values: list[float]) -> float | None:

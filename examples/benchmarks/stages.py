@@ -8,9 +8,9 @@
 A run is one call of the command with `--algorithm auto --baseline` on files: it encodes labels, pool and test set,
 fits the probe and the features' classifier, fine-tunes on the labels alone (all weights, and adapters), and fine-
 tunes from the features' head, with `--max-steps` as in `STEPS`. Labels are drawn by `hf_ssl.benchmark.splits`; the
-data, encoders and test sets are those of `evidence.py`, photographs at 128 pixels as in `features.py`, which also
-tells the seconds of the encoding (features are cached below HF_HOME). `setfit` is SetFit (arXiv 2209.11055) on the
-same labels and encoder, in an environment with its package. Each finished run is added to `results/stages.json`.
+data, encoders and test sets are those of `evidence_tasks.py`, photographs at 128 pixels as in `features.py`, which
+also tells the seconds of the encoding (features are cached below HF_HOME). `setfit` is SetFit (arXiv 2209.11055) on
+the same labels and encoder, in an environment with its package. Each finished run is added to `results/stages.json`.
 Seconds are those of the CPU, with one thread.
 """
 
@@ -98,7 +98,7 @@ def run(task: str, per_class: int, seed: int, places: Places, validation: bool, 
 
 def run_setfit(task: str, per_class: int, seed: int, places: Places, validation: bool) -> dict[str, Any]:
     """SetFit on the same labels, with its own defaults."""
-    from evidence_outside import setfit
+    from setfit_baseline import setfit
 
     data = load(TASKS[task], places)
     drawn = draw(TASKS[task], data, per_class * data["train"].features["label"].num_classes, seed, validation)

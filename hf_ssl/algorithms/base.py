@@ -295,7 +295,8 @@ class SSLAlgorithm(nn.Module):
             unsupervised: scalar.
             warmup: in [0, 1], see `Progress.warmup`.
             extra: further terms by name, each as (weight, term).
-            output: further fields of `AlgorithmOutput`; `mask_ratio` is taken from `mask`.
+            output: further fields of `AlgorithmOutput`; `mask_ratio`, the share that takes part, is the mean of
+                `mask`, in which weights above 1 count as 1.
         """
         loss = supervised + self.unsupervised_weight * self._ramp * warmup * unsupervised
         terms = {"supervised": supervised, "unsupervised": unsupervised}
@@ -306,7 +307,8 @@ class SSLAlgorithm(nn.Module):
         for name, ratio in (("mask", "mask_ratio"), ("labeled_mask", "labeled_mask_ratio")):
             if output.get(name) is not None:
                 output[name] = output[name].detach()
-                metrics[ratio] = output[name].mean()
+                # A share: an example that counts threefold takes part once.
+                metrics[ratio] = output[name].clamp(max=1.0).mean()
         return AlgorithmOutput(loss, {name: term.detach() for name, term in terms.items()}, metrics, **output)
 
     def __getattr__(self, name: str) -> Any:

@@ -176,19 +176,19 @@ class SSLTrackioCallback(TrackioCallback):
 
 
 class Grouped:
-    """The module trackio, whose runs begin with further settings, for which Trainer's callback has no argument.
+    """A tracker's module (trackio, wandb) whose runs begin with further settings, which Trainer's callback lacks.
 
     Args:
-        trackio: the module.
-        settings: keywords of `trackio.init` that win over those of the callback.
+        module: the tracker's.
+        settings: keywords of its `init` that win over those of the callback.
     """
 
-    def __init__(self, trackio: Any, **settings: Any):
-        self._trackio, self._settings = trackio, settings
+    def __init__(self, module: Any, **settings: Any):
+        self._module, self._settings = module, settings
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._trackio, name)
+        return getattr(self._module, name)
 
     def init(self, **settings: Any) -> Any:
-        """As trackio's."""
-        return self._trackio.init(**{**settings, **self._settings})
+        """As the module's."""
+        return self._module.init(**{**settings, **self._settings})

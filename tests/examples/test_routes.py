@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.helpers.grid_cells import make_cell, make_content, write_cell
+
 
 @pytest.fixture
 def script(benchmark_scripts):
@@ -18,22 +20,26 @@ def folder(tmp_path):
         {
             "task": "text",
             "per_class": 10,
+            "seed": seed,
             "draw": draw,
             "test_examples": 100,
             "stages": {"probe": {"test_accuracy": probe}, "features": {"test_accuracy": probe + gain}},
         }
-        for draw, probe, gain in (("a" * 16, 0.5, 0.1), ("b" * 16, 0.6, 0.3))
+        for seed, (draw, probe, gain) in enumerate((("a" * 16, 0.5, 0.1), ("b" * 16, 0.6, 0.3)))
     ]
-    evidence = [
-        {"task": "text", "labels": labels, "algorithm": name, "draw_hash": draw, "test_examples": 100} | accuracy
-        for labels, name, draw, accuracy in (
-            (40, "freematch", "a" * 64, {"test_accuracy": 0.7}),
-            (40, "freematch", "c" * 64, {"test_accuracy": 0.1}),
-            (8, "freematch", "b" * 64, {"test_accuracy": 0.1}),
-        )
-    ]
-    for name, rows in {"stages": stages, "evidence": evidence, "starts": [], "ensemble": []}.items():
+    for name, rows in {"stages": stages, "ensemble": []}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({"runs": rows}))
+    for seed, place, labels, accuracy in (
+        (0, "minilm-mean-upper", 40, 0.7),
+        # No draw of the stages, other layers, other labels.
+        (2, "minilm-mean-upper", 40, 0.1),
+        (1, "minilm-mean", 40, 0.1),
+        (1, "minilm-mean-upper", 8, 0.1),
+    ):
+        cell = make_cell("freematch", seed, task="ag_news_4000", num_labeled=labels, backbone=place)
+        content = make_content(cell, accuracy)
+        content["runs"][0]["num_test"] = 100
+        write_cell(tmp_path / "evidence", cell, content)
     return tmp_path
 
 
@@ -45,6 +51,19 @@ def test_gains_are_paired_by_draw_and_runs_without_a_probe_are_left_out(script, 
     trained = script.route_of(runs, "FreeMatch from a new head", "text")
     assert (trained.accuracy, trained.draws, trained.gain) == (pytest.approx(70.0), 1, pytest.approx(20.0))
     assert script.route_of(runs, "FreeMatch from a new head", "audio") is None
+
+
+def test_a_run_on_other_test_examples_is_paired_with_the_probe_of_its_draw_on_most_examples(script):
+    runs = [
+        script.Measured(script.PROBE, "images", "a", 1000, 50.0),
+        script.Measured(script.PROBE, "images", "a", 4000, 52.0),
+        script.Measured("FreeMatch from a new head", "images", "a", 2000, 55.0),
+        script.Measured("ensemble: its student", "images", "a", 1000, 55.0),
+    ]
+    gains = [
+        script.route_of(runs, name, "images").gain for name in ("FreeMatch from a new head", "ensemble: its student")
+    ]
+    assert gains == [3.0, 5.0]
 
 
 def test_the_table_and_the_picture_show_the_routes(script, folder, capsys):

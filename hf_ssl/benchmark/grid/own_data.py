@@ -99,7 +99,7 @@ def _named(dataset: datasets.Dataset, summary: DataSummary, split: str) -> datas
     else:
         cells = read_labels(dataset, column, split)
         index_of = index_labels(cells, dataset.features[column], summary.classes, split)
-        labels = cells if index_of is None else [index_of[cell] for cell in cells]
+        labels = cells if index_of is None else [None if cell is None else index_of[cell] for cell in cells]
     if None in labels:
         row = labels.index(None)
         raise ValueError(f"the {split} data must have a label for every example, got none for row {row}")

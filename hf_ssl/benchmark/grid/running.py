@@ -10,7 +10,7 @@ import time
 
 from filelock import FileLock
 
-from .cell_file import key_in, note_error, write
+from .cell_file import key_in, note_error, validate, write
 from .cell_training import train
 from .cells import Cell, result_path
 from .engines.base import Outcome, Work
@@ -48,6 +48,8 @@ def run_cell(cell: Cell, work: Work) -> Outcome:
             return Outcome(cell, None, f"{path} has a result of other settings or another version; see --replace")
         try:
             content = train(cell, work, folder) if work.gpus <= 1 else launch(cell, work, folder)
+            # A result that nobody could read again is the cell's error, and not the grid's.
+            validate(content, cell.title)
         except Exception as error:
             return Outcome(cell, None, note_error(cell, work.results, error), time.perf_counter() - began)
         write(path, content)

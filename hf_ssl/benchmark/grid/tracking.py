@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from transformers import Trainer
-from transformers.integrations import TrackioCallback
+from transformers.integrations import TrackioCallback, WandbCallback
 
 from ...training.trackio_callback import Grouped
 from .cells import Cell, safe_name
@@ -36,7 +36,6 @@ def tracked(cell: Cell, work: Work) -> Iterator[None]:
     folder = work.results / ".tensorboard" / safe_name(cell.label) / safe_name(cell.run_name)
     wanted = {
         "WANDB_PROJECT": work.project,
-        "WANDB_RUN_GROUP": cell.label,
         "TENSORBOARD_LOGGING_DIR": str(folder),
     }
     try:
@@ -49,7 +48,13 @@ def tracked(cell: Cell, work: Work) -> Iterator[None]:
 
 
 def group_runs(trainer: Trainer, cell: Cell) -> None:
-    """Let Trackio know the group, which is the cell's: it names the correction for long tails, too."""
+    """Let Trackio and W&B know the group, which is the cell's: it names the correction for long tails, too.
+
+    W&B reads its environment once in a process, and a worker trains many cells: a variable would put all of them into
+    the group of the first.
+    """
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TrackioCallback):
             callback._trackio = Grouped(callback._trackio, group=cell.label)
+        elif isinstance(callback, WandbCallback):
+            callback._wandb = Grouped(callback._wandb, group=cell.label)

@@ -39,6 +39,8 @@ def test_data_of_this_machine_cannot_be_used(tmp_path):
     for work in (
         Work(tmp_path, sources={"ag_news": str(tmp_path)}),
         Work(tmp_path, backbones={"mine": "models/mine"}),
+        Work(tmp_path, data={"mine": {"train": "someone/data@train", "test": str(tmp_path)}}),
+        Work(tmp_path, imports=(str(tmp_path / "models.py"),)),
     ):
         with pytest.raises(ValueError, match="jobs run elsewhere, so data and backbones must be on the Hub, got "):
             next(JobsEngine(results="someone/results").run([make_cell()], work))

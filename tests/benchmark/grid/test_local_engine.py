@@ -139,14 +139,21 @@ def test_a_cell_for_which_there_is_no_memory_is_not_started(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "gpus", "seen"),
-    [(None, 1, ["0", "1"]), ("4,7", 1, ["4", "7"]), ("0,1,2,3", 2, ["0,1", "2,3"])],
+    [
+        (None, 1, ["0", "1", "0", "1"]),
+        ("4,7", 1, ["4", "7", "4", "7"]),
+        ("0,1,2,3", 2, ["0,1", "2,3", "0,1", "2,3"]),
+        # The fifth is nobody's: groups are whole.
+        ("0,1,2,3,4", 2, ["0,1", "2,3", "0,1", "2,3"]),
+    ],
 )
-def test_workers_share_no_gpu(monkeypatch, given, gpus, seen):
+def test_workers_share_gpus_only_if_there_are_more_of_them(monkeypatch, given, gpus, seen):
+    monkeypatch.setattr(local, "_device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if given is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     work = Work(Path("results"), gpus=gpus)
-    assert [local._settings(place, work)["CUDA_VISIBLE_DEVICES"] for place in (0, 1)] == seen
+    assert [local._settings(place, work)["CUDA_VISIBLE_DEVICES"] for place in range(4)] == seen
 
 
 def test_an_unknown_engine_or_setting_is_one_line():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from hf_ssl.benchmark.grid import cell_training
+from hf_ssl.benchmark.grid import cell_training, running
 from hf_ssl.benchmark.grid.cell_file import read, read_errors
 from hf_ssl.benchmark.grid.cells import result_path
 from hf_ssl.benchmark.grid.grid_file import parse_grid
@@ -110,6 +110,20 @@ def test_a_failed_cell_leaves_its_error_without_paths_and_is_tried_again(cell, t
     assert error["key"] == cell.key and str(tmp_path) not in json.dumps(error)
     assert run_cell(cell, work).error is None
     assert read_errors(work.results) == []
+
+
+def test_a_result_that_could_not_be_read_again_is_the_error_of_its_cell(cell, tmp_path, monkeypatch):
+    work, whole = tiny_work(tmp_path), running.train
+
+    def with_too_large_a_share(*args):
+        content = whole(*args)
+        content["runs"][0]["mask_ratio"] = 1.25
+        return content
+
+    monkeypatch.setattr(running, "train", with_too_large_a_share)
+    outcome = run_cell(cell, work)
+    assert outcome.path is None and "mask_ratio must be a share in 0..1, got 1.25" in outcome.error
+    assert not result_path(work.results, cell).exists() and len(read_errors(work.results)) == 1
 
 
 def test_a_result_of_other_settings_is_only_replaced_on_request(cell, finished, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from transformers.integrations import TrackioCallback
+from transformers.integrations import TrackioCallback, WandbCallback
 
 from hf_ssl.benchmark.grid.engines.base import Work
 from hf_ssl.benchmark.grid.running import run_cell
@@ -28,11 +28,30 @@ def test_tensorboard_has_a_folder_per_algorithm_and_run(cell, tmp_path):
     assert "TENSORBOARD_LOGGING_DIR" not in os.environ
 
 
-def test_weights_and_biases_reads_group_and_project_from_the_environment(cell, monkeypatch):
+def test_weights_and_biases_reads_the_project_from_the_environment(cell, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "before")
     with tracked(cell, Work(Path("results"), project="smoke")):
-        assert (os.environ["WANDB_PROJECT"], os.environ["WANDB_RUN_GROUP"]) == ("smoke", "supervised")
-    assert os.environ["WANDB_PROJECT"] == "before" and "WANDB_RUN_GROUP" not in os.environ
+        assert os.environ["WANDB_PROJECT"] == "smoke"
+    assert os.environ["WANDB_PROJECT"] == "before"
+
+
+def test_runs_of_one_worker_have_the_groups_of_their_cells_in_weights_and_biases(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    finish, runs = wandb.finish, []
+
+    def noting():
+        runs.append((wandb.run.project, wandb.run.group, wandb.run.name))
+        finish()
+
+    monkeypatch.setattr(wandb, "finish", noting)
+    work = tiny_work(tmp_path / "results", report_to=("wandb",), project="smoke")
+    for cell in tiny_grid(["supervised", "fixmatch"], seeds=[0, 1], max_steps=2).cells:
+        assert run_cell(cell, work).error is None
+    # Seed after seed: the groups take turns.
+    names = [(f"digits-40-{seed}", group) for seed in (0, 1) for group in ("supervised", "fixmatch")]
+    assert runs == [("smoke", group, name) for name, group in names]
 
 
 def test_each_cell_is_a_run_of_its_own_for_weights_and_biases(cell, monkeypatch):
@@ -44,13 +63,17 @@ def test_each_cell_is_a_run_of_its_own_for_weights_and_biases(cell, monkeypatch)
     assert finished == [1]
 
 
-def test_trackio_learns_the_group_and_no_two_algorithms_share_a_run(cell):
+@pytest.mark.parametrize(("kind", "module"), [(TrackioCallback, "_trackio"), (WandbCallback, "_wandb")])
+def test_trackers_learn_the_group(cell, kind, module):
     calls = []
-    callback = TrackioCallback.__new__(TrackioCallback)
-    callback._trackio = SimpleNamespace(init=lambda **settings: calls.append(settings), log="log")
+    callback = kind.__new__(kind)
+    setattr(callback, module, SimpleNamespace(init=lambda **settings: calls.append(settings), log="log"))
     group_runs(SimpleNamespace(callback_handler=SimpleNamespace(callbacks=[callback])), cell)
-    callback._trackio.init(project="smoke", name="run")
+    getattr(callback, module).init(project="smoke", name="run")
     assert calls == [{"group": "supervised", "project": "smoke", "name": "run"}]
-    assert callback._trackio.log == "log"
+    assert getattr(callback, module).log == "log"
+
+
+def test_no_two_algorithms_share_a_run_of_trackio(cell):
     assert run_name(cell, Work(Path("r"), report_to=("trackio",))) == "digits-40-0 supervised"
     assert run_name(cell, Work(Path("r"), report_to=("tensorboard",))) == "digits-40-0"

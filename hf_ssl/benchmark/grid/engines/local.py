@@ -26,6 +26,8 @@ from ..processes import end_tree
 from .base import Outcome, Work
 
 _LOOK_SECONDS = 0.5
+# How long an idle worker may take to end.
+_END_SECONDS = 5.0
 _BEGUN = "begun"
 # Memory that stays free for everything else, as a share of all of it.
 _FREE = 0.05
@@ -100,6 +102,10 @@ class _Worker:
     def stop(self, why: str = "") -> None:
         """End the process and those that it started; it has nothing that is not on the disk."""
         self.why = why
+        if self.cell is None and not why:
+            # An idle one that hears no more ends by itself, and returns what the system lent it.
+            self.connection.close()
+            self.process.join(_END_SECONDS)
         # The id of one that is gone may be another's by now.
         if self.process.is_alive() and self.process.pid is not None:
             end_tree(self.process.pid)
