@@ -10,6 +10,7 @@ does it.
 
 import copy
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,22 @@ def train_on_features(request: Request, output: Output, began: float) -> SSLTrai
     return fits.trainer
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """One of the two fits, and how good it is.
+
+    Args:
+        values: the measure of the left-out labeled examples, then of as many that are drawn from them, `_DRAWS` times.
+        tested: metrics on the test set; {} without one.
+        thresholds: of several labels, as the model is saved with; None for numbers.
+    """
+
+    found: Answers
+    values: np.ndarray
+    tested: dict[str, float]
+    thresholds: list[float] | None
+
+
 class _Fits:
     def __init__(self, request: Request, output: Output):
         self.request, self.output = request, output
@@ -103,13 +120,15 @@ class _Fits:
         given = trainer.model, trainer.train_dataset, trainer.unlabeled_dataset, trainer.data
         return read(*given, trainer.processing_class, trainer.args, evaluation=tests)
 
-    def fit(self, name: str, *, with_pool: bool) -> Answers:
+    def fit(self, name: str, *, with_pool: bool) -> _Fit:
         """Fit labels alone, or labels and pool; a row of `results.json` says how good it is."""
         start = time.perf_counter()
         found = answers_of(self.reading, with_pool=with_pool)
         seconds = time.perf_counter() - start
-        tested = self._tested(found)
-        values = self._estimates(found)
+        labels = self.reading.labels[self.reading.known]
+        several = self.trainer.data.problem_type == MULTI_LABEL
+        thresholds = thresholds_of(found, labels) if several else None
+        tested, values = self._tested(found, thresholds), self._estimates(found, labels)
         row = {
             "algorithm": name,
             "seed": self.trainer.args.seed,
@@ -133,51 +152,46 @@ class _Fits:
             value = row[f"test_{self.measure.name}"]
             shown = "" if value is None else f", test {self.measure.title} {self.measure.text([value])}"
             self._say(f"{name}: {duration(seconds)}{shown}")
-        return found
+        return _Fit(found, values, tested, thresholds)
 
-    def _tested(self, found: Answers) -> dict[str, float]:
+    def _tested(self, found: Answers, thresholds: list[float] | None) -> dict[str, float]:
         """Metrics on the test set; {} without one."""
         if "" not in self.reading.tests:
             return {}
         _, head_features, labels = self.reading.tests[""]
         logits = found.head.logits(head_features)
-        if self.trainer.data.problem_type == MULTI_LABEL:
-            # With the thresholds that the model is saved with.
-            return multi_label_metrics(expit(logits), labels, self._thresholds(found))
+        if thresholds is not None:
+            return multi_label_metrics(expit(logits), labels, thresholds)
         return self.metrics(EvalPrediction(logits, labels))
 
-    def _thresholds(self, found: Answers) -> list[float]:
-        return thresholds_of(found, self.reading.labels[self.reading.known])
-
-    def _estimates(self, found: Answers) -> np.ndarray:
+    def _estimates(self, found: Answers, labels: np.ndarray) -> np.ndarray:
         """The measure of the left-out labeled examples, then of as many that are drawn from them with replacement."""
-        labels = self.reading.labels[self.reading.known]
         draws = [np.arange(len(labels))]
         generator = np.random.default_rng(0)
         draws += [generator.integers(len(labels), size=len(labels)) for _ in range(_DRAWS)]
         measured = (self.metrics(EvalPrediction(found.held_out[rows], labels[rows])) for rows in draws)
         return np.array([metrics[self.measure.name] for metrics in measured])
 
-    def is_better(self, features: Answers, probe: Answers) -> bool:
+    def is_better(self, features: _Fit, probe: _Fit) -> bool:
         """Whether the pool has brought something, by the left-out labels; if it changes nothing it is taken."""
-        self.differences = self._estimates(features) - self._estimates(probe)
+        self.differences = features.values - probe.values
         return bool(self.differences[0] >= 0) if self.measure.greater_is_better else bool(self.differences[0] <= 0)
 
-    def keep(self, name: str, found: Answers) -> None:
+    def keep(self, name: str, fit: _Fit) -> None:
         """Put the head into the model, and describe it instead of a training."""
         trainer = self.trainer
         model = trainer.accelerator.unwrap_model(trainer.model)
-        found.head.write(model)
+        fit.found.head.write(model)
         next(row for row in self.output.runs if row["algorithm"] == name)["kept"] = True
-        if trainer.data.problem_type == MULTI_LABEL:
-            model.config.label_thresholds = self._thresholds(found)
+        if fit.thresholds is not None:
+            model.config.label_thresholds = fit.thresholds
         problem = trainer.algorithm.problem
         trainer.algorithm = FITTED[name](**{key: getattr(problem, key) for key in vars(problem)})
         trainer.algorithm_name = name
         trainer.card = card_facts(self.request)
         trainer.card.stages = self.output.runs
-        if tested := self._tested(found):
-            trainer.log({f"eval_{key}": value for key, value in tested.items()})
+        if fit.tested:
+            trainer.log({f"eval_{key}": value for key, value in fit.tested.items()})
 
     def verdict(self, kept: str, seconds: float) -> str:
         """Which fit was kept, and why."""
