@@ -368,3 +368,12 @@ def test_dash_measures_its_threshold_in_the_warm_up():
             measured.append(output.terms["supervised"].item())
     # 6 labeled examples in batches of 4: one pass takes two steps, the last two of the three.
     assert algorithm.loss_threshold.item() == pytest.approx(1.01 * sum(measured[1:]) / 2)
+
+
+def test_the_mask_ratio_is_a_share_although_examples_may_count_threefold():
+    """As in MultiMatch, where an example of which one head alone is sure counts `disagreement_weight` times."""
+    algorithm = get_algorithm("fixmatch", **TASK)
+    one = torch.tensor(1.0, requires_grad=True)
+    output = algorithm.total(one, one, mask=torch.tensor([3.0, 0.5, 0.0, 1.0]))
+    assert output.metrics["mask_ratio"].item() == pytest.approx((1 + 0.5 + 0 + 1) / 4)
+    assert output.mask.tolist() == [3.0, 0.5, 0.0, 1.0]
