@@ -35,7 +35,7 @@ def train(cell: Cell, work: Work, folder: Path) -> dict[str, Any]:
     Args:
         folder: of its checkpoints.
     """
-    import_files(work.imports)
+    import_files(work.imports, cell.settings.get("imports", {}))
     meter = Meter(work.cores, work.gpus)
     with quiet(), repeatable(work.cores), tracked(cell, work):
         data = cell_data(cell, work)

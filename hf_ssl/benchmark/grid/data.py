@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -14,7 +15,7 @@ from ..splits import draw_labels
 from ..tasks import Task
 from .cells import Cell
 from .engines.base import Work
-from .own_data import LABEL, own_splits
+from .own_data import LABEL, OWN_KEYS, OwnData, own_splits
 from .recipes import FULLY_SUPERVISED
 from .small.table import SmallTask
 from .tasks import grid_task
@@ -49,9 +50,8 @@ def cell_data(cell: Cell, work: Work) -> CellData:
     name = options.get("base", cell.task)
     place = _Place(name, work.source_of(name))
     if "data" in options:
-        places = tuple(sorted(work.data[name].items()))
-        place = _Place(name, own=(places, cell.modality, options.pop("label_column", None)))
-        del options["data"]
+        place = _Place(name, own=OwnData.of(cell, work.data[name]))
+        options = {key: value for key, value in options.items() if key not in OWN_KEYS}
     splits = _splits(place, cell.num_labeled, cell.seed, tuple(sorted(options.items())), cell.algorithm)
     test = splits["test"]
     if (most := options.get("test_examples")) is not None and most < len(test):
@@ -62,11 +62,11 @@ def cell_data(cell: Cell, work: Work) -> CellData:
 
 @dataclass(frozen=True)
 class _Place:
-    """What is loaded: a task by its name and source (None for the Hub), or by the arguments of `own_splits`."""
+    """What is loaded: a task by its name and source (None for the Hub), or data of one's own."""
 
     name: str
     source: str | None = None
-    own: tuple[tuple[tuple[str, str], ...], str, str | None] | None = None
+    own: OwnData | None = None
 
     @property
     def label_column(self) -> str:
@@ -105,8 +105,7 @@ def _splits(
 def _whole(place: _Place) -> Mapping[str, datasets.Dataset]:
     """All of a task's data, as "train", "test" and, if there is one, "validation"."""
     if place.own is not None:
-        places, modality, label_column = place.own
-        return own_splits(dict(places), modality, label_column)
+        return own_splits(place.own)
     task = grid_task(place.name)
     if isinstance(task, SmallTask):
         return task.load()
@@ -117,6 +116,8 @@ def _balanced(data: datasets.Dataset, most: int, label_column: str) -> datasets.
     """The same examples in every cell, equally many of each class, in their old order."""
     classes = data.features[label_column].num_classes
     number = most // classes * classes
+    if number == 0:
+        raise ValueError(f"test_examples must be at least one of each of the {classes} classes, got {most}; raise it")
     index, _ = draw_labels(data[label_column], num_classes=classes, num_labeled=number, seed=0)
     return data.select(np.sort(index))
 
@@ -141,5 +142,6 @@ def rows_hash(data: datasets.Dataset) -> str:
 def _contents(values: Iterable[Any]) -> Iterable[bytes]:
     for value in values:
         if isinstance(value, dict) and "bytes" in value:  # an image or recording; where it came from is not content
-            value = value["bytes"]
+            content, place = value["bytes"], value.get("path")
+            value = Path(place).read_bytes() if content is None and place is not None else content
         yield value if isinstance(value, bytes) else repr(value).encode()

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 from ...documents import parse_yaml, read_text
-from ...files import file_hash
 from ..tasks import Task
 from .cells import Cell, short_hash
 from .grid_names import (
@@ -187,8 +186,10 @@ class _Reader:
     def __init__(self, content: Mapping[str, Any], where: Names):
         self.content, self.where = content, where
         self.imports = self._imports(content.get("imports"))
-        self.content_of_imports = {path.name: file_hash(path)[:16] for path in self.imports}
+        self.content_of_imports = import_files(self.imports)
         self.own: dict[str, OwnTask] = {}
+        entries = content["tasks"] if isinstance(content["tasks"], list) else []
+        self.own_names = [entry.get("task") for entry in entries if isinstance(entry, Mapping) and "data" in entry]
         self.schedule, self.base, self.changes = self._schedule(content.get("schedule", "short"))
         self.algorithms = [self._algorithm(entry) for entry in self._all(content["algorithms"], "algorithms")]
         self.places: dict[str, str] = {}
@@ -199,13 +200,12 @@ class _Reader:
         return list(algorithm_names()) if entries == "all" else listed(entries, self.where / key)
 
     def _imports(self, entry: Any) -> list[Path]:
-        """The Python files of `imports`, which have run: they may bring algorithms that the file names."""
+        """The Python files of `imports`; they may bring algorithms that the grid names."""
         where = self.where / "imports"
-        paths = [Path(str(each)).expanduser() for each in ([] if entry is None else listed(entry, where))]
+        paths = [Path(str(each)).expanduser() for each in (listed(entry, where) if entry else [])]
         for path in paths:
             if path.suffix != ".py" or not path.is_file():
                 raise ValueError(f"{where} must be Python files, got {path}; write the path of one")
-        import_files(paths)
         return [path.resolve() for path in paths]
 
     def _schedule(self, entry: Any) -> tuple[str, str, Settings]:
@@ -276,6 +276,8 @@ class _Reader:
         options = {key: entry[key] for key in TASK_OPTIONS if key in entry}
         check_options(options, where)
         label = str(entry.get("name", name))
+        if label != name and label in task_names():
+            raise ValueError(f"{where}: name must not be that of another task, got {label!r}; choose another")
         if label != name:
             options["base"] = name
         elif set(options) - {"test_examples"} and not isinstance(task, OwnTask):
@@ -326,7 +328,7 @@ class _Reader:
     def _backbones(self, task: str, modality: str) -> Any:
         entry = self.content.get("backbones")
         if isinstance(entry, Mapping):
-            keys = [*task_names(), *self.own, "image", "text", "audio"]
+            keys = [*task_names(), *self.own_names, "image", "text", "audio"]
             for key in entry:
                 known(key, keys, "task or modality", self.where / "backbones")
             return entry.get(task, entry.get(modality))

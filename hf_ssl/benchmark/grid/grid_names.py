@@ -45,9 +45,8 @@ class Names(str):
         return Names(f"{self}: {part}")
 
 
-@cache
 def algorithm_names() -> tuple[str, ...]:
-    """The algorithms that a grid may name, in the order of `ALGORITHMS`."""
+    """The algorithms that a grid may name, in the order of `ALGORITHMS`, to which `imports` may have added some."""
     return (*ALGORITHMS, FULLY_SUPERVISED)
 
 

@@ -6,10 +6,11 @@ from contextlib import closing
 import pytest
 
 from hf_ssl.algorithms import ALGORITHMS
-from hf_ssl.benchmark.grid import make_engine
+from hf_ssl.benchmark.grid import imports, make_engine
 from hf_ssl.benchmark.grid.cell_file import read
 from hf_ssl.benchmark.grid.grid_file import parse_grid
 from hf_ssl.benchmark.grid.imports import import_files
+from hf_ssl.benchmark.grid.running import run_cell
 
 from tests.helpers.tiny_grid import TRAINING, tiny_work
 
@@ -42,16 +43,15 @@ def file(tmp_path):
     ALGORITHMS.pop("mymatch", None)
     for name in ("grid_algorithm_of_mine", "grid_part_of_mine"):
         sys.modules.pop(name, None)
+        imports._IMPORTED.pop(name, None)
 
 
-@pytest.fixture(autouse=True)
-def names_are_found_anew():
-    """The grid keeps the names of algorithms, which these tests change."""
-    from hf_ssl.benchmark.grid.grid_names import algorithm_names
-
-    algorithm_names.cache_clear()
-    yield
-    algorithm_names.cache_clear()
+def forget(monkeypatch):
+    """As if Python was started again."""
+    monkeypatch.setattr(imports, "_IMPORTED", {})
+    for name in ("grid_algorithm_of_mine", "grid_part_of_mine"):
+        sys.modules.pop(name, None)
+    ALGORITHMS.pop("mymatch", None)
 
 
 def grid(path, **changes):
@@ -78,11 +78,44 @@ def test_workers_train_an_algorithm_that_a_file_of_the_grid_registers(file, tmp_
     assert list(content["settings"]["imports"]) == ["grid_algorithm_of_mine.py"]
 
 
-def test_a_key_follows_the_content_of_the_file(file):
+def test_a_key_follows_the_content_of_the_file(file, monkeypatch):
     before = grid(file)
     file.write_text(FILE + "\n# changed\n", encoding="utf-8")
+    # In this process it ran as it was, and a key must not say more.
+    with pytest.raises(ImportError, match="was changed since it was imported; start Python again"):
+        grid(file)
+    forget(monkeypatch)
     assert grid(file).cells[0].key != before.cells[0].key
     assert grid(file).cells[0].path == before.cells[0].path
+
+
+def test_a_cell_refuses_a_file_that_was_changed_since_the_grid_was_read(file, tmp_path):
+    found = grid(file)
+    file.write_text(FILE + "\n# changed\n", encoding="utf-8")
+    outcome = run_cell(found.cells[0], tiny_work(tmp_path / "results", imports=found.imports))
+    assert "grid_algorithm_of_mine.py was changed since the grid was read; run the grid again" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("ALGORITHMS['fixmatch'] = type('Mine', (ALGORITHMS['fixmatch'],), {})", "must not replace the algorithm 'fi"),
+        ("ALGORITHMS['mymatch'] = int", "must register subclasses of SSLAlgorithm, got <class 'int'> as 'mymatch'"),
+        ("raise SystemExit(0)", "cannot be imported: SystemExit: 0"),
+    ],
+)
+def test_a_file_that_spoils_the_table_of_algorithms_is_refused_and_leaves_it_as_it_was(tmp_path, line, message):
+    path, before = tmp_path / "grid_file_that_spoils.py", dict(ALGORITHMS)
+    path.write_text(f"from hf_ssl.algorithms import ALGORITHMS\n{line}\n", encoding="utf-8")
+    with pytest.raises(ImportError, match=r"grid_file_that_spoils\.py ") as error:
+        grid(path, algorithms=["fixmatch"])
+    assert message in str(error.value)
+    assert before == ALGORITHMS and "grid_file_that_spoils" not in sys.modules
+
+
+def test_all_algorithms_are_those_of_the_imports_too(file):
+    assert "mymatch" in {cell.algorithm for cell in grid(file, algorithms="all").cells}
+    assert grid(file, imports=[], algorithms=["fixmatch"]).imports == ()
 
 
 @pytest.mark.parametrize(

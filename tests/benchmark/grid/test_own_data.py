@@ -2,10 +2,12 @@
 
 import csv
 import json
+import os
 import shutil
 
 import datasets
 import pytest
+from PIL import Image
 
 from hf_ssl.benchmark.grid.cell_file import read
 from hf_ssl.benchmark.grid.data import cell_data
@@ -91,6 +93,26 @@ def test_a_key_follows_the_content_of_the_data_alone(folder, tmp_path):
         ({"data": {"train": "x"}}, "mine: tasks: topics: data: test is missing; name its file, folder or Hub dataset"),
         ({"data": {"train": "x", "tset": "y"}}, "topics: data: unknown key 'tset', did you mean 'test'?"),
         ({"labels": None}, "mine: tasks: topics: labels is missing, and the task has none of its own"),
+        ({"data": ""}, "topics: data must be a mapping with keys of train, test, validation, got ''"),
+        (
+            {"data": {"train": None, "test": "x"}},
+            "data: train must be the name of a file, folder or Hub dataset, got N",
+        ),
+        (
+            {"data": {"train": ["x"], "test": "y"}},
+            "data: train must be the name of a file, folder or Hub dataset, got [",
+        ),
+        (
+            {"data": {"train": "no.csv", "test": "y"}},
+            "data: train: there is no file or folder no.csv; correct the name",
+        ),
+        ({"data": "./nowhere"}, "data: train: there is no file or folder ./nowhere; correct the name"),
+        (
+            {"data": {"train": "a/b", "test": "a/b"}},
+            "train and test must not be the same; write PLACE@SPLIT for parts",
+        ),
+        ({"name": "ag_news"}, "topics: name must not be that of another task, got 'ag_news'; choose another"),
+        ({"deduplicated": True}, "topics: deduplicated is for STL-10; leave it out"),
     ],
 )
 def test_a_wrong_entry_is_one_line(folder, changes, message):
@@ -114,11 +136,105 @@ def test_what_own_data_lack_is_one_line(folder, tmp_path):
         grid(entry(folder), entry(other, labels=[8]))
 
 
+def test_one_file_is_not_two_splits(folder):
+    with pytest.raises(
+        ValueError, match="must be a place with the splits train and test, got a file; write train: and"
+    ):
+        grid(entry(folder / "train.csv"))
+    with pytest.raises(ValueError, match="train and test must not be the same"):
+        grid(entry(None, data={split: str(folder / "train.csv") for split in ("train", "test")}))
+
+
+def test_backbones_may_be_named_by_task_for_every_own_task(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    write_csv(other / "test.csv", 5)
+    found = grid(entry(folder), entry(other, task="later"), backbones={"topics": "a/b", "later": "c/d"})
+    assert {cell.task: cell.backbone for cell in found.cells} == {"topics": "a/b", "later": "c/d"}
+
+
+def test_changed_data_never_give_a_result_under_the_old_key(folder, tmp_path):
+    found = grid(entry(folder))
+    work = work_of(found, tmp_path)
+    assert len(cell_data(found.cells[0], work).test) == 13
+    # Content of other length, in a file of the same name and time: `datasets` takes it for what it has cached.
+    stat = (folder / "test.csv").stat()
+    write_csv(folder / "test.csv", 6)
+    os.utime(folder / "test.csv", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    later = grid(entry(folder))
+    assert later.cells[0].key != found.cells[0].key
+    assert len(cell_data(later.cells[0], work).test) == 6
+    write_csv(folder / "test.csv", 9)
+    last = grid(entry(folder))
+    write_csv(folder / "test.csv", 4)
+    outcome = run_cell(last.cells[0], work)
+    assert "the test data must be those of the grid's key, and were changed; run the grid again" in outcome.error
+
+
+def test_the_hash_of_a_draw_of_files_is_that_of_their_content(tmp_path):
+    for split, count in (("train", 6), ("test", 2)):
+        for name in ("cat", "dog"):
+            place = tmp_path / "photos" / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (4, 4), (number, 9 * (name == "dog"), len(split))).save(place / f"{number}.png")
+    task = {"task": "pets", "data": str(tmp_path / "photos"), "modality": "image", "labels": [4]}
+    moved = shutil.copytree(tmp_path / "photos", tmp_path / "moved")
+    draws = []
+    for place in (tmp_path / "photos", moved):
+        found = grid({**task, "data": str(place)}, seeds=[0, 1, 2], backbones=["tiny-resnet"])
+        draws.append([cell_data(cell, work_of(found, tmp_path)).draw for cell in found.cells])
+    assert len(set(draws[0])) == 3 and draws[0] == draws[1]
+
+
+def test_names_of_files_in_a_table_are_refused(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    for split in ("train", "test"):
+        rows = "".join(f"{tmp_path}/a.png,{name}\n" for name in ("cat", "dog") * (2 if split == "train" else 3))
+        (tmp_path / f"{split}.csv").write_text(f"image,topic\n{rows}", encoding="utf-8")
+    places = {split: str(tmp_path / f"{split}.csv") for split in ("train", "test")}
+    found = grid(entry(None, data=places, modality="image", labels=[2]), backbones=["tiny-resnet"])
+    outcome = run_cell(found.cells[0], work_of(found, tmp_path))
+    assert "the data must hold their files, got names of files in column 'image'" in outcome.error
+
+
+def test_errors_name_no_folder_although_it_has_spaces(tmp_path):
+    secret = tmp_path / "my secret place"
+    secret.mkdir()
+    write_csv(secret / "train.csv", 12)
+    (secret / "test.csv").write_text("", encoding="utf-8")
+    found = grid(entry(None, data={split: str(secret / f"{split}.csv") for split in ("train", "test")}))
+    outcome = run_cell(found.cells[0], work_of(found, tmp_path))
+    error = next((tmp_path / "results").rglob("*.error.json")).read_text(encoding="utf-8")
+    assert "test.csv" in outcome.error and "secret" not in error
+
+
+def test_numbered_classes_are_not_matched_with_named_ones(tmp_path):
+    words = ["boat wave", "tree moss", "ball goal"]
+    train = datasets.Dataset.from_dict({"text": words * 3, "label": [0, 1, 2] * 3})
+    names = datasets.ClassLabel(names=["sea", "game", "wood"])
+    test = datasets.Dataset.from_dict({"text": words, "label": [0, 2, 1]}).cast_column("label", names)
+    for name, rows in (("train", train), ("test", test)):
+        rows.to_parquet(tmp_path / f"{name}.parquet")
+    places = {split: str(tmp_path / f"{split}.parquet") for split in ("train", "test")}
+    found = grid(entry(None, data=places, label_column="label", labels=[3]))
+    outcome = run_cell(found.cells[0], work_of(found, tmp_path))
+    assert "the test data name their classes and the training data number theirs; name them in both" in outcome.error
+
+
+def test_the_column_of_the_texts_may_have_any_name(folder, tmp_path):
+    for split in ("train", "test"):
+        path = folder / f"{split}.csv"
+        path.write_text(path.read_text(encoding="utf-8").replace("text,", "Wörter,", 1), encoding="utf-8")
+    found = grid(entry(folder, training={"input_column": "Wörter"}))
+    assert run_cell(found.cells[0], work_of(found, tmp_path)).error is None
+
+
 def test_the_splits_have_the_classes_of_the_training_data(tmp_path):
     train, test = tmp_path / "train.csv", tmp_path / "late.csv"
     write_csv(train, 40)
     write_csv(test, 12)
-    places = {"train": str(train), "test": str(test), "validation": str(test)}
+    write_csv(tmp_path / "more.csv", 8)
+    places = {"train": str(train), "test": str(test), "validation": str(tmp_path / "more.csv")}
     found = grid(entry(None, data=places))
     data = cell_data(found.cells[0], work_of(found, tmp_path))
     assert len(data.labeled) == 6 and len(data.unlabeled) == 40

@@ -23,6 +23,8 @@ from transformers import (
 from transformers.audio_utils import mel_filter_bank
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from ....data.columns import is_string
+
 RATE = 16_000
 
 
@@ -102,7 +104,8 @@ def bag_of_words(names: Sequence[str], pool: datasets.Dataset) -> tuple[PreTrain
     play no part.
     """
     counter = TfidfVectorizer(min_df=2, max_df=0.3, token_pattern=r"[a-z]{2,}", sublinear_tf=True)
-    matrix = counter.fit_transform(pool["text"])
+    strings = [column for column, feature in pool.features.items() if is_string(feature)]
+    matrix = counter.fit_transform(pool["text" if "text" in strings or not strings else strings[0]])
     words = sorted(counter.vocabulary_, key=counter.vocabulary_.__getitem__)
     width = min(BagOfWordsConfig.hidden_size, matrix.shape[1] - 1)
     directions = TruncatedSVD(width, random_state=0).fit(matrix).components_
