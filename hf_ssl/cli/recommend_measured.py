@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ..algorithms import ALGORITHMS
+from ..benchmark.grid.recipes import FULLY_SUPERVISED
 from ..benchmark.grid.tasks import grid_task, task_names
 from ..benchmark.leaderboard.pairs import combined, run_differences
 from ..benchmark.leaderboard.ranking import Ranking, rank
@@ -41,7 +42,13 @@ def measured_recommendation(folder: str | Path) -> str:
         if (row := _row(results, modality, few, budget, most)) is not None
     ]
     heading = f"Measured, in {folder} ({len(results.runs):,} runs):"
-    return f"{heading}\n\n{table(HEADER, rows, left=True)}\n\n{_NOTES}" if rows else f"{heading}\n{_NOTHING}"
+    found = f"\n\n{table(HEADER, rows, left=True)}\n\n{_NOTES}" if rows else f"\n{_NOTHING}"
+    # Those of a grid's imports, and training on all labels.
+    others = sorted(
+        {run.content["cell"]["algorithm"] for run in results.runs} - ALGORITHMS.keys() - {FULLY_SUPERVISED}
+    )
+    left_out = f"\n\nLeft out, since their views are not known here: {', '.join(others)}." if others else ""
+    return heading + found + left_out
 
 
 def labels_per_class(run: Run) -> int | None:

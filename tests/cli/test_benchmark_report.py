@@ -87,6 +87,12 @@ def test_too_few_results_recommend_nothing(tmp_path, capsys):
     assert "so there is nothing to recommend" in capsys.readouterr().out
 
 
+def test_recommendations_name_the_algorithms_of_imports_which_they_leave_out(tmp_path, capsys):
+    folder = write_cells(tmp_path, {("ag_news", 40): {"uda": [1.0], "vat": [2.0], "mymatch": [0.5]}})
+    assert main(["algorithms", "--recommend", "--results", str(folder)]) == 0
+    assert "Left out, since their views are not known here: mymatch." in capsys.readouterr().out
+
+
 def test_results_alone_are_not_a_question(folder, capsys):
     assert main(["algorithms", "--results", folder]) == 2
     assert "--results must come with --recommend" in capsys.readouterr().err
