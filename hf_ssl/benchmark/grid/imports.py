@@ -32,10 +32,9 @@ def import_files(paths: Iterable[str | Path], expected: Mapping[str, str] | None
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder, "an_example_of_imports.py")
         ...     _ = path.write_text("answer = 42")
-        ...     list(import_files([path]))
-        >>> sys.modules["an_example_of_imports"].answer
-        ['an_example_of_imports.py']
-        42
+        ...     found = import_files([path])
+        >>> list(found), sys.modules["an_example_of_imports"].answer
+        (['an_example_of_imports.py'], 42)
     """
     found = {}
     for path in map(Path, paths):
