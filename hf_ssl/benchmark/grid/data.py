@@ -142,6 +142,10 @@ def rows_hash(data: datasets.Dataset) -> str:
 def _contents(values: Iterable[Any]) -> Iterable[bytes]:
     for value in values:
         if isinstance(value, dict) and "bytes" in value:  # an image or recording; where it came from is not content
-            content, place = value["bytes"], value.get("path")
-            value = Path(place).read_bytes() if content is None and place is not None else content
+            value = value["bytes"] if value["bytes"] is not None else _stored(value.get("path"))
         yield value if isinstance(value, bytes) else repr(value).encode()
+
+
+def _stored(place: str | None) -> bytes | None:
+    """The content of a local file; None for what is elsewhere."""
+    return Path(place).read_bytes() if place is not None and Path(place).is_file() else None

@@ -188,6 +188,7 @@ class _Reader:
         self.imports = self._imports(content.get("imports"))
         self.content_of_imports = import_files(self.imports)
         self.own: dict[str, OwnTask] = {}
+        self.hashes: dict[Path, str] = {}
         entries = content["tasks"] if isinstance(content["tasks"], list) else []
         self.own_names = [entry.get("task") for entry in entries if isinstance(entry, Mapping) and "data" in entry]
         self.schedule, self.base, self.changes = self._schedule(content.get("schedule", "short"))
@@ -295,9 +296,9 @@ class _Reader:
         seeds = [
             number(each, where) for each in listed(entry.get("seeds", self.content.get("seeds", [0, 1, 2])), where)
         ]
-        drawn = task.seeds if isinstance(task, Task) and not free else seeds
-        for seed in seeds:
-            known(seed, drawn, "seed", where)
+        if isinstance(task, Task) and not free:
+            for seed in seeds:
+                known(seed, task.seeds, "seed", where)
         backbones = entry.get("backbones", self._backbones(name, task.modality))
         for key, value in {"labels": labels or None, "backbones": backbones or task.backbone}.items():
             if value is None:
@@ -318,7 +319,7 @@ class _Reader:
                 if key in entry:
                     raise ValueError(f"{where}: {key} is for data of your own; name them with data, or leave it out")
             return grid_task(known(entry.get("task"), task_names(), "task", where))
-        task = own_task(entry, where)
+        task = own_task(entry, where, self.hashes)
         if (other := self.own.setdefault(task.name, task)) != task:
             raise ValueError(
                 f"{where}: {task.name} must have the same data in every entry; give other data another name"

@@ -36,11 +36,12 @@ LABEL = "label"
 # ---- What a grid file says ----
 
 
-def own_task(entry: Mapping[str, Any], where: Names) -> OwnTask:
+def own_task(entry: Mapping[str, Any], where: Names, hashes: dict[Path, str]) -> OwnTask:
     """The task of an entry of a grid file that has `data`.
 
     Args:
         entry: with the keys of `OWN_KEYS`, and "task" for its name.
+        hashes: of the local places that were read so far; others are added, so that each is read once.
 
     Raises:
         ValueError: in one line, for a name that there is already, or a wrong place or modality.
@@ -56,7 +57,7 @@ def own_task(entry: Mapping[str, Any], where: Names) -> OwnTask:
         raise ValueError(f"{where}: label_column must be the name of a column, got {column!r}; correct it")
     if "deduplicated" in entry:
         raise ValueError(f"{where}: deduplicated is for STL-10; leave it out")
-    found = _split_places(entry["data"], where / "data")
+    found = _split_places(entry["data"], where / "data", hashes)
     content = {split: content for split, (_, content) in found.items()}
     for split, other in (("train", "test"), ("train", "validation"), ("test", "validation")):
         if other in content and content[split] == content[other]:
@@ -66,7 +67,7 @@ def own_task(entry: Mapping[str, Any], where: Names) -> OwnTask:
     return OwnTask(name, modality, {split: place for split, (place, _) in found.items()}, content, column)
 
 
-def _split_places(data: Any, where: Names) -> dict[str, tuple[str, str]]:
+def _split_places(data: Any, where: Names, hashes: dict[Path, str]) -> dict[str, tuple[str, str]]:
     """Split -> where it is, and what stands for its content."""
     if isinstance(data, str) and data:
         if Path(data).expanduser().is_file():
@@ -78,22 +79,29 @@ def _split_places(data: Any, where: Names) -> dict[str, tuple[str, str]]:
     for split in ("train", "test"):
         if split not in data:
             raise ValueError(f"{where}: {split} is missing; name its file, folder or Hub dataset")
-    return {split: _place(place, where / split) for split, place in data.items()}
+    return {split: _place(place, where / split, hashes) for split, place in data.items()}
 
 
-def _place(text: Any, where: Names) -> tuple[str, str]:
+def _place(text: Any, where: Names, hashes: dict[Path, str]) -> tuple[str, str]:
     """Where a split is, and what stands for its content."""
     if not isinstance(text, str) or not text:
         raise ValueError(f"{where} must be the name of a file, folder or Hub dataset, got {text!r}; write one")
-    name, at, split = (text, "", "") if Path(text).expanduser().exists() else text.rpartition("@")
-    if not at:
-        name, split = text, ""
-    path = Path(name).expanduser()
+    path, suffix = _parts(text)
     if path.exists():
-        return f"{path.resolve()}{at}{split}", f"{data_hash(path)}{at}{split}"
-    if is_local(name) or path.suffix.lower() in {*DATA_FILES, ".txt"}:
-        raise ValueError(f"{where}: there is no file or folder {name}; correct the name")
+        path = path.resolve()
+        if path not in hashes:
+            hashes[path] = data_hash(path)
+        return f"{path}{suffix}", f"{hashes[path]}{suffix}"
+    if is_local(text) or path.suffix.lower() in {*DATA_FILES, ".txt"}:
+        raise ValueError(f"{where}: there is no file or folder {path}; correct the name")
     return text, text
+
+
+def _parts(text: str) -> tuple[Path, str]:
+    """PLACE@SPLIT as the place and "@SPLIT"; a place whose own name has an @ is not divided."""
+    whole = Path(text).expanduser()
+    name, at, split = text.rpartition("@")
+    return (whole, "") if whole.exists() or not at else (Path(name).expanduser(), at + split)
 
 
 # ---- What a cell loads ----
@@ -135,11 +143,12 @@ def own_splits(data: OwnData) -> dict[str, datasets.Dataset]:
         ValueError, OSError: in one line without paths, if they cannot be loaded, have changed since the grid was read,
             or are not what the grid says.
     """
-    content = dict(data.content)
+    content, hashes, loaded = dict(data.content), dict[Path, str](), {}
     for split, place in data.places:
-        if _place(place, Names(split))[1] != content[split]:
+        path, _ = _parts(place)
+        is_gone = path.is_absolute() and not path.exists()
+        if is_gone or _place(place, Names(split), hashes)[1] != content[split]:
             raise ValueError(f"the {split} data must be those of the grid's key, and were changed; run the grid again")
-    loaded = {}
     with _cached_by(content):
         for split, place in data.places:
             loaded[split] = _load(split, place, data)
@@ -164,10 +173,9 @@ def _load(split: str, place: str, data: OwnData) -> datasets.Dataset:
     try:
         return load_source(place, role, modality=data.modality, label_column=label_column).dataset
     except (ValueError, OSError) as error:
-        # Results name no places; a path with a space would not be known as one.
-        name = place.rpartition("@")[0] if not Path(place).exists() else place
-        message = " ".join(str(error).replace(name or place, Path(name or place).name).split())
-        raise type(error)(message) if type(error) in (ValueError, FileNotFoundError) else ValueError(message) from None
+        # Results name no places, and one with a space would not be known as such later.
+        path, _ = _parts(place)
+        raise ValueError(" ".join(str(error).replace(str(path), path.name).split())) from None
 
 
 @contextmanager

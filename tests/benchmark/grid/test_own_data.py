@@ -9,6 +9,7 @@ import datasets
 import pytest
 from PIL import Image
 
+from hf_ssl.benchmark.grid import own_data
 from hf_ssl.benchmark.grid.cell_file import read
 from hf_ssl.benchmark.grid.data import cell_data
 from hf_ssl.benchmark.grid.engines.base import Work
@@ -106,7 +107,7 @@ def test_a_key_follows_the_content_of_the_data_alone(folder, tmp_path):
             {"data": {"train": "no.csv", "test": "y"}},
             "data: train: there is no file or folder no.csv; correct the name",
         ),
-        ({"data": "./nowhere"}, "data: train: there is no file or folder ./nowhere; correct the name"),
+        ({"data": "./nowhere"}, "data: train: there is no file or folder nowhere; correct the name"),
         (
             {"data": {"train": "a/b", "test": "a/b"}},
             "train and test must not be the same; write PLACE@SPLIT for parts",
@@ -168,6 +169,20 @@ def test_changed_data_never_give_a_result_under_the_old_key(folder, tmp_path):
     write_csv(folder / "test.csv", 4)
     outcome = run_cell(last.cells[0], work)
     assert "the test data must be those of the grid's key, and were changed; run the grid again" in outcome.error
+
+
+def test_data_that_are_gone_are_the_error_of_the_cell_without_their_place(folder, tmp_path):
+    found = grid(entry(folder))
+    folder.rename(tmp_path / "elsewhere")
+    outcome = run_cell(found.cells[0], work_of(found, tmp_path))
+    assert "and were changed; run the grid again" in outcome.error and str(tmp_path) not in outcome.error
+
+
+def test_a_place_is_read_once_for_its_key(folder, monkeypatch):
+    read = []
+    monkeypatch.setattr(own_data, "data_hash", lambda place: read.append(place) or "0" * 16)
+    grid(entry(folder), entry(folder, name="few", labels=[2]))
+    assert read == [folder]
 
 
 def test_the_hash_of_a_draw_of_files_is_that_of_their_content(tmp_path):

@@ -26,7 +26,7 @@ from ..processes import end_tree
 from .base import Outcome, Work
 
 _LOOK_SECONDS = 0.5
-# How long an idle worker may take to end.
+# How long idle workers may take to end, all of them together.
 _END_SECONDS = 5.0
 _BEGUN = "begun"
 # Memory that stays free for everything else, as a share of all of it.
@@ -99,13 +99,14 @@ class _Worker:
         except psutil.Error:
             return 0.0
 
+    def dismiss(self) -> None:
+        """Let an idle one, which hears no more, end by itself and return what the system lent it."""
+        if self.cell is None:
+            self.connection.close()
+
     def stop(self, why: str = "") -> None:
         """End the process and those that it started; it has nothing that is not on the disk."""
         self.why = why
-        if self.cell is None and not why:
-            # An idle one that hears no more ends by itself, and returns what the system lent it.
-            self.connection.close()
-            self.process.join(_END_SECONDS)
         # The id of one that is gone may be another's by now.
         if self.process.is_alive() and self.process.pid is not None:
             end_tree(self.process.pid)
@@ -226,6 +227,11 @@ class _Pool:
 
     def stop(self) -> None:
         for worker in self.workers.values():
+            worker.dismiss()
+        until = time.monotonic() + _END_SECONDS
+        for worker in self.workers.values():
+            if worker.cell is None:
+                worker.process.join(max(until - time.monotonic(), 0.0))
             worker.stop()
         self.workers.clear()
 
