@@ -184,6 +184,17 @@ def local_part(tensor: torch.Tensor) -> torch.Tensor:
     return sharded.to_local() if is_shard(tensor) else tensor
 
 
+def together(tensor: torch.Tensor) -> torch.Tensor:
+    """A sharded tensor with the parts of all processes, each of which must call it; any other tensor as it is.
+
+    Example:
+        >>> together(torch.ones(2))
+        tensor([1., 1.])
+    """
+    sharded: Any = tensor
+    return sharded.full_tensor() if is_shard(tensor) else tensor
+
+
 @torch.no_grad()
 def whole(tensors: Mapping[str, torch.Tensor], keep: bool = True) -> dict[str, torch.Tensor]:
     """The tensors with the parts of all processes together, one after the other. Every process must call it.
@@ -201,10 +212,9 @@ def whole(tensors: Mapping[str, torch.Tensor], keep: bool = True) -> dict[str, t
     """
     found = {}
     for name, tensor in tensors.items():
-        sharded: Any = tensor
-        together = sharded.full_tensor().cpu() if is_shard(tensor) else tensor
+        joined = together(tensor).cpu() if is_shard(tensor) else tensor
         if keep:
-            found[name] = together
+            found[name] = joined
     return found
 
 
@@ -248,8 +258,7 @@ def clip_gradients(parameters: Iterable[torch.nn.Parameter], limit: float) -> to
     groups: dict[Any, list[torch.Tensor]] = {}
     for gradient in gradients:
         groups.setdefault(getattr(gradient, "device_mesh", None), []).append(gradient)
-    norms: list[Any] = [torch.nn.utils.get_total_norm(group) for group in groups.values()]
-    norms = [norm.full_tensor() if is_shard(norm) else norm for norm in norms]
+    norms = [together(torch.nn.utils.get_total_norm(group)) for group in groups.values()]
     norm = torch.linalg.vector_norm(torch.stack(norms))
     # As in torch.nn.utils.clip_grad_norm_: to ask whether anything is to be scaled would wait for the GPU.
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
@@ -277,9 +286,9 @@ def _average(parameters: list[torch.nn.Parameter]) -> None:
     # All processes enter the same collective, with or without gradients: otherwise it would never return.
     gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
     found = torch.cat([torch.full_like(each.flatten()[:1], each.grad is not None) for each in parameters])
-    together = torch.cat([*(gradient.flatten() for gradient in gradients), found])
-    dist.all_reduce(together)
-    *sums, found = together.split([*(gradient.numel() for gradient in gradients), len(found)])
+    joined = torch.cat([*(gradient.flatten() for gradient in gradients), found])
+    dist.all_reduce(joined)
+    *sums, found = joined.split([*(gradient.numel() for gradient in gradients), len(found)])
     for place, (parameter, gradient, summed) in enumerate(zip(parameters, gradients, sums, strict=True)):
         gradient.copy_((summed / world_size()).view_as(gradient))
         # The number is read only if this process has none: usually no step waits for it.

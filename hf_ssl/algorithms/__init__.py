@@ -24,6 +24,7 @@ from typing import Any
 
 from ..problem_types import IN_WORDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .adamatch import AdaMatch
+from .allmatch import AllMatch
 from .base import AlgorithmOutput, SSLAlgorithm
 from .cgmatch import CGMatch
 from .comatch import CoMatch
@@ -52,6 +53,7 @@ from .refixmatch import ReFixMatch
 from .regmixmatch import RegMixMatch
 from .regression import REGRESSION_ALGORITHMS
 from .remixmatch import ReMixMatch
+from .semireward import SemiReward
 from .sequencematch import SequenceMatch
 from .shrinkmatch import ShrinkMatch
 from .simmatch import SimMatch
@@ -104,6 +106,8 @@ ALGORITHMS: dict[str, type[SSLAlgorithm]] = {
     "cgmatch": CGMatch,
     "multimatch": MultiMatch,
     "regmixmatch": RegMixMatch,
+    "semireward": SemiReward,
+    "allmatch": AllMatch,
     "openmatch": OpenMatch,
     "iomatch": IOMatch,
 }
@@ -316,7 +320,6 @@ _TYPES: dict[Any, tuple[str, Any]] = {
     int | None: ("a whole number or None", Integral | None),
     float: ("a number", Real),
     float | None: ("a number or None", Real | None),
-    int | None: ("a whole number or None", Integral | None),
     str: ("a string", str),
 }
 

@@ -26,6 +26,7 @@ class AdaMatch(WeakStrongAlgorithm):
         hard_labels: train towards argmax q; otherwise towards q sharpened with the temperature.
         temperature: of soft targets, above 0; default 0.5.
         momentum: of the running class distributions, in [0, 1); default 0.999.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:

@@ -42,6 +42,7 @@ class CGMatch(WeakStrongAlgorithm):
         ambiguous_weight: factor of the ambiguous term, at least 0; default 1.
         gce_q: exponent of the generalized cross-entropy, in (0, 1]; default 0.7.
         alignment_target: "uniform" (default), or "model" for the mean prediction on the labeled examples.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:

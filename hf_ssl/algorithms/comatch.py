@@ -43,6 +43,7 @@ class CoMatch(Projection, WeakStrongAlgorithm):
         queue_batches: steps that the memory holds, at least 1; default 32 (USB: 128 for text and audio).
         smoothing: weight of the model's own prediction, in [0, 1]; default 0.9.
         alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; default 32.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:
@@ -122,7 +123,8 @@ class CoMatch(Projection, WeakStrongAlgorithm):
 
     def milestones(self, progress: Progress) -> dict[str, int]:
         """From when on the memory votes: after the first epoch, and once it is full."""
-        return {"memory votes": max(progress.steps_per_epoch, self.queue_batches + 1)}
+        first_vote = max(progress.steps_per_epoch, self.queue_batches + 1)
+        return {**super().milestones(progress), "memory votes": first_vote}
 
     def targets(self, weak: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
         """The smoothed distributions themselves."""

@@ -34,6 +34,7 @@ class CRMatch(RotationTerm, FixMatch):
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: of soft targets, above 0; default 0.5.
         rotation_weight: factor of the rotation term, at least 0; default 1. It is set to 0 for text and audio.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Paper: Fan, Kukleva, Dai and Schiele, "Revisiting Consistency Regularization for Semi-Supervised Learning",

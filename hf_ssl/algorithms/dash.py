@@ -29,6 +29,7 @@ class Dash(WeakStrongAlgorithm):
         initial_loss_threshold: the limit to start from, above 0; None (default) measures it after the warm-up.
         warmup_fraction: length of the supervised warm-up as a fraction of training, in [0, 1); default 0.01, USB's
             2,048 of 204,800 steps. Unused if `initial_loss_threshold` is given.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Paper: Xu et al., "Dash: Semi-Supervised Learning with Dynamic Thresholding", ICML 2021, arXiv 2109.00650.

@@ -27,6 +27,7 @@ class DeFixMatch(FixMatch):
         threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: of soft targets, above 0; default 0.5.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:

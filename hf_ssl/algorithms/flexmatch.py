@@ -21,6 +21,7 @@ class FlexMatch(WeakStrongAlgorithm):
         temperature: of soft targets, above 0; default 0.5.
         threshold_warmup: hold the thresholds down while most of the pool was never predicted with confidence; default
             True.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Paper: Zhang et al., "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling",

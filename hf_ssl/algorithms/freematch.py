@@ -32,6 +32,7 @@ class FreeMatch(WeakStrongAlgorithm):
         fairness_weight: factor of the fairness term, at least 0; default 0.001, as in USB.
         use_quantile: let the threshold follow the 0.8 quantile of the confidences instead of their mean.
         clip_threshold: keep the global threshold at 0.95 or below.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Paper: Wang et al., "FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning", ICLR 2023,

@@ -43,6 +43,7 @@ class IOMatch(WeakStrongAlgorithm):
         distribution_alignment: align q with a queue of mean predictions; default True.
         alignment_queue_size: batches in that queue, at least 1; default 128.
         projection_size: outputs of `projection`, at least 1; default 128.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Paper: Li et al., "IOMatch: Simplifying Open-Set Semi-Supervised Learning with Joint Inliers and Outliers

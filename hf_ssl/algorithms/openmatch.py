@@ -37,6 +37,7 @@ class OpenMatch(WeakStrongAlgorithm):
             authors' 512 epochs).
         entropy_weight: factor of the certainty term, at least 0; default 0.1.
         consistency_weight: factor of the agreement term, at least 0; default 0.5 (the authors take 1 for CIFAR-100).
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:
@@ -97,7 +98,8 @@ class OpenMatch(WeakStrongAlgorithm):
 
     def milestones(self, progress: Progress) -> dict[str, int]:
         """From when on pseudo-labels count."""
-        return {"pseudo-labels count": self.begins_at(progress)} if self.begins_at(progress) else {}
+        begins = self.begins_at(progress)
+        return super().milestones(progress) | ({"pseudo-labels count": begins} if begins else {})
 
     def weigh(self, guesses: Guesses) -> torch.Tensor:
         """1 for confident examples whose class's own classifier agrees."""

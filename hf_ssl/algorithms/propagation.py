@@ -39,6 +39,7 @@ class Propagation(WeakStrongAlgorithm, StepStatistics):
         refresh_steps: steps from one graph to the next, at least 1; default None, a twentieth of the run.
         neighbors: k, of each example, at least 1; default 50.
         alpha: share of a label that comes from the neighbors, in (0, 1); default 0.99.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:
@@ -95,7 +96,7 @@ class Propagation(WeakStrongAlgorithm, StepStatistics):
     def milestones(self, progress: Progress) -> dict[str, int]:
         """From when on the pool is trained on: an example has no label before it was seen and is drawn again."""
         first_pass = (self.num_unlabeled or 0) // max(self.problem.unlabeled_batch_size, 1)
-        return {"pool has labels": max(self.begins_at(progress), first_pass)}
+        return {**super().milestones(progress), "pool has labels": max(self.begins_at(progress), first_pass)}
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         """A refresh first, if it is due, from what earlier steps saw."""

@@ -25,6 +25,7 @@ class ReFixMatch(FixMatch):
         threshold: confidence from which a pseudo-label counts, in [0, 1]; default 0.95.
         hard_labels: train towards argmax q; otherwise towards softmax(logits / temperature).
         temperature: T, also of soft targets, above 0; default 0.5.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:

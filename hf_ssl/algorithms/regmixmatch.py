@@ -47,6 +47,7 @@ class RegMixMatch(FreeMatch):
         fairness_weight: factor of the fairness term, at least 0; default 0.01.
         use_quantile: let FreeMatch's threshold follow the 0.8 quantile of the confidences instead of their mean.
         clip_threshold: keep FreeMatch's global threshold at 0.95 or below.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:

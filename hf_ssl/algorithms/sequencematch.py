@@ -30,6 +30,7 @@ class SequenceMatch(FlexMatch):
         temperature: T, also of soft targets, above 0; default 0.5.
         threshold_warmup: hold the thresholds down while most of the pool was never predicted with confidence; default
             True.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:

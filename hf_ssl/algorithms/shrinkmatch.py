@@ -39,6 +39,7 @@ class ShrinkMatch(WeakStrongAlgorithm):
         ratio_momentum: of certain_ratio, in [0, 1); default 0.999. The first batch sets it.
         distribution_alignment: divide q by its running mean (momentum 0.999) before it is judged; default False. As
             published, p_1 ... p_C stay those of the unaligned q, and so does class 1.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:

@@ -46,6 +46,7 @@ class SimMatch(Projection, WeakStrongAlgorithm, StepStatistics):
         instance_weight: factor of the instance term, at least 0; default 1.
         smoothing: weight of the model's own prediction, in [0, 1]; default 0.9.
         alignment_queue_size: batches over which predictions are averaged for alignment, at least 1; default 32.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Paper: Zheng et al., "SimMatch: Semi-supervised Learning with Similarity Matching", CVPR 2022, arXiv 2203.06915.
@@ -155,7 +156,7 @@ class SimMatch(Projection, WeakStrongAlgorithm, StepStatistics):
 
     def milestones(self, progress: Progress) -> dict[str, int]:
         """From when on the memory votes."""
-        return {"memory votes": progress.steps_per_epoch}
+        return {**super().milestones(progress), "memory votes": progress.steps_per_epoch}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As in PyTorch.

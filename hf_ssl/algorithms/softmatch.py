@@ -29,6 +29,7 @@ class SoftMatch(WeakStrongAlgorithm):
         momentum: of all running statistics, in [0, 1); default 0.999.
         n_sigma: narrowness of the Gaussian, above 0; default 2.
         per_class: a separate Gaussian for each predicted class; default False.
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Note:

@@ -36,6 +36,7 @@ class UDA(FixMatch):
         hard_labels: train towards the class instead; default False.
         temperature: T, above 0; default 0.4.
         tsa_schedule: "none" (no limit, the default), "linear", "exp" (for few labels) or "log".
+        reward_start: filter by a learned reward, see `WeakStrongAlgorithm`; default None, no filter.
         margin_penalty: against overconfidence, at least 0; default 0, see `WeakStrongAlgorithm`.
 
     Paper: Xie et al., "Unsupervised Data Augmentation for Consistency Training", NeurIPS 2020, arXiv 1904.12848.

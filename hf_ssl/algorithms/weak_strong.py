@@ -11,6 +11,7 @@ from ..batches.batch import SSLBatch
 from ..distributed import total
 from ..model.forward import ModelForward
 from .base import AlgorithmOutput, SSLAlgorithm
+from .parts.reward import RewardFilter
 from .parts.thresholds import make_targets
 from .problem import Progress, check
 
@@ -65,6 +66,9 @@ class WeakStrongAlgorithm(SSLAlgorithm):
             drive the logits apart without end. Selected are the strong views that count (by their mask) and are
             predicted as their pseudo-label. The authors set 0.1 (Mishra et al., "Do not trust what you trust:
             Miscalibration in Semi-supervised Learning", TMLR 2024, arXiv 2403.15567).
+        reward_start: share of the run after which only those pseudo-labels count whose learned reward is at least the
+            mean one, in [0, 1); None filters nothing. A term that teaches the reward is added to the loss: see
+            `SemiReward`, and `RewardFilter` in `parts/reward.py`.
         task: the fields of `ProblemSpec`.
 
     Note:
@@ -76,13 +80,29 @@ class WeakStrongAlgorithm(SSLAlgorithm):
     presumes = "its threshold looks at the largest of C probabilities that add up to 1"
     threshold: nn.Module
 
-    def __init__(self, hard_labels: bool, temperature: float, /, *, margin_penalty: float = 0.0, **task: Any):
+    def __init__(
+        self,
+        hard_labels: bool,
+        temperature: float,
+        /,
+        *,
+        margin_penalty: float = 0.0,
+        reward_start: float | None = None,
+        **task: Any,
+    ):
         super().__init__(**task)
         check(temperature > 0, "temperature", temperature, "above 0")
         check(margin_penalty >= 0, "margin_penalty", margin_penalty, "at least 0")
         self.margin_penalty = margin_penalty
+        sizes = self.problem.feature_size, self.problem.num_classes
+        self.reward = None if reward_start is None else RewardFilter(*sizes, reward_start)
         self.hard_labels = hard_labels
         self.temperature = temperature
+
+    def milestones(self, progress: Progress) -> dict[str, int]:
+        """From when on a learned reward drops pseudo-labels, if one does."""
+        begins = 0 if self.reward is None else self.reward.begins_at(progress)
+        return {"reward drops pseudo-labels": begins} if begins else {}
 
     def forward(self, model: ModelForward, batch: SSLBatch, progress: Progress) -> AlgorithmOutput:
         correction, out = self.correction, self.run(model, batch)
@@ -94,9 +114,14 @@ class WeakStrongAlgorithm(SSLAlgorithm):
         mask = self.weigh(Guesses(probs, labeled_probs, supervised.detach(), out, batch, progress))
         mask = correction.mask(mask, probs, batch, progress)
         targets = correction.targets(self.targets(weak, probs), batch, progress)
+        rewarder: dict[str, tuple[float, torch.Tensor]] = {}
+        if self.reward is not None:
+            labeled, pool = out["labeled"].features, out["weak"].features
+            keep, term = self.reward(labeled, batch.labels, pool, targets, progress)
+            mask, rewarder = mask * keep, {"rewarder": (1.0, term)}
         unsupervised = correction.unsupervised(out, targets, mask)
         additions = self.additions(out, probs, mask, batch, progress)
-        extra = {**additions.pop("extra", {}), **correction.additions(out, batch, progress)}
+        extra = {**additions.pop("extra", {}), **correction.additions(out, batch, progress), **rewarder}
         if self.margin_penalty > 0:
             extra["margin"] = (self.margin_penalty, selected_excess(out["strong"].logits, targets, mask))
         return self.total(supervised, unsupervised, extra=extra, mask=mask, pseudo_labels=targets, **additions)

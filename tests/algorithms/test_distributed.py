@@ -179,6 +179,8 @@ MESSAGES = {
     "cgmatch": 2,
     "multimatch": 1,
     "regmixmatch": 3,
+    "semireward": 1,
+    "allmatch": 1,
     "multi_label/cap": 1,
     "iomatch": 1,
 }

@@ -51,6 +51,8 @@ WEIGHTS = {
     "cgmatch": "supervised + w*r * unsupervised + r*0.2**2 * ambiguous",
     "multimatch": "supervised + w*r * unsupervised",
     "regmixmatch": "supervised + w*r * unsupervised + 0.3 * fairness + r * regmix + r * class_aware",
+    "semireward": "supervised + w*r * unsupervised + rewarder",
+    "allmatch": "supervised + w*r * unsupervised + w*r*0.3 * binary",
     "multi_label/supervised": "supervised",
     "multi_label/pseudo_label": "supervised + w*r*s * unsupervised",
     "multi_label/mean_teacher": "supervised + w*r*s * unsupervised",
@@ -91,7 +93,12 @@ def test_the_docstring_states_the_formula_and_its_source(name):
     terms |= {"contrastive": "contrastive_weight", "instance": "instance_weight", "distance": "cos("}
     terms |= {"divergences": "D(weak", "shrink": "certain_ratio", "ambiguous": "ambiguous_weight"}
     terms |= {"regmix": "regmix = sum", "class_aware": "class_aware = mean"}
-    terms |= {"certainty": "entropy_weight", "agreement": "consistency_weight", "open": "open_weight"}
+    terms |= {
+        "binary": "binary = mean",
+        "certainty": "entropy_weight",
+        "agreement": "consistency_weight",
+        "open": "open_weight",
+    }
     terms |= {"one_vs_all": "one_vs_all = mean", "multi_binary": "multi_binary_weight"}
     for term in set(re.findall(r"[a-z_]{2,}", WEIGHTS[name])) & set(terms):
         assert terms[term] in text, term

@@ -77,6 +77,7 @@ def test_thirty_steps_change_every_trainable_weight(algorithm, modality, tmp_pat
 
 
 RESUMED = ("flexmatch", "simmatch", "comatch", "remixmatch", "shrinkmatch", "cgmatch", "multimatch", "iomatch")
+RESUMED += ("semireward", "allmatch")
 
 
 @pytest.mark.parametrize("algorithm", [*RESUMED, "regmixmatch"])

@@ -30,7 +30,7 @@ STATISTICS |= {"margin_thresholds_after": "margin_thresholds"}
 # Settings beside those of a file.
 VARIANTS = {"multimatch-published": {"published": True}}
 # Those of which there is no published code to compare with; their formulas are in the helpers.
-WITHOUT = {"entropy_minimization", "noisy_student", "openmatch", "propagation"}
+WITHOUT = {"allmatch", "entropy_minimization", "noisy_student", "openmatch", "propagation", "semireward"}
 # Switches of the published code that ours has not.
 SWITCHES = {"iomatch": ["rotation"]}
 

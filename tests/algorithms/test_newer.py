@@ -5,16 +5,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from hf_ssl import ModelForward, Progress, losses
+from hf_ssl.algorithms.allmatch import fewest_classes
 from hf_ssl.algorithms.parts import history
 from hf_ssl.algorithms.parts.history import LabelHistory
 from hf_ssl.algorithms.parts.margins import MarginMemory, grouped_quantile
 from hf_ssl.algorithms.parts.partners import choose_partners
+from hf_ssl.algorithms.parts.reward import RewardFilter
+from hf_ssl.algorithms.parts.thresholds import ClassWeightThreshold
 from hf_ssl.algorithms.shrinkmatch import shrunken_classes
 from hf_ssl.training.watch import describe_milestones
 
-from tests.helpers.algorithm_cases import POOL, UNLABELED, make_algorithm, make_batch, make_models, run_step
+from tests.helpers.algorithm_cases import (
+    CLASSES,
+    DIM,
+    POOL,
+    UNLABELED,
+    make_algorithm,
+    make_batch,
+    make_models,
+    run_step,
+)
 
 # ---- EPASS ----
 
@@ -204,6 +217,121 @@ def test_without_a_confident_example_only_labeled_ones_are_mixed_in(modality):
 def test_labeled_examples_can_be_mixed_as_well():
     with_labeled = make_algorithm("regmixmatch", threshold_high=1.0, mix_labeled=True)
     assert run_step("regmixmatch", with_labeled, 0, batch=make_batch(0)).terms["regmix"] > 0
+
+
+# ---- AllMatch ----
+
+
+@pytest.mark.parametrize(
+    ("mass", "kept"),
+    [
+        (0.3, [False, True, False, False]),
+        (0.5, [False, True, False, False]),
+        (0.51, [False, True, True, False]),
+        (0.8, [True, True, True, False]),
+        (1.0, [True, True, True, True]),
+    ],
+)
+def test_candidates_are_the_fewest_classes_with_the_mass(mass, kept):
+    probs = torch.tensor([[0.125, 0.5, 0.25, 0.125]], dtype=torch.float64)
+    assert fewest_classes(probs, mass).tolist() == [kept]
+
+
+def test_if_all_classes_are_candidates_there_is_nothing_to_learn():
+    output = run_step("allmatch", make_algorithm("allmatch", candidate_mass=1.0), 3)
+    assert output.terms["binary"].item() == pytest.approx(0, abs=1e-12) and output.metrics["candidates"] == CLASSES
+
+
+def test_a_certain_prediction_leaves_one_candidate():
+    algorithm, models = make_algorithm("allmatch", candidate_mass=0.95), make_models()
+    with torch.no_grad():
+        models[0].double().classifier.weight.mul_(1e6)
+    output, batch = run_step("allmatch", algorithm, 3, models), make_batch(3)
+    assert output.metrics["candidates"] == 1
+    # Then it is the cross-entropy of all examples.
+    weak, strong = (models[0](batch.unlabeled[view]["x"]) for view in ("weak", "strong"))
+    expected = nn.functional.cross_entropy(strong, weak.argmax(dim=-1))
+    torch.testing.assert_close(output.terms["binary"], expected.detach())
+
+
+@pytest.mark.parametrize(("second", "counts"), [(1.0, [1.0, 0.0, 1.0]), (0.5, [1.0, 1.0, 1.0])])
+def test_classes_with_small_weights_have_a_lower_threshold(second, counts):
+    rule = ClassWeightThreshold(num_classes=2, momentum=0.0)
+    probs = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.1, 0.9]])
+    # The mean confidence is 0.8.
+    assert rule(probs, weight_norms=torch.tensor([2.0, 2 * second])).tolist() == counts
+
+
+# ---- SemiReward ----
+
+# Of the family all that have a step of their own, or further parts in it.
+REWARDED = (
+    "fixmatch",
+    "softmatch",
+    "adamatch",
+    "dash",
+    "propagation",
+    "comatch",
+    "simmatch",
+    "refixmatch",
+    "openmatch",
+)
+
+
+@pytest.mark.parametrize("name", REWARDED)
+def test_every_descendant_of_fixmatch_can_drop_pseudo_labels_by_their_reward(name):
+    rewarded, plain, models = make_algorithm(name, reward_start=0.0), make_algorithm(name), make_models()
+    rewarded.load_state_dict(plain.state_dict(), strict=False)
+    output, before = (run_step(name, algorithm, 3, models) for algorithm in (rewarded, plain))
+    torch.testing.assert_close(output.pseudo_labels, before.pseudo_labels)
+    # The features are the inputs.
+    rewards = rewarded.reward.rewarder.of_all_classes(make_batch(3).unlabeled["weak"]["x"])
+    labels = output.pseudo_labels
+    labels = labels if labels.is_floating_point() else losses.one_hot(labels, CLASSES)
+    rewards = (labels * rewards).sum(dim=-1)
+    kept = (rewards >= rewards.mean()).double()
+    assert 0 < kept.sum() < len(kept)
+    torch.testing.assert_close(output.mask, before.mask * kept)
+
+
+def test_before_the_reward_starts_nothing_is_dropped():
+    rewarded, plain, models = make_algorithm("semireward"), make_algorithm("flexmatch"), make_models()
+    for step in range(4):
+        output = run_step("semireward", rewarded, step, models)
+        before = run_step("flexmatch", plain, step, models)
+        torch.testing.assert_close(output.mask, before.mask)
+        torch.testing.assert_close(output.loss, before.loss + output.terms["rewarder"])
+    assert rewarded.milestones(Progress(0, 10, 5)) == {"reward drops pseudo-labels": 4}
+    voting = make_algorithm("simmatch", reward_start=0.5)
+    assert voting.milestones(Progress(0, 10, 2)) == {"reward drops pseudo-labels": 5, "memory votes": 2}
+
+
+def test_the_reward_is_taught_in_every_tenth_step_once_it_has_started():
+    part = RewardFilter(feature_size=DIM, num_classes=CLASSES, start=0.1)
+    labels, features = torch.tensor([0, 1, 2, 1]), torch.randn(4, DIM)
+    taught = []
+    for step in range(100):
+        _, term = part(features, labels, features, labels, Progress(step, 100, 10))
+        taught += [step] if term > 0 else []
+    assert taught == [*range(11), *range(20, 100, 10)]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_reward_of_the_right_label_is_the_higher_one_after_training(soft):
+    torch.manual_seed(0)
+    centers, labels = 3 * torch.randn(CLASSES, DIM), torch.arange(60) % CLASSES
+    features = (centers[labels] + 0.3 * torch.randn(60, DIM)).requires_grad_()
+    part = RewardFilter(feature_size=DIM, num_classes=CLASSES, start=0.9)
+    optimizer = torch.optim.Adam(part.parameters(), lr=5e-4)
+    for _ in range(150):
+        optimizer.zero_grad()
+        part.lesson(features, losses.one_hot(labels, CLASSES).float() if soft else labels).backward()
+        optimizer.step()
+    right, wrong = (part.rewards(features, (labels + turn) % CLASSES) for turn in (0, 1))
+    assert right.min() > 0.9 and wrong.max() < 0.6
+    half = (losses.one_hot(labels, CLASSES) + losses.one_hot((labels + 1) % CLASSES, CLASSES)).float() / 2
+    torch.testing.assert_close(part.rewards(features, half), (right + wrong) / 2)
+    assert features.grad is None
 
 
 # ---- The penalty on margins ----

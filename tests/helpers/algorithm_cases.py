@@ -134,6 +134,10 @@ CASES = {
         {"threshold_high": 1.5},
         splits=False,
     ),
+    "semireward": Row({"threshold": 0.8, "reward_start": 0.4}, WEAK_STRONG, {"reward_start": 1.0}),
+    "allmatch": Row(
+        {"momentum": 0.6, "candidate_mass": 0.8, "candidate_weight": 0.3}, WEAK_STRONG, {"candidate_mass": 0.0}
+    ),
     "openmatch": Row(
         {"threshold": 0.5, "start_fraction": 0.1, "entropy_weight": 0.3, "consistency_weight": 0.7},
         {*WEAK_STRONG, "weak", "weak_2"},

@@ -213,6 +213,52 @@ def regmixmatch(case):
     return loss + case.unsupervised_ramp * (regmix + aware), mask
 
 
+def reward(case, features, label):
+    """R of one example: attention over its features and a class, then a small network."""
+    part, given = "reward.rewarder", (features[None], np.array([label]))
+    first, second = (case.head(f"{part}.{name}", x)[0] for name, x in zip(("feature", "label"), given, strict=True))
+    shares = softmax(np.array([case.head(f"{part}.attention", each[None]).item() for each in (first, second)]))
+    z = case.head(f"{part}.network", (shares[0] * first + shares[1] * second + second)[None]).item()
+    return 1 / (1 + np.exp(-z))
+
+
+def semireward(case):
+    _, mask = flexmatch(case)
+    size, begin = case.weak.shape[1], round(case.settings["reward_start"] * case.max_steps)
+    given, keep = list(zip(case.x["labeled"], case.y, strict=True)), np.ones(len(mask))
+    counted = np.ones(len(given))
+    if case.step >= begin:
+        given = list(zip(case.x["weak"], hard(case.weak), strict=True))
+        rewards = np.array([reward(case, *each) for each in given])
+        keep = (rewards >= rewards.mean()).astype(float)
+        counted = keep if (case.step - begin) % 10 == 0 else 0 * keep
+    taught = 0.0
+    for (features, label), count in zip(given, counted, strict=True):
+        for c in range(size):
+            error = reward(case, features, c) - (1.0 if c == label else 0.5)
+            taught += count * error**2 / len(given) / (2 if c == label else 2 * (size - 1))
+    mask = mask * keep
+    return sup(case) + weight(case) * mean_ce(case.strong, hard(case.weak), mask) + taught, mask
+
+
+def allmatch(case):
+    settings, probs = case.settings, [softmax(row) for row in case.weak]
+    start, now = 1 / case.weak.shape[1], np.mean([max(p) for p in probs])
+    level = average(case.state, "global_threshold", start, now, settings["momentum"])
+    lengths = np.sqrt((case.weight**2).sum(axis=1))
+    mask = np.array([1.0 if max(p) >= level * lengths[np.argmax(p)] / max(lengths) else 0.0 for p in probs])
+    binary = 0.0
+    for p, row in zip(probs, case.strong, strict=True):
+        candidates, held = [], 0.0
+        for c in np.argsort(-p):
+            if held < settings["candidate_mass"]:
+                candidates.append(c)
+            held += p[c]
+        binary -= np.log(softmax(row)[candidates].sum()) / len(probs)
+    unsupervised = mean_ce(case.strong, hard(case.weak), mask) + settings["candidate_weight"] * binary
+    return sup(case) + weight(case) * unsupervised, mask
+
+
 def one_vs_all(logits):
     """r [N, C] of the two-way classifiers, by their softmax."""
     size = logits.shape[1] // 2

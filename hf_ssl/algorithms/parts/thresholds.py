@@ -7,6 +7,7 @@ take from the keywords what they need:
     RelativeThreshold      AdaMatch    relative to the confidence on the labeled batch
     FlexibleThreshold      FlexMatch   lower for classes with few confident examples so far
     SelfAdaptiveThreshold  FreeMatch   the average confidence, modulated by class
+    ClassWeightThreshold   AllMatch    the average confidence, lower for classes with small weights in the head
     LossThreshold          Dash        a limit on the loss, which falls during training
     GaussianWeight         SoftMatch   no threshold: less weight the further below the average confidence
 
@@ -212,6 +213,45 @@ class SelfAdaptiveThreshold(StepStatistics):
         self.class_probability = self.class_probability.lerp(probs.mean(dim=0), 1 - self.momentum)
         frequencies = one_hot(labels, probs.shape[-1]).to(probs).mean(dim=0)
         self.label_histogram = self.label_histogram.lerp(frequencies, 1 - self.momentum)
+
+
+class ClassWeightThreshold(StepStatistics):
+    """The average confidence, lower for classes whose weights in the head are small (AllMatch, arXiv 2406.15763).
+
+        mask_i = [max_c q_ic >= global_threshold * |W_c| / max_k |W_k|],  c = argmax q_i
+
+    The rows W_c of the head grow with what a class has been trained on, so that they tell how well it is learned.
+
+    Args:
+        num_classes: C; the global threshold starts at 1 / C.
+        momentum: weight of the past, in [0, 1).
+
+    Buffers: `global_threshold`, a scalar.
+
+    Example:
+        >>> rule = ClassWeightThreshold(num_classes=2, momentum=0.5)
+        >>> rule(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), weight_norms=torch.tensor([2.0, 1.0]))
+        tensor([1., 1.])
+        >>> rule.global_threshold
+        tensor(0.6250)
+    """
+
+    global_threshold: torch.Tensor
+
+    def __init__(self, num_classes: int, momentum: float = 0.999):
+        super().__init__()
+        check(0 <= momentum < 1, "momentum", momentum, "in [0, 1)")
+        self.momentum = momentum
+        self.register_buffer("global_threshold", torch.tensor(1.0 / num_classes))
+
+    def forward(self, probs: torch.Tensor, *, weight_norms: torch.Tensor, **_: Any) -> torch.Tensor:
+        """Update with distributions [N, C]; their weights [N], each 0 or 1, by the lengths [C] of the head's rows."""
+        confidence, labels = probs.max(dim=-1)
+        (everywhere,) = self.joined(gather(confidence))
+        level = everywhere.mean().to(self.global_threshold.dtype)
+        self.global_threshold = self.global_threshold.lerp(level, 1 - self.momentum)
+        relative = weight_norms / weight_norms.amax().clamp_min(torch.finfo(weight_norms.dtype).tiny)
+        return (confidence >= self.global_threshold * relative[labels]).to(probs.dtype)
 
 
 class LossThreshold(StepStatistics):

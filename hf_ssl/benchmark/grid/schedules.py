@@ -41,10 +41,10 @@ _SHORT_MODALITIES: dict[str, dict[str, Any]] = {
 # those of the comparisons on held-out training data in examples/benchmarks (evidence_tasks.py, every_algorithm.py),
 # with other models and steps; they were not compared for this schedule.
 _SHORT_OWN: dict[str, dict[str, Any]] = {
-    **{name: {"momentum": 0.9} for name in ("freematch", "softmatch", "adamatch")},
+    **{name: {"momentum": 0.9} for name in ("freematch", "softmatch", "adamatch", "allmatch")},
     **{name: {"momentum": 0.98} for name in ("remixmatch", "cgmatch", "multimatch", "regmixmatch")},
     **{name: {"threshold": 0.8} for name in ("fixmatch", "comatch", "simmatch", "crmatch", "defixmatch", "iomatch")},
-    **{name: {"threshold": 0.8, "threshold_warmup": False} for name in ("flexmatch", "sequencematch")},
+    **{name: {"threshold": 0.8, "threshold_warmup": False} for name in ("flexmatch", "sequencematch", "semireward")},
     "shrinkmatch": {"threshold": 0.8, "ratio_momentum": 0.98},
     # At 0.8 nearly none of its predictions passes, and the others are drawn towards flat targets.
     "refixmatch": {"threshold": 0.5},

@@ -23,6 +23,8 @@ UNPUBLISHED = {
     "shrinkmatch",
     "cgmatch",
     "regmixmatch",
+    "semireward",
+    "allmatch",
     "openmatch",
     "iomatch",
 }
