@@ -110,8 +110,9 @@ class Teacher:
         ValueError, OSError: in one line, if the model cannot be loaded, or is a classifier of other classes.
 
     Note:
-        Zero-shot pipelines encode the names of the classes again for each batch; entailment and continuations take a
-        pass of the model for each class and input.
+        Zero-shot pipelines encode the names of the classes again for each batch; entailment takes a pass of the
+        model for each class and input. A model that writes text reads an input once, and the names behind it, if its
+        architecture can (`Writer.shares`).
     """
 
     def __init__(
