@@ -225,18 +225,19 @@ def reward(case, features, label):
 def semireward(case):
     _, mask = flexmatch(case)
     size, begin = case.weak.shape[1], round(case.settings["reward_start"] * case.max_steps)
-    given, keep = list(zip(case.x["labeled"], case.y, strict=True)), np.ones(len(mask))
-    counted = np.ones(len(given))
+    known, keep = list(zip(case.x["labeled"], case.y, strict=True)), np.ones(len(mask))
+    lessons = [(1 / len(known), *each) for each in known]
     if case.step >= begin:
-        given = list(zip(case.x["weak"], hard(case.weak), strict=True))
-        rewards = np.array([reward(case, *each) for each in given])
+        guessed = list(zip(case.x["weak"], hard(case.weak), strict=True))
+        rewards = np.array([reward(case, *each) for each in guessed])
         keep = (rewards >= rewards.mean()).astype(float)
-        counted = keep if (case.step - begin) % 10 == 0 else 0 * keep
+        if (case.step - begin) % 10 == 0:
+            lessons += [(kept / len(guessed), *each) for kept, each in zip(keep, guessed, strict=True)]
     taught = 0.0
-    for (features, label), count in zip(given, counted, strict=True):
+    for share, features, label in lessons:
         for c in range(size):
             error = reward(case, features, c) - (1.0 if c == label else 0.5)
-            taught += count * error**2 / len(given) / (2 if c == label else 2 * (size - 1))
+            taught += share * error**2 / (2 if c == label else 2 * (size - 1))
     mask = mask * keep
     return sup(case) + weight(case) * mean_ce(case.strong, hard(case.weak), mask) + taught, mask
 

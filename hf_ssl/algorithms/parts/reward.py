@@ -67,9 +67,9 @@ class RewardFilter(StepStatistics):
         S(c, y) = (1 + cos(e_c, y)) / 2                    what R is to say of class c if y is true: 1 or 1/2
         rewarder = mean(sum_c w_c (R(h, c) - S(c, y))^2),  w_c = y_c / 2 + (1 - y_c) / (2 (C - 1))
 
-    so that half of what R learns from is right and half is wrong. The features h have no gradient. Before `start` it
-    learns from the labeled examples, and nothing is dropped; then from the pool, in every tenth step, and the pseudo-
-    labels that are kept stand for the true ones. The reward of a soft pseudo-label y is sum_c y_c R(h, c).
+    so that half of what R learns from is right and half is wrong. The features h have no gradient. It learns from the
+    labeled examples; from `start` on, in every tenth step, the same term of the pool is added, in which the
+    pseudo-labels that are kept stand for the true ones. The reward of a soft pseudo-label y is sum_c y_c R(h, c).
 
     Args:
         feature_size: D.
@@ -102,7 +102,7 @@ class RewardFilter(StepStatistics):
         targets: torch.Tensor,
         progress: Progress,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is kept, [N] of 0 and 1, and the term, a scalar, which is 0 in steps that teach nothing.
+        """What is kept, [N] of 0 and 1 (all of it before `start`), and the term, a scalar.
 
         Args:
             labeled: features [B, D] of the labeled examples.
@@ -111,14 +111,16 @@ class RewardFilter(StepStatistics):
             targets: their pseudo-labels, classes [N] or distributions [N, C].
             progress: of the step.
         """
-        begin = self.begins_at(progress)
+        begin, term = self.begins_at(progress), self.lesson(labeled, labels)
         if progress.step < begin:
-            return torch.ones_like(weak[:, 0]), self.lesson(labeled, labels)
+            return torch.ones_like(weak[:, 0]), term
         rewards = self.rewards(weak, targets)
         (everywhere,) = self.joined(gather(rewards))
         keep = (rewards >= everywhere.mean()).to(rewards.dtype)
-        teaches = (progress.step - begin) % _INTERVAL == 0
-        return keep, self.lesson(weak, targets, keep) if teaches else torch.zeros_like(keep[0])
+        if (progress.step - begin) % _INTERVAL == 0:
+            # Beside the labels, never in their place: what it let through would be all that it learns from.
+            term = term + self.lesson(weak, targets, keep)
+        return keep, term
 
     @torch.no_grad()
     def rewards(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
