@@ -114,6 +114,8 @@ def steps(args: argparse.Namespace) -> None:
                 result = step_time.measure(name, choice, folder)
             times = [f"{result['ms'][who]:.1f}" for who in ("bare", "SSLTrainer")]
             rows.append([name, mode, *times, f"{result['ratio']:.2f}"])
+            # Nine of them take minutes: whoever stops keeps what is there.
+            print(*rows[-1], sep=" | ", flush=True)
     print(table(["task", "SSLTrainer in", "bare, ms", "SSLTrainer, ms", "ratio"], rows))
     print("The bare loop is never compiled.\n")
 

@@ -3,10 +3,11 @@
     python examples/benchmarks/routes.py table
     python examples/benchmarks/routes.py picture
 
-Nothing is trained: the runs are those of `stages.json`, `ensemble.json` and the cells of `evidence` in `results`, each
-with its own script and settings. Two runs belong together if they have the same labeled examples and as many test
-examples; photographs of the cells were tested on half of the others' test examples, and are paired all the same. A run
-without a probe of frozen features that it belongs to is left out; the gain of a route is paired with that probe.
+Nothing is trained: the runs are those of `stages.json`, `ensemble.json`, the cells of `evidence`, and the teachers of
+`evidence_teachers` in `results`, each with its own script and settings. Two runs belong together if they have the same
+labeled examples and as many test examples; photographs of the cells were tested on half of the others' test examples,
+and are paired all the same. A run without a probe of frozen features that it belongs to is left out; the gain of a
+route is paired with that probe.
 
 The stages have a hash of the labeled rows' numbers, the cells one of their content; the draws of a seed are the same.
 """
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+from evidence_results import read
 
 from hf_ssl.benchmark.grid import read_results
 from hf_ssl.report.tables import markdown_table
@@ -59,13 +62,31 @@ _STAGES = {
     "features": "features of labels and pool",
     "tuned": "fine-tuned from these features (`hf-ssl train`)",
 }
-# Of the cells: (task, backbone) -> task; and the algorithms.
-_CELLS = {
-    ("ag_news_4000", "minilm-mean-upper"): "text",
-    ("cifar10_5000", "mobilenetv1-025"): "images",
-    ("speech_commands_3156", "speech-embedding-upper"): "audio",
+# (Algorithm, variant) of a cell -> route.
+_TRAINED = {
+    ("freematch", None): "FreeMatch from a new head",
+    ("adamatch", None): "AdaMatch from a new head",
+    ("freematch", "features"): "FreeMatch from features",
+    ("adamatch", "features"): "AdaMatch from features",
 }
-_TRAINED = {"freematch": "FreeMatch", "adamatch": "AdaMatch"}
+_TAUGHT = {
+    ("supervised", None): "labels and a teacher",
+    ("freematch", None): "FreeMatch and a teacher",
+    ("supervised", "teacher"): "labels and a teacher, from its head",
+    ("freematch", "teacher"): "FreeMatch and a teacher, from its head",
+}
+_TEACHER = "a teacher alone"
+_Routes = Mapping[tuple[str, str | None], str]
+# (Task, backbone) of a cell -> task, and the routes.
+_CELLS: dict[tuple[str, str], tuple[str, _Routes]] = {
+    ("ag_news_4000", "minilm-mean-upper"): ("text", _TRAINED),
+    ("cifar10_5000", "mobilenetv1-025"): ("images", _TRAINED),
+    ("speech_commands_3156", "speech-embedding-upper"): ("audio", _TRAINED),
+    ("ag_news_taught", "minilm-mean-upper"): ("text", _TAUGHT),
+    ("cifar10_taught", "mobilenetv1-025"): ("images", _TAUGHT),
+    ("speech_commands_taught", "speech-embedding-upper"): ("audio", _TAUGHT),
+}
+_TASKS_OF_TEACHERS = {"ag_news": "text", "cifar10": "images", "speech_commands": "audio"}
 
 
 def _stages(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -76,15 +97,20 @@ def _stages(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _cell(content: Mapping[str, Any], draws: Mapping[tuple[str, int], str]) -> Iterator[Measured]:
-    """The route of a cell of the evidence; draws are those of the stages, by task and seed."""
+    """The route of a cell; draws are those of the stages, by task and seed."""
     cell, run = content["cell"], content["runs"][0]
-    task = _CELLS.get((cell["task"], cell["backbone"]))
-    draw = draws.get((task or "", cell["seed"]))
-    if task is None or draw is None or cell["num_labeled"] != LABELS[task][1] or cell["algorithm"] not in _TRAINED:
-        return
-    start = "features" if cell["variant"] == "features" else "a new head"
-    route = f"{_TRAINED[cell['algorithm']]} from {start}"
-    yield Measured(route, task, draw, run["num_test"], 100 * run["test_accuracy"])
+    task, routes = _CELLS.get((cell["task"], cell["backbone"]), ("", {}))
+    draw, route = draws.get((task, cell["seed"])), routes.get((cell["algorithm"], cell["variant"]))
+    if draw is not None and route is not None and cell["num_labeled"] == LABELS[task][1]:
+        yield Measured(route, task, draw, run["num_test"], 100 * run["test_accuracy"])
+
+
+def _teacher(row: Mapping[str, Any], draws: Mapping[tuple[str, int], str]) -> Iterator[Measured]:
+    """A teacher, which is the same for the draws of its students."""
+    task = _TASKS_OF_TEACHERS[row["task"]]
+    for seed in row["seeds"]:
+        if (draw := draws.get((task, seed))) is not None:
+            yield Measured(_TEACHER, task, draw, row["test_examples"], 100 * row["test_accuracy"])
 
 
 def _ensemble(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -105,16 +131,18 @@ _FILES: dict[str, Callable[[dict[str, Any]], Iterator[tuple[str, float]]]] = {
 def measured(folder: Path) -> list[Measured]:
     """All runs of the routes that the results in a folder have; the first of equal ones."""
     found: dict[tuple[str, str, str, int], Measured] = {}
-    for name, read in _FILES.items():
+    for name, routes_in in _FILES.items():
         for row in json.loads((folder / name).read_text(encoding="utf-8"))["runs"]:
             draw, examples = str(row.get("draw") or row.get("draw_hash"))[:16], row.get("test_examples") or 0
-            for route, accuracy in read(row):
+            for route, accuracy in routes_in(row):
                 run = Measured(route, row["task"], draw, examples, 100 * accuracy)
                 found.setdefault((route, row["task"], draw, examples), run)
     stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))["runs"]
     draws = {(row["task"], row["seed"]): row["draw"] for row in stages if row["per_class"] == LABELS[row["task"]][0]}
-    cells = [run for content in read_results(folder / "evidence") for run in _cell(content, draws)]
-    return [*found.values(), *cells]
+    contents = [each for name in ("evidence", "evidence_teachers") for each in read_results(folder / name)]
+    cells = [run for content in contents for run in _cell(content, draws)]
+    teachers = [run for row in read(folder / "evidence_teachers.json") for run in _teacher(row, draws)]
+    return [*found.values(), *cells, *teachers]
 
 
 @dataclass(frozen=True)
@@ -154,8 +182,8 @@ def _error(values: list[float]) -> float | None:
 
 def _names(runs: list[Measured]) -> list[str]:
     """The routes that were measured, from the simplest to the longest."""
-    trained = [f"{name} from {start}" for start in ("a new head", "features") for name in _TRAINED.values()]
-    every = [*_STAGES.values(), *trained, "ensemble: mean of the members", "ensemble: its student"]
+    ensembles = ["ensemble: mean of the members", "ensemble: its student"]
+    every = [*_STAGES.values(), *_TRAINED.values(), *ensembles, _TEACHER, *_TAUGHT.values()]
     return [name for name in every if any(route_of(runs, name, task) for task in TITLES)]
 
 

@@ -40,7 +40,24 @@ def folder(tmp_path):
         content = make_content(cell, accuracy)
         content["runs"][0]["num_test"] = 100
         write_cell(tmp_path / "evidence", cell, content)
+    (tmp_path / "evidence_teachers").mkdir()
     return tmp_path
+
+
+def test_a_teacher_is_paired_with_the_draws_of_its_students(script, folder):
+    row = {"task": "ag_news", "teacher": "M", "test_accuracy": 0.75, "test_examples": 100, "seeds": [0, 1, 2]}
+    (folder / "evidence_teachers.json").write_text(json.dumps({"runs": [row]}))
+    for variant, accuracy in ((None, 0.7), ("teacher", 0.8)):
+        cell = make_cell(
+            "freematch", 1, task="ag_news_taught", num_labeled=40, backbone="minilm-mean-upper", variant=variant
+        )
+        content = make_content(cell, accuracy)
+        content["runs"][0]["num_test"] = 100
+        write_cell(folder / "evidence_teachers", cell, content)
+    runs = script.measured(folder)
+    routes = ("a teacher alone", "FreeMatch and a teacher", "FreeMatch and a teacher, from its head")
+    found = [script.route_of(runs, name, "text") for name in routes]
+    assert [(each.draws, pytest.approx(each.gain)) for each in found] == [(2, 20.0), (1, 10.0), (1, 20.0)]
 
 
 def test_gains_are_paired_by_draw_and_runs_without_a_probe_are_left_out(script, folder):
