@@ -45,7 +45,7 @@ PROMPTS = (
 )
 # How the classes are called, in the order of the labels.
 WORDS = ("World,Sports,Business,Sci/Tech", "politics,sports,business,technology")
-SEEDS, CHOSEN_ON = (0, 1, 2), 10
+SEEDS, CHOSEN_ON, TEXT_LABELS = (0, 1, 2), 10, 40
 # Folder of the data -> its model, settings of reading, and labels of a student in all.
 OUTSIDE: dict[str, tuple[str, dict[str, Any], int]] = {
     "cifar10": ("mobilenetv1-025", {"image_size": 96}, 40),
@@ -59,7 +59,7 @@ def ask(places: Path, writer: str, device: str | None) -> None:
     taught = places / "taught"
     taught.mkdir(parents=True, exist_ok=True)
     data = _load(places / TEXTS)
-    chosen = data["train"].select(_drawn(data["train"], 40, CHOSEN_ON))
+    chosen = data["train"].select(_drawn(data["train"], TEXT_LABELS, CHOSEN_ON))
     with tempfile.TemporaryDirectory() as folder:
         labeled = Path(folder) / "labeled.parquet"
         # Numbers, so that the words for the classes can be chosen.
@@ -70,7 +70,7 @@ def ask(places: Path, writer: str, device: str | None) -> None:
         first.write_text(chosen["text"][0], encoding="utf-8")
         right = [_teach(first, Path(folder) / "one.jsonl", writer, *each, device, labeled) for each in asked]
         best = int(np.argmax(right))
-        print(f"right about the 40 labels of seed {CHOSEN_ON}: {dict(zip(map(repr, asked), right, strict=True))}")
+        print(f"right about the {TEXT_LABELS} labels of seed {CHOSEN_ON}: {dict(zip(map(repr, asked), right, strict=True))}")
         for name, rows in data.items():
             lines = Path(folder) / f"{name}.jsonl"
             rows.select_columns(["text"]).to_json(lines)

@@ -1,7 +1,10 @@
 """The models of the evidence, the folders that its grids name, and what is held out when settings are chosen."""
 
+import json
 import math
 
+import datasets
+import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -16,6 +19,7 @@ from hf_ssl.benchmark.grid import load_grid
 
 from tests.helpers.tiny_tasks import TASKS as TINY
 from tests.helpers.tiny_tasks import text_model, tokenizer
+from tests.helpers.tiny_teachers import save_teacher
 
 
 @pytest.fixture
@@ -104,7 +108,7 @@ def test_frozen_layers_stay_frozen_in_a_model_that_is_loaded_from_its_folder(fol
 
 def test_the_grids_of_the_evidence_train_on_the_written_folders(folders, benchmark_scripts, tmp_path):
     root = benchmark_scripts.parents[1]
-    for name, number in (("evidence", 342), ("evidence_upper", 108)):
+    for name, number in (("evidence", 360), ("evidence_upper", 108)):
         text = (benchmark_scripts / f"{name}.yaml").read_text(encoding="utf-8")
         (tmp_path / "grid.yaml").write_text(text.replace("examples/", f"{root}/examples/"), encoding="utf-8")
         grid = load_grid(tmp_path / "grid.yaml")
@@ -113,6 +117,41 @@ def test_the_grids_of_the_evidence_train_on_the_written_folders(folders, benchma
             16 + 6,
             16 + 5,
         }
+
+
+def test_teachers_give_their_opinion_of_every_example_of_the_pool(folders, benchmark_scripts, tmp_path, monkeypatch):
+    import evidence_teachers
+
+    monkeypatch.setattr(evidence_teachers, "WORDS", ("red,green,blue", "red,green,sea"))
+    monkeypatch.setattr(evidence_teachers, "OUTSIDE", {"cifar10": ("mobilenetv1-025", {"image_size": 32}, 6)})
+    monkeypatch.setattr(evidence_teachers, "OUTSIDE_LABELS", 9)
+    monkeypatch.setattr(evidence_teachers, "TEXT_LABELS", 39)
+    teacher = save_teacher("writer", tmp_path / "writer")
+    results = tmp_path / "results.json"
+    assert evidence_teachers.main(["ask", "--writer", teacher, "--device", "cpu"]) == 0
+    assert evidence_teachers.main(["write", "--results", str(results)]) == 0
+    rows = {row["task"]: row for row in json.loads(results.read_text(encoding="utf-8"))["runs"]}
+    assert rows["ag_news"]["teacher"] == "writer" and rows["ag_news"]["words"] in ("red,green,blue", "red,green,sea")
+    compared = json.loads((folders / "taught" / "choice.json").read_text(encoding="utf-8"))["compared"]
+    assert len(compared) == 6 and 0 < max(compared) <= 39
+    for name in ("ag_news", "cifar10"):
+        plain, taught = (datasets.load_dataset(str(folders / each)) for each in (name, f"{name}_taught"))
+        assert taught["train"]["label"] == plain["train"]["label"] and len(taught["test"]) == len(plain["test"]) == 12
+        opinions = np.array(taught["train"]["teacher"])
+        assert opinions.shape == (len(plain["train"]), 3)
+        np.testing.assert_allclose(opinions.sum(axis=1), 1, atol=2e-4)
+    # What is written of the test set is what the command wrote of it.
+    lines = (folders / "taught" / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    answers = np.array([list(json.loads(line)["teacher"].values()) for line in lines]).argmax(axis=1)
+    truth = datasets.load_dataset(str(folders / "ag_news"))["test"]["label"]
+    assert rows["ag_news"]["test_accuracy"] == round(float((answers == np.array(truth)).mean()), 5)
+
+    text = (benchmark_scripts / "evidence_teachers.yaml").read_text(encoding="utf-8")
+    # The recordings had no teacher here.
+    text = text[: text.index("  - task: speech_commands")] + text[text.index("seeds:") :]
+    root = benchmark_scripts.parents[1]
+    (tmp_path / "grid.yaml").write_text(text.replace("examples/", f"{root}/examples/"), encoding="utf-8")
+    assert len(load_grid(tmp_path / "grid.yaml").cells) == 24
 
 
 FRAMES, HOP, FFT = 76, 160, 512
