@@ -46,7 +46,7 @@ def adapted():
     return model
 
 
-ALGORITHMS = ("supervised", "fixmatch", "freematch", "mean_teacher", "simmatch")
+ALGORITHMS = ("supervised", "fixmatch", "freematch", "mean_teacher", "simmatch", "allmatch")
 RESUMED = ("mean_teacher", "simmatch")
 CASES = {
     **{name: {"algorithm": name} for name in ALGORITHMS},
