@@ -70,7 +70,9 @@ def ask(places: Path, writer: str, device: str | None) -> None:
         first.write_text(chosen["text"][0], encoding="utf-8")
         right = [_teach(first, Path(folder) / "one.jsonl", writer, *each, device, labeled) for each in asked]
         best = int(np.argmax(right))
-        print(f"right about the {TEXT_LABELS} labels of seed {CHOSEN_ON}: {dict(zip(map(repr, asked), right, strict=True))}")
+        print(
+            f"right about the {TEXT_LABELS} labels of seed {CHOSEN_ON}: {dict(zip(map(repr, asked), right, strict=True))}"
+        )
         for name, rows in data.items():
             lines = Path(folder) / f"{name}.jsonl"
             rows.select_columns(["text"]).to_json(lines)
