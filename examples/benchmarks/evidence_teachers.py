@@ -1,7 +1,8 @@
 """Teachers for the comparison of routes: data of `evidence/` with a column of what a larger model says of the pool.
 
-    python examples/benchmarks/evidence_teachers.py ask --writer SmolLM2-135M-Instruct      # texts, with hf-ssl teach
-    python examples/benchmarks/evidence_teachers.py write                                   # the folders
+    # Texts, with hf-ssl teach, and then the folders.
+    python examples/benchmarks/evidence_teachers.py ask --writer HuggingFaceTB/SmolLM2-135M-Instruct
+    python examples/benchmarks/evidence_teachers.py write
     hf-ssl benchmark run examples/benchmarks/evidence_teachers.yaml \\
         --output-dir examples/benchmarks/results/evidence_teachers
 
@@ -70,9 +71,8 @@ def ask(places: Path, writer: str, device: str | None) -> None:
         first.write_text(chosen["text"][0], encoding="utf-8")
         right = [_teach(first, Path(folder) / "one.jsonl", writer, *each, device, labeled) for each in asked]
         best = int(np.argmax(right))
-        print(
-            f"right about the {TEXT_LABELS} labels of seed {CHOSEN_ON}: {dict(zip(map(repr, asked), right, strict=True))}"
-        )
+        for (prompt, words), count in zip(asked, right, strict=True):
+            print(f"{count} of {TEXT_LABELS} labels of seed {CHOSEN_ON}: {words}; {prompt!r}")
         for name, rows in data.items():
             lines = Path(folder) / f"{name}.jsonl"
             rows.select_columns(["text"]).to_json(lines)
