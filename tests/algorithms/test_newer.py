@@ -9,7 +9,7 @@ from torch import nn
 
 from hf_ssl import ModelForward, Progress, losses
 from hf_ssl.algorithms.allmatch import fewest_classes
-from hf_ssl.algorithms.parts import history
+from hf_ssl.algorithms.parts import history, reward
 from hf_ssl.algorithms.parts.history import LabelHistory
 from hf_ssl.algorithms.parts.margins import MarginMemory, grouped_quantile
 from hf_ssl.algorithms.parts.partners import choose_partners
@@ -285,7 +285,7 @@ def test_every_descendant_of_fixmatch_can_drop_pseudo_labels_by_their_reward(nam
     output, before = (run_step(name, algorithm, 3, models) for algorithm in (rewarded, plain))
     torch.testing.assert_close(output.pseudo_labels, before.pseudo_labels)
     # The features are the inputs.
-    rewards = rewarded.reward.rewarder.of_all_classes(make_batch(3).unlabeled["weak"]["x"])
+    rewards = rewarded.reward.rewarder.of_classes(make_batch(3).unlabeled["weak"]["x"], torch.arange(CLASSES))
     labels = output.pseudo_labels
     labels = labels if labels.is_floating_point() else losses.one_hot(labels, CLASSES)
     rewards = (labels * rewards).sum(dim=-1)
@@ -333,6 +333,18 @@ def test_the_reward_of_the_right_label_is_the_higher_one_after_training(soft):
     half = (losses.one_hot(labels, CLASSES) + losses.one_hot((labels + 1) % CLASSES, CLASSES)).float() / 2
     torch.testing.assert_close(part.rewards(features, half), (right + wrong) / 2)
     assert features.grad is None
+
+
+def test_of_many_classes_a_lesson_asks_about_the_right_ones_and_some_others(monkeypatch):
+    part = RewardFilter(feature_size=DIM, num_classes=50, start=0.1)
+    labels, features = torch.tensor([7, 40, 7]), torch.randn(3, DIM)
+    whole = part.lesson(features, labels)
+    monkeypatch.setattr(reward, "_MOST_ASKED", 20)
+    asked = part._asked(labels)
+    assert {7, 40} <= set(asked.tolist()) and 15 <= len(asked) <= 22
+    torch.manual_seed(0)
+    found = torch.stack([part.lesson(features, labels) for _ in range(200)]).mean()
+    torch.testing.assert_close(found, whole, rtol=0.02, atol=0)
 
 
 # ---- The penalty on margins ----

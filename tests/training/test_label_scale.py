@@ -137,7 +137,8 @@ def test_other_units_give_the_same_answers_in_these_units(algorithm, settings, t
         found.append([torch.as_tensor(each, dtype=torch.float64) for each in asked])
     for first, second in zip(*found, strict=True):
         torch.testing.assert_close((second - 5000) / 1000, first, rtol=1e-5, atol=1e-5)
-    assert torch.equal(found[0][0], found[0][2].to(found[0][0].dtype))
+    # Not to the last bit: on some processors a batch of another size is rounded otherwise.
+    torch.testing.assert_close(found[0][0], found[0][2], rtol=1e-6, atol=0)
 
 
 def load(folder, trainer):

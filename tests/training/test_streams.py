@@ -262,7 +262,15 @@ def test_an_algorithm_that_remembers_the_pool_is_refused_without_the_trainer_as_
             get_algorithm(name, num_unlabeled=None, **sizes)
         except ValueError:
             refused.append(name)
-    assert refused == ["noisy_student", "propagation", "flexmatch", "sequencematch", "cgmatch", "multimatch"]
+    assert refused == [
+        "noisy_student",
+        "propagation",
+        "flexmatch",
+        "sequencematch",
+        "cgmatch",
+        "multimatch",
+        "semireward",
+    ]
 
 
 @pytest.mark.parametrize("start", cases(["head", "features"], {"head"}))

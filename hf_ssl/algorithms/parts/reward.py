@@ -11,6 +11,8 @@ from ..steps import StepStatistics
 # As the authors set them.
 _WIDTH = 128
 _INTERVAL = 10
+# Of more classes, a lesson asks about so many, drawn anew, and a soft label counts by its most probable ones.
+_MOST_ASKED, _MOST_MIXED = 1_000, 100
 
 
 class Rewarder(nn.Module):
@@ -26,13 +28,12 @@ class Rewarder(nn.Module):
     Example:
         >>> rewarder = Rewarder(feature_size=8, num_classes=3)
         >>> features, classes = torch.randn(5, 8), torch.tensor([0, 1, 2, 0, 1])
-        >>> rewarder(features, classes).shape, rewarder.of_all_classes(features).shape
+        >>> rewarder(features, classes).shape, rewarder.of_classes(features, torch.arange(3)).shape
         (torch.Size([5]), torch.Size([5, 3]))
     """
 
     def __init__(self, feature_size: int, num_classes: int):
         super().__init__()
-        self.num_classes = num_classes
         self.feature = nn.Sequential(nn.Linear(feature_size, _WIDTH), nn.LayerNorm(_WIDTH))
         self.label = nn.Sequential(nn.Embedding(num_classes, _WIDTH), nn.LayerNorm(_WIDTH))
         self.attention = nn.Linear(_WIDTH, 1, bias=False)
@@ -49,11 +50,13 @@ class Rewarder(nn.Module):
         """Rewards [N] of features [N, D] and classes [N]."""
         return self._rewards(self.feature(features), self.label(classes))
 
-    def of_all_classes(self, features: torch.Tensor) -> torch.Tensor:
-        """Rewards [N, C] of features [N, D] and every class."""
-        first = self.feature(features).repeat_interleave(self.num_classes, dim=0)
-        classes = torch.arange(self.num_classes, device=features.device)
-        return self._rewards(first, self.label(classes).repeat(len(features), 1)).view(len(features), -1)
+    def of_classes(self, features: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """Rewards [N, K] of features [N, D] and each of the classes [K], or of K classes for each row [N, K]."""
+        count = classes.shape[-1]
+        first = self.feature(features).repeat_interleave(count, dim=0)
+        second = self.label(classes)
+        second = second.flatten(end_dim=1) if classes.ndim == 2 else second.repeat(len(features), 1)
+        return self._rewards(first, second).view(len(features), count)
 
     def _rewards(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         both = torch.stack([first, second], dim=1)
@@ -128,18 +131,29 @@ class RewardFilter(StepStatistics):
         features = self._typed(features)
         if not labels.is_floating_point():
             return self.rewarder(features, labels)
-        return (labels * self.rewarder.of_all_classes(features)).sum(dim=-1)
+        shares, classes = labels.topk(min(self.num_classes, _MOST_MIXED), dim=-1)
+        return (shares * self.rewarder.of_classes(features, classes)).sum(dim=-1) / shares.sum(dim=-1)
 
     def lesson(
         self, features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The term, a scalar, for features [N, D], labels that are taken to be true, and weights [N]."""
-        found = self.rewarder.of_all_classes(self._typed(features.detach()))
+        asked = self._asked(labels)
+        found = self.rewarder.of_classes(self._typed(features.detach()), asked)
         true = (labels if labels.is_floating_point() else one_hot(labels, self.num_classes)).to(found.dtype)
-        wanted = (1 + true / true.norm(dim=-1, keepdim=True)) / 2
-        counted = (true + (1 - true) / max(self.num_classes - 1, 1)) / 2
+        wanted = (1 + true / true.norm(dim=-1, keepdim=True))[:, asked] / 2
+        true = true[:, asked]
+        counted = (true + (1 - true) / max(len(asked) - 1, 1)) / 2
         errors = (counted * (found - wanted).square()).sum(dim=-1)
         return errors.mean() if weights is None else (weights * errors).mean()
+
+    def _asked(self, labels: torch.Tensor) -> torch.Tensor:
+        """The classes [K] that a lesson asks about: all, or of many those of the labels and others at random."""
+        if self.num_classes <= _MOST_ASKED:
+            return torch.arange(self.num_classes, device=labels.device)
+        right = labels.argmax(dim=-1) if labels.is_floating_point() else labels
+        drawn = torch.randint(self.num_classes, (_MOST_ASKED,), device=labels.device)
+        return torch.cat([right, drawn]).unique()
 
     def _typed(self, features: torch.Tensor) -> torch.Tensor:
         return features.to(self.rewarder.attention.weight.dtype)
