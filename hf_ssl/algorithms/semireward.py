@@ -24,6 +24,8 @@ class SemiReward(FlexMatch):
 
     Args:
         reward_start: share of the run after which pseudo-labels are dropped, in [0, 1); default 0.1. None: FlexMatch.
+            In runs of a few hundred steps begin later: the term `rewarder` is to be well below 1/16, which a constant
+            reward of 3/4 has.
         threshold: of a class that is learned fully, in (0, 1]; default 0.95.
         hard_labels: train towards the class; otherwise towards softmax(logits / temperature).
         temperature: of soft targets, above 0; default 0.5.
